@@ -1,0 +1,348 @@
+"""Every setting of a run: frozen dataclasses, checked when made.
+
+A setting has one name everywhere: ``update_interval`` in Python and in a config file is
+``--update-interval`` on the command line. Names are unique across the groups, so a run is also
+one flat table (:meth:`TrainConfig.flat`, :meth:`TrainConfig.from_flat`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ray_mentor.errors import UserError, one_of
+
+FEATURES = ("loss", "loss_difference", "label", "progress", "history")
+"""What a mentor may look at, per sample."""
+
+
+def _require(ok: bool, name: str, value: object, rule: str, fix: str = "") -> None:
+    if not ok:
+        raise UserError(f"{name} is {value!r}, but {rule}{'; ' + fix if fix else ''}")
+
+
+def parse_noise(text: str) -> tuple[str, float]:
+    """Reads ``none`` or ``KIND:RATE`` into (kind, noise rate in [0, 1)).
+
+    Raises:
+        UserError: unknown kind, missing rate, or a rate outside [0, 1).
+    """
+    kind, _, rate_text = text.partition(":")
+    one_of(kind, ("none", "symmetric", "asymmetric", "instance"), "noise")
+    if kind == "none":
+        _require(not rate_text, "noise", text, "none takes no rate")
+        return kind, 0.0
+    try:
+        rate = float(rate_text)
+    except ValueError:
+        raise UserError(f"noise is {text!r}, but it must be {kind}:RATE, e.g. {kind}:0.4") from None
+    _require(0.0 <= rate < 1.0, "noise rate", rate, "it must lie in [0, 1)", f"e.g. {kind}:0.4 for 40 %")
+    return kind, rate
+
+
+def parse_schedule(text: str) -> tuple[tuple[float, float], ...]:
+    """Reads ``RATE:SHARE,RATE:SHARE,...`` into pairs; the shares of training must add up to 1.
+
+    Raises:
+        UserError: a malformed pair, a rate outside [0, 1) or shares that do not add up to 1.
+    """
+    if not text:
+        return ()
+    pairs = []
+    for part in text.split(","):
+        rate_text, _, share_text = part.partition(":")
+        try:
+            rate, share = float(rate_text), float(share_text)
+        except ValueError:
+            raise UserError(
+                f"example_dropout holds {part!r}, but each part must be RATE:SHARE, e.g. 0.5:0.17,0.05:0.83"
+            ) from None
+        _require(0.0 <= rate < 1.0, "example_dropout rate", rate, "it must lie in [0, 1)")
+        _require(share > 0.0, "example_dropout share", share, "it must be above 0")
+        pairs.append((rate, share))
+    total = sum(share for _, share in pairs)
+    _require(abs(total - 1.0) < 1e-6, "example_dropout", text, f"the shares must add up to 1, not {total:g}")
+    return tuple(pairs)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is trained on, what is trusted, and what is held out."""
+
+    data: str = "digits"
+    """digits (ships with scikit-learn), cifar10, cifar100 (torchvision), or a path to Parquet."""
+    data_folder: str = "data"
+    """Folder of the torchvision data sets."""
+    download: bool = False
+    """Let torchvision download a missing data set into data_folder."""
+    label_column: str = "label"
+    """Parquet: the column of given labels (integers, or strings as class names)."""
+    image_column: str | None = None
+    """Parquet: the column of encoded images (bytes, or a struct with bytes). None: `image` or `img` if there."""
+    feature_columns: tuple[str, ...] = ()
+    """Parquet without images: the numeric columns to use. Empty: all but label, id and true label."""
+    id_column: str | None = None
+    """Parquet: the column of integer sample ids. None: `sample_id` if there, else the row number."""
+    true_label_column: str | None = None
+    """Parquet: true labels where they are known; used for reports and `oracle` only."""
+    noise: str = "auto"
+    """Label noise to add: none, symmetric:R, asymmetric:R, instance:R with rate R in [0, 1).
+    auto: symmetric:0.4 on digits (the demonstration), none on everything else."""
+    meta_size: int = 100
+    """Samples taken from the training split, before noise, as the meta set (class-balanced where possible)."""
+    meta_data: str | None = None
+    """Parquet with a trusted meta set of its own; replaces meta_size."""
+    test_share: float = 0.2
+    """Share of the samples held out as test split where the data has none, in (0, 1)."""
+    validation_share: float = 0.1
+    """Share of the training split held out, with its noise, to select an epoch, in [0, 1); 0 for none."""
+    train_size: int | None = None
+    """Use at most this many training samples (after meta and validation are taken), drawn by seed."""
+    test_size: int | None = None
+    """Use at most this many test samples, drawn by seed."""
+    augment: Literal["none", "flip-shift"] = "none"
+    """Augmentation of training images: none, or flip-shift (mirror, and shift by up to 1/8 of the side)."""
+
+    def __post_init__(self) -> None:
+        if self.noise != "auto":
+            parse_noise(self.noise)
+        _require(bool(self.data), "data", self.data, "it must name a data set or a path")
+        _require(
+            self.meta_size > 0 or self.meta_data is not None,
+            "meta_size",
+            self.meta_size,
+            "the meta set must not be empty",
+            "give at least one sample per class, or meta_data",
+        )
+        _require(0.0 < self.test_share < 1.0, "test_share", self.test_share, "it must lie in (0, 1)")
+        _require(0.0 <= self.validation_share < 1.0, "validation_share", self.validation_share, "it must lie in [0, 1)")
+        for name in ("train_size", "test_size"):
+            size = getattr(self, name)
+            _require(size is None or size > 0, name, size, "it must be above 0")
+        one_of(self.augment, ("none", "flip-shift"), "augment")
+
+    @property
+    def resolved_noise(self) -> tuple[str, float]:
+        """(kind, rate) with ``auto`` resolved."""
+        if self.noise == "auto":
+            return ("symmetric", 0.4) if self.data == "digits" else ("none", 0.0)
+        return parse_noise(self.noise)
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """The student and how it is optimised."""
+
+    student: str = "mlp"
+    """mlp, cnn, resnet32 or wrn-28-10."""
+    sync_batch_norm: bool = False
+    """Batch norm over the global batch of all workers instead of each worker's own share."""
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    """Optimizer of the student."""
+    learning_rate: float = 0.02
+    """Peak learning rate of the student, > 0."""
+    momentum: float = 0.9
+    """Momentum of sgd, in [0, 1)."""
+    nesterov: bool = True
+    """Nesterov's form of the momentum (sgd)."""
+    weight_decay: float = 5e-4
+    """Weight decay of the student's params, >= 0."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Learning rate over training: cosine to 0, or constant."""
+
+    def __post_init__(self) -> None:
+        one_of(self.optimizer, ("sgd", "adam", "adamw"), "optimizer")
+        one_of(self.schedule, ("cosine", "constant"), "schedule")
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "it must be above 0")
+        _require(0 <= self.momentum < 1, "momentum", self.momentum, "it must lie in [0, 1)")
+        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "it must be at least 0")
+        _require(
+            not (self.nesterov and self.optimizer == "sgd" and self.momentum == 0),
+            "nesterov",
+            self.nesterov,
+            "it needs a momentum above 0",
+            "give --no-nesterov or a momentum",
+        )
+
+
+@dataclass(frozen=True)
+class MentorConfig:
+    """The mentor, what it sees, how it learns and what that may cost."""
+
+    mentor: Literal["mlp", "mentornet"] = "mlp"
+    """Architecture: mlp, or mentornet (the published network)."""
+    mentor_hidden: tuple[int, ...] = (100,)
+    """Widths of the mlp's hidden layers."""
+    mentor_features: tuple[str, ...] = ("loss", "loss_difference")
+    """Features the mlp sees: loss, loss_difference, label, progress, history."""
+    history_length: int = 0
+    """Past losses per sample that the feature `history` holds, in epochs, >= 0."""
+    mentor_learning_rate: float = 0.003
+    """Learning rate of the mentor's Adam, > 0."""
+    mentor_weight_decay: float = 0.0
+    """Weight decay (decoupled) of the mentor's params, >= 0."""
+    initial_sample_weight: float = 0.9
+    """The sample weight that a fresh mentor gives to every sample, in (0, 1)."""
+    update_interval: int = 10
+    """Student steps between two meta updates, >= 1."""
+    meta_batch_size: int = 100
+    """Meta samples per meta update over all workers, >= 1."""
+    influence_samples: int = 0
+    """Samples of a batch whose influence is computed at a meta update; 0 for all."""
+    estimator: Literal["jvp"] = "jvp"
+    """How influences are computed: jvp (exact, one forward-mode pass)."""
+    normalisation: Literal["sum", "batch"] = "sum"
+    """Sample weights are divided by their sum over the global batch (sum), or by its size (batch)."""
+    anchor: float = 0.1
+    """Strength of the pull that keeps the trusted samples' weights readable (near 1) under `sum`; 0 for none."""
+    loss_percentile: float = 0.6
+    """Percentile p of the batch losses that loss_difference is measured from, in (0, 1)."""
+    percentile_decay: float = 0.9
+    """Decay of the running percentile per step, in [0, 1)."""
+    scoring: Literal["actor", "replica"] = "actor"
+    """Who scores a batch: the actor, or each worker with its copy of the latest mentor (bit-identical)."""
+    mentor_params: str | None = None
+    """Published MentorNet params (.npz); needed by method mentornet-pd."""
+
+    def __post_init__(self) -> None:
+        one_of(self.mentor, ("mlp", "mentornet"), "mentor")
+        one_of(self.normalisation, ("sum", "batch"), "normalisation")
+        one_of(self.scoring, ("actor", "replica"), "scoring")
+        one_of(self.estimator, ("jvp",), "estimator")
+        for name in self.mentor_features:
+            one_of(name, FEATURES, "mentor feature")
+        _require(bool(self.mentor_features), "mentor_features", self.mentor_features, "at least one is needed")
+        _require(all(w > 0 for w in self.mentor_hidden), "mentor_hidden", self.mentor_hidden, "widths are above 0")
+        _require(self.mentor_learning_rate > 0, "mentor_learning_rate", self.mentor_learning_rate, "it must be above 0")
+        _require(0 < self.initial_sample_weight < 1, "initial_sample_weight", self.initial_sample_weight, "in (0, 1)")
+        for name in ("update_interval", "meta_batch_size"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
+        for name in ("influence_samples", "history_length", "anchor", "mentor_weight_decay"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "it must be at least 0")
+        _require(0 < self.loss_percentile < 1, "loss_percentile", self.loss_percentile, "it must lie in (0, 1)")
+        _require(0 <= self.percentile_decay < 1, "percentile_decay", self.percentile_decay, "it must lie in [0, 1)")
+        _require(
+            "history" not in self.mentor_features or self.history_length > 0,
+            "history_length",
+            self.history_length,
+            "the feature `history` needs at least 1",
+        )
+
+
+@dataclass(frozen=True)
+class CurriculumConfig:
+    """Which method weighs the samples, and the schedule around it."""
+
+    method: str = "mentornet"
+    """mentornet (learned), mentornet-pd (published), uniform, oracle, self-paced."""
+    mixing: Literal["none", "mixup"] = "none"
+    """Mixing of a batch before the student sees it: none, or mixup."""
+    mixup_alpha: float = 1.0
+    """α of MixUp's Beta(α, α), > 0."""
+    burn_in: float = 0.0
+    """Share of training, from its start, during which every sample weight is 1, in [0, 1)."""
+    example_dropout: str = ""
+    """Share of each batch whose sample weights are set to 0, over training: RATE:SHARE,RATE:SHARE,...
+    (published: 0.5:0.17,0.05:0.83). Empty for none."""
+
+    def __post_init__(self) -> None:
+        _require(self.mixup_alpha > 0, "mixup_alpha", self.mixup_alpha, "it must be above 0")
+        _require(0 <= self.burn_in < 1, "burn_in", self.burn_in, "it must lie in [0, 1)")
+        parse_schedule(self.example_dropout)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How long, how wide, and where to."""
+
+    epochs: int = 60
+    """Passes over the training samples, >= 1."""
+    batch_size: int = 64
+    """Samples per student step over all workers, >= 1."""
+    seed: int = 0
+    """Seed of everything drawn at random, >= 0."""
+    workers: int = 2
+    """Student workers; 0 trains in this process, without starting Ray."""
+    gpu: bool = False
+    """Give each worker one GPU."""
+    storage_path: str = "runs"
+    """Folder that holds the run directories."""
+    run_name: str | None = None
+    """Name of the run directory. None: made of method, data, date and time."""
+    resume: bool = False
+    """Go on with the run of this name from its newest checkpoint."""
+    checkpoint_seconds: float = 60.0
+    """Seconds between checkpoints, >= 0; one is always written at the end."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
+        for name in ("seed", "workers", "checkpoint_seconds"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "it must be at least 0")
+        _require(self.run_name is None or "/" not in self.run_name, "run_name", self.run_name, "it must hold no /")
+        _require(not self.resume or self.run_name is not None, "resume", True, "it needs --run-name")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole run."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    student: StudentConfig = field(default_factory=StudentConfig)
+    mentor: MentorConfig = field(default_factory=MentorConfig)
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    run: RunSettings = field(default_factory=RunSettings)
+
+    def flat(self) -> dict[str, Any]:
+        """Every setting under its one name; the inverse of :meth:`from_flat`."""
+        return {
+            inner.name: getattr(getattr(self, outer.name), inner.name)
+            for outer in dataclasses.fields(self)
+            for inner in dataclasses.fields(getattr(self, outer.name))
+        }
+
+    @classmethod
+    def from_flat(cls, table: Mapping[str, Any]) -> TrainConfig:
+        """Builds a run from one flat table; what it lacks keeps its default.
+
+        Raises:
+            UserError: an unknown name (with the nearest valid ones), or a value of the wrong type.
+        """
+        known = {inner.name: inner for outer in _groups() for inner in dataclasses.fields(outer)}
+        for name in table:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=3) or sorted(known)
+                raise UserError(f"unknown setting {name!r}; nearest valid: {', '.join(near)}")
+        return cls(*(group(**_values(group, table)) for group in _groups()))
+
+
+def _groups() -> tuple[type, ...]:
+    return (DataConfig, StudentConfig, MentorConfig, CurriculumConfig, RunSettings)
+
+
+def _values(group: type, table: Mapping[str, Any]) -> dict[str, Any]:
+    names = [f for f in dataclasses.fields(group) if f.name in table]
+    return {f.name: _typed(f.name, str(f.type), table[f.name]) for f in names}
+
+
+_READERS: dict[str, Callable[[Any], bool]] = {
+    "int": lambda v: isinstance(v, int) and not isinstance(v, bool),
+    "float": lambda v: isinstance(v, int | float) and not isinstance(v, bool),
+    "bool": lambda v: isinstance(v, bool),
+    "str": lambda v: isinstance(v, str),
+    "None": lambda v: v is None,
+}
+
+
+def _typed(name: str, annotation: str, value: Any) -> Any:
+    """A config file's value as the annotated type, or an error that says which type is meant."""
+    if annotation.startswith("tuple["):
+        inner = annotation.removeprefix("tuple[").split(",")[0]
+        _require(isinstance(value, list | tuple), name, value, f"it must be a list of {inner}")
+        return tuple(_typed(name, inner, item) for item in value)
+    kinds = ["str"] if annotation.startswith("Literal") else annotation.split(" | ")
+    _require(any(_READERS[kind](value) for kind in kinds), name, value, f"it must be of type {' or '.join(kinds)}")
+    return float(value) if kinds[0] == "float" and value is not None else value

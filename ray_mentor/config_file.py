@@ -1,0 +1,48 @@
+"""Config files: one flat table of settings, in TOML or YAML."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ray_mentor.errors import UserError
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """Reads a table of settings; ``update-interval`` and ``update_interval`` are one name.
+
+    Raises:
+        UserError: no such file, another ending than .toml, .yaml or .yml, a syntax error, or nested tables.
+    """
+    file = Path(path)
+    readers = {".toml": tomllib.loads, ".yaml": yaml.safe_load, ".yml": yaml.safe_load}
+    if file.suffix not in readers:
+        raise UserError(f"config file is {path!r}, but it must end in one of {', '.join(readers)}")
+    try:
+        table = readers[file.suffix](file.read_text())
+    except FileNotFoundError:
+        raise UserError(f"there is no config file {path!r}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"config file {path!r} cannot be read: {error}") from None
+    table = {} if table is None else table
+    if not isinstance(table, dict) or any(isinstance(value, dict) for value in table.values()):
+        raise UserError(f"config file {path!r} must hold one flat table, e.g. update_interval = 10; no sections")
+    return {str(name).replace("-", "_"): value for name, value in table.items()}
+
+
+def to_toml(table: Mapping[str, Any]) -> str:
+    """Settings as TOML that :func:`read_config` reads; what is None is left out, since TOML has no such value."""
+    return "".join(f"{name} = {_value(value)}\n" for name, value in table.items() if value is not None)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

@@ -1,0 +1,52 @@
+"""One rank's share of a batch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the student is shown, and what is known of it.
+
+    Attributes:
+        rows: position of each sample in the training split, 0..N-1; keys the per-sample history.
+        ids: sample ids, as the ledger and error messages name them.
+        inputs: model inputs.
+        labels: given labels.
+        true_labels: true labels where they are known; read by the method `oracle` and the ledger alone.
+        partner_labels: given labels of the samples that were mixed in; None if nothing was.
+        share: share of a sample's own input and label in the mix, in [0, 1]; None if nothing was mixed.
+    """
+
+    rows: Int[Tensor, " batch"]
+    ids: Int[Tensor, " batch"]
+    inputs: Shaped[Tensor, "batch ..."]
+    labels: Int[Tensor, " batch"]
+    true_labels: Int[Tensor, " batch"] | None = None
+    partner_labels: Int[Tensor, " batch"] | None = None
+    share: Float[Tensor, " batch"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, rows: Tensor) -> Batch:
+        return self._each(lambda value: value[rows])
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        return self._each(lambda value: value.to(device, non_blocking=True))
+
+    def with_inputs(self, inputs: Tensor) -> Batch:
+        """The same samples, shown in another way."""
+        return dataclasses.replace(self, inputs=inputs)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return Batch(**{name: None if value is None else change(value) for name, value in values.items()})

@@ -1,0 +1,64 @@
+"""How a step reaches the mentor, wherever it lives."""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ray_mentor.core.features import Features
+from ray_mentor.core.mentor_learner import MentorLearner, MentorState, MetaUpdate
+
+
+class AbstractMentorAccess(ABC):
+    """One mentor, shared by all ranks; every method is a collective call."""
+
+    @abstractmethod
+    def score(self, features: Features, rank_sizes: tuple[int, ...]) -> Float[Tensor, " batch"]:
+        """The sample weights of the global batch, the same on every rank."""
+
+    @abstractmethod
+    def learn(self, update: MetaUpdate) -> None:
+        """Applies one meta update, exactly once."""
+
+    @property
+    @abstractmethod
+    def state(self) -> MentorState:
+        """The latest mentor."""
+
+    @abstractmethod
+    def load(self, state: MentorState) -> None:
+        """Puts a mentor in the place of the one that is there."""
+
+
+class LocalMentor(AbstractMentorAccess):
+    """The mentor in this process: for a plain training loop."""
+
+    def __init__(self, learner: MentorLearner) -> None:
+        self._learner = learner
+
+    def score(self, features: Features, rank_sizes: tuple[int, ...]) -> Float[Tensor, " batch"]:
+        return score_by_rank(self._learner, features, rank_sizes)
+
+    def learn(self, update: MetaUpdate) -> None:
+        self._learner.learn(update)
+
+    @property
+    def state(self) -> MentorState:
+        return self._learner.state()
+
+    def load(self, state: MentorState) -> None:
+        self._learner.load(state)
+
+
+def score_by_rank(
+    learner: MentorLearner, features: Features, rank_sizes: tuple[int, ...]
+) -> Float[Tensor, " batch"]:
+    """Scores each rank's rows on their own: a product's rounding depends on its shape, so the same rows
+    get the same bits wherever they are scored."""
+    ends = list(itertools.accumulate(rank_sizes))
+    blocks = [features[end - size : end] for end, size in zip(ends, rank_sizes, strict=True)]
+    return torch.cat([learner.score(block) for block in blocks])

@@ -1,0 +1,142 @@
+"""The mentor with its optimizer and version: everything that a meta update changes."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ray_mentor.config import MentorConfig
+from ray_mentor.core.features import Features
+from ray_mentor.core.mentors import AbstractMentor, make_mentor
+from ray_mentor.core.normalisation import normalise
+
+
+@dataclass(frozen=True)
+class MetaUpdate:
+    """The rows of one meta update: per-sample scalars of the global batch, and nothing of the student.
+
+    Attributes:
+        update_id: the global step it belongs to; an update is applied once, whoever repeats it.
+        features: of the whole global batch.
+        influence: s_i = ∂M/∂ŵ_i; NaN where it was not computed.
+        keep: False where example dropout set the sample weight to 0.
+    """
+
+    update_id: int
+    features: Features
+    influence: Float[Tensor, " batch"]
+    keep: Bool[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class MentorState:
+    """A mentor as bytes: what the actor sends back after every update, and what a checkpoint holds.
+
+    Attributes:
+        version: meta updates applied so far.
+        update_id: the last one applied; -1 for none.
+        payload: params and optimizer state, readable with ``weights_only=True``.
+    """
+
+    version: int
+    update_id: int
+    payload: bytes
+
+
+class MentorLearner:
+    """Scores features and learns from influences; deterministic, on the CPU, on one thread.
+
+    One thread, because a matrix product's rounding may depend on how it is split: scores must be the
+    same bits in the actor and in a worker's replica.
+    """
+
+    def __init__(self, config: MentorConfig, n_classes: int, seed: int) -> None:
+        self._config = config
+        self._mentor: AbstractMentor = make_mentor(
+            config.mentor,
+            features=config.mentor_features,
+            hidden=config.mentor_hidden,
+            n_classes=n_classes,
+            history_length=config.history_length,
+            initial_sample_weight=config.initial_sample_weight,
+            seed=seed,
+        )
+        self._optimizer = torch.optim.AdamW(
+            [p for p in self._mentor.parameters() if p.requires_grad],
+            lr=config.mentor_learning_rate,
+            weight_decay=config.mentor_weight_decay,
+        )
+        self.version = 0
+        self.update_id = -1
+
+    @torch.no_grad()
+    def score(self, features: Features) -> Float[Tensor, " batch"]:
+        """w_i = mentor_φ(x_i): a pure function of the features and the version."""
+        with _one_thread():
+            return self._mentor.sample_weights(features)
+
+    def learn(self, update: MetaUpdate) -> None:
+        """One Adam step on φ along ∂M/∂φ = Σ_i s_i ∂ŵ_i/∂φ, plus the anchor.
+
+        The influences are scaled to unit mean size over the batch, so that the anchor and Adam's
+        memory mean the same early and late in training, and for any student.
+        """
+        with _one_thread():
+            self._optimizer.zero_grad()
+            self.objective(update).backward()
+            self._optimizer.step()
+        self.version += 1
+        self.update_id = update.update_id
+
+    def objective(self, update: MetaUpdate) -> Float[Tensor, ""]:
+        """What a meta update descends: its gradient in φ is the (scaled) hypergradient plus the anchor's.
+
+        Σ_i s̄_i ŵ_i(φ) + a·Σ_i max(−c_i, 0)·(1 − w_i)² / Σ_i max(−c_i, 0), where s̄ is s over its mean
+        size and c_i = s_i − Σ_j ŵ_j s_j is ∂M/∂w_i up to a positive factor. Under ``sum``
+        normalisation w and c·w train the student alike, so M says nothing about the scale of w; the
+        anchor settles it: samples that helped are pulled towards 1, and no other is touched.
+        """
+        w = self._mentor.sample_weights(update.features)
+        normalised = normalise(torch.where(update.keep, w, 0.0), self._config.normalisation)
+        known = ~update.influence.isnan()
+        influence = torch.where(known, update.influence, 0.0).to(w.dtype)
+        mean_size = influence.abs().sum() / known.sum().clamp(min=1)
+        scaled = influence / mean_size.clamp(min=torch.finfo(w.dtype).tiny)
+        share = len(known) / known.sum().clamp(min=1)
+        loss = share * (scaled * normalised).sum()
+        if self._config.anchor == 0 or self._config.normalisation != "sum":
+            return loss
+        centred = scaled - share * (scaled * normalised).sum().detach()
+        helped = torch.where(known & update.keep, -centred, 0.0).clamp(min=0)
+        return loss + self._config.anchor * (helped * (1 - w) ** 2).sum() / helped.sum().clamp(min=1e-12)
+
+    def state(self) -> MentorState:
+        """Everything that :meth:`load` needs."""
+        buffer = io.BytesIO()
+        torch.save({"mentor": self._mentor.state_dict(), "optimizer": self._optimizer.state_dict()}, buffer)
+        return MentorState(self.version, self.update_id, buffer.getvalue())
+
+    def load(self, state: MentorState) -> None:
+        """Becomes the mentor that ``state`` was taken of, whatever this one was."""
+        payload = torch.load(io.BytesIO(state.payload), weights_only=True)
+        self._mentor.load_state_dict(payload["mentor"])
+        self._optimizer.load_state_dict(payload["optimizer"])
+        self.version = state.version
+        self.update_id = state.update_id
+
+
+class _one_thread:  # noqa: N801 - a context manager, read as a phrase
+    """Runs a block on one intra-op thread."""
+
+    def __enter__(self) -> None:
+        self._threads = torch.get_num_threads()
+        if self._threads != 1:
+            torch.set_num_threads(1)
+
+    def __exit__(self, *_: object) -> None:
+        if self._threads != 1:
+            torch.set_num_threads(self._threads)

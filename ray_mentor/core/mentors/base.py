@@ -1,0 +1,45 @@
+"""The interface of every mentor: features in, one logit per sample out."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ray_mentor.core.features import Features
+from ray_mentor.errors import UserError
+
+
+class AbstractMentor(nn.Module, ABC):
+    """Maps each sample's features x_i to a logit z_i; the sample weight is w_i = sigmoid(z_i).
+
+    Row-wise: z_i depends on row i alone, so a batch may be scored in any slices. A fresh mentor gives
+    every sample the same sample weight. Everything in ``parameters()`` is trainable; what is frozen is a buffer.
+    """
+
+    @abstractmethod
+    def forward(self, features: Features) -> Float[Tensor, " batch"]:
+        """Returns the logits z_i, unbounded, in the dtype of the mentor's params."""
+
+    @final
+    def sample_weights(self, features: Features) -> Float[Tensor, " batch"]:
+        """Returns w_i = sigmoid(z_i), in [0, 1]."""
+        return torch.sigmoid(self(features))
+
+
+def initial_logit(initial_sample_weight: float) -> float:
+    """Returns z = log(w / (1 − w)), the logit whose sample weight is w.
+
+    Raises:
+        UserError: w outside (0, 1), where no finite logit exists.
+    """
+    if not 0.0 < initial_sample_weight < 1.0:
+        raise UserError(
+            f"initial_sample_weight is {initial_sample_weight!r}, but it must lie in (0, 1); "
+            "e.g. 0.9 to start with every sample trusted"
+        )
+    return math.log(initial_sample_weight / (1.0 - initial_sample_weight))

@@ -1,0 +1,61 @@
+"""Named methods: each is a line of exchangeable parts, never a loop of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ray_mentor.config import MentorConfig
+from ray_mentor.core.gradient_rules import AbstractGradientRule, Identity
+from ray_mentor.core.mentor_access import AbstractMentorAccess
+from ray_mentor.core.mentors import load_published
+from ray_mentor.core.weightings import AbstractWeighting, Learned, Oracle, Published, SelfPaced, Uniform
+from ray_mentor.errors import UserError, one_of
+
+MakeWeighting = Callable[[MentorConfig, AbstractMentorAccess | None], AbstractWeighting]
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a method is made of.
+
+    Attributes:
+        loss: name of its per-sample loss.
+        weighting: makes its weighting.
+        learns: whether a mentor learns from influences.
+        gradient_rule: what happens to the train gradient.
+    """
+
+    weighting: MakeWeighting
+    learns: bool = False
+    loss: str = "cross-entropy"
+    gradient_rule: Callable[[], AbstractGradientRule] = Identity
+
+
+def _learned(_: MentorConfig, access: AbstractMentorAccess | None) -> AbstractWeighting:
+    assert access is not None, "a learning method is given access to a mentor"
+    return Learned(access)
+
+
+def _published(config: MentorConfig, _: AbstractMentorAccess | None) -> AbstractWeighting:
+    if config.mentor_params is None:
+        raise UserError("method is 'mentornet-pd', which needs the published params; give --mentor-params FILE.npz")
+    return Published(load_published(config.mentor_params))
+
+
+METHODS: dict[str, Method] = {
+    "mentornet": Method(_learned, learns=True),
+    "mentornet-pd": Method(_published),
+    "uniform": Method(lambda *_: Uniform()),
+    "oracle": Method(lambda *_: Oracle()),
+    "self-paced": Method(lambda *_: SelfPaced()),
+}
+
+
+def method_of(name: str) -> Method:
+    """The method of this name.
+
+    Raises:
+        UserError: if there is none; the message lists those there are.
+    """
+    return METHODS[one_of(name, METHODS, "method")]

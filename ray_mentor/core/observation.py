@@ -1,0 +1,89 @@
+"""What a step knows before it weighs: this rank's losses, and the features of the whole batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ray_mentor.core.batch import Batch
+from ray_mentor.core.exchange import AbstractExchange
+from ray_mentor.core.features import Features
+from ray_mentor.core.history import LossHistory
+from ray_mentor.core.percentile import RunningPercentile
+from ray_mentor.errors import NonFiniteLossError
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The first half of the picture: batch → student → per-sample losses → features.
+
+    What is global holds the same rows on every rank, in rank order, on the CPU.
+
+    Attributes:
+        batch: this rank's samples, after mixing.
+        losses: this rank's per-sample losses, with their graph.
+        features: of the global batch.
+        clean: whether each given label of the global batch is true; None where the truth is not known.
+        rank_sizes: rows per rank.
+        own: this rank's rows of the global batch.
+    """
+
+    batch: Batch
+    losses: Float[Tensor, " own"]
+    features: Features
+    clean: Bool[Tensor, " batch"] | None
+    rank_sizes: tuple[int, ...]
+    own: slice
+
+
+def observe(
+    batch: Batch,
+    losses: Float[Tensor, " own"],
+    exchange: AbstractExchange,
+    percentile: RunningPercentile,
+    history: LossHistory,
+    step: int,
+    progress: float,
+) -> Observation:
+    """Exchanges per-sample scalars with the other ranks and makes features of them.
+
+    Raises:
+        NonFiniteLossError: on every rank, if a loss on any rank is NaN or infinite.
+    """
+    truth = torch.full_like(batch.labels, -1) if batch.true_labels is None else batch.true_labels
+    columns = [losses.detach(), batch.labels, truth, batch.rows, batch.ids]
+    table, sizes = exchange.gather(torch.stack([column.double().cpu() for column in columns], dim=1))
+    loss, label, true_label, rows, ids = table.unbind(dim=1)
+    _check_finite(loss, ids, step)
+    loss = loss.to(losses.dtype)
+    features = Features(
+        loss=loss,
+        loss_difference=loss - percentile.update(loss),
+        label=label.long(),
+        progress=torch.full_like(loss, progress),
+        history=history.past(rows.long(), loss),
+    )
+    history.push(rows.long(), loss)
+    start = sum(sizes[: exchange.rank])
+    return Observation(
+        batch,
+        losses,
+        features,
+        None if batch.true_labels is None else label == true_label,
+        sizes,
+        slice(start, start + sizes[exchange.rank]),
+    )
+
+
+def _check_finite(loss: Float[Tensor, " batch"], ids: Int[Tensor, " batch"], step: int) -> None:
+    bad = ~loss.isfinite()
+    if bad.any():
+        names = ", ".join(str(int(i)) for i in ids[bad][:5])
+        raise NonFiniteLossError(
+            f"the loss is not finite at step {step} for {int(bad.sum())} of {len(loss)} samples (sample ids {names}"
+            f"{', ...' if bad.sum() > 5 else ''}); the student was not updated. Lower the learning rate, or look at "
+            f"these samples' inputs"
+        )

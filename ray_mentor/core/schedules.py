@@ -1,0 +1,38 @@
+"""What the schedule does to sample weights: burn-in and example dropout."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+
+
+def rate_at(schedule: tuple[tuple[float, float], ...], progress: float) -> float:
+    """The dropout rate at ``progress`` in [0, 1), of pairs (rate, share of training); 0 where none is left."""
+    end = 0.0
+    for rate, share in schedule:
+        end += share
+        if progress < end:
+            return rate
+    return schedule[-1][0] if schedule else 0.0
+
+
+def kept(n: int, rate: float, generator: torch.Generator) -> Bool[Tensor, " batch"]:
+    """Example dropout: keeps exactly int(n·(1 − rate)) of n samples, drawn without replacement.
+
+    The others' sample weights become 0; nothing is rescaled (MentorNet, Jiang et al. 2018).
+    """
+    keep = torch.zeros(n, dtype=torch.bool)
+    if rate == 0:
+        return ~keep
+    keep[torch.randperm(n, generator=generator)[: int(n * (1 - rate))]] = True
+    return keep
+
+
+def scheduled_weights(
+    scored: Float[Tensor, " batch"], keep: Bool[Tensor, " batch"], in_burn_in: bool
+) -> Float[Tensor, " batch"]:
+    """w_i = keep_i · (1 in burn-in, else the scored weight)."""
+    return torch.where(keep, torch.ones_like(scored) if in_burn_in else scored, 0.0)

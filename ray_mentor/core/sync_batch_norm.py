@@ -1,0 +1,87 @@
+"""Batch norm over the global batch, on any device, with a forward mode.
+
+PyTorch's own synchronised batch norm needs a GPU and has no forward-mode formula, which the exact
+influences need; this one is written in differentiable sums, so that its formulas follow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """y = Σ_r x_r on every rank. Linear: gradients and tangents are summed over ranks alike."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return _SumOverRanks.apply(grads[0].contiguous())
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        return _SumOverRanks.apply(tangents[0].contiguous())
+
+
+class GlobalBatchNorm(_BatchNorm):
+    """y = γ·(x − μ)/√(σ² + ε) + β with μ, σ² over the batches of all ranks, which may differ in size.
+
+    Outside of training, or in one process, it is plain batch norm.
+    """
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.dim() < 2:
+            raise ValueError(f"expected at least 2 dimensions, got {input.dim()}")
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalises ``input`` of shape (batch, channels, ...)."""
+        self._check_input_dim(input)
+        if not self.training or not dist.is_initialized() or dist.get_world_size() == 1:
+            return super().forward(input)
+        dims = [d for d in range(input.dim()) if d != 1]
+        count = input.new_tensor([input.numel() / input.shape[1]])
+        sums = _SumOverRanks.apply(torch.cat([input.sum(dims), count]))
+        mean, total = sums[:-1] / sums[-1], sums[-1].detach()
+        shape = [1, -1] + [1] * (input.dim() - 2)
+        centred = input - mean.view(shape)
+        variance = _SumOverRanks.apply((centred * centred).sum(dims)) / total
+        self._track(mean.detach(), variance.detach() * total / (total - 1))
+        normal = centred * torch.rsqrt(variance + self.eps).view(shape)
+        return normal * self.weight.view(shape) + self.bias.view(shape) if self.affine else normal
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, unbiased: Tensor) -> None:
+        if not self.track_running_stats or self.running_mean is None or self.running_var is None:
+            return
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        rate = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean), rate)
+        self.running_var.lerp_(unbiased.to(self.running_var), rate)
+
+
+def synchronised(student: nn.Module) -> nn.Module:
+    """The student with every batch norm in it made global; params and buffers are taken over."""
+    for name, child in student.named_children():
+        setattr(student, name, synchronised(child))
+    if not isinstance(student, _BatchNorm) or isinstance(student, GlobalBatchNorm):
+        return student
+    made = GlobalBatchNorm(
+        student.num_features, student.eps, student.momentum, student.affine, student.track_running_stats
+    )
+    made.load_state_dict(student.state_dict())
+    first = next(iter(student.state_dict().values()), None)
+    return (made if first is None else made.to(first.device, first.dtype)).train(student.training)

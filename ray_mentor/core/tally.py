@@ -1,0 +1,31 @@
+"""Means over an epoch and over all ranks."""
+
+from __future__ import annotations
+
+import torch
+
+from ray_mentor.core.curriculum import StepRecord
+from ray_mentor.core.exchange import AbstractExchange
+
+
+class Tally:
+    """Sums of per-sample values since the last :meth:`means`."""
+
+    def __init__(self) -> None:
+        self._sums = torch.zeros(3, dtype=torch.float64)
+        self._meta: list[float] = []
+
+    def add(self, record: StepRecord) -> None:
+        """Takes one step in."""
+        values = [len(record.losses), record.losses.double().sum().item(), record.sample_weights.double().sum().item()]
+        self._sums += torch.tensor(values, dtype=torch.float64)
+        if record.meta_loss is not None:
+            self._meta.append(record.meta_loss)
+
+    def means(self, exchange: AbstractExchange) -> dict[str, float | None]:
+        """Mean loss and sample weight per sample over all ranks, mean meta loss per meta update; then starts anew."""
+        table, _ = exchange.gather(self._sums[None])
+        count, loss, weight = table.sum(dim=0).tolist()
+        meta = sum(self._meta) / len(self._meta) if self._meta else None
+        self.__init__()  # type: ignore[misc]
+        return {"samples": count, "loss": loss / count, "mean_sample_weight": weight / count, "meta_loss": meta}

@@ -1,0 +1,18 @@
+"""The interface of a weighting."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ray_mentor.core.observation import Observation
+
+
+class AbstractWeighting(ABC):
+    """Gives every sample of the global batch a sample weight in [0, 1]."""
+
+    @abstractmethod
+    def __call__(self, observation: Observation) -> Float[Tensor, " batch"]:
+        """Returns w on the CPU, the same on every rank; a collective call where ranks share a mentor."""

@@ -1,0 +1,20 @@
+"""The learned mentor: weights from whoever holds it."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ray_mentor.core.mentor_access import AbstractMentorAccess
+from ray_mentor.core.observation import Observation
+from ray_mentor.core.weightings.base import AbstractWeighting
+
+
+class Learned(AbstractWeighting):
+    """w_i = mentor_φ(x_i), with the φ of the latest meta update."""
+
+    def __init__(self, access: AbstractMentorAccess) -> None:
+        self.access = access
+
+    def __call__(self, observation: Observation) -> Float[Tensor, " batch"]:
+        return self.access.score(observation.features, observation.rank_sizes)

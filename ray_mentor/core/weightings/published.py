@@ -1,0 +1,22 @@
+"""A mentor whose params are given and stay as they are."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ray_mentor.core.mentors import AbstractMentor
+from ray_mentor.core.observation import Observation
+from ray_mentor.core.weightings.base import AbstractWeighting
+
+
+class Published(AbstractWeighting):
+    """w_i = mentor(x_i) of a frozen mentor, e.g. MentorNet PD (Jiang et al. 2018)."""
+
+    def __init__(self, mentor: AbstractMentor) -> None:
+        self.mentor = mentor.eval()
+
+    @torch.no_grad()
+    def __call__(self, observation: Observation) -> Float[Tensor, " batch"]:
+        return self.mentor.sample_weights(observation.features)

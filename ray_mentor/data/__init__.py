@@ -1,0 +1,25 @@
+"""Data: readers, noise with a known truth, disjoint splits, batches."""
+
+from ray_mentor.data.augment import flip_shift
+from ray_mentor.data.batches import epoch_batches, meta_batch, rank_sizes, rank_slice
+from ray_mentor.data.inputs import AbstractInputs, DatasetInputs, FeatureInputs, ImageInputs
+from ray_mentor.data.noise import add_noise
+from ray_mentor.data.samples import Samples, samples_from_dataset
+from ray_mentor.data.splits import Splits, prepare
+
+__all__ = [
+    "AbstractInputs",
+    "DatasetInputs",
+    "FeatureInputs",
+    "ImageInputs",
+    "Samples",
+    "Splits",
+    "add_noise",
+    "epoch_batches",
+    "flip_shift",
+    "meta_batch",
+    "prepare",
+    "rank_sizes",
+    "rank_slice",
+    "samples_from_dataset",
+]

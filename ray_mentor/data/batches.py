@@ -1,0 +1,49 @@
+"""Which samples a batch holds: pure functions of seed and position, so that a run resumes inside an epoch exactly."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.int64]
+
+_EPOCH, _META = 101, 102  # keep the two streams of one seed apart
+
+
+def epoch_batches(n: int, batch_size: int, seed: int, epoch: int) -> list[Rows]:
+    """All n rows once, shuffled, in ⌈n / batch_size⌉ batches whose sizes differ by at most 1.
+
+    Even sizes rather than a small last batch: a batch of one sample breaks batch norm, and its one
+    sample weight would count as much as all those of a full batch.
+    """
+    assert n > 0
+    assert batch_size > 0
+    order = np.random.default_rng([seed, _EPOCH, epoch]).permutation(n)
+    return np.array_split(order, -(-n // batch_size))
+
+
+def rank_sizes(n: int, world_size: int) -> list[int]:
+    """How many of n rows each rank gets: near-equal, the first ranks one more."""
+    share, rest = divmod(n, world_size)
+    return [share + (rank < rest) for rank in range(world_size)]
+
+
+def rank_slice(batch: Rows, rank: int, world_size: int) -> Rows:
+    """A rank's contiguous share of a batch; the slices of all ranks, joined, are the batch."""
+    sizes = rank_sizes(len(batch), world_size)
+    start = sum(sizes[:rank])
+    return batch[start : start + sizes[rank]]
+
+
+def meta_batch(n: int, size: int, seed: int, update: int) -> Rows:
+    """Rows of the meta batch of the update-th meta update (counted from 0): min(n, size) different rows.
+
+    ⌊n / size⌋ batches are cut from each shuffled pass over the meta set; what is left over of a
+    pass is skipped, so that every batch has the same size and no row twice.
+    """
+    assert n > 0
+    assert size > 0
+    size = min(n, size)
+    turn, position = divmod(update, n // size)
+    order = np.random.default_rng([seed, _META, turn]).permutation(n)
+    return order[position * size : (position + 1) * size]

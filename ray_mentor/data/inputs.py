@@ -1,0 +1,242 @@
+"""What a sample's input is, and how it becomes what a model is fed."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from typing_extensions import override
+
+from ray_mentor.errors import UserError
+
+Rows = NDArray[np.int64]
+Scale = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Mean and standard deviation, per channel or per feature."""
+
+_CHUNK = 4096  # rows at a time where a statistic needs a wider type than the values have
+_DIGEST_BYTES = 16
+
+
+class AbstractInputs(ABC):
+    """The inputs of a data set, by row. Members can be pickled, and may hold read-only memory."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one model input, e.g. (3, 32, 32) or (64,)."""
+
+    @abstractmethod
+    def take(self, rows: Rows) -> Float[Tensor, "rows ..."]:
+        """float32 of shape (len(rows), *shape): those rows, ready for the model; the caller owns the memory."""
+
+    @abstractmethod
+    def select(self, rows: Rows) -> AbstractInputs:
+        """The same inputs, those rows only, in that order."""
+
+    @abstractmethod
+    def content_hashes(self) -> NDArray[np.bytes_]:
+        """One 16-byte digest a row. Equal content has equal digests, whatever the scale."""
+
+
+class AbstractArrayInputs(AbstractInputs):
+    """Inputs that lie in one array, and are scaled to (value − mean) / std on their way to the model."""
+
+    @abstractmethod
+    def statistics(self) -> Scale:
+        """Mean and standard deviation per channel or feature; the deviation of a constant counts as 1."""
+
+    @abstractmethod
+    def scaled(self, scale: Scale) -> AbstractArrayInputs:
+        """The same values with another mean and standard deviation."""
+
+
+class FeatureInputs(AbstractArrayInputs):
+    """Numeric features, float32 (N, F)."""
+
+    def __init__(self, values: NDArray[np.float32], scale: Scale | None = None) -> None:
+        assert values.ndim == 2
+        assert values.dtype == np.float32
+        self.values = values
+        self.scale = scale if scale is not None else _no_scale(values.shape[1])
+
+    @override
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    @override
+    def shape(self) -> tuple[int, ...]:
+        return (self.values.shape[1],)
+
+    @override
+    def take(self, rows: Rows) -> Float[Tensor, "rows features"]:
+        mean, std = map(_own_tensor, self.scale)
+        return torch.from_numpy(self.values[rows]).sub_(mean).div_(std)
+
+    @override
+    def select(self, rows: Rows) -> FeatureInputs:
+        return FeatureInputs(self.values[rows], self.scale)
+
+    @override
+    def content_hashes(self) -> NDArray[np.bytes_]:
+        return _digests(self.values + np.float32(0))  # −0 and 0 are the same content
+
+    @override
+    def statistics(self) -> Scale:
+        return _scale(self.values.mean(0, dtype=np.float64), self.values.var(0, dtype=np.float64))
+
+    @override
+    def scaled(self, scale: Scale) -> FeatureInputs:
+        return FeatureInputs(self.values, scale)
+
+
+class ImageInputs(AbstractArrayInputs):
+    """Images of one size, uint8 (N, H, W, C); the model is fed (pixel / 255 − mean) / std as (C, H, W)."""
+
+    def __init__(self, pixels: NDArray[np.uint8], scale: Scale | None = None) -> None:
+        assert pixels.ndim == 4
+        assert pixels.dtype == np.uint8
+        self.pixels = pixels
+        self.scale = scale if scale is not None else _no_scale(pixels.shape[3])
+
+    @override
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    @override
+    def shape(self) -> tuple[int, ...]:
+        height, width, channels = self.pixels.shape[1:]
+        return (channels, height, width)
+
+    @override
+    def take(self, rows: Rows) -> Float[Tensor, "rows channels height width"]:
+        mean, std = (_own_tensor(value * np.float32(255)).reshape(-1, 1, 1) for value in self.scale)
+        images = torch.from_numpy(self.pixels[rows]).permute(0, 3, 1, 2).to(torch.float32)
+        return images.contiguous().sub_(mean).div_(std)
+
+    @override
+    def select(self, rows: Rows) -> ImageInputs:
+        return ImageInputs(self.pixels[rows], self.scale)
+
+    @override
+    def content_hashes(self) -> NDArray[np.bytes_]:
+        return _digests(self.pixels)
+
+    @override
+    def statistics(self) -> Scale:
+        levels = np.arange(256) / 255
+        share = self._histogram() / max(1, self.pixels[..., 0].size)
+        mean = share @ levels
+        return _scale(mean, share @ levels**2 - mean**2)
+
+    @override
+    def scaled(self, scale: Scale) -> ImageInputs:
+        return ImageInputs(self.pixels, scale)
+
+    def in_colour(self) -> ImageInputs:
+        """The same images with 3 channels: grey ones have theirs repeated."""
+        return self if self.pixels.shape[3] == 3 else ImageInputs(self.pixels.repeat(3, axis=3))
+
+    def _histogram(self) -> NDArray[np.int64]:
+        counts = np.zeros((self.pixels.shape[3], 256), np.int64)
+        for start in range(0, len(self), _CHUNK):
+            for channel, count in enumerate(counts):
+                count += np.bincount(self.pixels[start : start + _CHUNK, ..., channel].ravel(), minlength=256)
+        return counts
+
+
+class DatasetInputs(AbstractInputs):
+    """The inputs of any map-style torch data set that gives (input, label): ``dataset[i][0]``, fetched on demand."""
+
+    def __init__(self, dataset: Any, rows: Rows | None = None) -> None:
+        self.dataset = dataset
+        self.rows = np.arange(len(dataset)) if rows is None else rows
+        self._shape = tuple(self._item(0).shape) if len(self.rows) else ()
+
+    @override
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    @override
+    def shape(self) -> tuple[int, ...]:
+        return self._shape
+
+    @override
+    def take(self, rows: Rows) -> Float[Tensor, "rows ..."]:
+        if len(rows) == 0:
+            return torch.empty((0, *self._shape))
+        return torch.stack([self._item(row) for row in rows])
+
+    @override
+    def select(self, rows: Rows) -> DatasetInputs:
+        return DatasetInputs(self.dataset, self.rows[rows])
+
+    @override
+    def content_hashes(self) -> NDArray[np.bytes_]:
+        return _join_digests(_digest(self._item(row).numpy().tobytes()) for row in range(len(self)))
+
+    def _item(self, row: int) -> Tensor:
+        index = int(self.rows[row])
+        item = _as_tensor(self.dataset[index][0], index)
+        if row != 0 and item.shape != self._shape:
+            raise UserError(
+                f"inputs must have one shape, but dataset[{index}] gives {tuple(item.shape)} and "
+                f"dataset[{int(self.rows[0])}] {self._shape}; resize or pad them in the data set's transform"
+            )
+        return item
+
+
+def _as_tensor(value: Any, index: int) -> Tensor:
+    if isinstance(value, Image.Image):
+        raise UserError(
+            f"dataset[{index}] gives a PIL image as input, but it must be a tensor; "
+            "add ToTensor() to the data set's transform"
+        )
+    if isinstance(value, np.ndarray | np.number | int | float):
+        value = torch.from_numpy(np.array(value))
+    if not isinstance(value, Tensor):
+        raise UserError(
+            f"dataset[{index}] gives a {type(value).__name__} as input, but it must be a tensor; "
+            "convert it in the data set's transform"
+        )
+    return value.detach().to("cpu", torch.float32)
+
+
+def _no_scale(size: int) -> Scale:
+    return np.zeros(size, np.float32), np.ones(size, np.float32)
+
+
+def _scale(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> Scale:
+    # A spread below float32's resolution of the values is rounding, not information.
+    std = np.sqrt(np.maximum(variance, 0))
+    std = np.where(std > 1e-6 * np.maximum(1e-6, np.abs(mean)), std, 1)
+    return mean.astype(np.float32), std.astype(np.float32)
+
+
+def _own_tensor(values: NDArray[np.float32]) -> Tensor:
+    return torch.from_numpy(values.copy())  # torch refuses memory it may not write to
+
+
+def _digest(content: bytes | memoryview) -> bytes:
+    return hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest()
+
+
+def _digests(values: NDArray[Any]) -> NDArray[np.bytes_]:
+    return _join_digests(_digest(row.tobytes()) for row in values)
+
+
+def _join_digests(digests: Iterable[bytes]) -> NDArray[np.bytes_]:
+    return np.frombuffer(b"".join(digests), dtype=f"S{_DIGEST_BYTES}")

@@ -1,0 +1,32 @@
+"""Readers: one file for each kind of source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ray_mentor.config import DataConfig
+from ray_mentor.data.readers.cifar import CIFAR, read_cifar
+from ray_mentor.data.readers.digits import read_digits
+from ray_mentor.data.readers.parquet import read_parquet, read_trusted
+from ray_mentor.data.readers.raw import Raw, check_same_shape
+from ray_mentor.errors import UserError
+
+__all__ = ["Raw", "check_same_shape", "read", "read_trusted"]
+
+
+def read(config: DataConfig) -> Raw:
+    """Reads what ``config.data`` names.
+
+    Raises:
+        UserError: an unknown name that is no path either, or whatever is wrong with the data.
+    """
+    if config.data == "digits":
+        return read_digits()
+    if config.data in CIFAR:
+        return read_cifar(config)
+    if Path(config.data).exists():
+        return read_parquet(config)
+    raise UserError(
+        f"unknown data {config.data!r}; valid: digits, {', '.join(CIFAR)}, "
+        f"or a path to Parquet (no such file or folder: {config.data})"
+    )

@@ -1,0 +1,110 @@
+"""Data sets stored as Parquet: a label column, and encoded images or numeric features."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ray_mentor.config import DataConfig
+from ray_mentor.data.inputs import AbstractArrayInputs, ImageInputs
+from ray_mentor.data.readers.parquet_columns import Columns, choose_columns
+from ray_mentor.data.readers.parquet_features import read_features
+from ray_mentor.data.readers.parquet_files import SplitFiles, find_files, find_splits
+from ray_mentor.data.readers.parquet_images import read_images
+from ray_mentor.data.readers.parquet_labels import encode, find_classes
+from ray_mentor.data.readers.parquet_table import Table, named_classes, open_table, read_schema
+from ray_mentor.data.readers.raw import Raw, check_same_shape
+from ray_mentor.data.samples import Samples
+from ray_mentor.errors import UserError
+
+Labels = NDArray[np.int64]
+
+
+def read_parquet(config: DataConfig) -> Raw:
+    """Reads the splits of a file or folder; labels are checked before any image is decoded.
+
+    Raises:
+        UserError: whatever is wrong with files, columns, labels or inputs, naming file, row and sample id.
+    """
+    files = find_splits(Path(config.data))
+    schema = read_schema(files.train[0])
+    columns = choose_columns(schema, config, files.train[0])
+    tables = _open_splits(files, columns)
+    classes = find_classes(tables.values(), named_classes(schema, columns.label))
+    labels = {split: _labels(table, classes) for split, table in tables.items()}
+    inputs = _in_one_colour({split: _inputs(table, columns) for split, table in tables.items()})
+    samples = {split: Samples(inputs[split], tables[split].ids, *labels[split], classes) for split in tables}
+    return Raw(
+        samples["train"],
+        samples.get("test"),
+        samples.get("validation"),
+        features=columns.features,
+        notes=files.notes,
+    )
+
+
+def read_trusted(config: DataConfig, raw: Raw) -> Samples:
+    """Reads ``config.meta_data``, a meta set to go with data that is already read; its label column is the truth.
+
+    Raises:
+        UserError: as :func:`read_parquet`, or inputs that don't fit the training split's.
+    """
+    assert config.meta_data is not None
+    path = Path(config.meta_data)
+    if not path.exists():
+        raise UserError(f"meta_data is {config.meta_data!r}, but there is no such file or folder; give a Parquet file")
+    if not raw.fit_scale:
+        raise UserError(
+            f"meta_data is {config.meta_data!r}, but {config.data} is not stored as 8-bit images or features to "
+            "compare with; leave meta_data out and set meta_size"
+        )
+    files = find_files(path)
+    schema = read_schema(files[0])
+    columns = choose_columns(schema, _meta_config(config, raw, schema), files[0])
+    table = open_table(files, columns)
+    labels, _ = _labels(table, raw.train.classes)
+    inputs = _inputs(table, columns)
+    if raw.train.inputs.shape[0] == 3 and isinstance(inputs, ImageInputs):
+        inputs = inputs.in_colour()
+    meta = Samples(inputs, table.ids, labels, None, raw.train.classes)
+    check_same_shape(meta, raw.train, f"meta_data {config.meta_data!r}")
+    return meta
+
+
+def _meta_config(config: DataConfig, raw: Raw, schema: pa.Schema) -> DataConfig:
+    """The same column settings; the training split's features, no truth, and ids only if they are there."""
+    identity = config.id_column if config.id_column in schema.names else None
+    features = raw.features or config.feature_columns
+    return dataclasses.replace(config, id_column=identity, feature_columns=features, true_label_column=None)
+
+
+def _open_splits(files: SplitFiles, columns: Columns) -> dict[str, Table]:
+    tables: dict[str, Table] = {}
+    for split in ("train", "validation", "test"):
+        if part := getattr(files, split):
+            tables[split] = open_table(part, columns, first_id=sum(map(len, tables.values())))
+    return tables
+
+
+def _labels(table: Table, classes: tuple[str, ...]) -> tuple[Labels, Labels | None]:
+    given = encode(table, table.labels, classes, "label")
+    truth = table.true_labels
+    return given, None if truth is None else encode(table, truth, classes, "true label")
+
+
+def _inputs(table: Table, columns: Columns) -> AbstractArrayInputs:
+    if columns.image is not None:
+        return read_images(table, columns.image)
+    return read_features(table, columns.features)
+
+
+def _in_one_colour(inputs: dict[str, AbstractArrayInputs]) -> dict[str, AbstractArrayInputs]:
+    """Grey splits get 3 channels if another split has colour."""
+    images = {split: value for split, value in inputs.items() if isinstance(value, ImageInputs)}
+    if any(value.shape[0] == 3 for value in images.values()):
+        return {split: value.in_colour() for split, value in images.items()}
+    return inputs

@@ -1,0 +1,144 @@
+"""Encoded images of a Parquet column, decoded into one array."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from PIL import Image
+
+from ray_mentor.data.inputs import ImageInputs
+from ray_mentor.data.readers.parquet_table import Table
+from ray_mentor.errors import UserError
+
+Pixels = NDArray[np.uint8]
+Encoded = list[tuple[int, bytes | None]]
+"""(row, bytes) of some images."""
+
+# Only formats that Pillow decodes itself: of the others, some start a program (EPS starts Ghostscript).
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+_GREY = ("L", "1")
+_DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+_TASK_IMAGES = 32  # images that one thread decodes in a row: small ones aren't worth a task each
+_MOST_THREADS = 8
+
+
+def read_images(table: Table, column: str) -> ImageInputs:
+    """Decodes a column into uint8 (N, H, W, C): 1 channel if all are grey, else 3.
+
+    Needs the memory of the result and little else (once more for a moment where colour follows grey).
+
+    Raises:
+        UserError: an empty or broken image, more than 8 bits a channel, sizes that differ, or too much
+            for the memory; names file, row and sample id.
+    """
+    return ImageInputs(_Decoder(table).read(column))
+
+
+class _Decoder:
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.size: tuple[int, int] | None = None
+        self.done = 0
+
+    def read(self, column: str) -> Pixels:
+        pixels = np.empty((0, 0, 0, 0), np.uint8)
+        with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+            for first, batch in self.table.batches([column]):
+                encoded: Encoded = list(enumerate(_bytes_of(batch.column(0)), first))
+                if self.size is None and encoded:
+                    pixels = self._allocate(self._open(*encoded[0]))
+                images = chain.from_iterable(pool.map(self._decode_all, _parts(encoded)))
+                pixels = self._fill(pixels, first, images)
+        if self.done != len(self.table):
+            raise UserError(f"column {column!r} has {self.done} rows, but there are {len(self.table)} labels")
+        return pixels
+
+    def _allocate(self, first: Image.Image) -> Pixels:
+        self.size = width, height = first.size
+        try:
+            return np.empty((len(self.table), height, width, 1 if first.mode in _GREY else 3), np.uint8)
+        except (MemoryError, ValueError):
+            raise UserError(
+                f"{len(self.table)} images of {width}×{height} don't fit into memory; make them smaller first"
+            ) from None
+
+    def _fill(self, pixels: Pixels, first: int, images: Iterator[Pixels]) -> Pixels:
+        for row, image in enumerate(images, first):
+            if row >= len(pixels):
+                break
+            if image.shape[2] > pixels.shape[3]:
+                pixels = pixels.repeat(3, axis=3)
+            pixels[row] = image
+            self.done = row + 1
+        return pixels
+
+    def _decode_all(self, encoded: Encoded) -> list[Pixels]:
+        return [self._decode(row, data) for row, data in encoded]
+
+    def _decode(self, row: int, data: bytes | None) -> Pixels:
+        image = self._open(row, data)
+        self._check(row, image)
+        try:
+            return _pixels(image)
+        except Exception as error:  # Pillow's decoders raise whatever they trip over
+            raise self._broken(row, error) from error
+
+    def _open(self, row: int, data: bytes | None) -> Image.Image:
+        if not data:
+            raise UserError(f"the image in {self.table.place(row)} is empty; put it in, or leave the row out")
+        try:
+            return Image.open(io.BytesIO(data), formats=FORMATS)
+        except Exception as error:  # see _decode
+            raise self._broken(row, error) from error
+
+    def _check(self, row: int, image: Image.Image) -> None:
+        # Before the pixels are decoded, so that a huge image costs nothing.
+        assert self.size is not None
+        if image.size != self.size:
+            raise UserError(
+                f"images must have one size, but the one in {self.table.place(row)} is {_by(image.size)} "
+                f"and the first one {_by(self.size)} (width×height); resize them first"
+            )
+        if image.mode in _DEEP:
+            raise UserError(
+                f"the image in {self.table.place(row)} has more than 8 bits a channel (mode {image.mode}); "
+                "convert it to 8 bits first"
+            )
+
+    def _broken(self, row: int, error: Exception) -> UserError:
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        if "cannot identify image file" in reason:
+            reason = f"none of {', '.join(FORMATS)}"
+        return UserError(
+            f"the image in {self.table.place(row)} can't be decoded ({reason}); replace it, or leave the row out"
+        )
+
+
+def _pixels(image: Image.Image) -> Pixels:
+    if image.mode in _GREY:
+        return np.asarray(image.convert("L"))[..., None]
+    if "transparency" in image.info:
+        image = image.convert("RGBA")  # the way Pillow wants it; straight to RGB it warns
+    return np.asarray(image.convert("RGB"))
+
+
+def _bytes_of(column: pa.Array) -> list[bytes | None]:
+    encoded = pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
+    values: list[bytes | None] = encoded.to_pylist()
+    return values
+
+
+def _parts(encoded: Encoded) -> list[Encoded]:
+    return [encoded[start : start + _TASK_IMAGES] for start in range(0, len(encoded), _TASK_IMAGES)]
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]}×{size[1]}"

@@ -1,0 +1,157 @@
+"""The rows of a split, over all of its files: what they are called, and a stream of their columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ray_mentor.data.readers.parquet_columns import Columns, check_types
+from ray_mentor.data.readers.parquet_files import Files
+from ray_mentor.errors import UserError
+
+_BATCH_ROWS = 256  # bounds what is held besides the result
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """One split as it is stored, inputs not yet read.
+
+    Attributes:
+        files: in reading order.
+        starts: int64, the first row of each file.
+        ids: int64 (N,), from the id column or the row number.
+        labels: integers or strings, no nulls.
+        true_labels: likewise, or None.
+    """
+
+    files: Files
+    starts: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    labels: pa.ChunkedArray
+    true_labels: pa.ChunkedArray | None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def place(self, row: int) -> str:
+        """How an error message names a row."""
+        file = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return f"row {row - self.starts[file]} of {self.files[file]} (sample id {self.ids[row]})"
+
+    def batches(self, columns: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """(row of its first sample, record batch) in order, a few hundred rows at a time."""
+        row = 0
+        for file in self.files:
+            with reading(file), pq.ParquetFile(file) as parquet:
+                for batch in parquet.iter_batches(_BATCH_ROWS, columns=columns):
+                    yield row, batch
+                    row += len(batch)
+
+
+def open_table(files: Files, columns: Columns, first_id: int = 0) -> Table:
+    """Reads everything but the inputs.
+
+    Args:
+        files: at least one.
+        columns: what is what; every file must have them.
+        first_id: id of the first row, where row numbers are the ids.
+
+    Raises:
+        UserError: an unreadable file, a missing column, a null, no rows.
+    """
+    parts = [_read_about(file, columns) for file in files]
+    counts = [len(part) for part in parts]
+    if sum(counts) == 0:
+        raise UserError(f"{', '.join(map(str, files))}: no rows, but at least one sample is needed")
+    numbers = np.arange(first_id, first_id + sum(counts))
+    ids = numbers if columns.id is None else _joined([part[columns.id] for part in parts]).to_numpy()
+    labels = _joined([part[columns.label] for part in parts])
+    truth = None if columns.true_label is None else _joined([part[columns.true_label] for part in parts])
+    return Table(files, np.cumsum([0, *counts[:-1]]), ids, labels, truth)
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """Turns what Arrow raises on a broken file into a UserError that names the file."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{file} can't be read as Parquet ({_first_line(error)}); it may be cut off or not Parquet, write it anew"
+        ) from error
+
+
+def read_schema(file: Path) -> pa.Schema:
+    """A file's columns and metadata."""
+    with reading(file):
+        return pq.read_schema(file)
+
+
+def named_classes(schema: pa.Schema, label: str) -> tuple[str, ...]:
+    """Class names from a file's metadata: Hugging Face's features, or ``class_names`` joined by commas; else none."""
+    metadata = schema.metadata or {}
+    if names := _hugging_face_names(metadata.get(b"huggingface", b"{}"), label):
+        return names
+    listed = metadata.get(b"class_names", b"").decode(errors="replace")
+    return tuple(name.strip() for name in listed.split(",")) if listed else ()
+
+
+def _hugging_face_names(text: bytes, label: str) -> tuple[str, ...]:
+    try:
+        names = json.loads(text)["info"]["features"][label]["names"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ()
+    return tuple(map(str, names)) if isinstance(names, list) else ()
+
+
+def _read_about(file: Path, columns: Columns) -> pa.Table:
+    check_types(read_schema(file), columns, file)
+    with reading(file):
+        stored = pq.read_table(file, columns=columns.about, partitioning=None)
+        stored.validate(full=True)
+    about = pa.table({name: _plain(stored[name], name, file) for name in columns.about})
+    for name in columns.about:
+        if about[name].null_count:
+            row = about[name].is_null().to_pylist().index(True)
+            raise UserError(_null(about, columns, name, row, file))
+    return about
+
+
+def _null(about: pa.Table, columns: Columns, name: str, row: int, file: Path) -> str:
+    known = columns.id is not None and about[columns.id][row].is_valid
+    who = f" (sample id {about[columns.id][row]})" if known else ""
+    return (
+        f"column {name!r} is null in row {row} of {file}{who}, but every sample needs one; "
+        f"fill it in or leave the row out ({about[name].null_count} such)"
+    )
+
+
+def _plain(column: pa.ChunkedArray, name: str, file: Path) -> pa.ChunkedArray:
+    """As int64 or as string, dictionaries written out."""
+    if not (pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
+        return column.cast(pa.large_string())
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        raise UserError(
+            f"column {name!r} of {file} is {column.type} with values above 2**63 − 1, but labels and ids are int64; "
+            "write them smaller, or name another column"
+        ) from None
+
+
+def _joined(columns: list[pa.ChunkedArray]) -> pa.ChunkedArray:
+    if any(column.type != columns[0].type for column in columns):
+        raise UserError("labels are strings in one file and integers in another of the same split; write them alike")
+    return pa.chunked_array([chunk for column in columns for chunk in column.chunks], type=columns[0].type)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,43 @@
+"""What a reader hands over: the data as it is stored, before any split, noise or scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ray_mentor.data.samples import Samples
+from ray_mentor.errors import UserError
+
+
+@dataclass(frozen=True)
+class Raw:
+    """The splits that a data set comes with.
+
+    Attributes:
+        train: what training, meta and validation splits are taken from.
+        test: None where the data set has no test split.
+        validation: None where the data set has no validation split.
+        fit_scale: whether the inputs are to be scaled by the training split's mean and deviation.
+        features: names of the feature columns in use; empty for images.
+        notes: what the user should be told.
+    """
+
+    train: Samples
+    test: Samples | None = None
+    validation: Samples | None = None
+    fit_scale: bool = True
+    features: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, split in (("test", self.test), ("validation", self.validation)):
+            if split is not None:
+                check_same_shape(split, self.train, f"the {name} split")
+
+
+def check_same_shape(samples: Samples, train: Samples, what: str) -> None:
+    """Raises a UserError if the inputs of ``samples`` have another shape than the training split's."""
+    if samples.inputs.shape != train.inputs.shape:
+        raise UserError(
+            f"inputs of {what} have shape {samples.inputs.shape}, but the training split's have "
+            f"{train.inputs.shape}; bring them to one size, or name the same feature_columns"
+        )

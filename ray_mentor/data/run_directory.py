@@ -1,0 +1,89 @@
+"""The files of a run, local or on any file system that pyarrow knows (s3://, gs://)."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.dataset
+import pyarrow.fs
+import pyarrow.parquet
+
+CONFIG, RESULT, METRICS, LEDGER = "config.toml", "result.json", "metrics.csv", "ledger"
+
+
+class RunDirectory:
+    """Where a run writes; each file is whole or not there.
+
+    Args:
+        path: a folder, or a URI of one.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path if "://" in path else str(Path(path).expanduser().absolute())
+        self._files, self._root = pyarrow.fs.FileSystem.from_uri(self.path)
+
+    def exists(self) -> bool:
+        """Whether there is something at this path already."""
+        return bool(self._files.get_file_info(self._root).type != pyarrow.fs.FileType.NotFound)
+
+    def create(self) -> None:
+        """Makes the folder, and the ledger's in it."""
+        self._files.create_dir(posixpath.join(self._root, LEDGER), recursive=True)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Writes one file through a temporary name."""
+        self._write(name, lambda sink: sink.write(data))
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a file; None if it is not there."""
+        try:
+            with self._files.open_input_stream(posixpath.join(self._root, name)) as source:
+                return bytes(source.read())
+        except FileNotFoundError:
+            return None
+
+    def write_metrics(self, rows: Sequence[Mapping[str, float | None]]) -> None:
+        """Writes the metrics, a row an epoch."""
+        table = pa.Table.from_pylist([dict(row) for row in rows])
+        self._write(METRICS, lambda sink: pyarrow.csv.write_csv(table, sink))
+
+    def append_ledger(self, rows: pa.Table, rank: int, first_step: int) -> None:
+        """Writes a rank's ledger rows since ``first_step``; the same rank and step replaces what was there."""
+        if len(rows):
+            name = f"{LEDGER}/step-{first_step:09d}-rank-{rank:04d}.parquet"
+            self._write(name, lambda sink: pyarrow.parquet.write_table(rows, sink))
+
+    def cut_ledger(self, step: int) -> None:
+        """Removes what a run wrote past the checkpoint that it now goes on from."""
+        folder = pyarrow.fs.FileSelector(posixpath.join(self._root, LEDGER), allow_not_found=True)
+        for info in self._files.get_file_info(folder):
+            if _first_step(info.base_name) >= step:
+                self._files.delete_file(info.path)
+
+    def ledger(self) -> pa.Table:
+        """All ledger rows written so far."""
+        folder = posixpath.join(self._root, LEDGER)
+        return pyarrow.dataset.dataset(folder, filesystem=self._files, format="parquet").to_table()
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Writes the result: the last file of a run, so that its presence says that the run is done."""
+        self.write(RESULT, (json.dumps(result, indent=2) + "\n").encode())
+
+    def _write(self, name: str, fill: Any) -> None:
+        target = posixpath.join(self._root, name)
+        partial = posixpath.join(posixpath.dirname(target), f".{posixpath.basename(target)}.partial")
+        with self._files.open_output_stream(partial) as sink:
+            fill(sink)
+        self._files.move(partial, target)
+
+
+def _first_step(name: str) -> int:
+    """The step in a ledger file's name; -1 for other files."""
+    parts = name.split("-")
+    return int(parts[1]) if name.startswith("step-") and parts[1].isdigit() else -1

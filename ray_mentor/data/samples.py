@@ -1,0 +1,159 @@
+"""Samples: inputs with their ids, given labels and, where known, true labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ray_mentor.data.inputs import AbstractInputs, DatasetInputs, Rows
+from ray_mentor.errors import UserError
+
+_SHOWN = 5  # offenders that an error names
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """N samples of C classes.
+
+    Attributes:
+        inputs: what the model is fed, by row.
+        ids: int64 (N,), unique; how the ledger and error messages name a sample.
+        labels: int64 (N,) in 0..C-1, the given labels.
+        true_labels: int64 (N,) in 0..C-1, or None where the truth isn't known.
+        classes: the C class names.
+
+    Raises:
+        UserError: lengths that differ, ids that occur twice, a label that isn't a class.
+    """
+
+    inputs: AbstractInputs
+    ids: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    true_labels: NDArray[np.int64] | None
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("ids", "labels", "true_labels"):
+            if (values := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _integers(values, name, len(self)))
+        _check_unique(self.ids)
+        self._check_labels(self.labels, "label")
+        if self.true_labels is not None:
+            self._check_labels(self.true_labels, "true label")
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def select(self, rows: Rows) -> Samples:
+        """Those rows only, in that order."""
+        truth = None if self.true_labels is None else self.true_labels[rows]
+        return Samples(self.inputs.select(rows), self.ids[rows], self.labels[rows], truth, self.classes)
+
+    def with_labels(self, labels: NDArray[np.int64], true_labels: NDArray[np.int64] | None) -> Samples:
+        """The same samples with other labels."""
+        return dataclasses.replace(self, labels=labels, true_labels=true_labels)
+
+    def with_inputs(self, inputs: AbstractInputs) -> Samples:
+        """The same samples with their inputs held or scaled in another way."""
+        return dataclasses.replace(self, inputs=inputs)
+
+    def _check_labels(self, labels: NDArray[np.int64], what: str) -> None:
+        outside = np.flatnonzero((labels < 0) | (labels >= len(self.classes)))
+        if len(outside):
+            row = outside[0]
+            raise UserError(
+                f"{what} {labels[row]} of sample id {self.ids[row]} (row {row}) is outside "
+                f"0..{len(self.classes) - 1}, the {len(self.classes)} classes; "
+                f"mend it, leave the sample out, or name all classes ({len(outside)} such)"
+            )
+
+
+def samples_from_dataset(
+    dataset: Any,
+    *,
+    labels: ArrayLike | None = None,
+    true_labels: ArrayLike | None = None,
+    classes: Sequence[str] | None = None,
+) -> Samples:
+    """Samples of a user's own map-style torch data set that gives (input, label); ids are its indices.
+
+    Args:
+        dataset: has ``__len__`` and ``__getitem__``; inputs are fetched when they are needed.
+        labels: given labels (N,). None: ``dataset.targets`` or ``.labels``, else the data set is read once for them.
+        true_labels: true labels (N,) where they are known; for reports and `oracle` only.
+        classes: class names. None: ``dataset.classes``, else the numbers 0..highest label.
+
+    Raises:
+        UserError: not map-style, empty, an input that isn't a tensor, or labels that don't fit.
+    """
+    size = _length(dataset)
+    given = _integers(_known_labels(dataset) if labels is None else labels, "labels", size)
+    truth = None if true_labels is None else _integers(true_labels, "true_labels", size)
+    names = tuple(classes) if classes is not None else _class_names(dataset, given, truth)
+    return Samples(DatasetInputs(dataset), np.arange(size), given, truth, names)
+
+
+def _length(dataset: Any) -> int:
+    try:
+        size = len(dataset)
+    except TypeError:
+        raise UserError(
+            f"the data set is a {type(dataset).__name__} without a length, but a map-style one is needed; "
+            "give it __len__ and __getitem__"
+        ) from None
+    if size == 0:
+        raise UserError("the data set is empty, but at least one sample is needed; check its folder and filters")
+    return size
+
+
+def _known_labels(dataset: Any) -> ArrayLike:
+    for name in ("targets", "labels"):
+        labels: ArrayLike | None = getattr(dataset, name, None)
+        if labels is not None:
+            return labels
+    return np.array(list(_labels_one_by_one(dataset)), np.int64)
+
+
+def _labels_one_by_one(dataset: Any) -> Iterator[int]:
+    for index in range(len(dataset)):
+        try:
+            _, label = dataset[index]
+            yield int(label)
+        except (TypeError, ValueError):
+            raise UserError(
+                f"dataset[{index}] must give (input, label) with an integer label; "
+                "change the data set, or give labels=... yourself"
+            ) from None
+
+
+def _class_names(dataset: Any, *labels: NDArray[np.int64] | None) -> tuple[str, ...]:
+    names = getattr(dataset, "classes", None)
+    if isinstance(names, list | tuple) and names:
+        return tuple(map(str, names))
+    highest = max(int(values.max()) for values in labels if values is not None)
+    return tuple(map(str, range(highest + 1)))
+
+
+def _integers(values: ArrayLike, name: str, size: int) -> NDArray[np.int64]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "iu" or array.ndim != 1:
+        raise UserError(f"{name} must be integers in one row, but are {array.dtype} of shape {array.shape}")
+    if len(array) != size:
+        raise UserError(f"{name} has {len(array)} entries, but there are {size} inputs; give one for each")
+    return array.astype(np.int64, copy=False)
+
+
+def _check_unique(ids: NDArray[np.int64]) -> None:
+    values, counts = np.unique(ids, return_counts=True)
+    twice = values[counts > 1]
+    if len(twice):
+        shown = ", ".join(map(str, twice[:_SHOWN])) + (", ..." if len(twice) > _SHOWN else "")
+        raise UserError(
+            f"sample ids must be unique, but {shown} occur{'s' if len(twice) == 1 else ''} more than once; "
+            "name another id_column, or number the rows anew"
+        )

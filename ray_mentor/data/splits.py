@@ -1,0 +1,227 @@
+"""From stored data to the splits of a run: disjoint by sample and by content, for any seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+
+from ray_mentor.config import DataConfig
+from ray_mentor.data.confusable import is_known
+from ray_mentor.data.inputs import AbstractArrayInputs, Scale
+from ray_mentor.data.noise import add_noise
+from ray_mentor.data.pool import Pool, balanced, proportional
+from ray_mentor.data.readers import Raw, read, read_trusted
+from ray_mentor.data.samples import Samples
+from ray_mentor.errors import UserError
+
+_TEST, _META, _VALIDATION, _TRAIN_SIZE, _TEST_SIZE = range(301, 306)  # keep the streams of one seed apart
+_TRAIN_NOISE, _VALIDATION_NOISE = 0, 1
+_SHOWN = 10  # classes that a note names
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """The data of a run; no two splits share a sample's content.
+
+    Attributes:
+        train: what the student learns from, with its noise.
+        validation: held out with its noise, to select an epoch; None if nothing was held out.
+        meta: the small trusted set.
+        test: labels as trusted as they can be.
+        notes: what the user should be told; those that begin with "warning:" before anything runs.
+    """
+
+    train: Samples
+    validation: Samples | None
+    meta: Samples
+    test: Samples
+    notes: tuple[str, ...]
+
+
+def prepare(config: DataConfig, seed: int) -> Splits:
+    """Reads, splits, scales and adds noise; the same config and seed give the same splits.
+
+    Raises:
+        UserError: whatever is wrong with the data, or too little of it for the splits asked for.
+    """
+    raw = read(config)
+    notes = list(raw.notes)
+    test, pool = _test(raw, config, seed, notes)
+    meta, pool = _stored_meta(raw, pool, test, config, notes)
+    validation, pool = _stored_validation(raw, pool, [test, meta], config, notes)
+    if meta is None:
+        meta, pool = _drawn_meta(pool, config, seed, notes)
+    if validation is None:
+        validation, pool = _drawn_validation(pool, config, seed)
+    train = _some(pool.take(), "training split", config.data)
+    _note_missing_classes(meta, config, notes)
+    if raw.fit_scale:
+        train, validation, meta, test = _scaled(train, validation, meta, test)
+    train, validation = _noisy(train, validation, config, seed, notes)
+    train = _at_most(train, config.train_size, _draw(seed, _TRAIN_SIZE))
+    test = _at_most(test, config.test_size, _draw(seed, _TEST_SIZE))
+    return Splits(train, validation, meta, test, tuple(notes))
+
+
+def _draw(seed: int, purpose: int) -> Generator:
+    return np.random.default_rng([seed, purpose])
+
+
+def _test(raw: Raw, config: DataConfig, seed: int, notes: list[str]) -> tuple[Samples, Pool]:
+    pool = Pool.of(raw.train)
+    if raw.test is not None:
+        test = raw.test
+        pool = _less(pool, test, "training samples that are in the test split too", notes)
+    else:
+        test, pool = _hold_out(pool, config.test_share, _draw(seed, _TEST))
+        notes.append(
+            f"no test split in {config.data}: {len(test)} of {len(raw.train)} samples were held out as one "
+            f"(test_share {config.test_share:g}), each class with its share"
+        )
+    if test.true_labels is not None:
+        notes.append("the test split is measured against its true labels")
+    return _with_truth(test), pool
+
+
+def _stored_meta(
+    raw: Raw, pool: Pool, test: Samples, config: DataConfig, notes: list[str]
+) -> tuple[Samples | None, Pool]:
+    if config.meta_data is None:
+        return None, pool
+    trusted = Pool.of(read_trusted(config, raw))
+    trusted = _less(trusted, test, "meta samples that are in the test split too", notes, "warning: ")
+    meta = _some(trusted.take(), "meta set", config.meta_data)
+    return meta, _less(pool, meta, "training samples that are in the meta set too", notes)
+
+
+def _stored_validation(
+    raw: Raw, pool: Pool, others: list[Samples | None], config: DataConfig, notes: list[str]
+) -> tuple[Samples | None, Pool]:
+    if raw.validation is None:
+        return None, pool
+    if config.validation_share == 0.0:
+        notes.append("the stored validation split is not used, because validation_share is 0")
+        return None, pool
+    stored = Pool.of(raw.validation)
+    for other in filter(None, others):
+        stored = _less(stored, other, "validation samples that are in the test split or meta set too", notes)
+    notes.append("the stored validation split is used, whatever validation_share says")
+    validation = _some(stored.take(), "validation split", config.data)
+    return validation, _less(pool, validation, "training samples that are in the validation split too", notes)
+
+
+def _drawn_meta(pool: Pool, config: DataConfig, seed: int, notes: list[str]) -> tuple[Samples, Pool]:
+    """A class-balanced meta set out of the training split, one sample of each content; copies of them are left out."""
+    distinct = pool.distinct()
+    if config.meta_size >= len(distinct):
+        raise UserError(
+            f"meta_size is {config.meta_size}, but the training split has {len(distinct)} different samples, and "
+            "some must be left to train on; ask for fewer, or give a meta set of its own with --meta-data"
+        )
+    trusted = _with_truth(pool.samples)
+    chosen = distinct[balanced(trusted.labels[distinct], config.meta_size, _draw(seed, _META))]
+    rest = pool.without(pool.content[chosen])
+    _note_left_out(len(pool) - len(rest) - len(chosen), "training samples that are copies of meta samples", notes)
+    notes += _on_trust(pool.samples, config)
+    return trusted.select(chosen), rest
+
+
+def _on_trust(samples: Samples, config: DataConfig) -> list[str]:
+    if samples.true_labels is not None:
+        return ["the meta set was drawn from the training split, with its true labels"]
+    if config.resolved_noise[0] == "none":
+        return [
+            "warning: the meta set was drawn from the given labels and is trusted as it is; "
+            "--meta-data gives a trusted one of your own"
+        ]
+    return []
+
+
+def _drawn_validation(pool: Pool, config: DataConfig, seed: int) -> tuple[Samples | None, Pool]:
+    if round(config.validation_share * len(pool)) == 0:
+        return None, pool
+    return _hold_out(pool, config.validation_share, _draw(seed, _VALIDATION))
+
+
+def _hold_out(pool: Pool, share: float, draw: Generator) -> tuple[Samples, Pool]:
+    """A share of the pool, each class with its share; copies go where the first of them goes."""
+    distinct = pool.distinct()
+    count = min(max(1, round(share * len(distinct))), len(distinct) - 1)
+    if count < 1:
+        raise UserError(f"a share of {share:g} can't be held out of {len(distinct)} different samples; give more data")
+    chosen = pool.whole(distinct[proportional(pool.samples.labels[distinct], count, draw)])
+    return pool.samples.select(chosen), pool.without(pool.content[chosen])
+
+
+def _less(pool: Pool, other: Samples, what: str, notes: list[str], prefix: str = "") -> Pool:
+    rest = pool.without(other.inputs.content_hashes())
+    _note_left_out(len(pool) - len(rest), what, notes, prefix)
+    return rest
+
+
+def _note_left_out(count: int, what: str, notes: list[str], prefix: str = "") -> None:
+    if count:
+        notes.append(f"{prefix}left out {count} {what} (same content)")
+
+
+def _note_missing_classes(meta: Samples, config: DataConfig, notes: list[str]) -> None:
+    counts = np.bincount(meta.labels, minlength=len(meta.classes))
+    missing = [meta.classes[label] for label in np.flatnonzero(counts == 0)]
+    if missing:
+        fix = "raise --meta-size" if config.meta_data is None else "add them to --meta-data"
+        names = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
+        notes.append(
+            f"warning: the meta set of {len(meta)} has no sample of {len(missing)} of {len(meta.classes)} classes "
+            f"({names}), so the mentor learns nothing of them; {fix}"
+        )
+
+
+def _some(samples: Samples, what: str, source: str) -> Samples:
+    if len(samples) == 0:
+        raise UserError(
+            f"the {what} of {source} has no sample left that is in no other split (by content); "
+            "give more data, or check that the files differ"
+        )
+    return samples
+
+
+def _with_truth(samples: Samples) -> Samples:
+    """With the true labels as given ones, where they are known."""
+    truth = samples.true_labels
+    return samples if truth is None else samples.with_labels(truth, truth)
+
+
+def _scaled(
+    train: Samples, validation: Samples | None, meta: Samples, test: Samples
+) -> tuple[Samples, Samples | None, Samples, Samples]:
+    """All splits scaled by what the training split alone shows."""
+    scale = _arrays(train).statistics()
+    held_out = None if validation is None else _scale(validation, scale)
+    return _scale(train, scale), held_out, _scale(meta, scale), _scale(test, scale)
+
+
+def _scale(samples: Samples, scale: Scale) -> Samples:
+    return samples.with_inputs(_arrays(samples).scaled(scale))
+
+
+def _arrays(samples: Samples) -> AbstractArrayInputs:
+    assert isinstance(samples.inputs, AbstractArrayInputs)
+    return samples.inputs
+
+
+def _noisy(
+    train: Samples, validation: Samples | None, config: DataConfig, seed: int, notes: list[str]
+) -> tuple[Samples, Samples | None]:
+    kind, rate = config.resolved_noise
+    if kind == "asymmetric" and not is_known(train.classes):
+        notes.append("asymmetric noise: no known map for these class names, so class c becomes c + 1")
+    held_out = None if validation is None else add_noise(validation, kind, rate, seed, _VALIDATION_NOISE)
+    return add_noise(train, kind, rate, seed, _TRAIN_NOISE), held_out
+
+
+def _at_most(samples: Samples, size: int | None, draw: Generator) -> Samples:
+    if size is None or size >= len(samples):
+        return samples
+    return samples.select(np.sort(draw.choice(len(samples), size, replace=False)))

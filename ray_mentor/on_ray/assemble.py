@@ -1,0 +1,98 @@
+"""From a job to what a step needs: the parts of its method, wired to this rank."""
+
+from __future__ import annotations
+
+import numpy as np
+import ray.train.torch
+import torch
+from torch import nn
+
+from ray_mentor.core.batch import Batch
+from ray_mentor.core.curriculum import Curriculum, Parts
+from ray_mentor.core.exchange import AbstractExchange
+from ray_mentor.core.losses import LOSSES
+from ray_mentor.core.mentor_access import AbstractMentorAccess, LocalMentor
+from ray_mentor.core.mentor_learner import MentorLearner
+from ray_mentor.core.meta_step import MetaBatch
+from ray_mentor.core.methods import method_of
+from ray_mentor.core.mixing import make_mixing
+from ray_mentor.core.sync_batch_norm import synchronised
+from ray_mentor.data.batches import Rows, meta_batch, rank_slice
+from ray_mentor.data.samples import Samples
+from ray_mentor.data.splits import Splits
+from ray_mentor.on_ray.job import Job
+from ray_mentor.on_ray.shared_mentor import SharedMentor
+
+
+def assemble(job: Job, splits: Splits, exchange: AbstractExchange, total_steps: int) -> Curriculum:
+    """The curriculum of ``job`` on this rank, before its first step."""
+    method = method_of(job.curriculum.method)
+    student = make_student(job, exchange)
+    mentor = _access(job, splits, exchange) if method.learns else None
+    parts = Parts(
+        loss=job.loss or LOSSES[method.loss],
+        weighting=method.weighting(job.mentor, mentor),
+        mixing=make_mixing(job.curriculum),
+        gradient_rule=method.gradient_rule(),
+        mentor=mentor,
+        meta_batch=_MetaBatches(splits.meta, job, exchange, next(student.parameters()).device),
+    )
+    optimizer = job.optimizer([param for param in student.parameters() if param.requires_grad])
+    return Curriculum(
+        student,
+        optimizer,
+        parts,
+        exchange,
+        job.curriculum,
+        job.mentor,
+        total_steps=total_steps,
+        n_samples=len(splits.train),
+        seed=job.seed,
+    )
+
+
+def batch_of(samples: Samples, rows: Rows) -> Batch:
+    """The samples of these rows."""
+    truth = None if samples.true_labels is None else torch.from_numpy(samples.true_labels[rows])
+    return Batch(
+        rows=torch.from_numpy(rows.copy()),
+        ids=torch.from_numpy(samples.ids[rows]),
+        inputs=samples.inputs.take(rows),
+        labels=torch.from_numpy(samples.labels[rows]),
+        true_labels=truth,
+    )
+
+
+def make_student(job: Job, exchange: AbstractExchange) -> nn.Module:
+    """A fresh student, the same on every rank, on this rank's device, data-parallel where there are more."""
+    torch.manual_seed(job.seed)
+    student = job.student()
+    if job.sync_batch_norm:
+        student = synchronised(student)
+    strategy = "ddp" if exchange.world_size > 1 else None
+    prepared: nn.Module = ray.train.torch.prepare_model(student, parallel_strategy=strategy)
+    return prepared
+
+
+def _access(job: Job, splits: Splits, exchange: AbstractExchange) -> AbstractMentorAccess:
+    learner = MentorLearner(job.mentor, len(splits.train.classes), job.seed)
+    if job.mentor_actor is None:
+        return LocalMentor(learner)
+    return SharedMentor(job.mentor_actor, exchange, learner, job.mentor.scoring)
+
+
+class _MetaBatches:
+    """This rank's share of the n-th meta batch."""
+
+    def __init__(self, meta: Samples, job: Job, exchange: AbstractExchange, device: torch.device) -> None:
+        self._meta = meta
+        self._size = max(job.mentor.meta_batch_size, exchange.world_size)
+        self._seed = job.seed
+        self._exchange = exchange
+        self._device = device
+
+    def __call__(self, update: int) -> MetaBatch:
+        rows = meta_batch(len(self._meta), self._size, self._seed, update)
+        own = np.sort(rank_slice(rows, self._exchange.rank, self._exchange.world_size))
+        inputs, labels = self._meta.inputs.take(own), torch.from_numpy(self._meta.labels[own])
+        return MetaBatch(inputs.to(self._device), labels.to(self._device), len(rows))

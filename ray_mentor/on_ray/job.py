@@ -1,0 +1,56 @@
+"""What a worker is told: everything that a run is made of, in one picklable piece."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from ray import ObjectRef
+from ray.actor import ActorHandle
+from torch import nn
+
+from ray_mentor.config import CurriculumConfig, MentorConfig
+from ray_mentor.core.losses import PerSampleLoss
+from ray_mentor.data.splits import Splits
+from ray_mentor.on_ray.mentor_actor import MentorActor
+from ray_mentor.on_ray.progress import ProgressBoard
+
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, as each of its workers gets it.
+
+    Attributes:
+        student: builds a fresh student.
+        optimizer: builds the student's optimizer over its trainable params.
+        schedule: cosine or constant.
+        splits: the data, or where it lies in Ray's object store.
+        augment: none or flip-shift.
+        loss: the user's own per-sample loss; None for the method's.
+        mentor_actor: None for methods without a learning mentor, and where the mentor is local.
+        board: takes progress rows.
+        directory: of the run.
+        checkpoint_seconds: between checkpoints.
+        local: the run is one process without Ray: it holds its mentor itself, and keeps its own checkpoints.
+    """
+
+    student: Callable[[], nn.Module]
+    optimizer: MakeOptimizer
+    schedule: str
+    sync_batch_norm: bool
+    splits: Splits | ObjectRef[Splits]
+    augment: str
+    loss: PerSampleLoss | None
+    curriculum: CurriculumConfig
+    mentor: MentorConfig
+    mentor_actor: ActorHandle[MentorActor] | None
+    board: ActorHandle[ProgressBoard] | ProgressBoard
+    directory: str
+    epochs: int
+    batch_size: int
+    seed: int
+    checkpoint_seconds: float
+    local: bool

@@ -1,0 +1,74 @@
+"""The mentor as an actor: one per run, shared by all workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ray_mentor.config import MentorConfig
+from ray_mentor.core.features import Features
+from ray_mentor.core.mentor_access import score_by_rank
+from ray_mentor.core.mentor_learner import MentorLearner, MentorState, MetaUpdate
+
+Columns = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class ScoreReply:
+    """Sample weights under ``version``; None if that is not the version that was asked for."""
+
+    version: int
+    sample_weights: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class LearnReply:
+    """The mentor after the update; None if the actor does not hold the version that the update is for."""
+
+    version: int
+    state: MentorState | None
+
+
+class MentorActor:
+    """Owns mentor, optimizer and version; holds nothing of the student.
+
+    Every call names the version it expects. An actor that was restarted is back at version 0, answers
+    "not that version", is handed the latest state, and is asked again (DESIGN section 3). An update
+    is applied once per update id, whoever repeats it.
+    """
+
+    def __init__(self, config: MentorConfig, n_classes: int, seed: int) -> None:
+        self._learner = MentorLearner(config, n_classes, seed)
+
+    def load(self, state: MentorState) -> None:
+        """Becomes the mentor that ``state`` was taken of."""
+        self._learner.load(state)
+
+    def state(self) -> MentorState:
+        """The mentor as it stands."""
+        return self._learner.state()
+
+    def score(self, version: int, features: Columns, rank_sizes: tuple[int, ...]) -> ScoreReply:
+        """Sample weights of a global batch: a pure function of features and version."""
+        if version != self._learner.version:
+            return ScoreReply(self._learner.version, None)
+        weights = score_by_rank(self._learner, Features.from_arrays(features), rank_sizes)
+        return ScoreReply(version, weights.numpy())
+
+    def learn(
+        self, version: int, update_id: int, features: Columns, influence: NDArray[np.float32], keep: NDArray[np.bool_]
+    ) -> LearnReply:
+        """Applies one meta update to ``version``, or answers what applying it before has given."""
+        applied = self._learner.version == version + 1 and self._learner.update_id == update_id
+        if not applied:
+            if self._learner.version != version:
+                return LearnReply(self._learner.version, None)
+            rows = Features.from_arrays(features)
+            self._learner.learn(
+                MetaUpdate(update_id, rows, torch.from_numpy(influence.copy()), torch.from_numpy(keep.copy()))
+            )
+        return LearnReply(self._learner.version, self._learner.state())

@@ -1,0 +1,47 @@
+"""What a finished run has to say."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import pyarrow as pa
+from torch import Tensor
+
+from ray_mentor.data.run_directory import RunDirectory
+
+VERSIONED = ("ray-mentor", "ray", "torch", "torchvision", "numpy", "pyarrow")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run.
+
+    Attributes:
+        result: what ``result.json`` holds.
+        metrics: one row an epoch.
+        path: the run directory.
+        student_state: the student's params and buffers at the end, for ``load_state_dict``.
+    """
+
+    result: dict[str, Any]
+    metrics: list[dict[str, float | None]]
+    path: str
+    student_state: dict[str, Tensor]
+
+    def ledger(self) -> pa.Table:
+        """All rows of the ledger."""
+        return RunDirectory(self.path).ledger()
+
+
+def selected(metrics: list[dict[str, float | None]]) -> float | None:
+    """Test accuracy at the epoch with the best (noisy) validation accuracy; the first of equals."""
+    rows = [row for row in metrics if row["validation_accuracy"] is not None]
+    return max(rows, key=lambda row: row["validation_accuracy"] or 0.0)["test_accuracy"] if rows else None
+
+
+def versions() -> dict[str, str]:
+    """Of what a result depends on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}}

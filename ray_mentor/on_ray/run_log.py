@@ -1,0 +1,92 @@
+"""What a run writes down as it goes: ledger, metrics, progress."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ray.actor import ActorHandle
+
+from ray_mentor.core.curriculum import Curriculum, StepRecord
+from ray_mentor.core.exchange import AbstractExchange
+from ray_mentor.core.ledger import Ledger
+from ray_mentor.core.tally import Tally
+from ray_mentor.data.run_directory import RunDirectory
+from ray_mentor.on_ray.progress import ProgressBoard, Row
+
+
+class RunLog:
+    """One rank's log. Every rank keeps a ledger of its own samples; rank 0 keeps metrics and posts progress.
+
+    Attributes:
+        metrics: one row an epoch; the same on every rank.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        board: ActorHandle[ProgressBoard] | ProgressBoard,
+        exchange: AbstractExchange,
+        first_step: int,
+        metrics: list[dict[str, float | None]],
+        train_seconds: float,
+    ) -> None:
+        self.metrics = metrics
+        self._directory = directory
+        self._board = board
+        self._exchange = exchange
+        self._ledger = Ledger()
+        self._ledger_step = first_step
+        self._tally = Tally()
+        self._began = self._epoch_began = time.monotonic()
+        self._seconds_before = train_seconds
+
+    @property
+    def train_seconds(self) -> float:
+        """Time from the first step to now, over all attempts."""
+        return self._seconds_before + time.monotonic() - self._began
+
+    def add(self, epoch: int, record: StepRecord) -> None:
+        """Takes down one step."""
+        self._ledger.append(epoch, record)
+        self._tally.add(record)
+
+    def end_epoch(self, epoch: int, curriculum: Curriculum, accuracies: dict[str, float | None]) -> None:
+        """Adds the epoch's row to the metrics, and posts it. A collective call."""
+        means = self._tally.means(self._exchange)
+        samples = means.pop("samples") or 0.0
+        now = time.monotonic()
+        row: dict[str, float | None] = {
+            "epoch": epoch,
+            "steps": curriculum.step_number,
+            "meta_updates": curriculum.meta_updates,
+            **means,
+            **accuracies,
+            "learning_rate": curriculum.optimizer.param_groups[0]["lr"],
+            "samples_per_second": samples / (now - self._epoch_began),
+            "train_seconds": self.train_seconds,
+        }
+        self._epoch_began = now
+        self.metrics.append(row)
+        self.post({"kind": "epoch", **row})
+
+    def post(self, row: Row) -> None:
+        """Tells whoever watches; rank 0 speaks for all, and does not wait."""
+        if self._exchange.rank:
+            return
+        if isinstance(self._board, ProgressBoard):
+            self._board.post(row)
+        else:
+            self._board.post.remote(row)
+
+    def write(self, step: int) -> None:
+        """Writes ledger rows and metrics: what a checkpoint at ``step`` counts as said."""
+        self._directory.append_ledger(self._ledger.take(), self._exchange.rank, self._ledger_step)
+        self._ledger_step = step
+        if self._exchange.rank == 0:
+            self._directory.write_metrics(self.metrics)
+
+
+def started_row() -> dict[str, Any]:
+    """The row that says when the first step began, in seconds since the epoch of the clock."""
+    return {"kind": "started", "at": time.time()}

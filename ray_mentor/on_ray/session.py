@@ -1,0 +1,56 @@
+"""The Ray that a run uses: found, or started for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+import torch
+
+from ray_mentor.errors import UserError
+from ray_mentor.on_ray.environment import ENVIRONMENT
+
+@contextmanager
+def ray_session(*, cpus: float, gpus: float, verbose: bool) -> Iterator[None]:
+    """Uses the Ray that is there, or the cluster RAY_ADDRESS names; starts one on this machine if there is none.
+
+    What was started is shut down at the end.
+
+    Raises:
+        UserError: if the cluster can never place what the run needs.
+    """
+    if ray.is_initialized():
+        _check_fits(ray.cluster_resources(), cpus, gpus)
+        yield
+        return
+    remote = "RAY_ADDRESS" in os.environ
+    if not remote:
+        check_machine(cpus, gpus)
+    ray.init(
+        configure_logging=verbose,
+        log_to_driver=verbose,
+        runtime_env={"env_vars": ENVIRONMENT} if remote else None,
+        **({} if remote else {"include_dashboard": True, "dashboard_host": "127.0.0.1"}),
+    )
+    try:
+        _check_fits(ray.cluster_resources(), cpus, gpus)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def check_machine(cpus: float, gpus: float) -> None:
+    """Refuses, before Ray starts, what this machine cannot place."""
+    _check_fits({"CPU": float(len(os.sched_getaffinity(0))), "GPU": float(torch.cuda.device_count())}, cpus, gpus)
+
+
+def _check_fits(free: dict[str, float], cpus: float, gpus: float) -> None:
+    for name, wanted in (("CPU", cpus), ("GPU", gpus)):
+        there = free.get(name, 0.0)
+        if wanted > there:
+            raise UserError(
+                f"the workers need {wanted:g} {name}s, but there are {there:g}; give fewer --workers"
+                + (", or --no-gpu" if name == "GPU" else "")
+            )

@@ -1,0 +1,95 @@
+"""The mentor as the workers see it: one actor, one call per global step, made by rank 0."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import ray
+import torch
+from jaxtyping import Float
+from ray.actor import ActorHandle
+from torch import Tensor
+
+from ray_mentor.core.exchange import AbstractExchange
+from ray_mentor.core.features import Features
+from ray_mentor.core.mentor_access import AbstractMentorAccess, score_by_rank
+from ray_mentor.core.mentor_learner import MentorLearner, MentorState, MetaUpdate
+from ray_mentor.on_ray.mentor_actor import LearnReply, MentorActor, ScoreReply
+
+Reply = TypeVar("Reply", ScoreReply, LearnReply)
+
+
+class SharedMentor(AbstractMentorAccess):
+    """Access to a run's mentor actor.
+
+    Every rank keeps the latest state, which each learn reply brings; it is what a restarted actor is
+    handed, what a checkpoint holds, and what ``scoring="replica"`` scores with.
+
+    Args:
+        actor: of class :class:`MentorActor`; its owner is the caller of ``fit()``.
+        learner: a mentor of the same make; the state of both is taken to be ``learner``'s.
+        scoring: ``actor``: the actor scores every batch. ``replica``: each rank does, with the same bits.
+    """
+
+    def __init__(
+        self, actor: ActorHandle[MentorActor], exchange: AbstractExchange, learner: MentorLearner, scoring: str
+    ) -> None:
+        self._actor = actor
+        self._exchange = exchange
+        self._replica = learner
+        self._state = learner.state()
+        self._scores_here = scoring == "replica"
+
+    def score(self, features: Features, rank_sizes: tuple[int, ...]) -> Float[Tensor, " batch"]:
+        if self._scores_here:
+            return score_by_rank(self._replica, features, rank_sizes)
+        weights = torch.empty(len(features))
+        if self._exchange.rank == 0:
+            reply = self._ask(lambda version: self._actor.score.remote(version, features.arrays(), rank_sizes))
+            weights = torch.from_numpy(reply.sample_weights.copy())
+        return self._exchange.broadcast_floats(weights)
+
+    def learn(self, update: MetaUpdate) -> None:
+        state = None
+        if self._exchange.rank == 0:
+            columns = update.features.arrays()
+            influence, keep = update.influence.numpy(), update.keep.numpy()
+            reply = self._ask(
+                lambda version: self._actor.learn.remote(version, update.update_id, columns, influence, keep)
+            )
+            state = reply.state
+        self._adopt(self._exchange.broadcast(state))
+
+    @property
+    def state(self) -> MentorState:
+        return self._state
+
+    def load(self, state: MentorState) -> None:
+        if self._exchange.rank == 0:
+            ray.get(self._actor.load.remote(state))
+        self._adopt(self._exchange.broadcast(state))
+
+    def _adopt(self, state: MentorState) -> None:
+        self._state = state
+        if self._scores_here:
+            self._replica.load(state)
+
+    def _ask(self, call: Callable[[int], Any]) -> Any:
+        """Asks for the version the workers hold; hands it over and asks again if the actor lacks it."""
+        for _ in range(_ATTEMPTS):
+            reply = ray.get(call(self._state.version))
+            if not _refused(reply):
+                return reply
+            ray.get(self._actor.load.remote(self._state))
+        raise RuntimeError(
+            f"the mentor actor lost version {self._state.version} {_ATTEMPTS} times in a row; it keeps dying. "
+            f"Look at its memory; the run's newest checkpoint is whole, continue with --resume"
+        )
+
+
+_ATTEMPTS = 20
+
+
+def _refused(reply: ScoreReply | LearnReply) -> bool:
+    return (reply.sample_weights if isinstance(reply, ScoreReply) else reply.state) is None

@@ -1,0 +1,283 @@
+"""The trainer: a student, its data and a mentor, on Ray Train."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any, Literal
+
+import ray
+import ray.train
+from ray.actor import ActorHandle
+from ray.train.torch import TorchTrainer
+from torch import nn
+from torch.utils.data import Dataset
+
+from ray_mentor.config_file import to_toml
+from ray_mentor.config import CurriculumConfig, MentorConfig, StudentConfig
+from ray_mentor.core.detection import noise_auroc
+from ray_mentor.core.losses import PerSampleLoss
+from ray_mentor.core.methods import method_of
+from ray_mentor.core.optimizers import make_optimizer
+from ray_mentor.core.state import RunState
+from ray_mentor.data.run_directory import CONFIG, RunDirectory
+from ray_mentor.data.samples import Samples, samples_from_dataset
+from ray_mentor.data.splits import Splits
+from ray_mentor.errors import UserError
+from ray_mentor.on_ray.job import Job, MakeOptimizer
+from ray_mentor.on_ray.mentor_actor import MentorActor
+from ray_mentor.on_ray.outcome import Outcome, selected, versions
+from ray_mentor.on_ray.progress import ProgressBoard, Row
+from ray_mentor.on_ray.session import ray_session
+from ray_mentor.on_ray.watch import LocalBoard, watched
+from ray_mentor.on_ray.worker_loop import worker_loop
+
+Data = Samples | Dataset[Any]
+
+Show = Callable[[Row], None]
+
+
+class CurriculumTrainer:
+    """Trains a student on samples that a mentor weighs, data-parallel on Ray Train.
+
+    Example:
+        >>> trainer = CurriculumTrainer(student=make_model, data=noisy, meta=trusted, test=held_out, epochs=10)
+        >>> outcome = trainer.fit()
+        >>> outcome.result["test_accuracy"], outcome.ledger()
+
+    Args:
+        student: builds a fresh student; called on every worker with the same seed.
+        data: training samples with given labels: a map-style torch data set of (input, label), or :class:`Samples`.
+        meta: the small trusted set; the same kinds.
+        test: measured after every epoch; the same kinds, or None.
+        validation: as noisy as ``data``, to select an epoch; the same kinds, or None.
+        loss: (logits (B, C), labels (B,)) -> per-sample losses (B,). None: the method's own, cross-entropy.
+        mentor: the mentor, and how it learns.
+        curriculum: the method, and the schedule around it.
+        optimizer: params -> optimizer of the student; SGD, Adam or AdamW for methods whose mentor learns.
+        schedule: learning rate over training: cosine to 0, or constant.
+        epochs: passes over ``data``.
+        batch_size: samples per student step over all workers.
+        scaling_config: Ray's; ``num_workers=0`` trains in this process without starting Ray.
+        run_config: Ray's; its name and storage path give the run directory.
+        resume: go on with the run of this name from its newest checkpoint.
+        verbose: let Ray's own log through.
+        began: time.time() at which ``wall_seconds`` starts; None: the call of :meth:`fit`.
+        record: settings to write into the run's config file; None: those above that have a plain value.
+    """
+
+    def __init__(
+        self,
+        student: Callable[[], nn.Module],
+        data: Data,
+        meta: Data,
+        *,
+        test: Data | None = None,
+        validation: Data | None = None,
+        loss: PerSampleLoss | None = None,
+        mentor: MentorConfig | None = None,
+        curriculum: CurriculumConfig | None = None,
+        optimizer: MakeOptimizer | None = None,
+        schedule: Literal["cosine", "constant"] = "cosine",
+        sync_batch_norm: bool = False,
+        augment: Literal["none", "flip-shift"] = "none",
+        epochs: int = 60,
+        batch_size: int = 64,
+        seed: int = 0,
+        scaling_config: ray.train.ScalingConfig | None = None,
+        run_config: ray.train.RunConfig | None = None,
+        resume: bool = False,
+        checkpoint_seconds: float = 60.0,
+        verbose: bool = False,
+        began: float | None = None,
+        record: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.mentor = mentor or MentorConfig()
+        self.curriculum = curriculum or CurriculumConfig()
+        self._method = method_of(self.curriculum.method)
+        self._splits = _splits(data, meta, test, validation)
+        self._scaling = scaling_config or ray.train.ScalingConfig(num_workers=2)
+        self._run = _named(run_config or ray.train.RunConfig(), self.curriculum.method)
+        self._resume = resume
+        self._verbose = verbose
+        self._began = began
+        self.directory = RunDirectory(f"{self._run.storage_path}/{self._run.name}")
+        self._job = Job(
+            student=student,
+            optimizer=optimizer or functools.partial(make_optimizer, config=StudentConfig()),
+            schedule=schedule,
+            sync_batch_norm=sync_batch_norm,
+            splits=self._splits,
+            augment=augment,
+            loss=loss,
+            curriculum=self.curriculum,
+            mentor=self.mentor,
+            mentor_actor=None,
+            board=ProgressBoard(),
+            directory=self.directory.path,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=seed,
+            checkpoint_seconds=checkpoint_seconds,
+            local=self._scaling.num_workers == 0,
+        )
+        self._record = dict(record) if record is not None else _plain(self._job)
+
+    def fit(self, show: Show | None = None) -> Outcome:
+        """Trains to the end and writes ``result.json``.
+
+        Args:
+            show: called with each progress row: a dict with ``kind`` "started", "epoch" or "ended".
+
+        Raises:
+            UserError: what the user can mend: a run of this name that is there already, too few CPUs, a
+                loss that is not finite.
+        """
+        began = time.time() if self._began is None else self._began
+        self._claim_directory()
+        marks = _Marks(began, show or (lambda row: None))
+        state = self._fit_here(marks) if self._job.local else self._fit_on_ray(marks)
+        result = self._result(state, marks)
+        self.directory.write_result(result)
+        return Outcome(result, state.metrics, self.directory.path, state.student)
+
+    def _claim_directory(self) -> None:
+        path = self.directory.path
+        if self.directory.exists() and not self._resume:
+            raise UserError(f"run {path} is there already; give it another --run-name, or go on with it: --resume")
+        if self._resume and not self.directory.exists():
+            raise UserError(f"there is no run {path} to resume; check --run-name and --storage-path")
+        self.directory.create()
+        self.directory.write(CONFIG, to_toml(self._record).encode())
+
+    def _fit_here(self, marks: _Marks) -> RunState:
+        job = dataclasses.replace(self._job, board=LocalBoard(marks.show))
+        result = TorchTrainer(
+            worker_loop, train_loop_config={"job": job}, scaling_config=self._scaling, run_config=self._run
+        ).fit()
+        return _final(result)
+
+    def _fit_on_ray(self, marks: _Marks) -> RunState:
+        resources = self._scaling.total_resources
+        with ExitStack() as stack:
+            cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+            stack.enter_context(ray_session(cpus=cpus, gpus=gpus, verbose=self._verbose))
+            marks.ray_ready = time.time()
+            board = ray.remote(ProgressBoard).options(num_cpus=0).remote()
+            job = dataclasses.replace(
+                self._job, splits=ray.put(self._splits), mentor_actor=self._mentor_actor(), board=board
+            )
+            stack.enter_context(watched(board, marks.show))
+            trainer = TorchTrainer(
+                worker_loop, train_loop_config={"job": job}, scaling_config=self._scaling, run_config=self._run
+            )
+            try:
+                return _final(trainer.fit())
+            except ray.train.TrainingFailedError as error:
+                raise _the_users(error) or error from error
+
+    def _mentor_actor(self) -> ActorHandle[MentorActor] | None:
+        """The run's mentor, if its method has one that learns; owned by this process, restarted wherever it dies."""
+        if not self._method.learns:
+            return None
+        actor = ray.remote(MentorActor).options(num_cpus=0, num_gpus=0, max_restarts=-1, max_task_retries=-1)
+        return actor.remote(self.mentor, len(self._splits.train.classes), self._job.seed)
+
+    def _result(self, state: RunState, marks: _Marks) -> dict[str, Any]:
+        last = state.metrics[-1]
+        samples = len(self._splits.train) * self._job.epochs
+        auroc = noise_auroc(self.directory.ledger())
+        return {
+            "test_accuracy": last["test_accuracy"],
+            "test_accuracy_selected": selected(state.metrics),
+            "noise_auroc": auroc,
+            "train_seconds": state.train_seconds,
+            "wall_seconds": time.time() - marks.began,
+            "phase_seconds": marks.phases(),
+            "steps": state.step,
+            "meta_updates": state.meta_updates,
+            "samples_per_second": samples / state.train_seconds,
+            "method": self.curriculum.method,
+            "seed": self._job.seed,
+            "workers": self._scaling.num_workers,
+            "versions": versions(),
+        }
+
+
+class _Marks:
+    """When a run reached what: the moments between its phases, on the clock of time.time()."""
+
+    def __init__(self, began: float, show: Show) -> None:
+        self.began = began
+        self.fit = self.ray_ready = self.started = self.ended = time.time()
+        self._show = show
+
+    def show(self, row: Row) -> None:
+        """Notes the moment of a progress row, and passes it on."""
+        if row["kind"] == "started":
+            self.started = row["at"]
+        self.ended = time.time()
+        self._show(row)
+
+    def phases(self) -> dict[str, float]:
+        """Seconds per phase, in order; they add up to the wall time so far."""
+        moments = [self.began, self.fit, self.ray_ready, self.started, self.ended, time.time()]
+        names = ("prepare", "start_ray", "start_workers", "train", "finish")
+        return {name: end - start for name, start, end in zip(names, moments[:-1], moments[1:], strict=True)}
+
+
+def _splits(data: Data, meta: Data, test: Data | None, validation: Data | None) -> Splits:
+    train = _samples(data)
+
+    def alike(other: Data) -> Samples:
+        return _samples(other, train.classes)
+
+    return Splits(
+        train=train,
+        validation=None if validation is None else alike(validation),
+        meta=alike(meta),
+        test=None if test is None else alike(test),
+        notes=(),
+    )
+
+
+def _samples(data: Data, classes: tuple[str, ...] | None = None) -> Samples:
+    return data if isinstance(data, Samples) else samples_from_dataset(data, classes=classes)
+
+
+def _named(run: ray.train.RunConfig, method: str) -> ray.train.RunConfig:
+    """The run config with a name of its own (a name used twice would resume), an absolute path, few checkpoints kept."""
+    stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    storage = str(run.storage_path or "runs")
+    return dataclasses.replace(
+        run,
+        name=run.name or f"{method}-{stamp}",
+        storage_path=storage if "://" in storage else os.path.abspath(os.path.expanduser(storage)),
+        checkpoint_config=run.checkpoint_config or ray.train.CheckpointConfig(num_to_keep=2),
+    )
+
+
+def _plain(job: Job) -> dict[str, Any]:
+    own = {f.name: getattr(job, f.name) for f in dataclasses.fields(job)}
+    simple = {name: value for name, value in own.items() if isinstance(value, str | int | float)}
+    return {**simple, **dataclasses.asdict(job.mentor), **dataclasses.asdict(job.curriculum)}
+
+
+def _final(result: ray.train.Result) -> RunState:
+    assert isinstance(result.return_value, RunState), "rank 0 returns its final state"
+    return result.return_value
+
+
+def _the_users(error: ray.train.TrainingFailedError) -> UserError | None:
+    """The user's own mistake among a failed run's causes, if there is one."""
+    for failure in getattr(error, "worker_failures", {}).values():
+        cause: BaseException | None = failure
+        while cause is not None:
+            if isinstance(cause, UserError):
+                return cause
+            cause = getattr(cause, "cause", None) or cause.__cause__
+    return None

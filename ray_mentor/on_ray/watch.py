@@ -1,0 +1,58 @@
+"""Shows a run's progress rows to a callable while the run goes on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import ray
+from ray.actor import ActorHandle
+
+from ray_mentor.on_ray.progress import ProgressBoard, Row
+
+_EVERY = 0.2  # seconds between two looks
+
+
+class LocalBoard(ProgressBoard):
+    """A board in this process, that shows its rows at once."""
+
+    def __init__(self, show: Callable[[Row], None]) -> None:
+        super().__init__()
+        self._show = show
+
+    def post(self, row: Row) -> None:
+        super().post(row)
+        self._show(row)
+
+
+@contextmanager
+def watched(board: ActorHandle[ProgressBoard], show: Callable[[Row], None]) -> Iterator[None]:
+    """Calls ``show`` with each row, in order, from a thread of its own; with all of them by the end."""
+    done = threading.Event()
+    seen = 0
+
+    def look() -> None:
+        nonlocal seen
+        rows = ray.get(board.read.remote(seen))
+        seen += len(rows)
+        for row in rows:
+            show(row)
+
+    def keep_looking() -> None:
+        while not done.wait(_EVERY):
+            look()
+
+    watcher = threading.Thread(target=keep_looking, name="progress", daemon=True)
+    watcher.start()
+    try:
+        yield
+        look_again = True
+    except BaseException:
+        look_again = False
+        raise
+    finally:
+        done.set()
+        watcher.join()
+        if look_again:
+            look()
