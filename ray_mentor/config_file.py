@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ def read_config(path: str) -> dict[str, Any]:
         UserError: no such file, another ending than .toml, .yaml or .yml, a syntax error, or nested tables.
     """
     file = Path(path)
-    readers = {".toml": tomllib.loads, ".yaml": yaml.safe_load, ".yml": yaml.safe_load}
+    readers: dict[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".yaml": yaml.safe_load, ".yml": yaml.safe_load}
     if file.suffix not in readers:
         raise UserError(f"config file is {path!r}, but it must end in one of {', '.join(readers)}")
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -23,6 +24,7 @@ class Batch:
         true_labels: true labels where they are known; read by the method `oracle` and the ledger alone.
         partner_labels: given labels of the samples that were mixed in; None if nothing was.
         share: share of a sample's own input and label in the mix, in [0, 1]; None if nothing was mixed.
+        rank_sizes: rows of the global batch on each rank, where the loader knows them; else they are asked for.
     """
 
     rows: Int[Tensor, " batch"]
@@ -32,6 +34,7 @@ class Batch:
     true_labels: Int[Tensor, " batch"] | None = None
     partner_labels: Int[Tensor, " batch"] | None = None
     share: Float[Tensor, " batch"] | None = None
+    rank_sizes: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -48,5 +51,6 @@ class Batch:
         return dataclasses.replace(self, inputs=inputs)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return Batch(**{name: None if value is None else change(value) for name, value in values.items()})
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        values.update({name: change(value) for name, value in values.items() if isinstance(value, Tensor)})
+        return Batch(**values)

@@ -1,7 +1,7 @@
 """One step of training under a curriculum: the picture of the design, line by line.
 
-    batch → student → per-sample losses → features → mentor → sample weights → weighted student step → ledger
-                                              └ every k steps: meta batch → meta gradient → influences → mentor step
+batch → student → per-sample losses → features → mentor → sample weights → weighted student step → ledger
+                                          └ every k steps: meta batch → meta gradient → influences → mentor step
 """
 
 from __future__ import annotations
@@ -128,19 +128,17 @@ class Curriculum:
         return self.learn_from(seen, self.weigh(seen), before)
 
     def observe(self, batch: Batch) -> Observation:
-        """batch → student → per-sample losses → features."""
+        """Batch → student → per-sample losses → features."""
         mixed = self.parts.mixing(batch.to(self._device), self.generator("mixing", self.exchange.rank))
         losses = per_sample_losses(self.student, self.parts.loss, mixed)
-        return observe(
-            mixed, losses, self.exchange, self.percentile, self.history, self.step_number, self.progress
-        )
+        return observe(mixed, losses, self.exchange, self.percentile, self.history, self.step_number, self.progress)
 
     def weigh(self, seen: Observation) -> Float[Tensor, " batch"]:
-        """features → mentor → sample weights of the global batch."""
+        """Features → mentor → sample weights of the global batch."""
         return self.parts.weighting(seen)
 
     def learn_from(self, seen: Observation, scored: Float[Tensor, " batch"], before: Before | None) -> StepRecord:
-        """sample weights → weighted student step → (meta update) → record."""
+        """Sample weights → weighted student step → (meta update) → record."""
         keep = kept(len(scored), rate_at(self._dropout, self.progress), self.generator("dropout"))
         weights = scheduled_weights(scored, keep, in_burn_in=self.progress < self._burn_in)
         student_step(
@@ -152,7 +150,9 @@ class Curriculum:
             self.parts.gradient_rule,
             self._meta_gradient()[0] if self.parts.gradient_rule.needs_meta_gradient else None,
         )
-        influence, meta_loss = self._meta_update(seen, keep, before) if before else (torch.full_like(scored, torch.nan), None)
+        influence, meta_loss = (
+            self._meta_update(seen, keep, before) if before else (torch.full_like(scored, torch.nan), None)
+        )
         record = StepRecord(
             step=self.step_number,
             batch=seen.batch,
@@ -171,16 +171,15 @@ class Curriculum:
     def _meta_update(
         self, seen: Observation, keep: Bool[Tensor, " batch"], before: Before
     ) -> tuple[Float[Tensor, " batch"], float]:
-        """meta batch → meta gradient → influence of each sample → mentor step; (influences, meta loss)."""
+        """Meta batch → meta gradient → influence of each sample → mentor step; (influences, meta loss)."""
         applied = gradient_of(self.bare)
         meta, meta_loss = self._meta_gradient()
         direction = step_direction(self.bare, self.optimizer, before, applied, meta)
         chosen = self._chosen(len(seen.batch), len(keep)).to(self._device)
-        influence = torch.full((len(seen.batch), 1), torch.nan)
-        influence[chosen.cpu(), 0] = self._estimator(
-            self.bare, self.parts.loss, seen.batch[chosen], before, direction
-        ).float().cpu()
-        table, _ = self.exchange.gather(influence)
+        found = self._estimator(self.bare, self.parts.loss, seen.batch[chosen], before, direction)
+        influence = torch.full((len(seen.batch), 1), torch.nan, dtype=torch.promote_types(found.dtype, torch.float32))
+        influence[chosen.cpu(), 0] = found.to("cpu", influence.dtype)
+        table = self.exchange.gather(influence, seen.rank_sizes)
         assert self.parts.mentor is not None
         self.parts.mentor.learn(MetaUpdate(self.step_number, seen.features, table[:, 0], keep))
         self.meta_updates += 1
@@ -189,8 +188,7 @@ class Curriculum:
     def _meta_gradient(self) -> tuple[dict[str, Tensor], float]:
         batch = self.parts.meta_batch(self.meta_updates)
         gradient, share = meta_gradient(self.student, self.parts.loss, batch, self.exchange.world_size)
-        shares, _ = self.exchange.gather(share.double().cpu().reshape(1, 1))
-        return gradient, float(shares.sum())
+        return gradient, self.exchange.total(float(share))
 
     def _chosen(self, own: int, n: int) -> Int[Tensor, " chosen"]:
         """This rank's proportional part of the samples whose influence is computed."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor
 
 
@@ -18,8 +18,17 @@ class AbstractExchange(ABC):
     world_size: int
 
     @abstractmethod
-    def gather(self, rows: Float[Tensor, "own columns"]) -> tuple[Float[Tensor, "all columns"], tuple[int, ...]]:
-        """Every rank's rows, in rank order, and how many each rank gave. Ranks may give different numbers."""
+    def sizes(self, own: int) -> tuple[int, ...]:
+        """How many rows each rank has."""
+
+    @abstractmethod
+    def gather(self, rows: Num[Tensor, "own columns"], sizes: tuple[int, ...]) -> Num[Tensor, "all columns"]:
+        """Every rank's rows, in rank order; rank r gives ``sizes[r]`` of them."""
+
+    def total(self, value: float) -> float:
+        """The sum of every rank's value."""
+        one_each = (1,) * self.world_size
+        return float(self.gather(torch.tensor([[value]], dtype=torch.float64), one_each).sum())
 
     @abstractmethod
     def broadcast(self, value: Any) -> Any:
@@ -36,8 +45,11 @@ class Alone(AbstractExchange):
     rank = 0
     world_size = 1
 
-    def gather(self, rows: Float[Tensor, "own columns"]) -> tuple[Float[Tensor, "all columns"], tuple[int, ...]]:
-        return rows, (len(rows),)
+    def sizes(self, own: int) -> tuple[int, ...]:
+        return (own,)
+
+    def gather(self, rows: Num[Tensor, "own columns"], sizes: tuple[int, ...]) -> Num[Tensor, "all columns"]:
+        return rows
 
     def broadcast(self, value: Any) -> Any:
         return value
@@ -52,15 +64,18 @@ class Ranks(AbstractExchange):
     def __init__(self) -> None:
         self.rank = dist.get_rank()
         self.world_size = dist.get_world_size()
-        self._group = dist.new_group(backend="gloo")
+        self._group: Any = dist.new_group(backend="gloo")
 
-    def gather(self, rows: Float[Tensor, "own columns"]) -> tuple[Float[Tensor, "all columns"], tuple[int, ...]]:
-        sizes = self._sizes(len(rows))
-        longest = max(sizes)
-        padded = torch.cat([rows, rows.new_zeros((longest - len(rows), rows.shape[1]))]).contiguous()
+    def sizes(self, own: int) -> tuple[int, ...]:
+        table = self.gather(torch.tensor([[own]]), (1,) * self.world_size)
+        return tuple(table[:, 0].tolist())
+
+    def gather(self, rows: Num[Tensor, "own columns"], sizes: tuple[int, ...]) -> Num[Tensor, "all columns"]:
+        padded = rows.new_zeros((max(sizes), rows.shape[1]))
+        padded[: len(rows)] = rows
         parts = [torch.empty_like(padded) for _ in sizes]
         dist.all_gather(parts, padded, group=self._group)
-        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)]), sizes
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
     def broadcast(self, value: Any) -> Any:
         holder = [value]
@@ -70,9 +85,3 @@ class Ranks(AbstractExchange):
     def broadcast_floats(self, values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         dist.broadcast(values, src=0, group=self._group)
         return values
-
-    def _sizes(self, own: int) -> tuple[int, ...]:
-        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.world_size)]
-        dist.all_gather(sizes, torch.tensor([own]), group=self._group)
-        return tuple(int(size) for size in sizes)
-

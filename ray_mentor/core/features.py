@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -42,11 +41,14 @@ class Features:
         """Joins row blocks in order."""
         return Features(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Features)))
 
-    def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
-        """The columns as NumPy arrays, for the road to another process."""
-        return {f.name: getattr(self, f.name).numpy() for f in fields(self)}
+    def matrix(self) -> NDArray[np.float64]:
+        """All columns in one array, for the road to another process; float64 holds each of them exactly."""
+        columns = [self.loss, self.loss_difference, self.label, self.progress, *self.history.unbind(dim=1)]
+        return torch.stack([column.double() for column in columns], dim=1).numpy()
 
     @staticmethod
-    def from_arrays(columns: Mapping[str, np.ndarray[Any, Any]]) -> Features:
-        """The inverse of :meth:`arrays`. Copies: what arrives from another process may be read-only."""
-        return Features(**{name: torch.from_numpy(column.copy()) for name, column in columns.items()})
+    def from_matrix(matrix: NDArray[np.float64], dtype: torch.dtype = torch.float32) -> Features:
+        """The inverse of :meth:`matrix`. Copies: what arrives from another process may be read-only."""
+        table = torch.from_numpy(matrix.copy())
+        loss, difference, label, progress = table[:, :4].unbind(dim=1)
+        return Features(loss.to(dtype), difference.to(dtype), label.long(), progress.to(dtype), table[:, 4:].to(dtype))

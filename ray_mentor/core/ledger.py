@@ -36,7 +36,7 @@ class Ledger:
         """Takes down one step."""
         batch = record.batch
         n = len(batch)
-        influence = record.influence.numpy()
+        influence = record.influence.float().numpy()
         columns = {
             "sample_id": batch.ids.cpu().numpy(),
             "epoch": np.full(n, epoch, np.int32),

@@ -54,11 +54,10 @@ class LocalMentor(AbstractMentorAccess):
         self._learner.load(state)
 
 
-def score_by_rank(
-    learner: MentorLearner, features: Features, rank_sizes: tuple[int, ...]
-) -> Float[Tensor, " batch"]:
+def score_by_rank(learner: MentorLearner, features: Features, rank_sizes: tuple[int, ...]) -> Float[Tensor, " batch"]:
     """Scores each rank's rows on their own: a product's rounding depends on its shape, so the same rows
-    get the same bits wherever they are scored."""
+    get the same bits wherever they are scored.
+    """
     ends = list(itertools.accumulate(rank_sizes))
     blocks = [features[end - size : end] for end, size in zip(ends, rank_sizes, strict=True)]
     return torch.cat([learner.score(block) for block in blocks])

@@ -55,7 +55,8 @@ def observe(
     """
     truth = torch.full_like(batch.labels, -1) if batch.true_labels is None else batch.true_labels
     columns = [losses.detach(), batch.labels, truth, batch.rows, batch.ids]
-    table, sizes = exchange.gather(torch.stack([column.double().cpu() for column in columns], dim=1))
+    sizes = batch.rank_sizes or exchange.sizes(len(batch))
+    table = exchange.gather(torch.stack([column.double().cpu() for column in columns], dim=1), sizes)
     loss, label, true_label, rows, ids = table.unbind(dim=1)
     _check_finite(loss, ids, step)
     loss = loss.to(losses.dtype)

@@ -7,8 +7,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 
-
-
 def rate_at(schedule: tuple[tuple[float, float], ...], progress: float) -> float:
     """The dropout rate at ``progress`` in [0, 1), of pairs (rate, share of training); 0 where none is left."""
     end = 0.0

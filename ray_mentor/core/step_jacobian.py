@@ -34,7 +34,7 @@ def sgd(before: Tensor, gradient: Tensor, had_state: bool, state: dict[str, Any]
 
 
 def adam(before: Tensor, gradient: Tensor, had_state: bool, state: dict[str, Any], group: ParamGroup) -> Tensor:
-    """m' = β1·m + (1 − β1)g̃, v' = β2·v + (1 − β2)g̃², θ' = θ − η·m̂/(√v̂ + ε), g̃ = ±g + λθ (Kingma & Ba 2015).
+    """M' = β1·m + (1 − β1)g̃, v' = β2·v + (1 − β2)g̃², θ' = θ − η·m̂/(√v̂ + ε), g̃ = ±g + λθ (Kingma & Ba 2015).
 
     D = ∓η·[ (1 − β1)/(c1·n) − m̂·(1 − β2)·g̃/(c2·√v̂·n²) ], n = √v̂ + ε, c_j = 1 − β_j^t. Where v̂ = 0 the
     step has no derivative in g; there g̃ = 0 and the one-sided slope ∓η(1 − β1)/(c1·ε) is not a local
@@ -44,7 +44,9 @@ def adam(before: Tensor, gradient: Tensor, had_state: bool, state: dict[str, Any
     step = float(state["step"])
     correction1, correction2 = 1 - beta1**step, 1 - beta2**step
     sign = -1.0 if group["maximize"] else 1.0
-    effective = sign * gradient + (0.0 if group.get("decoupled_weight_decay", False) else group["weight_decay"]) * before
+    effective = (
+        sign * gradient + (0.0 if group.get("decoupled_weight_decay", False) else group["weight_decay"]) * before
+    )
     second = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
     root = (second / correction2).sqrt()
     denominator = root + group["eps"]

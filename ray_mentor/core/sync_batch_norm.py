@@ -60,7 +60,8 @@ class GlobalBatchNorm(_BatchNorm):
         variance = _SumOverRanks.apply((centred * centred).sum(dims)) / total
         self._track(mean.detach(), variance.detach() * total / (total - 1))
         normal = centred * torch.rsqrt(variance + self.eps).view(shape)
-        return normal * self.weight.view(shape) + self.bias.view(shape) if self.affine else normal
+        result: Tensor = normal * self.weight.view(shape) + self.bias.view(shape) if self.affine else normal
+        return result
 
     @torch.no_grad()
     def _track(self, mean: Tensor, unbiased: Tensor) -> None:

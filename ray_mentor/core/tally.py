@@ -24,7 +24,7 @@ class Tally:
 
     def means(self, exchange: AbstractExchange) -> dict[str, float | None]:
         """Mean loss and sample weight per sample over all ranks, mean meta loss per meta update; then starts anew."""
-        table, _ = exchange.gather(self._sums[None])
+        table = exchange.gather(self._sums[None], (1,) * exchange.world_size)
         count, loss, weight = table.sum(dim=0).tolist()
         meta = sum(self._meta) / len(self._meta) if self._meta else None
         self.__init__()  # type: ignore[misc]

@@ -29,14 +29,14 @@ class Splits:
         train: what the student learns from, with its noise.
         validation: held out with its noise, to select an epoch; None if nothing was held out.
         meta: the small trusted set.
-        test: labels as trusted as they can be.
+        test: labels as trusted as they can be; None where a caller has none.
         notes: what the user should be told; those that begin with "warning:" before anything runs.
     """
 
     train: Samples
     validation: Samples | None
     meta: Samples
-    test: Samples
+    test: Samples | None
     notes: tuple[str, ...]
 
 

@@ -17,7 +17,7 @@ from ray_mentor.core.meta_step import MetaBatch
 from ray_mentor.core.methods import method_of
 from ray_mentor.core.mixing import make_mixing
 from ray_mentor.core.sync_batch_norm import synchronised
-from ray_mentor.data.batches import Rows, meta_batch, rank_slice
+from ray_mentor.data.batches import Rows, meta_batch, rank_sizes, rank_slice
 from ray_mentor.data.samples import Samples
 from ray_mentor.data.splits import Splits
 from ray_mentor.on_ray.job import Job
@@ -51,8 +51,9 @@ def assemble(job: Job, splits: Splits, exchange: AbstractExchange, total_steps: 
     )
 
 
-def batch_of(samples: Samples, rows: Rows) -> Batch:
-    """The samples of these rows."""
+def batch_of(samples: Samples, global_rows: Rows, exchange: AbstractExchange) -> Batch:
+    """This rank's share of the global batch of these rows."""
+    rows = rank_slice(global_rows, exchange.rank, exchange.world_size)
     truth = None if samples.true_labels is None else torch.from_numpy(samples.true_labels[rows])
     return Batch(
         rows=torch.from_numpy(rows.copy()),
@@ -60,6 +61,7 @@ def batch_of(samples: Samples, rows: Rows) -> Batch:
         inputs=samples.inputs.take(rows),
         labels=torch.from_numpy(samples.labels[rows]),
         true_labels=truth,
+        rank_sizes=tuple(rank_sizes(len(global_rows), exchange.world_size)),
     )
 
 

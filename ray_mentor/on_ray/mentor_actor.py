@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +12,6 @@ from ray_mentor.config import MentorConfig
 from ray_mentor.core.features import Features
 from ray_mentor.core.mentor_access import score_by_rank
 from ray_mentor.core.mentor_learner import MentorLearner, MentorState, MetaUpdate
-
-Columns = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -52,22 +49,27 @@ class MentorActor:
         """The mentor as it stands."""
         return self._learner.state()
 
-    def score(self, version: int, features: Columns, rank_sizes: tuple[int, ...]) -> ScoreReply:
+    def score(self, version: int, features: NDArray[np.float64], rank_sizes: tuple[int, ...]) -> ScoreReply:
         """Sample weights of a global batch: a pure function of features and version."""
         if version != self._learner.version:
             return ScoreReply(self._learner.version, None)
-        weights = score_by_rank(self._learner, Features.from_arrays(features), rank_sizes)
+        weights = score_by_rank(self._learner, Features.from_matrix(features), rank_sizes)
         return ScoreReply(version, weights.numpy())
 
     def learn(
-        self, version: int, update_id: int, features: Columns, influence: NDArray[np.float32], keep: NDArray[np.bool_]
+        self,
+        version: int,
+        update_id: int,
+        features: NDArray[np.float64],
+        influence: NDArray[np.float32],
+        keep: NDArray[np.bool_],
     ) -> LearnReply:
         """Applies one meta update to ``version``, or answers what applying it before has given."""
         applied = self._learner.version == version + 1 and self._learner.update_id == update_id
         if not applied:
             if self._learner.version != version:
                 return LearnReply(self._learner.version, None)
-            rows = Features.from_arrays(features)
+            rows = Features.from_matrix(features)
             self._learner.learn(
                 MetaUpdate(update_id, rows, torch.from_numpy(influence.copy()), torch.from_numpy(keep.copy()))
             )

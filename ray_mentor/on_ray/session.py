@@ -12,6 +12,7 @@ import torch
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.environment import ENVIRONMENT
 
+
 @contextmanager
 def ray_session(*, cpus: float, gpus: float, verbose: bool) -> Iterator[None]:
     """Uses the Ray that is there, or the cluster RAY_ADDRESS names; starts one on this machine if there is none.
@@ -32,7 +33,8 @@ def ray_session(*, cpus: float, gpus: float, verbose: bool) -> Iterator[None]:
         configure_logging=verbose,
         log_to_driver=verbose,
         runtime_env={"env_vars": ENVIRONMENT} if remote else None,
-        **({} if remote else {"include_dashboard": True, "dashboard_host": "127.0.0.1"}),
+        include_dashboard=None if remote else True,
+        dashboard_host="127.0.0.1",
     )
     try:
         _check_fits(ray.cluster_resources(), cpus, gpus)

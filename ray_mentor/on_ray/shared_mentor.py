@@ -46,14 +46,14 @@ class SharedMentor(AbstractMentorAccess):
             return score_by_rank(self._replica, features, rank_sizes)
         weights = torch.empty(len(features))
         if self._exchange.rank == 0:
-            reply = self._ask(lambda version: self._actor.score.remote(version, features.arrays(), rank_sizes))
+            reply = self._ask(lambda version: self._actor.score.remote(version, features.matrix(), rank_sizes))
             weights = torch.from_numpy(reply.sample_weights.copy())
         return self._exchange.broadcast_floats(weights)
 
     def learn(self, update: MetaUpdate) -> None:
         state = None
         if self._exchange.rank == 0:
-            columns = update.features.arrays()
+            columns = update.features.matrix()
             influence, keep = update.influence.numpy(), update.keep.numpy()
             reply = self._ask(
                 lambda version: self._actor.learn.remote(version, update.update_id, columns, influence, keep)

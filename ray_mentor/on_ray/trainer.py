@@ -17,8 +17,8 @@ from ray.train.torch import TorchTrainer
 from torch import nn
 from torch.utils.data import Dataset
 
-from ray_mentor.config_file import to_toml
 from ray_mentor.config import CurriculumConfig, MentorConfig, StudentConfig
+from ray_mentor.config_file import to_toml
 from ray_mentor.core.detection import noise_auroc
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.methods import method_of
@@ -101,7 +101,7 @@ class CurriculumTrainer:
         self._method = method_of(self.curriculum.method)
         self._splits = _splits(data, meta, test, validation)
         self._scaling = scaling_config or ray.train.ScalingConfig(num_workers=2)
-        self._run = _named(run_config or ray.train.RunConfig(), self.curriculum.method)
+        self._run = _placed(run_config or ray.train.RunConfig())
         self._resume = resume
         self._verbose = verbose
         self._began = began
@@ -156,10 +156,7 @@ class CurriculumTrainer:
 
     def _fit_here(self, marks: _Marks) -> RunState:
         job = dataclasses.replace(self._job, board=LocalBoard(marks.show))
-        result = TorchTrainer(
-            worker_loop, train_loop_config={"job": job}, scaling_config=self._scaling, run_config=self._run
-        ).fit()
-        return _final(result)
+        return _final(self._torch_trainer(job).fit())
 
     def _fit_on_ray(self, marks: _Marks) -> RunState:
         resources = self._scaling.total_resources
@@ -167,25 +164,27 @@ class CurriculumTrainer:
             cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
             stack.enter_context(ray_session(cpus=cpus, gpus=gpus, verbose=self._verbose))
             marks.ray_ready = time.time()
-            board = ray.remote(ProgressBoard).options(num_cpus=0).remote()
+            board: Any = ray.remote(ProgressBoard).options(num_cpus=0).remote()
             job = dataclasses.replace(
                 self._job, splits=ray.put(self._splits), mentor_actor=self._mentor_actor(), board=board
             )
             stack.enter_context(watched(board, marks.show))
-            trainer = TorchTrainer(
-                worker_loop, train_loop_config={"job": job}, scaling_config=self._scaling, run_config=self._run
-            )
             try:
-                return _final(trainer.fit())
+                return _final(self._torch_trainer(job).fit())
             except ray.train.TrainingFailedError as error:
                 raise _the_users(error) or error from error
+
+    def _torch_trainer(self, job: Job) -> TorchTrainer:
+        loop: Any = worker_loop  # Ray's annotation forbids a return value, which its Result then holds
+        return TorchTrainer(loop, train_loop_config={"job": job}, scaling_config=self._scaling, run_config=self._run)
 
     def _mentor_actor(self) -> ActorHandle[MentorActor] | None:
         """The run's mentor, if its method has one that learns; owned by this process, restarted wherever it dies."""
         if not self._method.learns:
             return None
-        actor = ray.remote(MentorActor).options(num_cpus=0, num_gpus=0, max_restarts=-1, max_task_retries=-1)
-        return actor.remote(self.mentor, len(self._splits.train.classes), self._job.seed)
+        actor: Any = ray.remote(MentorActor).options(num_cpus=0, num_gpus=0, max_restarts=-1, max_task_retries=-1)
+        handle: ActorHandle[MentorActor] = actor.remote(self.mentor, len(self._splits.train.classes), self._job.seed)
+        return handle
 
     def _result(self, state: RunState, marks: _Marks) -> dict[str, Any]:
         last = state.metrics[-1]
@@ -249,13 +248,11 @@ def _samples(data: Data, classes: tuple[str, ...] | None = None) -> Samples:
     return data if isinstance(data, Samples) else samples_from_dataset(data, classes=classes)
 
 
-def _named(run: ray.train.RunConfig, method: str) -> ray.train.RunConfig:
-    """The run config with a name of its own (a name used twice would resume), an absolute path, few checkpoints kept."""
-    stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+def _placed(run: ray.train.RunConfig) -> ray.train.RunConfig:
+    """With an absolute storage path, and the two newest checkpoints kept."""
     storage = str(run.storage_path or "runs")
     return dataclasses.replace(
         run,
-        name=run.name or f"{method}-{stamp}",
         storage_path=storage if "://" in storage else os.path.abspath(os.path.expanduser(storage)),
         checkpoint_config=run.checkpoint_config or ray.train.CheckpointConfig(num_to_keep=2),
     )
@@ -268,8 +265,9 @@ def _plain(job: Job) -> dict[str, Any]:
 
 
 def _final(result: ray.train.Result) -> RunState:
-    assert isinstance(result.return_value, RunState), "rank 0 returns its final state"
-    return result.return_value
+    state = getattr(result, "return_value", None)
+    assert isinstance(state, RunState), "rank 0 returns its final state"
+    return state
 
 
 def _the_users(error: ray.train.TrainingFailedError) -> UserError | None:

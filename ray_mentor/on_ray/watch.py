@@ -34,7 +34,7 @@ def watched(board: ActorHandle[ProgressBoard], show: Callable[[Row], None]) -> I
 
     def look() -> None:
         nonlocal seen
-        rows = ray.get(board.read.remote(seen))
+        rows: list[Row] = ray.get(board.read.remote(seen))
         seen += len(rows)
         for row in rows:
             show(row)

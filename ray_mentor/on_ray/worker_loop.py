@@ -12,7 +12,7 @@ from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
 from ray_mentor.core.optimizers import make_schedule
 from ray_mentor.core.state import RunState, capture, restore
 from ray_mentor.data.augment import flip_shift
-from ray_mentor.data.batches import epoch_batches, rank_slice
+from ray_mentor.data.batches import epoch_batches
 from ray_mentor.data.run_directory import RunDirectory
 from ray_mentor.data.splits import Splits
 from ray_mentor.on_ray.accuracy import accuracies
@@ -42,7 +42,7 @@ def worker_loop(config: dict[str, Job]) -> RunState | None:
     log.post(started_row())
     for epoch in range(first_epoch, job.epochs):
         for rows in epoch_batches(len(splits.train), job.batch_size, job.seed, epoch):
-            batch = batch_of(splits.train, rank_slice(rows, exchange.rank, exchange.world_size))
+            batch = batch_of(splits.train, rows, exchange)
             record = curriculum.step(_augmented(batch, job, curriculum))
             log.add(epoch, record)
             schedule.step()

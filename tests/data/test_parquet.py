@@ -177,7 +177,7 @@ FEATURE_ERRORS = [
         "column 'sample_id' of {} is uint64 with values above 2**63 − 1, but labels and ids are int64; write them",
     ),
     (
-        {"x": [1, 2], "label": pa.DictionaryArray.from_arrays(pa.array([0, 1]), pa.array(["a", None]))},
+        {"x": [1, 2], "label": pa.array(["a", None]).dictionary_encode()},
         "column 'label' is null in row 1 of {}, but every sample needs one",
     ),
     ({"label": [0, 1]}, "{} has nothing to feed the model: besides labels and ids it has no column"),

@@ -26,7 +26,9 @@ class ForwardMode(AbstractEstimator):
     """
 
     def __init__(self) -> None:
-        with warnings.catch_warnings():  # torch compiles its own forward-mode formulas on first use, and warns of itself
+        with (
+            warnings.catch_warnings()
+        ):  # torch compiles its own forward-mode formulas on first use, and warns of itself
             warnings.filterwarnings("ignore", message="`torch.jit.script", category=FutureWarning)
             warnings.filterwarnings("ignore", message="`torch.jit.script", category=DeprecationWarning)
             with forward_ad.dual_level():
@@ -45,5 +47,5 @@ class ForwardMode(AbstractEstimator):
                 for name, param in before.params.items()
             }
             logits = functional_call(student, {**params, **buffers}, (batch.inputs,))
-            tangent = forward_ad.unpack_dual(losses_of(logits, loss, batch)).tangent
-        return torch.zeros(len(batch), device=device) if tangent is None else tangent
+            losses, tangent = forward_ad.unpack_dual(losses_of(logits, loss, batch))
+        return torch.zeros_like(losses) if tangent is None else tangent

@@ -1,0 +1,57 @@
+"""Trains a student on labels that can't all be trusted: a mentor weighs each sample, and learns from a trusted few."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ray_mentor.config import CurriculumConfig, DataConfig, MentorConfig, RunSettings, StudentConfig, TrainConfig
+    from ray_mentor.core.learned_curriculum import LearnedCurriculum
+    from ray_mentor.data.samples import Samples, samples_from_dataset
+    from ray_mentor.errors import NonFiniteLossError, UserError
+    from ray_mentor.on_ray.outcome import Outcome
+    from ray_mentor.on_ray.trainer import CurriculumTrainer
+    from ray_mentor.run import train
+
+_HOMES = {
+    "CurriculumConfig": "ray_mentor.config",
+    "DataConfig": "ray_mentor.config",
+    "MentorConfig": "ray_mentor.config",
+    "RunSettings": "ray_mentor.config",
+    "StudentConfig": "ray_mentor.config",
+    "TrainConfig": "ray_mentor.config",
+    "LearnedCurriculum": "ray_mentor.core.learned_curriculum",
+    "Samples": "ray_mentor.data.samples",
+    "samples_from_dataset": "ray_mentor.data.samples",
+    "NonFiniteLossError": "ray_mentor.errors",
+    "UserError": "ray_mentor.errors",
+    "Outcome": "ray_mentor.on_ray.outcome",
+    "CurriculumTrainer": "ray_mentor.on_ray.trainer",
+    "train": "ray_mentor.run",
+}
+"""Public name to the module it lives in. Loaded on first use: whoever wants the core alone never loads Ray,
+and the process of a light actor never loads PyTorch."""
+
+__all__ = [
+    "CurriculumConfig",
+    "CurriculumTrainer",
+    "DataConfig",
+    "LearnedCurriculum",
+    "MentorConfig",
+    "NonFiniteLossError",
+    "Outcome",
+    "RunSettings",
+    "Samples",
+    "StudentConfig",
+    "TrainConfig",
+    "UserError",
+    "samples_from_dataset",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ray_mentor' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,1 @@
+"""The core: plain PyTorch. Never imports Ray."""

@@ -1,0 +1,105 @@
+"""What a person sees in the terminal while a run goes on, and at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+_PLAIN_LINES = 12  # progress lines of a whole run where the output is no terminal
+
+
+class RunDisplay:
+    """Shows progress rows: one live line in a terminal, a few plain lines elsewhere.
+
+    Args:
+        epochs: passes that the run will make.
+        console: where to; None: standard output.
+    """
+
+    def __init__(self, epochs: int, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
+        self._epochs = epochs
+        self._started = time.monotonic()
+        self._first: int | None = None
+        self._live = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[says]}"),
+            console=self.console,
+            transient=True,
+        )
+        self._task = self._live.add_task("starting", total=epochs, says="")
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._live.stop()
+
+    def show(self, row: Mapping[str, Any]) -> None:
+        """Takes one progress row."""
+        if row["kind"] == "started":
+            self._started = time.monotonic()
+            self._live.update(self._task, description="training")
+        if row["kind"] == "epoch":
+            self._show_epoch(row)
+
+    def _show_epoch(self, row: Mapping[str, Any]) -> None:
+        done = int(row["epoch"]) + 1
+        self._first = done - 1 if self._first is None else self._first
+        left = (time.monotonic() - self._started) / (done - self._first) * (self._epochs - done)
+        says = f"{epoch_text(row)}  {left:.0f} s left"
+        description = f"epoch {done}/{self._epochs}"
+        if self.console.is_terminal:
+            self._live.update(self._task, description=description, completed=done, says=says)
+        elif done == self._epochs or done % max(1, self._epochs // _PLAIN_LINES) == 0:
+            self.console.print(f"{description}  {says}", soft_wrap=True)
+
+
+def epoch_text(row: Mapping[str, Any]) -> str:
+    """The figures of an epoch, on one line."""
+    parts = [
+        ("test accuracy", row["test_accuracy"], "{:.3f}"),
+        ("validation", row["validation_accuracy"], "{:.3f}"),
+        ("mean weight", row["mean_sample_weight"], "{:.2f}"),
+        ("meta loss", row["meta_loss"], "{:.3f}"),
+        ("samples/s", row["samples_per_second"], "{:.0f}"),
+    ]
+    return "  ".join(f"{name} {form.format(value)}" for name, value, form in parts if value is not None)
+
+
+_PHASES = {
+    "prepare": "imports and data",
+    "start_ray": "starting Ray",
+    "start_workers": "starting workers",
+    "train": "training",
+    "finish": "closing",
+}
+
+
+def closing_table(result: Mapping[str, Any]) -> Table:
+    """The figures of a finished run, and where its time went."""
+    table = Table(show_header=False, title=f"{result['method']}, seed {result['seed']}", title_justify="left")
+    rows = [
+        ("test accuracy, last epoch", result["test_accuracy"], "{:.4f}"),
+        ("test accuracy, epoch chosen on validation", result["test_accuracy_selected"], "{:.4f}"),
+        ("noise AUROC of 1 − sample weight", result["noise_auroc"], "{:.4f}"),
+        ("steps", result["steps"], "{}"),
+        ("meta updates", result["meta_updates"], "{}"),
+        ("samples/s", result["samples_per_second"], "{:.0f}"),
+        ("seconds in all", result["wall_seconds"], "{:.1f}"),
+    ]
+    for name, value, form in rows:
+        if value is not None:
+            table.add_row(name, form.format(value))
+    for name, seconds in result["phase_seconds"].items():
+        table.add_row(f"  {_PHASES[name]}", f"{seconds:.1f}")
+    return table

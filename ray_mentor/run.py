@@ -1,0 +1,101 @@
+"""One run from its settings: data, trainer, terminal."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import time
+from pathlib import Path
+
+import ray.train
+from rich.console import Console
+
+from ray_mentor.config import TrainConfig
+from ray_mentor.core.methods import method_of
+from ray_mentor.core.optimizers import make_optimizer
+from ray_mentor.data.samples import Samples
+from ray_mentor.data.splits import Splits, prepare
+from ray_mentor.on_ray.outcome import Outcome
+from ray_mentor.on_ray.trainer import CurriculumTrainer
+from ray_mentor.report.terminal import RunDisplay, closing_table
+from ray_mentor.students import make_student
+
+
+def train(
+    config: TrainConfig, *, verbose: bool = False, began: float | None = None, console: Console | None = None
+) -> Outcome:
+    """Does what ``ray-mentor train`` does.
+
+    Args:
+        config: the whole run.
+        verbose: let Ray's own log through.
+        began: time.time() at which ``wall_seconds`` starts; None: at the training.
+        console: where to print; None: standard output.
+
+    Raises:
+        UserError: whatever the user can mend; before Ray starts, where it can be known by then.
+    """
+    logging.getLogger("ray").setLevel(logging.INFO if verbose else logging.ERROR)
+    splits = prepare(config.data, config.run.seed)
+    trainer = make_trainer(config, splits, verbose=verbose, began=began)
+    display = RunDisplay(config.run.epochs, console)
+    for note in splits.notes:
+        display.console.print(note, soft_wrap=True, markup=False)
+    display.console.print(headline(config, splits.train), soft_wrap=True, markup=False)
+    with display:
+        outcome = trainer.fit(display.show)
+    display.console.print(closing_table(outcome.result))
+    display.console.print(f"run: {outcome.path}", soft_wrap=True, markup=False)
+    return outcome
+
+
+def make_trainer(
+    config: TrainConfig, splits: Splits, *, verbose: bool = False, began: float | None = None
+) -> CurriculumTrainer:
+    """The trainer that ``config`` describes; a student that cannot take the data is refused here."""
+    method_of(config.curriculum.method)
+    run, student = config.run, config.student
+    build = functools.partial(make_student, student.student, splits.train.inputs.shape, len(splits.train.classes))
+    build()
+    return CurriculumTrainer(
+        build,
+        splits.train,
+        splits.meta,
+        test=splits.test,
+        validation=splits.validation,
+        mentor=config.mentor,
+        curriculum=config.curriculum,
+        optimizer=functools.partial(make_optimizer, config=student),
+        schedule=student.schedule,
+        sync_batch_norm=student.sync_batch_norm,
+        augment=config.data.augment,
+        epochs=run.epochs,
+        batch_size=run.batch_size,
+        seed=run.seed,
+        scaling_config=ray.train.ScalingConfig(num_workers=run.workers, use_gpu=run.gpu),
+        run_config=ray.train.RunConfig(name=run.run_name or fresh_name(config), storage_path=run.storage_path),
+        resume=run.resume,
+        checkpoint_seconds=run.checkpoint_seconds,
+        verbose=verbose,
+        began=began,
+        record=config.flat(),
+    )
+
+
+def fresh_name(config: TrainConfig) -> str:
+    """A name for a run directory that says what runs, and is not there yet."""
+    what = f"{config.curriculum.method}-{Path(config.data.data).name}"
+    return f"{what}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+
+
+def headline(config: TrainConfig, train: Samples) -> str:
+    """One line of what runs."""
+    kind, rate = config.data.resolved_noise
+    noise = "no added noise" if kind == "none" else f"{rate:.0%} {kind} label noise"
+    where = f"{config.run.workers} workers" if config.run.workers else "this process"
+    return (
+        f"{config.curriculum.method}: student {config.student.student} on {config.data.data} "
+        f"({len(train)} samples, {len(train.classes)} classes, {noise}), {config.run.epochs} epochs, {where}, "
+        f"seed {config.run.seed}"
+    )
