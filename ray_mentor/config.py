@@ -87,7 +87,7 @@ class DataConfig:
     id_column: str | None = None
     """Parquet: the column of integer sample ids. None: `sample_id` if there, else the row number."""
     true_label_column: str | None = None
-    """Parquet: true labels where they are known; used for reports and `oracle` only."""
+    """Parquet: true labels where they are known; for reports, `oracle`, a drawn meta set and the test split."""
     noise: str = "auto"
     """Label noise to add: none, symmetric:R, asymmetric:R, instance:R with rate R in [0, 1).
     auto: symmetric:0.4 on digits (the demonstration), none on everything else."""
@@ -98,7 +98,8 @@ class DataConfig:
     test_share: float = 0.2
     """Share of the samples held out as test split where the data has none, in (0, 1)."""
     validation_share: float = 0.1
-    """Share of the training split held out, with its noise, to select an epoch, in [0, 1); 0 for none."""
+    """Share of the training split held out, with its noise, to select an epoch, in [0, 1); 0 for none.
+    A stored `valid*` split takes its place."""
     train_size: int | None = None
     """Use at most this many training samples (after meta and validation are taken), drawn by seed."""
     test_size: int | None = None
@@ -142,7 +143,7 @@ class StudentConfig:
     """Batch norm over the global batch of all workers instead of each worker's own share."""
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     """Optimizer of the student."""
-    learning_rate: float = 0.02
+    learning_rate: float = 0.08
     """Peak learning rate of the student, > 0."""
     momentum: float = 0.9
     """Momentum of sgd, in [0, 1)."""
@@ -260,7 +261,7 @@ class RunSettings:
 
     epochs: int = 60
     """Passes over the training samples, >= 1."""
-    batch_size: int = 64
+    batch_size: int = 128
     """Samples per student step over all workers, >= 1."""
     seed: int = 0
     """Seed of everything drawn at random, >= 0."""

@@ -16,10 +16,11 @@ from ray_mentor.core.methods import method_of
 from ray_mentor.core.optimizers import make_optimizer
 from ray_mentor.data.samples import Samples
 from ray_mentor.data.splits import Splits, prepare
+from ray_mentor.errors import one_of
 from ray_mentor.on_ray.outcome import Outcome
 from ray_mentor.on_ray.trainer import CurriculumTrainer
 from ray_mentor.report.terminal import RunDisplay, closing_table
-from ray_mentor.students import make_student
+from ray_mentor.students import STUDENTS, make_student
 
 
 def train(
@@ -37,6 +38,8 @@ def train(
         UserError: whatever the user can mend; before Ray starts, where it can be known by then.
     """
     logging.getLogger("ray").setLevel(logging.INFO if verbose else logging.ERROR)
+    method_of(config.curriculum.method)
+    one_of(config.student.student, STUDENTS, "student")
     splits = prepare(config.data, config.run.seed)
     trainer = make_trainer(config, splits, verbose=verbose, began=began)
     display = RunDisplay(config.run.epochs, console)
@@ -54,7 +57,6 @@ def make_trainer(
     config: TrainConfig, splits: Splits, *, verbose: bool = False, began: float | None = None
 ) -> CurriculumTrainer:
     """The trainer that ``config`` describes; a student that cannot take the data is refused here."""
-    method_of(config.curriculum.method)
     run, student = config.run, config.student
     build = functools.partial(make_student, student.student, splits.train.inputs.shape, len(splits.train.classes))
     build()

@@ -29,6 +29,7 @@ from ray_mentor.core.normalisation import normalise
 from ray_mentor.core.observation import Observation, observe
 from ray_mentor.core.percentile import RunningPercentile
 from ray_mentor.core.schedules import kept, rate_at, scheduled_weights
+from ray_mentor.core.step_jacobian import jacobian_of
 from ray_mentor.core.student_step import Before, gradient_of, remember, step_direction, student_step
 from ray_mentor.core.weightings import AbstractWeighting
 
@@ -108,6 +109,8 @@ class Curriculum:
         self.percentile = RunningPercentile(mentor.loss_percentile, mentor.percentile_decay)
         self.history = LossHistory(n_samples, mentor.history_length)
         self.bare = unwrapped(student)
+        if parts.mentor is not None:
+            jacobian_of(optimizer)  # an optimizer that no mentor can learn through is refused before the first step
         self._device = next(student.parameters()).device
         self._settings = mentor
         self._burn_in = curriculum.burn_in
@@ -119,7 +122,7 @@ class Curriculum:
     @property
     def progress(self) -> float:
         """Share of the planned steps that are done, in [0, 1)."""
-        return min(self.step_number / self._total_steps, 1 - 1e-9)
+        return min(self.step_number / self._total_steps, 1 - 2**-24)  # the last float32 below 1
 
     def step(self, batch: Batch) -> StepRecord:
         """One student step on this rank's share of a batch, and a meta update where one is due."""
@@ -148,7 +151,7 @@ class Curriculum:
             normalise(weights, self._settings.normalisation)[seen.own].to(seen.losses),
             self.exchange.world_size,
             self.parts.gradient_rule,
-            self._meta_gradient()[0] if self.parts.gradient_rule.needs_meta_gradient else None,
+            (lambda: self._meta_gradient()[0]) if self.parts.gradient_rule.needs_meta_gradient else None,
         )
         influence, meta_loss = (
             self._meta_update(seen, keep, before) if before else (torch.full_like(scored, torch.nan), None)

@@ -32,4 +32,4 @@ class LossHistory:
     def push(self, rows: Int[Tensor, " batch"], losses: Float[Tensor, " batch"]) -> None:
         """Records the current losses of ``rows``."""
         if self.length:
-            self.table[rows] = torch.cat([losses[:, None], self.table[rows, :-1]], dim=1)
+            self.table[rows] = torch.cat([losses[:, None].to(self.table), self.table[rows, :-1]], dim=1)

@@ -22,7 +22,7 @@ class MetaUpdate:
     Attributes:
         update_id: the global step it belongs to; an update is applied once, whoever repeats it.
         features: of the whole global batch.
-        influence: s_i = ∂M/∂ŵ_i; NaN where it was not computed.
+        influence: s_i = ∂M/∂ŵ_i; NaN where it was not computed, and taken so where it is infinite.
         keep: False where example dropout set the sample weight to 0.
     """
 
@@ -102,11 +102,11 @@ class MentorLearner:
         """
         w = self._mentor.sample_weights(update.features)
         normalised = normalise(torch.where(update.keep, w, 0.0), self._config.normalisation)
-        known = ~update.influence.isnan()
+        known = update.influence.to(w.dtype).isfinite()
         influence = torch.where(known, update.influence, 0.0).to(w.dtype)
         mean_size = influence.abs().sum() / known.sum().clamp(min=1)
         scaled = influence / mean_size.clamp(min=torch.finfo(w.dtype).tiny)
-        share = len(known) / known.sum().clamp(min=1)
+        share = len(known) / known.sum().clamp(min=1).to(w.dtype)
         loss = share * (scaled * normalised).sum()
         if self._config.anchor == 0 or self._config.normalisation != "sum":
             return loss

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def rate_at(schedule: tuple[tuple[float, float], ...], progress: float) -> float:
-    """The dropout rate at ``progress`` in [0, 1), of pairs (rate, share of training); 0 where none is left."""
+    """The dropout rate at ``progress`` in [0, 1), of pairs (rate, share of training); 0 without any."""
     end = 0.0
     for rate, share in schedule:
         end += share
@@ -18,14 +18,15 @@ def rate_at(schedule: tuple[tuple[float, float], ...], progress: float) -> float
 
 
 def kept(n: int, rate: float, generator: torch.Generator) -> Bool[Tensor, " batch"]:
-    """Example dropout: keeps exactly int(n·(1 − rate)) of n samples, drawn without replacement.
+    """Example dropout: keeps exactly ⌊n·(1 − rate)⌋ of n samples, drawn without replacement.
 
     The others' sample weights become 0; nothing is rescaled (MentorNet, Jiang et al. 2018).
     """
     keep = torch.zeros(n, dtype=torch.bool)
     if rate == 0:
         return ~keep
-    keep[torch.randperm(n, generator=generator)[: int(n * (1 - rate))]] = True
+    count = int(n * (1 - rate) + 1e-9)  # 10·(1 − 0.9) is 0.9999999999999998 in floats, and 1 is meant
+    keep[torch.randperm(n, generator=generator)[:count]] = True
     return keep
 
 

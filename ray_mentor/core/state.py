@@ -7,8 +7,10 @@ optimizer and history, and take rank 0's buffers at each forward pass: one rank'
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import io
+import zipfile
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,14 +73,23 @@ class RunState:
             UserError: damaged bytes, or another format version.
         """
         try:
+            _check_sums(data)
             table = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
             found = table.pop("format_version")
+            if found == FORMAT_VERSION:
+                mentor = table.pop("mentor")
+                return RunState(mentor=None if mentor is None else MentorState(**mentor), **table)
         except Exception as error:
             raise UserError(f"checkpoint {name} cannot be read ({type(error).__name__}: {error})") from error
-        if found != FORMAT_VERSION:
-            raise UserError(f"checkpoint {name} has format version {found}, but this version reads {FORMAT_VERSION}")
-        mentor = table.pop("mentor")
-        return RunState(mentor=None if mentor is None else MentorState(**mentor), **table)
+        raise UserError(f"checkpoint {name} has format version {found}, but this version reads {FORMAT_VERSION}")
+
+
+def _check_sums(data: bytes) -> None:
+    """``torch.load`` does not compare the checksums that ``torch.save`` writes: a damaged file would load as it is."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"its part {damaged} is damaged")
 
 
 def capture(
@@ -89,19 +100,19 @@ def capture(
     metrics: list[dict[str, float | None]],
     train_seconds: float,
 ) -> RunState:
-    """The state of a run, as it stands."""
+    """The state of a run, as it stands; a copy, so that it stays so while the run goes on."""
     mentor = curriculum.parts.mentor
     return RunState(
         step=curriculum.step_number,
         epoch=epoch,
         meta_updates=curriculum.meta_updates,
-        student=curriculum.bare.state_dict(),
-        optimizer=curriculum.optimizer.state_dict(),
-        schedule=schedule.state_dict(),
+        student=copy.deepcopy(dict(curriculum.bare.state_dict())),
+        optimizer=copy.deepcopy(curriculum.optimizer.state_dict()),
+        schedule=copy.deepcopy(schedule.state_dict()),
         percentile=curriculum.percentile.value,
-        history=curriculum.history.table,
+        history=curriculum.history.table.clone(),
         mentor=None if mentor is None else mentor.state,
-        metrics=metrics,
+        metrics=list(metrics),
         train_seconds=train_seconds,
     )
 
@@ -109,10 +120,10 @@ def capture(
 def restore(state: RunState, curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler) -> None:
     """Makes ``curriculum`` and ``schedule`` go on where ``state`` was captured; the mentor too, wherever it lives."""
     curriculum.bare.load_state_dict(state.student)
-    curriculum.optimizer.load_state_dict(state.optimizer)
+    curriculum.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
     schedule.load_state_dict(state.schedule)
     curriculum.percentile.value = state.percentile
-    curriculum.history.table = state.history
+    curriculum.history.table = state.history.clone()
     curriculum.step_number = state.step
     curriculum.meta_updates = state.meta_updates
     if curriculum.parts.mentor is not None and state.mentor is not None:

@@ -34,11 +34,12 @@ def sgd(before: Tensor, gradient: Tensor, had_state: bool, state: dict[str, Any]
 
 
 def adam(before: Tensor, gradient: Tensor, had_state: bool, state: dict[str, Any], group: ParamGroup) -> Tensor:
-    """M' = β1·m + (1 − β1)g̃, v' = β2·v + (1 − β2)g̃², θ' = θ − η·m̂/(√v̂ + ε), g̃ = ±g + λθ (Kingma & Ba 2015).
+    """θ' = θ − η·m̂/(√v̂ + ε), m' = β1·m + (1 − β1)g̃, v' = β2·v + (1 − β2)g̃², g̃ = ±g + λθ (Kingma & Ba 2015).
 
-    D = ∓η·[ (1 − β1)/(c1·n) − m̂·(1 − β2)·g̃/(c2·√v̂·n²) ], n = √v̂ + ε, c_j = 1 − β_j^t. Where v̂ = 0 the
-    step has no derivative in g; there g̃ = 0 and the one-sided slope ∓η(1 − β1)/(c1·ε) is not a local
-    linear model of any step of finite size, so D = 0 is used.
+    D = ∓η·[ (1 − β1)/(c1·n) − m̂·(1 − β2)·g̃/(c2·√v̂·n²) ], n = √v̂ + ε, c_j = 1 − β_j^t. On the first step
+    θ' = θ − η·g̃/(|g̃| + ε), and the bracket is ε/n²: a small difference of large terms, written out so that
+    float32 does not return its rounding. Where v̂ = 0 the step has no derivative in g; there g̃ = 0 and the
+    one-sided slope ∓η(1 − β1)/(c1·ε) is not a local linear model of any step of finite size, so D = 0 is used.
     """
     beta1, beta2 = (float(beta) for beta in group["betas"])
     step = float(state["step"])
@@ -50,12 +51,15 @@ def adam(before: Tensor, gradient: Tensor, had_state: bool, state: dict[str, Any
     second = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
     root = (second / correction2).sqrt()
     denominator = root + group["eps"]
-    first = state["exp_avg"] / correction1
-    answers = (second == state["exp_avg_sq"]).to(root.dtype)  # AMSGrad: v̂ may be an old maximum
-    safe_root = torch.where(root > 0, root, 1.0)
-    slope = (1 - beta1) / (correction1 * denominator) - answers * first * (1 - beta2) * effective / (
-        correction2 * safe_root * denominator**2
-    )
+    if had_state:
+        first = state["exp_avg"] / correction1
+        answers = (second == state["exp_avg_sq"]).to(root.dtype)  # AMSGrad: v̂ may be an old maximum
+        safe_root = torch.where(root > 0, root, 1.0)
+        slope = (1 - beta1) / (correction1 * denominator) - answers * first * (1 - beta2) * effective / (
+            correction2 * safe_root * denominator**2
+        )
+    else:
+        slope = group["eps"] / denominator**2
     return torch.where(root > 0, -float(group["lr"]) * sign * slope, 0.0)
 
 

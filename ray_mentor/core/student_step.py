@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -49,7 +50,7 @@ def student_step(
     normalised: Float[Tensor, " own"],
     world_size: int,
     gradient_rule: AbstractGradientRule,
-    meta_gradient: Gradient | None,
+    meta_gradient: Callable[[], Gradient] | None,
 ) -> None:
     """θ' = U(θ, g), g = ∇ Σ_i ŵ_i ℓ_i(θ) over the global batch.
 
@@ -59,11 +60,13 @@ def student_step(
     Args:
         losses: this rank's per-sample losses, with their graph.
         normalised: this rank's ŵ.
+        meta_gradient: ∇M(θ), for rules that need it. Asked for after the training backward pass: a second
+            forward pass before it would change the buffers it needs, and take its all-reduce away.
     """
     optimizer.zero_grad(set_to_none=True)
     (world_size * (normalised * losses).sum()).backward()
     train = gradient_of(student)
-    for name, gradient in gradient_rule(train, meta_gradient).items():
+    for name, gradient in gradient_rule(train, meta_gradient() if meta_gradient else None).items():
         if gradient is not train[name]:
             student.get_parameter(name).grad = gradient
     optimizer.step()
@@ -93,6 +96,6 @@ def step_direction(
     ]
     return {
         name: meta[name]
-        * jacobian(before.params[name], applied[name], name in before.stateful, optimizer.state[param], group)
+        * jacobian(before.params[name], applied[name], name in before.stateful, optimizer.state.get(param, {}), group)
         for name, param, group in moved
     }

@@ -58,7 +58,7 @@ class GlobalBatchNorm(_BatchNorm):
         shape = [1, -1] + [1] * (input.dim() - 2)
         centred = input - mean.view(shape)
         variance = _SumOverRanks.apply((centred * centred).sum(dims)) / total
-        self._track(mean.detach(), variance.detach() * total / (total - 1))
+        self._track(mean.detach(), variance.detach() * total / (total - 1).clamp(min=1))
         normal = centred * torch.rsqrt(variance + self.eps).view(shape)
         result: Tensor = normal * self.weight.view(shape) + self.bias.view(shape) if self.affine else normal
         return result
@@ -83,6 +83,7 @@ def synchronised(student: nn.Module) -> nn.Module:
     made = GlobalBatchNorm(
         student.num_features, student.eps, student.momentum, student.affine, student.track_running_stats
     )
-    made.load_state_dict(student.state_dict())
-    first = next(iter(student.state_dict().values()), None)
-    return (made if first is None else made.to(first.device, first.dtype)).train(student.training)
+    made.weight, made.bias = student.weight, student.bias  # the params themselves: frozen ones stay so
+    made.running_mean, made.running_var = student.running_mean, student.running_var
+    made.num_batches_tracked = student.num_batches_tracked
+    return made.train(student.training)

@@ -48,6 +48,11 @@ class RunDirectory:
         except FileNotFoundError:
             return None
 
+    def remove(self, name: str) -> None:
+        """Removes a file, if it is there."""
+        if self.read(name) is not None:
+            self._files.delete_file(posixpath.join(self._root, name))
+
     def write_metrics(self, rows: Sequence[Mapping[str, float | None]]) -> None:
         """Writes the metrics, a row an epoch."""
         table = pa.Table.from_pylist([dict(row) for row in rows])

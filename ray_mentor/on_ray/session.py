@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,6 +29,8 @@ def ray_session(*, cpus: float, gpus: float, verbose: bool) -> Iterator[None]:
         _check_fits(ray.cluster_resources(), cpus, gpus)
         yield
         return
+    if not verbose:
+        logging.getLogger("ray").setLevel(logging.ERROR)
     remote = "RAY_ADDRESS" in os.environ
     if not remote:
         check_machine(cpus, gpus)
@@ -41,6 +46,23 @@ def ray_session(*, cpus: float, gpus: float, verbose: bool) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def ctrl_c_is_ours() -> Iterator[None]:
+    """Ctrl-C stops what runs inside with KeyboardInterrupt, and means afterwards what it meant before.
+
+    Ray Train puts a handler of its own in place: it stops the run and ends the process with exit code 0, and it
+    stays when the run has ended, with a handle in it that keeps the run's actors alive.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 def check_machine(cpus: float, gpus: float) -> None:

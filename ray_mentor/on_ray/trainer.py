@@ -17,14 +17,15 @@ from ray.train.torch import TorchTrainer
 from torch import nn
 from torch.utils.data import Dataset
 
-from ray_mentor.config import CurriculumConfig, MentorConfig, StudentConfig
+from ray_mentor.config import CurriculumConfig, MentorConfig, StudentConfig, TrainConfig
 from ray_mentor.config_file import to_toml
 from ray_mentor.core.detection import noise_auroc
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.methods import method_of
 from ray_mentor.core.optimizers import make_optimizer
 from ray_mentor.core.state import RunState
-from ray_mentor.data.run_directory import CONFIG, RunDirectory
+from ray_mentor.data.batches import epoch_batches
+from ray_mentor.data.run_directory import CONFIG, RESULT, RunDirectory
 from ray_mentor.data.samples import Samples, samples_from_dataset
 from ray_mentor.data.splits import Splits
 from ray_mentor.errors import UserError
@@ -32,7 +33,7 @@ from ray_mentor.on_ray.job import Job, MakeOptimizer
 from ray_mentor.on_ray.mentor_actor import MentorActor
 from ray_mentor.on_ray.outcome import Outcome, selected, versions
 from ray_mentor.on_ray.progress import ProgressBoard, Row
-from ray_mentor.on_ray.session import ray_session
+from ray_mentor.on_ray.session import ctrl_c_is_ours, ray_session
 from ray_mentor.on_ray.watch import LocalBoard, watched
 from ray_mentor.on_ray.worker_loop import worker_loop
 
@@ -86,7 +87,7 @@ class CurriculumTrainer:
         sync_batch_norm: bool = False,
         augment: Literal["none", "flip-shift"] = "none",
         epochs: int = 60,
-        batch_size: int = 64,
+        batch_size: int = 128,
         seed: int = 0,
         scaling_config: ray.train.ScalingConfig | None = None,
         run_config: ray.train.RunConfig | None = None,
@@ -99,6 +100,8 @@ class CurriculumTrainer:
         self.mentor = mentor or MentorConfig()
         self.curriculum = curriculum or CurriculumConfig()
         self._method = method_of(self.curriculum.method)
+        if not self._method.learns:
+            self._method.weighting(self.mentor, None)  # what it lacks, it says here rather than in every worker
         self._splits = _splits(data, meta, test, validation)
         self._scaling = scaling_config or ray.train.ScalingConfig(num_workers=2)
         self._run = _placed(run_config or ray.train.RunConfig())
@@ -138,23 +141,29 @@ class CurriculumTrainer:
                 loss that is not finite.
         """
         began = time.time() if self._began is None else self._began
-        self._claim_directory()
+        self._check_directory()
         marks = _Marks(began, show or (lambda row: None))
         state = self._fit_here(marks) if self._job.local else self._fit_on_ray(marks)
         result = self._result(state, marks)
         self.directory.write_result(result)
         return Outcome(result, state.metrics, self.directory.path, state.student)
 
-    def _claim_directory(self) -> None:
+    def _check_directory(self) -> None:
         path = self.directory.path
         if self.directory.exists() and not self._resume:
             raise UserError(f"run {path} is there already; give it another --run-name, or go on with it: --resume")
         if self._resume and not self.directory.exists():
             raise UserError(f"there is no run {path} to resume; check --run-name and --storage-path")
+
+    def _claim_directory(self) -> None:
+        """Nothing is written before this, so that a run that is refused leaves its name free."""
+        _check_shares(self._splits, self._job.batch_size, self._scaling)
         self.directory.create()
+        self.directory.remove(RESULT)
         self.directory.write(CONFIG, to_toml(self._record).encode())
 
     def _fit_here(self, marks: _Marks) -> RunState:
+        self._claim_directory()
         job = dataclasses.replace(self._job, board=LocalBoard(marks.show))
         return _final(self._torch_trainer(job).fit())
 
@@ -163,12 +172,14 @@ class CurriculumTrainer:
         with ExitStack() as stack:
             cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
             stack.enter_context(ray_session(cpus=cpus, gpus=gpus, verbose=self._verbose))
+            self._claim_directory()
             marks.ray_ready = time.time()
             board: Any = ray.remote(ProgressBoard).options(num_cpus=0).remote()
             job = dataclasses.replace(
                 self._job, splits=ray.put(self._splits), mentor_actor=self._mentor_actor(), board=board
             )
             stack.enter_context(watched(board, marks.show))
+            stack.enter_context(ctrl_c_is_ours())
             try:
                 return _final(self._torch_trainer(job).fit())
             except ray.train.TrainingFailedError as error:
@@ -248,18 +259,38 @@ def _samples(data: Data, classes: tuple[str, ...] | None = None) -> Samples:
     return data if isinstance(data, Samples) else samples_from_dataset(data, classes=classes)
 
 
+def _check_shares(splits: Splits, batch_size: int, scaling: Any) -> None:
+    """Refuses batches of which some worker would get no sample."""
+    most: int = scaling.max_workers  # Ray's annotations lack it
+    smallest = min(map(len, epoch_batches(len(splits.train), batch_size, 0, 0)))
+    if smallest < most:
+        raise UserError(
+            f"batch_size is {batch_size}, which cuts the {len(splits.train)} training samples into batches of "
+            f"{smallest}, but each of the {most} workers needs a sample of every batch; raise --batch-size, or give "
+            "fewer --workers"
+        )
+    if len(splits.meta) < most:
+        raise UserError(
+            f"the meta set has {len(splits.meta)} samples, but each of the {most} workers needs one; give more, or "
+            "fewer --workers"
+        )
+
+
 def _placed(run: ray.train.RunConfig) -> ray.train.RunConfig:
-    """With an absolute storage path, and the two newest checkpoints kept."""
+    """With an absolute storage path, and the two newest checkpoints kept unless it says how many."""
     storage = str(run.storage_path or "runs")
+    checkpoints = run.checkpoint_config or ray.train.CheckpointConfig()
+    if checkpoints == ray.train.CheckpointConfig():
+        checkpoints = ray.train.CheckpointConfig(num_to_keep=2)
     return dataclasses.replace(
         run,
         storage_path=storage if "://" in storage else os.path.abspath(os.path.expanduser(storage)),
-        checkpoint_config=run.checkpoint_config or ray.train.CheckpointConfig(num_to_keep=2),
+        checkpoint_config=checkpoints,
     )
 
 
 def _plain(job: Job) -> dict[str, Any]:
-    own = {f.name: getattr(job, f.name) for f in dataclasses.fields(job)}
+    own = {f.name: getattr(job, f.name) for f in dataclasses.fields(job) if f.name in TrainConfig().flat()}
     simple = {name: value for name, value in own.items() if isinstance(value, str | int | float)}
     return {**simple, **dataclasses.asdict(job.mentor), **dataclasses.asdict(job.curriculum)}
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import ray
+import ray.exceptions
 from ray.actor import ActorHandle
 
 from ray_mentor.on_ray.progress import ProgressBoard, Row
@@ -34,7 +35,10 @@ def watched(board: ActorHandle[ProgressBoard], show: Callable[[Row], None]) -> I
 
     def look() -> None:
         nonlocal seen
-        rows: list[Row] = ray.get(board.read.remote(seen))
+        try:
+            rows: list[Row] = ray.get(board.read.remote(seen))
+        except ray.exceptions.RayActorError:  # a run does not end because nobody can watch it
+            return
         seen += len(rows)
         for row in rows:
             show(row)

@@ -51,7 +51,7 @@ def worker_loop(config: dict[str, Job]) -> RunState | None:
             log.write(curriculum.step_number)
             checkpoints.add(_state(curriculum, schedule, epoch + 1, log))
     log.post({"kind": "ended"})
-    return _state(curriculum, schedule, job.epochs, log) if exchange.rank == 0 else None
+    return _on_the_cpu(_state(curriculum, schedule, job.epochs, log)) if exchange.rank == 0 else None
 
 
 def _begin(
@@ -76,6 +76,11 @@ def _begin(
 
 def _state(curriculum: Curriculum, schedule: LRScheduler, epoch: int, log: RunLog) -> RunState:
     return capture(curriculum, schedule, epoch=epoch, metrics=log.metrics, train_seconds=log.train_seconds)
+
+
+def _on_the_cpu(state: RunState) -> RunState:
+    """A copy that a process without this worker's device can read."""
+    return RunState.from_bytes(state.to_bytes(), "of the last epoch")
 
 
 def _augmented(batch: Batch, job: Job, curriculum: Curriculum) -> Batch:

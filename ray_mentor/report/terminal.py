@@ -24,6 +24,7 @@ class RunDisplay:
 
     def __init__(self, epochs: int, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
+        self._draws = self.console.is_interactive  # a terminal, and one that can move its cursor
         self._epochs = epochs
         self._started = time.monotonic()
         self._first: int | None = None
@@ -37,12 +38,13 @@ class RunDisplay:
         self._task = self._live.add_task("starting", total=epochs, says="")
 
     def __enter__(self) -> Self:
-        if self.console.is_terminal:
+        if self._draws:
             self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._live.stop()
+        if self._draws:
+            self._live.stop()
 
     def show(self, row: Mapping[str, Any]) -> None:
         """Takes one progress row."""
@@ -58,7 +60,7 @@ class RunDisplay:
         left = (time.monotonic() - self._started) / (done - self._first) * (self._epochs - done)
         says = f"{epoch_text(row)}  {left:.0f} s left"
         description = f"epoch {done}/{self._epochs}"
-        if self.console.is_terminal:
+        if self._draws:
             self._live.update(self._task, description=description, completed=done, says=says)
         elif done == self._epochs or done % max(1, self._epochs // _PLAIN_LINES) == 0:
             self.console.print(f"{description}  {says}", soft_wrap=True)

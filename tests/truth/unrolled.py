@@ -5,6 +5,7 @@ Nothing here is taken from the package. The steps follow the formulas of the opt
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,9 +42,11 @@ def adam_step(param: Tensor, gradient: Tensor, state: dict[str, Any], group: dic
     kept = param * (1 - group["lr"] * group["weight_decay"]) if decoupled else param
     if not decoupled:
         gradient = gradient + group["weight_decay"] * param
-    first = beta1 * state.get("exp_avg", 0.0) + (1 - beta1) * gradient
-    second = beta2 * state.get("exp_avg_sq", 0.0) + (1 - beta2) * gradient**2
-    if group["amsgrad"] and "max_exp_avg_sq" in state:
+    if t == 1:  # g/(|g| + ε), in a form whose derivative ε/(|g| + ε)² does not cancel
+        return kept - group["lr"] * gradient.sign() * (1 - group["eps"] / (gradient.abs() + group["eps"]))
+    first = beta1 * state["exp_avg"] + (1 - beta1) * gradient
+    second = beta2 * state["exp_avg_sq"] + (1 - beta2) * gradient**2
+    if group["amsgrad"]:
         second = torch.maximum(state["max_exp_avg_sq"], second)
     return kept - group["lr"] * (first / (1 - beta1**t)) / ((second / (1 - beta2**t)).sqrt() + group["eps"])
 
@@ -122,4 +125,5 @@ def unrolled_step(
 
 def _call(student: nn.Module, before: Snapshot, params: Named, inputs: Tensor) -> Tensor:
     buffers = {name: buffer.clone() for name, buffer in before.buffers.items()}
-    return functional_call(student, {**params, **buffers}, (inputs,))
+    # a copy: PyTorch leaves the last values in modules that sit in two places
+    return functional_call(copy.deepcopy(student), {**params, **buffers}, (inputs,))

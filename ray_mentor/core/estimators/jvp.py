@@ -46,6 +46,24 @@ class ForwardMode(AbstractEstimator):
                 name: forward_ad.make_dual(param, direction[name]) if name in direction else param
                 for name, param in before.params.items()
             }
-            logits = functional_call(student, {**params, **buffers}, (batch.inputs,))
+            logits = _call(student, {**params, **buffers}, batch.inputs)
             losses, tangent = forward_ad.unpack_dual(losses_of(logits, loss, batch))
         return torch.zeros_like(losses) if tangent is None else tangent
+
+
+def _call(student: nn.Module, values: dict[str, Tensor], inputs: Tensor) -> Tensor:
+    """The student's outputs with ``values`` in place of its params and buffers.
+
+    Every place that holds a tensor is named once, and tied ones get the same value. PyTorch's own tying
+    names a module that sits in two places twice, and then leaves ``values`` in it for good.
+    """
+    tensors = [*student.named_parameters(), *student.named_buffers()]
+    names = {id(tensor): name for name, tensor in tensors}
+    places = {
+        f"{module_name}.{name}".lstrip("."): values[names[id(tensor)]]
+        for module_name, module in student.named_modules()
+        for members in (module.named_parameters, module.named_buffers)
+        for name, tensor in members(recurse=False, remove_duplicate=False)
+    }
+    outputs: Tensor = functional_call(student, places, (inputs,), tie_weights=False)
+    return outputs

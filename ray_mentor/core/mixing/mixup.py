@@ -26,9 +26,10 @@ class MixUp(AbstractMixing):
         share = np.random.default_rng(seed).beta(self.alpha, self.alpha)
         share = max(share, 1 - share)
         partner = torch.randperm(len(batch), generator=generator).to(batch.labels.device)
+        inputs = share * batch.inputs + (1 - share) * batch.inputs[partner]
         return dataclasses.replace(
             batch,
-            inputs=share * batch.inputs + (1 - share) * batch.inputs[partner],
+            inputs=inputs,
             partner_labels=batch.labels[partner],
-            share=batch.inputs.new_full((len(batch),), share),
+            share=inputs.new_full((len(batch),), share),
         )

@@ -1,0 +1,65 @@
+"""The ledger's rows: schema, values, and what is null."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+import torch
+from tiny_run import batch_of, curriculum_of, student_of
+
+from ray_mentor.config import MentorConfig
+from ray_mentor.core.ledger import SCHEMA, Ledger
+from ray_mentor.core.mentor_access import LocalMentor
+from ray_mentor.core.mentor_learner import MentorLearner
+
+
+def test_the_columns() -> None:
+    assert {field.name: str(field.type) for field in SCHEMA} == {
+        "sample_id": "int64",
+        "epoch": "int32",
+        "step": "int64",
+        "loss": "float",
+        "scored_weight": "float",
+        "sample_weight": "float",
+        "influence": "float",
+        "given_label": "int64",
+        "true_label": "int64",
+    }
+
+
+def run(dtype: torch.dtype, truth: bool, samples: int) -> tuple[pa.Table, list[object]]:
+    config = MentorConfig(update_interval=2, influence_samples=samples)
+    access = LocalMentor(MentorLearner(config, 3, seed=0))
+    curriculum = curriculum_of(student_of(dtype), mentor=access, config=config)
+    ledger, records = Ledger(), []
+    for step in range(3):
+        records.append(curriculum.step(batch_of(seed=step, true_labels=truth, dtype=dtype)))
+        ledger.append(step // 2, records[-1])
+    table = ledger.take()
+    assert len(ledger.take()) == 0
+    assert ledger.take().schema.equals(SCHEMA)
+    return table, records
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_rows_hold_what_the_step_did(dtype: torch.dtype) -> None:
+    table, records = run(dtype, truth=True, samples=0)
+    assert table.schema.equals(SCHEMA)
+    assert table["sample_id"].to_pylist() == 3 * [100, 101, 102, 103, 104]
+    assert table["epoch"].to_pylist() == 10 * [0] + 5 * [1]
+    assert table["step"].to_pylist() == 5 * [0] + 5 * [1] + 5 * [2]
+    for name, column in (("loss", "losses"), ("scored_weight", "scored"), ("sample_weight", "sample_weights")):
+        expected = torch.cat([getattr(record, column) for record in records]).float().tolist()
+        assert table[name].to_pylist() == expected
+    influence = torch.cat([record.influence.float() for record in (records[0], records[2])]).tolist()
+    assert table["influence"].to_pylist() == influence[:5] + 5 * [None] + influence[5:]
+    assert table["given_label"].to_pylist() == torch.cat([record.batch.labels for record in records]).tolist()
+    assert table["true_label"].to_pylist() == torch.cat([record.batch.true_labels for record in records]).tolist()
+
+
+def test_what_is_not_known_is_null() -> None:
+    table, records = run(torch.float32, truth=False, samples=2)
+    assert table["true_label"].null_count == 15
+    assert table["influence"].null_count == 3 + 5 + 3
+    assert torch.isfinite(records[0].influence).sum() == 2
+    assert not any(value != value for value in table["influence"].to_pylist() if value is not None)

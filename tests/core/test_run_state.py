@@ -1,0 +1,151 @@
+"""A run's state: to bytes, back, and on from there; damaged bytes are told apart."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from typing import Any
+
+import pytest
+import torch
+from tiny_run import batch_of, curriculum_of, student_of
+from torch import Tensor
+
+from ray_mentor.config import CurriculumConfig, MentorConfig
+from ray_mentor.core.curriculum import Curriculum
+from ray_mentor.core.mentor_access import LocalMentor
+from ray_mentor.core.mentor_learner import MentorLearner
+from ray_mentor.core.state import FORMAT_VERSION, RunState, capture, restore
+from ray_mentor.errors import UserError
+
+
+def started(seed: int = 0) -> tuple[Curriculum, torch.optim.lr_scheduler.LRScheduler]:
+    config = MentorConfig(update_interval=2, history_length=2, mentor_features=("loss", "history"), influence_samples=3)
+    student = student_of()
+    optimizer = torch.optim.AdamW(student.parameters(), lr=0.05)
+    access = LocalMentor(MentorLearner(config, 3, seed=seed))
+    schedule = CurriculumConfig(example_dropout="0.3:1")
+    made = curriculum_of(student, optimizer, mentor=access, config=config, schedule=schedule, total_steps=9)
+    return made, torch.optim.lr_scheduler.StepLR(optimizer, 2)
+
+
+def go_on(curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler, steps: range) -> list[Any]:
+    records = []
+    for step in steps:
+        records.append(curriculum.step(batch_of(seed=step)))
+        schedule.step()
+    return records
+
+
+def state_of(curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler) -> RunState:
+    return capture(curriculum, schedule, epoch=1, metrics=[{"loss": 1.5, "meta_loss": None}], train_seconds=2.5)
+
+
+def assert_equal(found: Any, expected: Any, where: str = "state") -> None:
+    if isinstance(expected, Tensor):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True, msg=where)
+    elif isinstance(expected, dict):
+        assert found.keys() == expected.keys(), where
+        for key in expected:
+            assert_equal(found[key], expected[key], f"{where}.{key}")
+    elif dataclasses.is_dataclass(expected):
+        assert_equal(vars(found), vars(expected), where)
+    else:
+        assert found == expected, where
+
+
+def test_bytes_and_back() -> None:
+    run = started()
+    go_on(*run, range(3))
+    state = state_of(*run)
+    assert_equal(RunState.from_bytes(state.to_bytes(), "x"), state)
+    assert state.step == 3
+    assert state.meta_updates == 2
+
+
+def test_bytes_hold_nothing_that_is_executed() -> None:
+    run = started()
+    go_on(*run, range(3))
+    table = torch.load(io.BytesIO(state_of(*run).to_bytes()), weights_only=True)
+    assert table["format_version"] == FORMAT_VERSION
+    assert isinstance(table["mentor"]["payload"], bytes)
+
+
+def test_a_run_that_was_put_back_goes_on_bit_for_bit() -> None:
+    straight = started()
+    go_on(*straight, range(3))
+    data = state_of(*straight).to_bytes()
+    expected = go_on(*straight, range(3, 7))
+
+    again = started(seed=5)
+    go_on(*again, range(1))  # whatever it was before is forgotten
+    restore(RunState.from_bytes(data, "x"), *again)
+    for found, record in zip(go_on(*again, range(3, 7)), expected, strict=True):
+        assert_equal(found, record)
+    assert_equal(state_of(*again), state_of(*straight))
+
+
+def test_a_state_stays_as_it_was_when_its_run_goes_on() -> None:
+    run = started()
+    go_on(*run, range(3))
+    state = state_of(*run)
+    data = state.to_bytes()
+    go_on(*run, range(3, 5))
+    assert_equal(state, RunState.from_bytes(data, "x"))
+    restore(state, *run)
+    go_on(*run, range(3, 5))
+    assert_equal(state, RunState.from_bytes(data, "x"))
+
+
+def test_a_run_that_has_not_begun() -> None:
+    run = started()
+    state = state_of(*run)
+    assert state.percentile is None
+    assert_equal(RunState.from_bytes(state.to_bytes(), "x"), state)
+
+
+@pytest.fixture(scope="module")
+def whole() -> bytes:
+    run = started()
+    go_on(*run, range(2))
+    return state_of(*run).to_bytes()
+
+
+def test_any_truncation_is_noticed(whole: bytes) -> None:
+    for length in [0, 1, 100, len(whole) // 2, len(whole) - 100, len(whole) - 1]:
+        with pytest.raises(UserError, match=r"checkpoint s/state\.pt cannot be read \("):
+            RunState.from_bytes(whole[:length], "s/state.pt")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_flipped_byte_gives_an_error_or_changes_nothing(whole: bytes, seed: int) -> None:
+    """What lies between a file's parts may be anything; its parts may not."""
+    expected = RunState.from_bytes(whole, "x")
+    draw = torch.Generator().manual_seed(seed)
+    for position in torch.randint(len(whole), (12,), generator=draw).tolist():
+        damaged = whole[:position] + bytes([whole[position] ^ 0x55]) + whole[position + 1 :]
+        try:
+            found = RunState.from_bytes(damaged, "x")
+        except UserError:
+            continue
+        assert_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [[], 3, {}, {"format_version": FORMAT_VERSION}, {"format_version": FORMAT_VERSION, "mentor": {"version": 1}}],
+)
+def test_a_file_that_holds_something_else(content: object) -> None:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with pytest.raises(UserError, match="checkpoint other cannot be read"):
+        RunState.from_bytes(buffer.getvalue(), "other")
+
+
+def test_another_format_version(whole: bytes) -> None:
+    table = torch.load(io.BytesIO(whole), weights_only=True)
+    buffer = io.BytesIO()
+    torch.save({**table, "format_version": FORMAT_VERSION + 1}, buffer)
+    with pytest.raises(UserError) as caught:
+        RunState.from_bytes(buffer.getvalue(), "run/state.pt")
+    assert str(caught.value) == "checkpoint run/state.pt has format version 2, but this version reads 1"

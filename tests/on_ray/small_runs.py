@@ -1,0 +1,75 @@
+"""Runs of seconds, and what they leave behind."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray.train
+import torch
+from torch import Tensor
+
+from ray_mentor.config import MentorConfig, StudentConfig
+from ray_mentor.core.optimizers import make_optimizer
+from ray_mentor.data import Splits
+from ray_mentor.on_ray.outcome import Outcome
+from ray_mentor.on_ray.trainer import CurriculumTrainer
+from ray_mentor.students import MLP
+
+EPOCHS, BATCH, INTERVAL = 4, 32, 2
+STEPS = EPOCHS * 5  # 150 samples in ⌈150 / 32⌉ batches
+MENTOR = MentorConfig(update_interval=INTERVAL, meta_batch_size=20, mentor_hidden=(8,), mentor_learning_rate=0.05)
+CLOCKS = ("samples_per_second", "train_seconds")
+"""The figures of a metrics row that a clock has a say in."""
+
+
+def trainer_for(splits: Splits, storage: Path, name: str, *, workers: int = 0, **changes: Any) -> CurriculumTrainer:
+    """A small trainer; ``changes`` replace its arguments."""
+    optimizer = functools.partial(make_optimizer, config=StudentConfig(learning_rate=0.02))
+    arguments: dict[str, Any] = {
+        "student": functools.partial(MLP, 8, 3, (16,)),
+        "data": splits.train,
+        "meta": splits.meta,
+        "test": splits.test,
+        "validation": splits.validation,
+        "mentor": MENTOR,
+        "optimizer": optimizer,
+        "epochs": EPOCHS,
+        "batch_size": BATCH,
+        "checkpoint_seconds": 0,
+        "scaling_config": ray.train.ScalingConfig(num_workers=workers),
+        "run_config": ray.train.RunConfig(name=name, storage_path=str(storage)),
+    }
+    return CurriculumTrainer(**{**arguments, **changes})
+
+
+def without_clocks(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if name not in CLOCKS} for row in metrics]
+
+
+def in_order(ledger: pa.Table) -> pa.Table:
+    """A ledger's rows by epoch and sample, whoever wrote them when."""
+    return ledger.sort_by([("epoch", "ascending"), ("sample_id", "ascending")]).combine_chunks()
+
+
+def assert_same_bits(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+
+
+def assert_same_run(found: Outcome, expected: Outcome) -> None:
+    """Bit for bit the same student, metrics (clocks aside) and ledger."""
+    assert_same_bits(found.student_state, expected.student_state)
+    assert without_clocks(found.metrics) == without_clocks(expected.metrics)
+    assert in_order(found.ledger()).equals(in_order(expected.ledger()))
+
+
+def assert_one_row_per_sample_and_epoch(ledger: pa.Table, splits: Splits, epochs: int = EPOCHS) -> None:
+    counts = ledger.group_by(["sample_id", "epoch"]).aggregate([([], "count_all")])
+    assert len(counts) == len(ledger) == epochs * len(splits.train)
+    assert pc.all(pc.equal(counts["count_all"], 1)).as_py()
+    assert set(ledger["sample_id"].to_pylist()) == set(splits.train.ids.tolist())

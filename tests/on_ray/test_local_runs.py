@@ -1,0 +1,468 @@
+"""Runs in this process: what they leave in their directory, resumed and refused ones, mistakes."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import functools
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+import ray
+import ray.train
+import torch
+from small_runs import (
+    BATCH,
+    EPOCHS,
+    INTERVAL,
+    MENTOR,
+    STEPS,
+    assert_one_row_per_sample_and_epoch,
+    assert_same_bits,
+    assert_same_run,
+    trainer_for,
+    without_clocks,
+)
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ray_mentor.config import CurriculumConfig, MentorConfig, StudentConfig, TrainConfig
+from ray_mentor.config_file import read_config
+from ray_mentor.core.ledger import SCHEMA
+from ray_mentor.core.optimizers import make_optimizer
+from ray_mentor.data import Splits
+from ray_mentor.data.run_directory import RunDirectory
+from ray_mentor.errors import NonFiniteLossError, UserError
+from ray_mentor.on_ray.outcome import Outcome
+from ray_mentor.on_ray.trainer import CurriculumTrainer
+from ray_mentor.students import MLP
+
+THE_ISSUES_KEYS = {
+    "test_accuracy",
+    "test_accuracy_selected",
+    "noise_auroc",
+    "train_seconds",
+    "wall_seconds",
+    "steps",
+    "meta_updates",
+    "samples_per_second",
+    "method",
+    "seed",
+    "versions",
+}
+MORE_KEYS = {"phase_seconds", "workers"}
+
+
+class Stop:
+    """Shows nothing, and stops a run after some epochs, as Ctrl-C does."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        if row["kind"] == "epoch" and row["epoch"] == self.after:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_ray() -> Iterator[None]:
+    yield
+    assert not ray.is_initialized(), "a run in this process has no need of Ray's processes"
+
+
+@pytest.fixture(scope="module")
+def finished(small_splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return trainer_for(small_splits, tmp_path_factory.mktemp("runs"), "finished").fit()
+
+
+def files_of(path: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+# What a run leaves behind
+
+
+def test_the_student_learns_in_spite_of_the_noise(finished: Outcome) -> None:
+    assert finished.result["test_accuracy"] > 0.9
+    assert finished.result["noise_auroc"] > 0.95
+
+
+def test_the_run_directory(finished: Outcome) -> None:
+    names = set(files_of(Path(finished.path)))
+    ledger = {name for name in names if name.startswith("ledger/")}
+    assert names - ledger == {"config.toml", "result.json", "metrics.csv", "state.pt"}
+    assert ledger == {f"ledger/step-{first:09d}-rank-0000.parquet" for first in range(0, STEPS, STEPS // EPOCHS)}
+
+
+def test_the_result(finished: Outcome) -> None:
+    result = json.loads((Path(finished.path) / "result.json").read_text())
+    assert result == finished.result
+    assert result.keys() == THE_ISSUES_KEYS | MORE_KEYS
+    assert (result["method"], result["seed"], result["workers"]) == ("mentornet", 0, 0)
+    assert (result["steps"], result["meta_updates"]) == (STEPS, STEPS // INTERVAL)
+    assert result["versions"].keys() == {"python", "ray-mentor", "ray", "torch", "torchvision", "numpy", "pyarrow"}
+    assert result["samples_per_second"] == pytest.approx(150 * EPOCHS / result["train_seconds"])
+
+
+def test_the_selected_accuracy_is_that_of_the_best_epoch_on_validation(finished: Outcome) -> None:
+    best = max(finished.metrics, key=lambda row: row["validation_accuracy"] or 0)
+    assert finished.result["test_accuracy_selected"] == best["test_accuracy"]
+    assert finished.result["test_accuracy"] == finished.metrics[-1]["test_accuracy"]
+
+
+def test_the_phases_add_up_to_the_wall_time(finished: Outcome) -> None:
+    phases = finished.result["phase_seconds"]
+    assert list(phases) == ["prepare", "start_ray", "start_workers", "train", "finish"]
+    assert all(seconds >= 0 for seconds in phases.values())
+    assert sum(phases.values()) == pytest.approx(finished.result["wall_seconds"], abs=0.1)
+    assert phases["train"] == pytest.approx(finished.result["train_seconds"], abs=0.2)
+
+
+def test_the_metrics_have_a_row_an_epoch(finished: Outcome) -> None:
+    rows = list(csv.DictReader((Path(finished.path) / "metrics.csv").read_text().splitlines()))
+    assert [int(row["epoch"]) for row in rows] == list(range(EPOCHS))
+    assert list(rows[0]) == [
+        "epoch", "steps", "meta_updates", "loss", "mean_sample_weight", "meta_loss", "test_accuracy",
+        "validation_accuracy", "learning_rate", "samples_per_second", "train_seconds",
+    ]  # fmt: skip
+    for row, expected in zip(rows, finished.metrics, strict=True):
+        assert {name: float(value) for name, value in row.items()} == pytest.approx(expected)
+
+
+def test_the_metrics_are_means_of_the_ledger(finished: Outcome) -> None:
+    ledger = finished.ledger()
+    for row in finished.metrics:
+        rows = ledger.filter(pc.equal(ledger["epoch"], row["epoch"]))
+        assert row["loss"] == pytest.approx(pc.mean(rows["loss"]).as_py(), rel=1e-6)
+        assert row["mean_sample_weight"] == pytest.approx(pc.mean(rows["sample_weight"]).as_py(), rel=1e-6)
+
+
+def test_the_ledger_has_a_row_per_sample_and_epoch(finished: Outcome, small_splits: Splits) -> None:
+    ledger = finished.ledger()
+    assert ledger.schema.equals(SCHEMA)
+    assert ledger.column_names == [
+        "sample_id", "epoch", "step", "loss", "scored_weight", "sample_weight", "influence", "given_label",
+        "true_label",
+    ]  # fmt: skip
+    assert_one_row_per_sample_and_epoch(ledger, small_splits)
+
+
+def test_the_ledger_says_what_was_given_and_what_is_true(finished: Outcome, small_splits: Splits) -> None:
+    train = small_splits.train
+    assert train.true_labels is not None
+    pairs = np.stack([train.labels, train.true_labels], axis=1).tolist()
+    labels = dict(zip(train.ids.tolist(), pairs, strict=True))
+    for row in finished.ledger().to_pylist():
+        assert [row["given_label"], row["true_label"]] == labels[row["sample_id"]]
+        assert row["epoch"] == row["step"] // (STEPS // EPOCHS)
+
+
+def test_the_ledger_has_influences_where_a_meta_update_was_due(finished: Outcome) -> None:
+    ledger = finished.ledger()
+    known = pc.is_valid(ledger["influence"])
+    due = pa.chunked_array([np.asarray(ledger["step"]) % INTERVAL == 0])
+    assert known.combine_chunks().equals(due.combine_chunks())
+    assert not np.isnan(ledger["influence"].drop_null()).any()
+
+
+def test_the_outcome_holds_the_student(finished: Outcome, small_splits: Splits) -> None:
+    student = MLP(8, 3, (16,))
+    student.load_state_dict(finished.student_state)
+    test = small_splits.test
+    assert test is not None
+    with torch.no_grad():
+        hits = student(test.inputs.take(np.arange(len(test)))).argmax(dim=1) == torch.from_numpy(test.labels)
+    assert hits.float().mean().item() == pytest.approx(finished.result["test_accuracy"])
+
+
+def test_the_config_file_can_be_read_back(finished: Outcome) -> None:
+    """A run of the Python API knows no names for its student and its data; the rest is there, under its names."""
+    config = TrainConfig.from_flat(read_config(f"{finished.path}/config.toml"))
+    assert config.mentor == MENTOR
+    assert config.curriculum == CurriculumConfig()
+    assert (config.run.epochs, config.run.batch_size, config.run.seed) == (EPOCHS, BATCH, 0)
+
+
+def test_the_same_seed_gives_the_same_run(finished: Outcome, small_splits: Splits, tmp_path: Path) -> None:
+    assert_same_run(trainer_for(small_splits, tmp_path, "again").fit(), finished)
+
+
+def test_another_seed_gives_another_run(finished: Outcome, small_splits: Splits, tmp_path: Path) -> None:
+    other = trainer_for(small_splits, tmp_path, "other", seed=1, epochs=1).fit()
+    assert other.metrics[0]["loss"] != finished.metrics[0]["loss"]
+
+
+def test_every_row_is_shown(small_splits: Splits, tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = []
+    outcome = trainer_for(small_splits, tmp_path, "shown").fit(rows.append)
+    assert [row["kind"] for row in rows] == ["started", *["epoch"] * EPOCHS, "ended"]
+    assert rows[1:-1] == [{"kind": "epoch", **row} for row in outcome.metrics]
+
+
+@pytest.mark.parametrize("method", ["uniform", "self-paced", "oracle"])
+def test_methods_without_a_learning_mentor(method: str, small_splits: Splits, tmp_path: Path) -> None:
+    curriculum = CurriculumConfig(method=method)
+    outcome = trainer_for(small_splits, tmp_path, method, curriculum=curriculum, epochs=2).fit()
+    assert (outcome.result["method"], outcome.result["meta_updates"]) == (method, 0)
+    assert [row["meta_loss"] for row in outcome.metrics] == [None, None]
+    assert outcome.ledger()["influence"].null_count == 300
+    assert (Path(outcome.path) / "metrics.csv").read_text().count("\n") == 3
+
+
+def test_what_was_not_given_is_null(small_splits: Splits, tmp_path: Path) -> None:
+    bare = dataclasses.replace(small_splits.train, true_labels=None)
+    outcome = trainer_for(small_splits, tmp_path, "bare", data=bare, test=None, validation=None, epochs=1).fit()
+    nothing = {name: outcome.result[name] for name in ("test_accuracy", "test_accuracy_selected", "noise_auroc")}
+    assert nothing == {"test_accuracy": None, "test_accuracy_selected": None, "noise_auroc": None}
+    assert outcome.ledger()["true_label"].null_count == 150
+
+
+# Stopped, failed and resumed runs
+
+
+@pytest.mark.parametrize("after", [0, 1, EPOCHS - 1])
+def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(
+    after: int, finished: Outcome, small_splits: Splits, tmp_path: Path
+) -> None:
+    """Bit for bit; the epoch after which it was stopped had no checkpoint yet, and is run again."""
+    with pytest.raises(KeyboardInterrupt):
+        trainer_for(small_splits, tmp_path, "stopped").fit(Stop(after))
+    assert not (tmp_path / "stopped" / "result.json").exists()
+    rows: list[dict[str, Any]] = []
+    outcome = trainer_for(small_splits, tmp_path, "stopped", resume=True).fit(rows.append)
+    assert [row["epoch"] for row in rows if row["kind"] == "epoch"] == list(range(after, EPOCHS))
+    assert_same_run(outcome, finished)
+    assert_one_row_per_sample_and_epoch(outcome.ledger(), small_splits)
+    assert outcome.result["steps"] == finished.result["steps"]
+    assert outcome.result["meta_updates"] == finished.result["meta_updates"]
+    assert outcome.result["noise_auroc"] == finished.result["noise_auroc"]
+
+
+def test_memory_of_past_losses_and_adam_survive_a_stop(small_splits: Splits, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {
+        "mentor": dataclasses.replace(MENTOR, mentor_features=("loss", "history"), history_length=2),
+        "optimizer": functools.partial(make_optimizer, config=StudentConfig(optimizer="adam", learning_rate=0.01)),
+        "curriculum": CurriculumConfig(mixing="mixup", burn_in=0.3, example_dropout="0.5:0.5,0.1:0.5"),
+        "schedule": "constant",
+    }
+    whole = trainer_for(small_splits, tmp_path, "whole", **changes).fit()
+    with pytest.raises(KeyboardInterrupt):
+        trainer_for(small_splits, tmp_path, "stopped", **changes).fit(Stop(2))
+    assert_same_run(trainer_for(small_splits, tmp_path, "stopped", resume=True, **changes).fit(), whole)
+
+
+def test_ledger_rows_past_the_checkpoint_are_cut(finished: Outcome, small_splits: Splits, tmp_path: Path) -> None:
+    """A run that dies between its ledger rows and its checkpoint has written rows that it will write again."""
+    with pytest.raises(KeyboardInterrupt):
+        trainer_for(small_splits, tmp_path, "died").fit(Stop(2))
+    directory = RunDirectory(str(tmp_path / "died"))
+    ledger = finished.ledger()
+    directory.append_ledger(ledger.filter(pc.equal(ledger["epoch"], 2)), 0, 2 * (STEPS // EPOCHS))
+    directory.append_ledger(ledger.filter(pc.equal(ledger["epoch"], 2)), 1, 2 * (STEPS // EPOCHS))
+    assert_same_run(trainer_for(small_splits, tmp_path, "died", resume=True).fit(), finished)
+
+
+def test_seconds_of_training_add_up_over_a_stop(small_splits: Splits, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        trainer_for(small_splits, tmp_path, "stopped").fit(Stop(2))
+    outcome = trainer_for(small_splits, tmp_path, "stopped", resume=True).fit()
+    seconds = [row["train_seconds"] or 0.0 for row in outcome.metrics]
+    assert seconds == sorted(seconds)
+    assert outcome.result["train_seconds"] >= seconds[-1]
+
+
+def test_a_finished_run_can_be_resumed_for_nothing(small_splits: Splits, tmp_path: Path) -> None:
+    first = trainer_for(small_splits, tmp_path, "done", epochs=2).fit()
+    assert_same_run(trainer_for(small_splits, tmp_path, "done", epochs=2, resume=True).fit(), first)
+
+
+def test_a_resumed_run_is_not_done_until_it_is(small_splits: Splits, tmp_path: Path) -> None:
+    """result.json says that a run is done; the one of before goes when the run goes on."""
+    trainer_for(small_splits, tmp_path, "longer", epochs=1).fit()
+    with pytest.raises(KeyboardInterrupt):
+        trainer_for(small_splits, tmp_path, "longer", epochs=3, resume=True).fit(Stop(1))
+    assert not (tmp_path / "longer" / "result.json").exists()
+
+
+def test_there_is_no_result_while_a_run_goes_on(small_splits: Splits, tmp_path: Path) -> None:
+    there: list[bool] = []
+    outcome = trainer_for(small_splits, tmp_path, "going").fit(
+        lambda _: there.append((tmp_path / "going" / "result.json").exists())
+    )
+    assert there == [False] * (EPOCHS + 2)
+    assert (Path(outcome.path) / "result.json").exists()
+
+
+def test_an_existing_run_is_refused_and_nothing_in_it_changes(small_splits: Splits, tmp_path: Path) -> None:
+    trainer_for(small_splits, tmp_path, "mine", epochs=1).fit()
+    before = files_of(tmp_path / "mine")
+    with pytest.raises(UserError) as raised:
+        trainer_for(small_splits, tmp_path, "mine", epochs=1, seed=1).fit()
+    assert str(raised.value) == (
+        f"run {tmp_path}/mine is there already; give it another --run-name, or go on with it: --resume"
+    )
+    assert files_of(tmp_path / "mine") == before
+
+
+def test_a_run_that_is_not_there_cannot_be_resumed(small_splits: Splits, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as raised:
+        trainer_for(small_splits, tmp_path, "gone", resume=True).fit()
+    assert str(raised.value) == (f"there is no run {tmp_path}/gone to resume; check --run-name and --storage-path")
+    assert not (tmp_path / "gone").exists()
+
+
+def test_a_damaged_checkpoint_is_said(small_splits: Splits, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        trainer_for(small_splits, tmp_path, "torn").fit(Stop(1))
+    (tmp_path / "torn" / "state.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(UserError, match=r"^checkpoint .*/torn/state\.pt cannot be read \(\w+: "):
+        trainer_for(small_splits, tmp_path, "torn", resume=True).fit()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_before_the_update(small_splits: Splits, tmp_path: Path) -> None:
+    explosive = functools.partial(make_optimizer, config=StudentConfig(learning_rate=1e12))
+    with pytest.raises(NonFiniteLossError) as raised:
+        trainer_for(small_splits, tmp_path, "exploded", optimizer=explosive).fit()
+    text = str(raised.value)
+    assert text.startswith("the loss is not finite at step ")
+    assert text.endswith("the student was not updated. Lower the learning rate, or look at these samples' inputs")
+    ids = text.split("(sample ids ")[1].split(")")[0].removesuffix(", ...")
+    assert set(map(int, ids.split(", "))) <= set(small_splits.train.ids.tolist())
+    assert set(files_of(tmp_path / "exploded")) == {"config.toml"}
+
+
+# Mistakes that are known before anything runs
+
+
+def test_a_refused_run_leaves_nothing_behind(small_splits: Splits, tmp_path: Path) -> None:
+    trainer = trainer_for(small_splits, tmp_path, "wide", workers=999)
+    with pytest.raises(UserError) as raised:
+        trainer.fit()
+    assert str(raised.value).startswith("the workers need 999 CPUs, but there are ")
+    assert str(raised.value).endswith("; give fewer --workers")
+    assert not ray.is_initialized()
+    assert not (tmp_path / "wide").exists(), "the name must be free for the next try"
+
+
+def test_gpus_that_are_not_there_are_refused(
+    small_splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    scaling = ray.train.ScalingConfig(num_workers=1, use_gpu=True)
+    with pytest.raises(UserError) as raised:
+        trainer_for(small_splits, tmp_path, "gpu", scaling_config=scaling).fit()
+    assert str(raised.value) == "the workers need 1 GPUs, but there are 0; give fewer --workers, or --no-gpu"
+
+
+def test_an_unknown_method_is_refused(small_splits: Splits, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as raised:
+        trainer_for(small_splits, tmp_path, "odd", curriculum=CurriculumConfig(method="odd"))
+    assert str(raised.value) == "unknown method 'odd'; valid: mentornet, mentornet-pd, uniform, oracle, self-paced"
+
+
+def test_the_published_mentor_needs_its_params(small_splits: Splits, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as raised:
+        trainer_for(small_splits, tmp_path, "pd", curriculum=CurriculumConfig(method="mentornet-pd"))
+    assert str(raised.value) == (
+        "method is 'mentornet-pd', which needs the published params; give --mentor-params FILE.npz"
+    )
+
+
+def test_the_oracle_needs_the_truth(small_splits: Splits, tmp_path: Path) -> None:
+    bare = dataclasses.replace(small_splits.train, true_labels=None)
+    with pytest.raises(UserError) as raised:
+        trainer_for(small_splits, tmp_path, "oracle", data=bare, curriculum=CurriculumConfig(method="oracle")).fit()
+    assert str(raised.value) == (
+        "method is 'oracle', but the true labels of this data are not known; add noise, name a "
+        "true_label_column, or choose another method"
+    )
+
+
+# The Python API with a user's own pieces
+
+
+class Points(Dataset[tuple[Tensor, int]]):
+    """A user's own data set."""
+
+    def __init__(self, n: int, seed: int, wrong: float = 0.0) -> None:
+        draw = np.random.default_rng(seed)
+        self.labels = np.arange(n) % 2
+        self.points = (3.0 * self.labels[:, None] + draw.standard_normal((n, 5))).astype(np.float32)
+        self.given = np.where(draw.random(n) < wrong, 1 - self.labels, self.labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return torch.from_numpy(self.points[index]), int(self.given[index])
+
+
+class Focal:
+    """A user's own per-sample loss, with a setting of its own."""
+
+    def __init__(self, gamma: float) -> None:
+        self.gamma = gamma
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        surprise = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+        return (1 - torch.exp(-surprise)) ** self.gamma * surprise
+
+
+def user_trainer(storage: Path, **changes: Any) -> CurriculumTrainer:
+    arguments: dict[str, Any] = {
+        "student": lambda: torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)),
+        "loss": Focal(1.0),
+        "mentor": MentorConfig(update_interval=2, meta_batch_size=10),
+        "epochs": 3,
+        "batch_size": 20,
+        "scaling_config": ray.train.ScalingConfig(num_workers=0),
+        "run_config": ray.train.RunConfig(name="own", storage_path=str(storage)),
+    }
+    data = {"data": Points(100, 1, wrong=0.3), "meta": Points(20, 2), "test": Points(40, 3)}
+    return CurriculumTrainer(**{**arguments, **data, **changes})
+
+
+def test_a_users_own_data_student_loss_and_optimizer(tmp_path: Path) -> None:
+    outcome = user_trainer(tmp_path, epochs=10, optimizer=functools.partial(torch.optim.Adam, lr=0.02)).fit()
+    assert outcome.result["test_accuracy"] > 0.9
+    assert outcome.result["test_accuracy_selected"] is None
+    assert outcome.result["noise_auroc"] is None
+    assert sorted(set(outcome.ledger()["sample_id"].to_pylist())) == list(range(100))
+
+
+def test_the_users_loss_is_the_one_in_the_ledger(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    losses = user_trainer(tmp_path, epochs=1, loss=Focal(0.0)).fit().ledger()["loss"].to_numpy()
+    halved = user_trainer(tmp_path / "b", epochs=1, loss=Focal(2.0)).fit().ledger()["loss"].to_numpy()
+    assert losses[0] > halved[0] > 0
+
+
+def test_a_loss_that_is_already_a_mean_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"shape \(\) for 20 samples, but it must return one value per sample"
+    ) as raised:
+        user_trainer(tmp_path, loss=torch.nn.functional.cross_entropy).fit()
+    assert "give reduction='none'" in str(raised.value)
+
+
+def test_an_optimizer_that_the_meta_step_does_not_know_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as raised:
+        user_trainer(tmp_path, optimizer=functools.partial(torch.optim.RMSprop, lr=0.01)).fit()
+    assert str(raised.value) == ("optimizer is RMSprop, but its step Jacobian is not known; valid: SGD, Adam, AdamW")
+
+
+def test_the_global_random_state_does_not_steer_a_run(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    one = user_trainer(tmp_path / "a").fit()
+    torch.manual_seed(2)
+    other = user_trainer(tmp_path / "b").fit()
+    assert_same_bits(one.student_state, other.student_state)
+    assert without_clocks(one.metrics) == without_clocks(other.metrics)
+    assert all(math.isfinite(row["loss"] or math.nan) for row in one.metrics)

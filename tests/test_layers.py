@@ -1,0 +1,106 @@
+"""The architecture, as tests: who may import whom, and that these checks can fail."""
+
+from __future__ import annotations
+
+import os
+import pkgutil
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ray_mentor
+import ray_mentor.core
+
+ROOT = Path(__file__).parents[1]
+CORE = [module.name for module in pkgutil.walk_packages(ray_mentor.core.__path__, "ray_mentor.core.")]
+
+
+def python(code: str) -> str:
+    """What the code prints in a fresh interpreter."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def loaded_by(*modules: str) -> set[str]:
+    """The top-level names in sys.modules after importing ``modules``."""
+    imports = "; ".join(f"import {module}" for module in modules)
+    return set(python(f"{imports}; import sys; print(*{{name.split('.')[0] for name in sys.modules}})").split())
+
+
+def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
+    command = Path(sys.executable).with_name("lint-imports")
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    return subprocess.run(
+        [str(command), "--no-cache"],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_there_are_core_modules() -> None:
+    assert {"ray_mentor.core.curriculum", "ray_mentor.core.mentors.mlp"} <= set(CORE)
+
+
+def test_no_module_of_the_core_loads_ray() -> None:
+    loaded = loaded_by(*CORE)
+    assert "torch" in loaded
+    assert "ray" not in loaded
+
+
+@pytest.mark.parametrize("name", ["data", "students", "report.terminal"])
+def test_nor_do_data_students_and_report(name: str) -> None:
+    assert "ray" not in loaded_by(f"ray_mentor.{name}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ray_mentor", "ray_mentor.config", "ray_mentor.config_file", "ray_mentor.cli", "ray_mentor.on_ray.progress"],
+)
+def test_what_must_load_fast_loads_neither_torch_nor_ray(name: str) -> None:
+    assert not loaded_by(name) & {"torch", "ray", "sklearn", "pyarrow"}
+
+
+def test_public_names_are_there_and_no_others() -> None:
+    for name in ray_mentor.__all__:
+        assert getattr(ray_mentor, name).__name__ == name
+    with pytest.raises(AttributeError) as raised:
+        _ = ray_mentor.Trainer
+    assert str(raised.value).startswith("module 'ray_mentor' has no attribute 'Trainer'; it has CurriculumConfig, ")
+
+
+def test_the_plain_curriculum_needs_no_ray() -> None:
+    assert python("import ray_mentor, sys; ray_mentor.LearnedCurriculum; print('ray' in sys.modules)") == "False"
+
+
+def test_imports_point_one_way() -> None:
+    done = lint_imports(ROOT)
+    assert done.returncode == 0, done.stdout
+    assert "Contracts: 2 kept, 0 broken." in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "forbidden", "said"),
+    [
+        ("core/percentile.py", "import ray", "ray_mentor.core.percentile -> ray"),
+        ("report/terminal.py", "import ray.train", "ray_mentor.report.terminal -> ray"),
+        ("core/batch.py", "import ray_mentor.data.batches", "ray_mentor.core.batch -> ray_mentor.data.batches"),
+        ("config.py", "import ray_mentor.core.losses", "ray_mentor.config -> ray_mentor.core.losses"),
+    ],
+)
+def test_a_forbidden_import_is_found(file: str, forbidden: str, said: str, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "ray_mentor", tmp_path / "ray_mentor", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    with (tmp_path / "ray_mentor" / file).open("a") as module:
+        module.write(f"\n{forbidden}\n")
+    done = lint_imports(tmp_path)
+    assert done.returncode == 1
+    assert "1 kept, 1 broken." in done.stdout or "0 kept, 2 broken." in done.stdout
+    assert said in done.stdout

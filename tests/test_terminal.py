@@ -1,0 +1,159 @@
+"""What a person sees while a run goes on, and at its end."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from ray_mentor.report.terminal import RunDisplay, closing_table, epoch_text
+
+RESULT: dict[str, Any] = {
+    "test_accuracy": 0.95125,
+    "test_accuracy_selected": 0.94875,
+    "noise_auroc": 0.9987,
+    "train_seconds": 9.87,
+    "wall_seconds": 41.26,
+    "phase_seconds": {"prepare": 5.1, "start_ray": 4.2, "start_workers": 21.3, "train": 9.9, "finish": 0.7},
+    "steps": 600,
+    "meta_updates": 60,
+    "samples_per_second": 7123.4,
+    "method": "mentornet",
+    "seed": 3,
+    "workers": 2,
+    "versions": {"python": "3.11.7"},
+}
+
+
+TERMINAL, DUMB = {"TERM": "xterm"}, {"TERM": "dumb"}
+
+
+def epoch(number: int, **changes: Any) -> dict[str, Any]:
+    row = {
+        "kind": "epoch",
+        "epoch": number,
+        "test_accuracy": 0.91,
+        "validation_accuracy": 0.523,
+        "mean_sample_weight": 0.612,
+        "meta_loss": 0.4321,
+        "samples_per_second": 5123.9,
+    }
+    return {**row, **changes}
+
+
+def shown(rows: list[dict[str, Any]], epochs: int, **console: Any) -> str:
+    sink = io.StringIO()
+    with RunDisplay(epochs, Console(file=sink, highlight=False, width=160, **console)) as display:
+        for row in rows:
+            display.show(row)
+    return sink.getvalue()
+
+
+def whole_run(epochs: int) -> list[dict[str, Any]]:
+    return [{"kind": "started", "at": 0.0}, *map(epoch, range(epochs)), {"kind": "ended"}]
+
+
+def test_an_epoch_is_one_line_of_figures() -> None:
+    assert epoch_text(epoch(0)) == (
+        "test accuracy 0.910  validation 0.523  mean weight 0.61  meta loss 0.432  samples/s 5124"
+    )
+
+
+def test_what_a_run_lacks_is_left_out() -> None:
+    row = epoch(0, test_accuracy=None, validation_accuracy=None, meta_loss=None)
+    assert epoch_text(row) == "mean weight 0.61  samples/s 5124"
+
+
+def test_plain_lines_where_there_is_no_terminal() -> None:
+    text = shown(whole_run(3), 3, force_terminal=False)
+    lines = text.splitlines()
+    assert "\x1b" not in text
+    assert [line.split("  ")[0] for line in lines] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert all(line.endswith(" s left") for line in lines)
+    assert lines[-1].endswith("  0 s left")
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 12, 13, 60, 61, 1000])
+def test_a_long_run_is_about_a_dozen_lines_and_ends_with_the_last_epoch(epochs: int) -> None:
+    lines = shown(whole_run(epochs), epochs, force_terminal=False).splitlines()
+    assert min(epochs, 12) <= len(lines) <= 24
+    assert lines[-1].startswith(f"epoch {epochs}/{epochs}  ")
+
+
+def test_long_lines_are_not_broken() -> None:
+    sink = io.StringIO()
+    with RunDisplay(1, Console(file=sink, highlight=False, width=40, force_terminal=False)) as display:
+        display.show(epoch(0))
+    assert sink.getvalue().count("\n") == 1
+
+
+def test_one_live_line_in_a_terminal() -> None:
+    text = shown(whole_run(3), 3, force_terminal=True, _environ=TERMINAL)
+    assert "\x1b[" in text, "the line is drawn over itself"
+    assert "epoch 3/3" in text
+    assert "meta loss 0.432" in text
+
+
+def test_plain_lines_in_a_terminal_that_cannot_draw() -> None:
+    text = shown(whole_run(2), 2, force_terminal=True, _environ=DUMB)
+    assert [line.split("  ")[0] for line in text.splitlines()] == ["epoch 1/2", "epoch 2/2"]
+
+
+def test_the_live_line_is_gone_at_the_end() -> None:
+    """What stays in the terminal is the closing table alone."""
+    assert shown(whole_run(2), 2, force_terminal=True, _environ=TERMINAL).rstrip().endswith("\x1b[2K")
+
+
+def test_the_live_display_ends_with_an_error_too() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, _environ=TERMINAL)
+
+    def fail() -> None:
+        with RunDisplay(2, console):
+            raise RuntimeError("boom")
+
+    for _ in range(2):  # rich refuses a second live display while one is on
+        with pytest.raises(RuntimeError, match="boom"):
+            fail()
+
+
+def test_a_resumed_run_counts_the_time_left_from_its_own_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 100.0, 110.0])  # made, started, the first epoch of this attempt done
+    monkeypatch.setattr("ray_mentor.report.terminal.time.monotonic", lambda: next(clock))
+    sink = io.StringIO()
+    display = RunDisplay(10, Console(file=sink, highlight=False, width=200, force_terminal=False))
+    display.show({"kind": "started", "at": 0.0})
+    display.show(epoch(7))
+    assert sink.getvalue().strip().endswith("  20 s left"), "two more epochs of ten seconds each"
+
+
+def printed(result: dict[str, Any]) -> str:
+    sink = io.StringIO()
+    Console(file=sink, width=100).print(closing_table(result))
+    return sink.getvalue()
+
+
+def test_the_closing_table_has_the_figures_and_where_the_time_went() -> None:
+    rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in printed(RESULT).splitlines() if "│" in line]
+    assert rows == [
+        ["test accuracy, last epoch", "0.9513"],
+        ["test accuracy, epoch chosen on validation", "0.9487"],
+        ["noise AUROC of 1 − sample weight", "0.9987"],
+        ["steps", "600"],
+        ["meta updates", "60"],
+        ["samples/s", "7123"],
+        ["seconds in all", "41.3"],
+        ["imports and data", "5.1"],
+        ["starting Ray", "4.2"],
+        ["starting workers", "21.3"],
+        ["training", "9.9"],
+        ["closing", "0.7"],
+    ]
+    assert printed(RESULT).startswith("mentornet, seed 3")
+
+
+def test_the_closing_table_leaves_out_what_is_not_known() -> None:
+    text = printed({**RESULT, "test_accuracy": None, "test_accuracy_selected": None, "noise_auroc": None})
+    assert "accuracy" not in text
+    assert "AUROC" not in text
