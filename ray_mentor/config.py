@@ -192,13 +192,14 @@ class MentorConfig:
     meta_batch_size: int = 100
     """Meta samples per meta update over all workers, >= 1."""
     influence_samples: int = 0
-    """Samples of a batch whose influence is computed at a meta update; 0 for all."""
+    """Samples of a batch whose influence is computed at a meta update; 0 for all. Fewer than all is exact
+    only for students whose samples do not meet: no batch norm, no dropout."""
     estimator: Literal["jvp"] = "jvp"
     """How influences are computed: jvp (exact, one forward-mode pass)."""
     normalisation: Literal["sum", "batch"] = "sum"
     """Sample weights are divided by their sum over the global batch (sum), or by its size (batch)."""
-    anchor: float = 0.1
-    """Strength of the pull that keeps the trusted samples' weights readable (near 1) under `sum`; 0 for none."""
+    anchor: float = 0.9
+    """Sample weight that the upper quartile of a batch is held at under `sum`, in [0, 1); 0 leaves the scale free."""
     loss_percentile: float = 0.6
     """Percentile p of the batch losses that loss_difference is measured from, in (0, 1)."""
     percentile_decay: float = 0.9
@@ -221,8 +222,9 @@ class MentorConfig:
         _require(0 < self.initial_sample_weight < 1, "initial_sample_weight", self.initial_sample_weight, "in (0, 1)")
         for name in ("update_interval", "meta_batch_size"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
-        for name in ("influence_samples", "history_length", "anchor", "mentor_weight_decay"):
+        for name in ("influence_samples", "history_length", "mentor_weight_decay"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "it must be at least 0")
+        _require(0 <= self.anchor < 1, "anchor", self.anchor, "it must lie in [0, 1)")
         _require(0 < self.loss_percentile < 1, "loss_percentile", self.loss_percentile, "it must lie in (0, 1)")
         _require(0 <= self.percentile_decay < 1, "percentile_decay", self.percentile_decay, "it must lie in [0, 1)")
         _require(
@@ -250,6 +252,7 @@ class CurriculumConfig:
     (published: 0.5:0.17,0.05:0.83). Empty for none."""
 
     def __post_init__(self) -> None:
+        one_of(self.mixing, ("none", "mixup"), "mixing")
         _require(self.mixup_alpha > 0, "mixup_alpha", self.mixup_alpha, "it must be above 0")
         _require(0 <= self.burn_in < 1, "burn_in", self.burn_in, "it must lie in [0, 1)")
         parse_schedule(self.example_dropout)

@@ -17,7 +17,8 @@ def read_config(path: str) -> dict[str, Any]:
     """Reads a table of settings; ``update-interval`` and ``update_interval`` are one name.
 
     Raises:
-        UserError: no such file, another ending than .toml, .yaml or .yml, a syntax error, or nested tables.
+        UserError: no such file, another ending than .toml, .yaml or .yml, a syntax error, nested tables, or a
+            name that is there twice.
     """
     file = Path(path)
     readers: dict[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".yaml": yaml.safe_load, ".yml": yaml.safe_load}
@@ -32,7 +33,11 @@ def read_config(path: str) -> dict[str, Any]:
     table = {} if table is None else table
     if not isinstance(table, dict) or any(isinstance(value, dict) for value in table.values()):
         raise UserError(f"config file {path!r} must hold one flat table, e.g. update_interval = 10; no sections")
-    return {str(name).replace("-", "_"): value for name, value in table.items()}
+    names = [str(name).replace("-", "_") for name in table]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"config file {path!r} names {name} twice; keep one")
+    return dict(zip(names, table.values(), strict=True))
 
 
 def to_toml(table: Mapping[str, Any]) -> str:

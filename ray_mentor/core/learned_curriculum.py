@@ -8,14 +8,13 @@ from torch import Tensor, nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import Batch
-from ray_mentor.core.curriculum import Curriculum, Parts, StepRecord
+from ray_mentor.core.curriculum import Curriculum, StepRecord
 from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
-from ray_mentor.core.losses import LOSSES, PerSampleLoss
+from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor_access import LocalMentor
 from ray_mentor.core.mentor_learner import MentorLearner
 from ray_mentor.core.meta_step import MetaBatch, unwrapped
-from ray_mentor.core.methods import method_of
-from ray_mentor.core.mixing import make_mixing
+from ray_mentor.core.methods import method_of, parts_of
 
 
 class LearnedCurriculum:
@@ -58,18 +57,11 @@ class LearnedCurriculum:
         seed: int = 0,
     ) -> None:
         settings, schedule = mentor or MentorConfig(), curriculum or CurriculumConfig()
-        method = method_of(schedule.method)
         classes = n_classes if n_classes is not None else int(meta[1].max()) + 1
-        self.mentor = LocalMentor(MentorLearner(settings, classes, seed)) if method.learns else None
+        self.mentor = LocalMentor(MentorLearner(settings, classes, seed)) if method_of(schedule.method).learns else None
         exchange: AbstractExchange = Alone() if unwrapped(student) is student else Ranks()
-        parts = Parts(
-            loss=loss or LOSSES[method.loss],
-            weighting=method.weighting(settings, self.mentor),
-            mixing=make_mixing(schedule),
-            gradient_rule=method.gradient_rule(),
-            mentor=self.mentor,
-            meta_batch=_MetaBatches(meta, settings.meta_batch_size, exchange, seed),
-        )
+        meta_batches = _MetaBatches(meta, settings.meta_batch_size, exchange, seed)
+        parts = parts_of(schedule, settings, self.mentor, loss, meta_batches)
         self.curriculum = Curriculum(
             student,
             optimizer,

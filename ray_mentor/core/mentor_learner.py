@@ -12,6 +12,7 @@ from torch import Tensor
 from ray_mentor.config import MentorConfig
 from ray_mentor.core.features import Features
 from ray_mentor.core.mentors import AbstractMentor, make_mentor
+from ray_mentor.core.mentors.base import initial_logit
 from ray_mentor.core.normalisation import normalise
 
 
@@ -80,25 +81,23 @@ class MentorLearner:
             return self._mentor.sample_weights(features)
 
     def learn(self, update: MetaUpdate) -> None:
-        """One Adam step on φ along ∂M/∂φ = Σ_i s_i ∂ŵ_i/∂φ, plus the anchor.
+        """One Adam step on φ along ∂M/∂φ = Σ_i s_i ∂ŵ_i/∂φ; then the anchor.
 
-        The influences are scaled to unit mean size over the batch, so that the anchor and Adam's
-        memory mean the same early and late in training, and for any student.
+        The influences are scaled to unit mean size over the batch, so that Adam's memory means the same
+        early and late in training, and for any student.
         """
         with _one_thread():
             self._optimizer.zero_grad()
             self.objective(update).backward()
             self._optimizer.step()
+            self._anchor(update.features)
         self.version += 1
         self.update_id = update.update_id
 
     def objective(self, update: MetaUpdate) -> Float[Tensor, ""]:
-        """What a meta update descends: its gradient in φ is the (scaled) hypergradient plus the anchor's.
+        """Σ_i s̄_i ŵ_i(φ), whose gradient in φ is the hypergradient, scaled: s̄ is s over its mean size.
 
-        Σ_i s̄_i ŵ_i(φ) + a·Σ_i max(−c_i, 0)·(1 − w_i)² / Σ_i max(−c_i, 0), where s̄ is s over its mean
-        size and c_i = s_i − Σ_j ŵ_j s_j is ∂M/∂w_i up to a positive factor. Under ``sum``
-        normalisation w and c·w train the student alike, so M says nothing about the scale of w; the
-        anchor settles it: samples that helped are pulled towards 1, and no other is touched.
+        Where influences are known of some samples alone, they stand for the others too.
         """
         w = self._mentor.sample_weights(update.features)
         normalised = normalise(torch.where(update.keep, w, 0.0), self._config.normalisation)
@@ -107,12 +106,23 @@ class MentorLearner:
         mean_size = influence.abs().sum() / known.sum().clamp(min=1)
         scaled = influence / mean_size.clamp(min=torch.finfo(w.dtype).tiny)
         share = len(known) / known.sum().clamp(min=1).to(w.dtype)
-        loss = share * (scaled * normalised).sum()
+        return share * (scaled * normalised).sum()
+
+    @torch.no_grad()
+    def _anchor(self, features: Features) -> None:
+        """Shifts all logits together until the upper quartile of the batch's sample weights is the anchor.
+
+        Under ``sum`` normalisation w and c·w train the student alike, so M says nothing about the scale of
+        w: left free, it drifts to where the sigmoid is flat and the mentor learns no more (all weights 1),
+        or to 0.01, right in ratio and useless to read. A shift of the logits scales small weights and
+        compresses those near 1; it never changes the order of two samples.
+        """
         if self._config.anchor == 0 or self._config.normalisation != "sum":
-            return loss
-        centred = scaled - share * (scaled * normalised).sum().detach()
-        helped = torch.where(known & update.keep, -centred, 0.0).clamp(min=0)
-        return loss + self._config.anchor * (helped * (1 - w) ** 2).sum() / helped.sum().clamp(min=1e-12)
+            return
+        quartile = torch.quantile(self._mentor(features), 0.75)
+        shift = initial_logit(self._config.anchor) - quartile
+        if shift.isfinite():
+            self._mentor.shift(shift)
 
     def state(self) -> MentorState:
         """Everything that :meth:`load` needs."""

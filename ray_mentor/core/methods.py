@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ray_mentor.config import MentorConfig
+from ray_mentor.config import CurriculumConfig, MentorConfig
+from ray_mentor.core.curriculum import Parts
 from ray_mentor.core.gradient_rules import AbstractGradientRule, Identity
+from ray_mentor.core.losses import LOSSES, PerSampleLoss
 from ray_mentor.core.mentor_access import AbstractMentorAccess
 from ray_mentor.core.mentors import load_published
+from ray_mentor.core.meta_step import MetaBatch
+from ray_mentor.core.mixing import make_mixing
 from ray_mentor.core.weightings import AbstractWeighting, Learned, Oracle, Published, SelfPaced, Uniform
 from ray_mentor.errors import UserError, one_of
 
@@ -50,6 +54,33 @@ METHODS: dict[str, Method] = {
     "oracle": Method(lambda *_: Oracle()),
     "self-paced": Method(lambda *_: SelfPaced()),
 }
+
+
+def parts_of(
+    curriculum: CurriculumConfig,
+    mentor: MentorConfig,
+    access: AbstractMentorAccess | None,
+    loss: PerSampleLoss | None,
+    meta_batch: Callable[[int], MetaBatch],
+) -> Parts:
+    """The parts of the method that ``curriculum`` names.
+
+    Args:
+        curriculum: names method and mixing.
+        mentor: settings of the mentor.
+        access: to the learning mentor; read by methods that have one.
+        loss: the user's own; None for the method's.
+        meta_batch: this rank's share of the n-th meta batch.
+    """
+    method = method_of(curriculum.method)
+    return Parts(
+        loss=loss or LOSSES[method.loss],
+        weighting=method.weighting(mentor, access),
+        mixing=make_mixing(curriculum),
+        gradient_rule=method.gradient_rule(),
+        mentor=access if method.learns else None,
+        meta_batch=meta_batch,
+    )
 
 
 def method_of(name: str) -> Method:

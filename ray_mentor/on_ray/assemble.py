@@ -8,14 +8,12 @@ import torch
 from torch import nn
 
 from ray_mentor.core.batch import Batch
-from ray_mentor.core.curriculum import Curriculum, Parts
+from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.core.losses import LOSSES
 from ray_mentor.core.mentor_access import AbstractMentorAccess, LocalMentor
 from ray_mentor.core.mentor_learner import MentorLearner
 from ray_mentor.core.meta_step import MetaBatch
-from ray_mentor.core.methods import method_of
-from ray_mentor.core.mixing import make_mixing
+from ray_mentor.core.methods import method_of, parts_of
 from ray_mentor.core.sync_batch_norm import synchronised
 from ray_mentor.data.batches import Rows, meta_batch, rank_sizes, rank_slice
 from ray_mentor.data.samples import Samples
@@ -26,17 +24,10 @@ from ray_mentor.on_ray.shared_mentor import SharedMentor
 
 def assemble(job: Job, splits: Splits, exchange: AbstractExchange, total_steps: int) -> Curriculum:
     """The curriculum of ``job`` on this rank, before its first step."""
-    method = method_of(job.curriculum.method)
     student = make_student(job, exchange)
-    mentor = _access(job, splits, exchange) if method.learns else None
-    parts = Parts(
-        loss=job.loss or LOSSES[method.loss],
-        weighting=method.weighting(job.mentor, mentor),
-        mixing=make_mixing(job.curriculum),
-        gradient_rule=method.gradient_rule(),
-        mentor=mentor,
-        meta_batch=_MetaBatches(splits.meta, job, exchange, next(student.parameters()).device),
-    )
+    mentor = _access(job, splits, exchange) if method_of(job.curriculum.method).learns else None
+    meta_batches = _MetaBatches(splits.meta, job, exchange, next(student.parameters()).device)
+    parts = parts_of(job.curriculum, job.mentor, mentor, job.loss, meta_batches)
     optimizer = job.optimizer([param for param in student.parameters() if param.requires_grad])
     return Curriculum(
         student,

@@ -6,8 +6,8 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
 import ray
@@ -21,6 +21,7 @@ from ray_mentor.config import CurriculumConfig, MentorConfig, StudentConfig, Tra
 from ray_mentor.config_file import to_toml
 from ray_mentor.core.detection import noise_auroc
 from ray_mentor.core.losses import PerSampleLoss
+from ray_mentor.core.mentor_learner import MentorLearner
 from ray_mentor.core.methods import method_of
 from ray_mentor.core.optimizers import make_optimizer
 from ray_mentor.core.state import RunState
@@ -100,9 +101,8 @@ class CurriculumTrainer:
         self.mentor = mentor or MentorConfig()
         self.curriculum = curriculum or CurriculumConfig()
         self._method = method_of(self.curriculum.method)
-        if not self._method.learns:
-            self._method.weighting(self.mentor, None)  # what it lacks, it says here rather than in every worker
         self._splits = _splits(data, meta, test, validation)
+        self._try_mentor(seed)
         self._scaling = scaling_config or ray.train.ScalingConfig(num_workers=2)
         self._run = _placed(run_config or ray.train.RunConfig())
         self._resume = resume
@@ -148,6 +148,13 @@ class CurriculumTrainer:
         self.directory.write_result(result)
         return Outcome(result, state.metrics, self.directory.path, state.student)
 
+    def _try_mentor(self, seed: int) -> None:
+        """What settings of the mentor lack, is said here rather than by every worker."""
+        if self._method.learns:
+            MentorLearner(self.mentor, len(self._splits.train.classes), seed)
+        else:
+            self._method.weighting(self.mentor, None)
+
     def _check_directory(self) -> None:
         path = self.directory.path
         if self.directory.exists() and not self._resume:
@@ -174,10 +181,9 @@ class CurriculumTrainer:
             stack.enter_context(ray_session(cpus=cpus, gpus=gpus, verbose=self._verbose))
             self._claim_directory()
             marks.ray_ready = time.time()
-            board: Any = ray.remote(ProgressBoard).options(num_cpus=0).remote()
-            job = dataclasses.replace(
-                self._job, splits=ray.put(self._splits), mentor_actor=self._mentor_actor(), board=board
-            )
+            board: Any = stack.enter_context(_for_this_run(ray.remote(ProgressBoard).options(num_cpus=0).remote()))
+            mentor = stack.enter_context(_for_this_run(self._mentor_actor()))
+            job = dataclasses.replace(self._job, splits=ray.put(self._splits), mentor_actor=mentor, board=board)
             stack.enter_context(watched(board, marks.show))
             stack.enter_context(ctrl_c_is_ours())
             try:
@@ -238,6 +244,16 @@ class _Marks:
         moments = [self.began, self.fit, self.ray_ready, self.started, self.ended, time.time()]
         names = ("prepare", "start_ray", "start_workers", "train", "finish")
         return {name: end - start for name, start, end in zip(names, moments[:-1], moments[1:], strict=True)}
+
+
+@contextmanager
+def _for_this_run(actor: Any) -> Iterator[Any]:
+    """Ends an actor with its run: a handle may live on, e.g. in the traceback of the run's error."""
+    try:
+        yield actor
+    finally:
+        if actor is not None:
+            ray.kill(actor)
 
 
 def _splits(data: Data, meta: Data, test: Data | None, validation: Data | None) -> Splits:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ray
 import ray.train
+import torch
 from torch.optim.lr_scheduler import LRScheduler
 
 from ray_mentor.core.batch import Batch
@@ -43,6 +44,7 @@ def worker_loop(config: dict[str, Job]) -> RunState | None:
     for epoch in range(first_epoch, job.epochs):
         for rows in epoch_batches(len(splits.train), job.batch_size, job.seed, epoch):
             batch = batch_of(splits.train, rows, exchange)
+            torch.manual_seed(curriculum.generator("student", exchange.rank).initial_seed())  # of dropout
             record = curriculum.step(_augmented(batch, job, curriculum))
             log.add(epoch, record)
             schedule.step()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tiny_run import batch_of, curriculum_of, student_of
 from torch import Tensor
@@ -52,6 +52,8 @@ def test_unknown_normalisation() -> None:
 
 
 @given(st.integers(1, 3000), st.integers(0, 99), st.integers(0, 2**32))
+@example(10, 90, 0)
+@example(300, 31, 0)
 def test_example_dropout_keeps_an_exact_count(n: int, percent: int, seed: int) -> None:
     """⌊n·(1 − rate)⌋ in exact arithmetic: of ten samples at rate 0.9 one is kept, not none."""
     keep = kept(n, percent / 100, torch.Generator().manual_seed(seed))

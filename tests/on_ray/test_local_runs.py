@@ -375,6 +375,12 @@ def test_the_published_mentor_needs_its_params(small_splits: Splits, tmp_path: P
     )
 
 
+def test_a_mentor_that_cannot_be_made_is_refused(small_splits: Splits, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as raised:
+        trainer_for(small_splits, tmp_path, "twice", mentor=MentorConfig(mentor_features=("loss", "loss")))
+    assert str(raised.value) == "features is ('loss', 'loss'), but a feature may be named only once; drop the repeats"
+
+
 def test_the_oracle_needs_the_truth(small_splits: Splits, tmp_path: Path) -> None:
     bare = dataclasses.replace(small_splits.train, true_labels=None)
     with pytest.raises(UserError) as raised:

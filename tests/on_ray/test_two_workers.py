@@ -205,17 +205,14 @@ def test_a_board_that_died_does_not_end_the_run() -> None:
 def test_no_actor_of_ours_outlives_its_run(by_actor: Outcome, by_replica: Outcome) -> None:
     """Runs on a Ray of the user's own must leave it as they found it; after failed runs too."""
     deadline = time.monotonic() + 60
-    while left := [actor for actor in ray.util.state.list_actors(limit=1000) if is_ours(actor) and is_there(actor)]:
+    while left := actors_of_ours():
         assert time.monotonic() < deadline, [(actor.class_name, actor.state) for actor in left]
         time.sleep(0.5)
 
 
-def is_ours(actor: Any) -> bool:
-    return actor.class_name in OURS
-
-
-def is_there(actor: Any) -> bool:
-    return actor.state != "DEAD"
+def actors_of_ours() -> list[Any]:
+    actors = ray.util.state.list_actors(address=ray.get_runtime_context().gcs_address, limit=1000)
+    return [actor for actor in actors if actor.class_name in OURS and actor.state != "DEAD"]
 
 
 def test_all_cpus_are_free_again(by_actor: Outcome) -> None:

@@ -50,18 +50,20 @@ def assert_same(found: Any, expected: Any, where: str = "") -> None:
         assert same, where
 
 
-def run(name: str, optimizer_of: Callable[[nn.Module], Optimizer], interval: int | None) -> list[dict[str, Any]]:
-    """Four uniform steps; with a meta update every ``interval`` of them, or none at all."""
+def run(
+    name: str, optimizer_of: Callable[[nn.Module], Optimizer], interval: int | None, some: int = 0
+) -> list[dict[str, Any]]:
+    """Four uniform steps; with a meta update every ``interval`` of them, or none at all; influences of ``some``."""
     student = make_student(name)
     optimizer = optimizer_of(student)
     access = None
     if interval:
-        access = Spy(make_learner(changed(update_interval=interval), CLASSES))
+        access = Spy(make_learner(CONFIG, CLASSES))
     curriculum = make_curriculum(
         student,
         optimizer,
         samples(name, 7, seed=2),
-        config=changed(update_interval=interval or 1),
+        config=changed(update_interval=interval or 1, influence_samples=some),
         access=access,
         weighting=Uniform(),
     )
@@ -78,8 +80,8 @@ def run(name: str, optimizer_of: Callable[[nn.Module], Optimizer], interval: int
 @pytest.mark.parametrize("name", STUDENTS)
 def test_no_trace(name: str, optimizer: str) -> None:
     plain = run(name, OPTIMIZERS[optimizer], None)
-    for interval in (1, 3):
-        assert_same(run(name, OPTIMIZERS[optimizer], interval), plain)
+    for interval, some in ((1, 0), (3, 0), (1, 4)):
+        assert_same(run(name, OPTIMIZERS[optimizer], interval, some), plain)
 
 
 def test_batch_norm_counts_each_step_once() -> None:

@@ -19,11 +19,28 @@ class AbstractMentor(nn.Module, ABC):
 
     Row-wise: z_i depends on row i alone, so a batch may be scored in any slices. A fresh mentor gives
     every sample the same sample weight. Everything in ``parameters()`` is trainable; what is frozen is a buffer.
+
+    Attributes:
+        logit_offset: added to every logit, shape (1,). Not trained: it holds the scale of the sample
+            weights, and moves all of them together (:meth:`shift`).
     """
+
+    logit_offset: Tensor
+
+    def __init__(self, initial_sample_weight: float) -> None:
+        """Takes the sample weight of a fresh mentor, in (0, 1)."""
+        super().__init__()
+        self.register_buffer("logit_offset", torch.zeros(1) + initial_logit(initial_sample_weight))
+
+    @final
+    @torch.no_grad()
+    def shift(self, by: Float[Tensor, ""]) -> None:
+        """Adds ``by`` to the logit of every sample."""
+        self.logit_offset += by
 
     @abstractmethod
     def forward(self, features: Features) -> Float[Tensor, " batch"]:
-        """Returns the logits z_i, unbounded, in the dtype of the mentor's params."""
+        """Returns the logits z_i, unbounded, the offset among them, in the dtype of the mentor's params."""
 
     @final
     def sample_weights(self, features: Features) -> Float[Tensor, " batch"]:

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ray_mentor.core.features import Features
-from ray_mentor.core.mentors.base import AbstractMentor, initial_logit
+from ray_mentor.core.mentors.base import AbstractMentor
 from ray_mentor.errors import UserError
 
 N_PERCENTS = 100
@@ -56,7 +56,6 @@ class MentorNet(AbstractMentor):
     """
 
     percent_embedding: Tensor
-    logit_offset: Tensor
 
     def __init__(
         self,
@@ -83,7 +82,7 @@ class MentorNet(AbstractMentor):
         Raises:
             UserError: an argument outside these rules.
         """
-        super().__init__()
+        super().__init__(initial_sample_weight)
         for name, size in (("n_labels", n_labels), ("label_width", label_width), ("percent_width", percent_width)):
             if size < 1:
                 raise UserError(f"{name} is {size!r}, but it must be at least 1; published: 2, 2 and 5")
@@ -103,7 +102,6 @@ class MentorNet(AbstractMentor):
         self.hidden_bias = nn.Parameter(_zeros(N_HIDDEN))
         self.output_matrix = nn.Parameter(_zeros(N_HIDDEN, 1))
         self.output_bias = nn.Parameter(_zeros(1))
-        self.register_buffer("logit_offset", _zeros(1) + initial_logit(initial_sample_weight))
 
     def forward(self, features: Features) -> Float[Tensor, " batch"]:
         """Returns the logits z_i; with ``label_feature`` the labels lie in 0..n_labels-1."""

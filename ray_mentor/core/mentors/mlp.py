@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ray_mentor.config import FEATURES
 from ray_mentor.core.features import Features
-from ray_mentor.core.mentors.base import AbstractMentor, initial_logit
+from ray_mentor.core.mentors.base import AbstractMentor
 from ray_mentor.errors import UserError, one_of
 
 
@@ -55,7 +55,7 @@ class MLPMentor(AbstractMentor):
         Raises:
             UserError: an argument outside these rules.
         """
-        super().__init__()
+        super().__init__(initial_sample_weight)
         _check(features, hidden, n_classes, history_length)
         self.feature_names = features
         self.n_classes = n_classes
@@ -66,12 +66,12 @@ class MLPMentor(AbstractMentor):
         self.head = _empty_linear(widths[-1], 1)
         # Of the one-hot label's C columns one is non-zero, so C must not shrink the other columns' params.
         active = sum(history_length if name == "history" else 1 for name in features)
-        self._initialise((active, *hidden), initial_logit(initial_sample_weight), seed)
+        self._initialise((active, *hidden), seed)
 
     def forward(self, features: Features) -> Float[Tensor, " batch"]:
         """Returns the logits z_i; labels lie in 0..C-1."""
         logits: Tensor = self.head(self.body(self.columns(features))).squeeze(1)
-        return logits
+        return logits + self.logit_offset
 
     def columns(self, features: Features) -> Float[Tensor, "batch columns"]:
         """Returns the network's input rows x_i.
@@ -100,14 +100,14 @@ class MLPMentor(AbstractMentor):
         return features.history
 
     @torch.no_grad()
-    def _initialise(self, fan_ins: tuple[int, ...], logit: float, seed: int) -> None:
+    def _initialise(self, fan_ins: tuple[int, ...], seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
         layers = [layer for layer in self.body if isinstance(layer, nn.Linear)]
         for layer, fan_in in zip(layers, fan_ins, strict=False):
             for tensor in (layer.weight, layer.bias):
                 tensor.uniform_(-(fan_in**-0.5), fan_in**-0.5, generator=generator)
         self.head.weight.zero_()
-        self.head.bias.fill_(logit)
+        self.head.bias.zero_()
 
 
 def _empty_linear(n_inputs: int, n_outputs: int) -> nn.Linear:

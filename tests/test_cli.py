@@ -1,0 +1,270 @@
+"""The command line: exit codes, messages, help, and a run of seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from ray_mentor import cli
+from ray_mentor.config import TrainConfig
+from ray_mentor.config_file import read_config
+
+QUICK = ("--workers", "0", "--epochs", "1", "--train-size", "200", "--test-size", "50")
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs a command in an empty folder, in this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*words: str) -> Said:
+        try:
+            code = cli.main(words)
+        except SystemExit as leave:
+            code = int(leave.code or 0)
+        captured = capsys.readouterr()
+        return Said(code, captured.out, captured.err)
+
+    return run
+
+
+def options(text: str) -> dict[str, str]:
+    """Option to what --help says of it."""
+    lines = [line.strip("│╭╮╰╯─ \n") for line in text.splitlines()]
+    found: dict[str, str] = {}
+    name = None
+    for line in lines:
+        if match := re.match(r"(?:-\w, )?--([\w-]+)", line):
+            name = match.group(1)
+            found[name] = ""
+        if name is not None:
+            found[name] += line + " "
+    return found
+
+
+# What is asked for
+
+
+def test_no_command_shows_the_commands(command: Any) -> None:
+    said = command()
+    assert said.code == 2
+    assert "train    train a student" in said.out
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help(command: Any, flag: str) -> None:
+    said = command(flag)
+    assert said.code == 0
+    assert said.out.startswith("usage: ray-mentor COMMAND [OPTIONS]\n")
+    assert said.err == ""
+
+
+def test_an_unknown_command(command: Any) -> None:
+    assert command("fly") == Said(2, "", "error: unknown command 'fly'; valid: train\n")
+
+
+def test_every_setting_is_an_option_with_its_default_and_its_meaning(command: Any) -> None:
+    said = command("train", "--help")
+    assert said.code == 0
+    described = options(said.out)
+    for name in TrainConfig().flat():
+        text = described[name.replace("_", "-")]
+        assert "(default: " in text, name
+        meaning = text.split("(default: ")[0]
+        assert len(re.findall(r"[a-z]{2,}", meaning)) > 3, f"--help says too little of {name}: {meaning}"
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [
+        ("checkpoint_seconds", "Seconds"),
+        ("epochs", "Passes"),
+        ("batch_size", "Samples"),
+        ("update_interval", "Student steps"),
+        ("test_share", "Share"),
+        ("workers", "0 trains in this process"),
+        ("noise", "rate R in [0, 1)"),
+    ],
+)
+def test_options_name_their_unit(command: Any, name: str, unit: str) -> None:
+    assert unit in options(command("train", "--help").out)[name.replace("_", "-")]
+
+
+def test_the_two_options_that_are_no_settings_are_in_the_help_too(command: Any) -> None:
+    text = command("train", "--help").out
+    assert "--config FILE" in text
+    assert "-v or --verbose" in text
+
+
+# The user's mistakes: exit code 2, one message on standard error, no traceback
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--method", "magic"), "unknown method 'magic'; valid: mentornet, mentornet-pd, uniform, oracle, self-paced"),
+        (("--student", "vit"), "unknown student 'vit'; valid: mlp, cnn, resnet32, wrn-28-10"),
+        (("--data", "nowhere"), "unknown data 'nowhere'; valid: digits, cifar10, cifar100, or a path to Parquet (no "),
+        (("--noise", "symmetric:1.5"), "noise rate is 1.5, but it must lie in [0, 1); e.g. symmetric:0.4 for 40 %"),
+        (("--noise", "pink:0.1"), "unknown noise 'pink'; valid: none, symmetric, asymmetric, instance"),
+        (("--epochs", "0"), "epochs is 0, but it must be at least 1"),
+        (("--epochs", "many"), "'many'"),
+        (("--optimizer", "lion"), "'sgd', 'adam', 'adamw'"),
+        (("--wings", "2"), "--wings"),
+        (("--resume",), "resume is True, but it needs --run-name"),
+        (("--config", "no.toml"), "there is no config file 'no.toml'"),
+        (("--config",), "argument --config: expected one argument"),
+        (("--method", "mentornet-pd"), "which needs the published params; give --mentor-params FILE.npz"),
+        (("--student", "cnn", "--data", "features.parquet"),
+         "student cnn needs images (channels, height, width), but the input has shape (2,); use mlp"),
+        (("--data", "features.parquet", "--label-column", "class"), "class"),
+        (("--meta-size", "0"), "meta_size is 0, but the meta set must not be empty; give at least one sample "),
+        (("--workers", "999"), "the workers need 999 CPUs, but there are "),
+        (("--run-name", "gone", "--resume"), "/runs/gone to resume; check --run-name and --storage-path"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_said(command: Any, tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    rows = {"height": [0.5 * i for i in range(400)], "width": [0.1 * i * i for i in range(400)], "label": [0, 1] * 200}
+    pyarrow.parquet.write_table(pa.table(rows), tmp_path / "features.parquet")
+    answer = command("train", *words)
+    assert answer.code == 2
+    assert said in answer.err
+    assert "Traceback" not in answer.err
+    assert {path.name for path in tmp_path.iterdir()} == {"features.parquet"}, "a refused run writes nothing"
+
+
+def test_a_column_that_is_not_there_lists_those_that_are(command: Any, tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(pa.table({"height": [1.0, 2.0], "label": [0, 1]}), tmp_path / "t.parquet")
+    answer = command("train", "--data", "t.parquet", "--label-column", "class")
+    assert answer.code == 2
+    assert "class" in answer.err
+    assert "height" in answer.err
+
+
+def test_a_mistake_in_a_config_file_is_said(command: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("epoch = 3\n")
+    answer = command("train", "--config", "a.toml")
+    assert answer.code == 2
+    assert answer.err.startswith("error: unknown setting 'epoch'; nearest valid: epochs")
+
+
+# Ours, and the keyboard's
+
+
+def test_our_own_mistake_is_exit_code_1_with_a_traceback(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray_mentor.run.prepare", lambda *_: 1 / 0)
+    answer = command("train")
+    assert answer.code == 1
+    assert "ZeroDivisionError" in answer.err
+    assert answer.err.endswith("error: this is a mistake of ray_mentor's, not of yours; the run directory is kept\n")
+
+
+def test_ctrl_c_is_exit_code_1_and_says_how_to_go_on(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ray_mentor.run.prepare", stop)
+    assert command("train") == Said(1, "", "stopped; go on with --run-name NAME --resume\n")
+
+
+# A run
+
+
+def test_a_run_of_seconds(command: Any, tmp_path: Path) -> None:
+    answer = command("train", *QUICK, "--run-name", "first", "--seed", "3")
+    assert (answer.code, answer.err) == (0, "")
+    lines = answer.out.splitlines()
+    assert lines[1] == (
+        "mentornet: student mlp on digits (200 samples, 10 classes, 40% symmetric label noise), 1 epochs, "
+        "this process, seed 3"
+    )
+    assert lines[2].startswith("epoch 1/1  test accuracy 0.")
+    assert "mentornet, seed 3" in answer.out
+    assert lines[-1] == f"run: {tmp_path}/runs/first"
+    assert json.loads((tmp_path / "runs/first/result.json").read_text())["seed"] == 3
+
+
+def test_the_resolved_settings_are_written_and_read_back(command: Any, tmp_path: Path) -> None:
+    """What the command line says wins over the file, and the file over the defaults."""
+    (tmp_path / "a.yaml").write_text("batch-size: 50\nseed: 4\nmentor_hidden: [7]\nlearning-rate: 1\n")
+    answer = command("train", *QUICK, "--config", "a.yaml", "--seed", "5", "--run-name", "mixed", "--no-nesterov")
+    assert answer.code == 0
+    config = TrainConfig.from_flat(read_config("runs/mixed/config.toml"))
+    assert (config.run.batch_size, config.run.seed, config.mentor.mentor_hidden) == (50, 5, (7,))
+    assert (config.student.learning_rate, config.student.nesterov) == (1.0, False)
+    untouched = {name: value for name, value in TrainConfig().flat().items() if name not in TOUCHED}
+    assert {name: value for name, value in config.flat().items() if name not in TOUCHED} == untouched
+
+
+TOUCHED = {
+    "batch_size", "seed", "mentor_hidden", "learning_rate", "nesterov", "run_name", "workers", "epochs", "train_size",
+    "test_size",
+}  # fmt: skip
+
+
+def test_a_run_can_be_repeated_from_its_own_config(command: Any, tmp_path: Path) -> None:
+    assert command("train", *QUICK, "--run-name", "one").code == 0
+    assert command("train", "--config", "runs/one/config.toml", "--run-name", "two").code == 0
+    one, two = (json.loads((tmp_path / f"runs/{name}/result.json").read_text()) for name in ("one", "two"))
+    assert one["test_accuracy"] == two["test_accuracy"]
+    assert one["noise_auroc"] == two["noise_auroc"]
+
+
+def test_an_existing_run_is_refused(command: Any, tmp_path: Path) -> None:
+    assert command("train", *QUICK, "--run-name", "mine", "--method", "uniform").code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "runs/mine").rglob("*") if path.is_file()}
+    answer = command("train", *QUICK, "--run-name", "mine")
+    assert answer.code == 2
+    assert answer.err == (
+        f"error: run {tmp_path}/runs/mine is there already; give it another --run-name, or go on with it: --resume\n"
+    )
+    assert {path: path.read_bytes() for path in (tmp_path / "runs/mine").rglob("*") if path.is_file()} == before
+
+
+def test_a_run_without_a_name_gets_a_fresh_one(command: Any, tmp_path: Path) -> None:
+    assert command("train", *QUICK, "--method", "self-paced").code == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    assert re.fullmatch(r"self-paced-digits-\d{8}-\d{6}-\d+", run.name)
+
+
+def test_ctrl_c_stops_a_run_on_ray(tmp_path: Path) -> None:
+    """Not as if it were done, which Ray's own handler says by exit code 0; and the checkpoint is there."""
+    words = "train --workers 1 --epochs 100000 --checkpoint-seconds 0.1 --run-name stopped"
+    run = subprocess.Popen(
+        [sys.executable, "-m", "ray_mentor", *words.split()],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while run.poll() is None and len(list((tmp_path / "runs/stopped").glob("checkpoint_*/state.pt"))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    run.send_signal(signal.SIGINT)
+    _, err = run.communicate(timeout=60)
+    assert (run.returncode, err) == (1, "stopped; go on with --run-name NAME --resume\n")
+    assert not (tmp_path / "runs/stopped/result.json").exists()
+
+
+def test_as_a_module_in_a_process_of_its_own(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "ray_mentor", "train", "--noise", "symmetric:2"]
+    done = subprocess.run(words, cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "noise rate is 2.0, but it must lie in [0, 1)" in done.stderr.replace("\n", " ").replace("│", "")
+    assert done.stdout == ""
