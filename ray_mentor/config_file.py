@@ -25,7 +25,7 @@ def read_config(path: str) -> dict[str, Any]:
     if file.suffix not in readers:
         raise UserError(f"config file is {path!r}, but it must end in one of {', '.join(readers)}")
     try:
-        table = readers[file.suffix](file.read_text())
+        table = readers[file.suffix](file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"there is no config file {path!r}") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
@@ -50,4 +50,6 @@ def _value(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_value, value)) + "]"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML forbids one character more
+    return repr(value)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ray_mentor.config import (
@@ -128,7 +128,7 @@ def test_a_whole_number_is_a_float_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("group", "settings", "text"),
+    ("group", "values", "text"),
     [
         (DataConfig, {"noise": "symmetric:1"}, "noise rate is 1.0, but it must lie in [0, 1); "
          "e.g. symmetric:0.4 for 40 %"),
@@ -170,8 +170,8 @@ def test_a_whole_number_is_a_float_too() -> None:
         (RunSettings, {"resume": True}, "resume is True, but it needs --run-name"),
     ],
 )  # fmt: skip
-def test_a_value_against_the_rules(group: Any, settings: dict[str, Any], text: str) -> None:
-    assert error_of(group, **settings) == text
+def test_a_value_against_the_rules(group: Any, values: dict[str, Any], text: str) -> None:
+    assert error_of(group, **values) == text
 
 
 @pytest.mark.parametrize(
@@ -231,6 +231,7 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
     assert TrainConfig.from_flat(read_config(str(tmp_path / "run.toml"))) == config
 
 
+@settings(deadline=None)
 @given(
     name=st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"])),
     rate=st.floats(1e-300, 1e300),
@@ -240,7 +241,7 @@ def test_any_text_and_number_survives_a_file(
     name: str, rate: float, hidden: list[int], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     config = TrainConfig.from_flat({"run_name": name, "learning_rate": rate, "mentor_hidden": hidden})
-    file = tmp_path_factory.mktemp("configs") / "run.toml"
+    file = tmp_path_factory.getbasetemp() / "any.toml"
     file.write_text(to_toml(config.flat()), encoding="utf-8")
     assert TrainConfig.from_flat(read_config(str(file))) == config
 

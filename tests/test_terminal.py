@@ -52,7 +52,7 @@ def shown(rows: list[dict[str, Any]], epochs: int, **console: Any) -> str:
 
 
 def whole_run(epochs: int) -> list[dict[str, Any]]:
-    return [{"kind": "started", "at": 0.0}, *map(epoch, range(epochs)), {"kind": "ended"}]
+    return [{"kind": "started", "at": 0.0, "progress": 0.0}, *map(epoch, range(epochs)), {"kind": "ended"}]
 
 
 def test_an_epoch_is_one_line_of_figures() -> None:
@@ -123,9 +123,22 @@ def test_a_resumed_run_counts_the_time_left_from_its_own_epochs(monkeypatch: pyt
     monkeypatch.setattr("ray_mentor.report.terminal.time.monotonic", lambda: next(clock))
     sink = io.StringIO()
     display = RunDisplay(10, Console(file=sink, highlight=False, width=200, force_terminal=False))
-    display.show({"kind": "started", "at": 0.0})
+    display.show({"kind": "started", "at": 0.0, "progress": 0.7})
     display.show(epoch(7))
     assert sink.getvalue().strip().endswith("  20 s left"), "two more epochs of ten seconds each"
+
+
+def test_a_long_epoch_shows_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 100.0, 110.0, 130.0])  # made, started, after ten seconds, after thirty
+    monkeypatch.setattr("ray_mentor.report.terminal.time.monotonic", lambda: next(clock))
+    sink = io.StringIO()
+    display = RunDisplay(1, Console(file=sink, highlight=False, width=200, force_terminal=False))
+    step = {"kind": "step", "epoch": 0, "mean_sample_weight": 0.5, "meta_loss": None, "samples_per_second": 9.0}
+    display.show({"kind": "started", "at": 0.0, "progress": 0.0})
+    display.show({**step, "progress": 0.1})
+    assert sink.getvalue() == "", "a line every 20 s is enough"
+    display.show({**step, "progress": 0.25})
+    assert sink.getvalue().strip() == "epoch 1/1  mean weight 0.50  samples/s 9  90 s left"
 
 
 def printed(result: dict[str, Any]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from ray_mentor.core.curriculum import StepRecord
 from ray_mentor.core.exchange import AbstractExchange
@@ -25,7 +27,15 @@ class Tally:
     def means(self, exchange: AbstractExchange) -> dict[str, float | None]:
         """Mean loss and sample weight per sample over all ranks, mean meta loss per meta update; then starts anew."""
         table = exchange.gather(self._sums[None], (1,) * exchange.world_size)
-        count, loss, weight = table.sum(dim=0).tolist()
-        meta = sum(self._meta) / len(self._meta) if self._meta else None
+        means = self._means_of(table.sum(dim=0))
         self.__init__()  # type: ignore[misc]
+        return means
+
+    def here(self) -> dict[str, float | None]:
+        """The same over this rank alone, so far."""
+        return self._means_of(self._sums)
+
+    def _means_of(self, sums: Float[Tensor, 3]) -> dict[str, float | None]:
+        count, loss, weight = sums.tolist()
+        meta = sum(self._meta) / len(self._meta) if self._meta else None
         return {"samples": count, "loss": loss / count, "mean_sample_weight": weight / count, "meta_loss": meta}

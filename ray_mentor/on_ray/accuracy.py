@@ -37,7 +37,7 @@ def _accuracy(curriculum: Curriculum, samples: Samples | None, exchange: Abstrac
         return None
     own = rank_slice(np.arange(len(samples)), exchange.rank, exchange.world_size)
     correct = count_correct(curriculum.bare, _parts(samples, own))
-    return exchange.total(correct) / len(samples)
+    return exchange.total(float(correct)) / len(samples)
 
 
 def _parts(samples: Samples, rows: Rows) -> Iterator[tuple[Tensor, Tensor]]:

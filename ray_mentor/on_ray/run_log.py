@@ -14,6 +14,8 @@ from ray_mentor.core.tally import Tally
 from ray_mentor.data.run_directory import RunDirectory
 from ray_mentor.on_ray.progress import ProgressBoard, Row
 
+_POST_EVERY = 1.0  # seconds between two progress rows inside an epoch
+
 
 class RunLog:
     """One rank's log. Every rank keeps a ledger of its own samples; rank 0 keeps metrics and posts progress.
@@ -38,7 +40,7 @@ class RunLog:
         self._ledger = Ledger()
         self._ledger_step = first_step
         self._tally = Tally()
-        self._began = self._epoch_began = time.monotonic()
+        self._began = self._epoch_began = self._posted = time.monotonic()
         self._seconds_before = train_seconds
 
     @property
@@ -46,10 +48,16 @@ class RunLog:
         """Time from the first step to now, over all attempts."""
         return self._seconds_before + time.monotonic() - self._began
 
-    def add(self, epoch: int, record: StepRecord) -> None:
-        """Takes down one step."""
+    def add(self, epoch: int, record: StepRecord, progress: float) -> None:
+        """Takes down one step, and posts how far the run is once a second."""
         self._ledger.append(epoch, record)
         self._tally.add(record)
+        now = time.monotonic()
+        if now - self._posted > _POST_EVERY:
+            self._posted = now
+            means = self._tally.here()
+            speed = self._exchange.world_size * (means.pop("samples") or 0.0) / (now - self._epoch_began)
+            self.post({"kind": "step", "epoch": epoch, "progress": progress, **means, "samples_per_second": speed})
 
     def end_epoch(self, epoch: int, curriculum: Curriculum, accuracies: dict[str, float | None]) -> None:
         """Adds the epoch's row to the metrics, and posts it. A collective call."""
@@ -87,6 +95,6 @@ class RunLog:
             self._directory.write_metrics(self.metrics)
 
 
-def started_row() -> dict[str, Any]:
-    """The row that says when the first step began, in seconds since the epoch of the clock."""
-    return {"kind": "started", "at": time.time()}
+def started_row(progress: float) -> dict[str, Any]:
+    """The row that says when the first step began (in seconds of time.time()), and how much was done by then."""
+    return {"kind": "started", "at": time.time(), "progress": progress}

@@ -134,7 +134,8 @@ class CurriculumTrainer:
         """Trains to the end and writes ``result.json``.
 
         Args:
-            show: called with each progress row: a dict with ``kind`` "started", "epoch" or "ended".
+            show: called with each progress row: a dict with ``kind`` "started", "step" (once a
+                second), "epoch" or "ended".
 
         Raises:
             UserError: what the user can mend: a run of this name that is there already, too few CPUs, a

@@ -40,13 +40,13 @@ def worker_loop(config: dict[str, Job]) -> RunState | None:
     first_epoch, log = _begin(job, directory, checkpoints, curriculum, schedule, exchange)
     clock = Clock(job.checkpoint_seconds, exchange)
 
-    log.post(started_row())
+    log.post(started_row(curriculum.progress))
     for epoch in range(first_epoch, job.epochs):
         for rows in epoch_batches(len(splits.train), job.batch_size, job.seed, epoch):
             batch = batch_of(splits.train, rows, exchange)
             torch.manual_seed(curriculum.generator("student", exchange.rank).initial_seed())  # of dropout
             record = curriculum.step(_augmented(batch, job, curriculum))
-            log.add(epoch, record)
+            log.add(epoch, record, curriculum.progress)
             schedule.step()
         log.end_epoch(epoch, curriculum, accuracies(curriculum, splits, exchange))
         if clock.due() or epoch == job.epochs - 1:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 _PLAIN_LINES = 12  # progress lines of a whole run where the output is no terminal
+_PLAIN_EVERY = 20.0  # seconds between two of them inside an epoch
 
 
 class RunDisplay:
@@ -27,7 +28,9 @@ class RunDisplay:
         self._draws = self.console.is_interactive  # a terminal, and one that can move its cursor
         self._epochs = epochs
         self._started = time.monotonic()
-        self._first: int | None = None
+        self._printed = 0.0
+        self._progress = 0.0
+        self._figures: dict[str, Any] = {}
         self._live = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -48,29 +51,38 @@ class RunDisplay:
 
     def show(self, row: Mapping[str, Any]) -> None:
         """Takes one progress row."""
+        now = time.monotonic()
         if row["kind"] == "started":
-            self._started = time.monotonic()
+            self._started, self._progress = now, row["progress"]
             self._live.update(self._task, description="training")
-        if row["kind"] == "epoch":
-            self._show_epoch(row)
-
-    def _show_epoch(self, row: Mapping[str, Any]) -> None:
-        done = int(row["epoch"]) + 1
-        self._first = done - 1 if self._first is None else self._first
-        left = (time.monotonic() - self._started) / (done - self._first) * (self._epochs - done)
-        says = f"{epoch_text(row)}  {left:.0f} s left"
-        description = f"epoch {done}/{self._epochs}"
+        if row["kind"] not in ("step", "epoch"):
+            return
+        self._figures.update(row)
+        done = row["progress"] if row["kind"] == "step" else (row["epoch"] + 1) / self._epochs
+        says = f"{epoch_text(self._figures)}  {self._seconds_left(done, now):.0f} s left"
+        description = f"epoch {row['epoch'] + 1}/{self._epochs}"
         if self._draws:
-            self._live.update(self._task, description=description, completed=done, says=says)
-        elif done == self._epochs or done % max(1, self._epochs // _PLAIN_LINES) == 0:
+            self._live.update(self._task, description=description, completed=done * self._epochs, says=says)
+        elif self._worth_a_line(row, now):
+            self._printed = now
             self.console.print(f"{description}  {says}", soft_wrap=True)
+
+    def _seconds_left(self, done: float, now: float) -> float:
+        """At the speed since the first step: what a resumed run did before, it did not do now."""
+        return (now - self._started) / max(done - self._progress, 1e-9) * (1 - done)
+
+    def _worth_a_line(self, row: Mapping[str, Any], now: float) -> bool:
+        if row["kind"] == "step":
+            return now - max(self._printed, self._started) >= _PLAIN_EVERY
+        done = int(row["epoch"]) + 1
+        return done == self._epochs or done % max(1, self._epochs // _PLAIN_LINES) == 0
 
 
 def epoch_text(row: Mapping[str, Any]) -> str:
     """The figures of an epoch, on one line."""
     parts = [
-        ("test accuracy", row["test_accuracy"], "{:.3f}"),
-        ("validation", row["validation_accuracy"], "{:.3f}"),
+        ("test accuracy", row.get("test_accuracy"), "{:.3f}"),
+        ("validation", row.get("validation_accuracy"), "{:.3f}"),
         ("mean weight", row["mean_sample_weight"], "{:.2f}"),
         ("meta loss", row["meta_loss"], "{:.3f}"),
         ("samples/s", row["samples_per_second"], "{:.0f}"),
