@@ -7,6 +7,7 @@ import time
 BEGAN = time.time()
 
 import argparse  # noqa: E402 - the clock of a whole command starts before its imports
+import os  # noqa: E402
 import sys  # noqa: E402
 import traceback  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
@@ -40,6 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return YOURS
+    except BrokenPipeError:  # whoever read the output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
     except KeyboardInterrupt:
         print("stopped; go on with --run-name NAME --resume", file=sys.stderr)
         return OURS

@@ -46,6 +46,7 @@ def train(
     for note in splits.notes:
         display.console.print(note, soft_wrap=True, markup=False)
     display.console.print(headline(config, splits.train), soft_wrap=True, markup=False)
+    display.console.print(f"run: {trainer.directory.path}", soft_wrap=True, markup=False)
     with display:
         outcome = trainer.fit(display.show)
     display.console.print(closing_table(outcome.result))

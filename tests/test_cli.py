@@ -196,7 +196,8 @@ def test_a_run_of_seconds(command: Any, tmp_path: Path) -> None:
         "mentornet: student mlp on digits (200 samples, 10 classes, 40% symmetric label noise), 1 epochs, "
         "this process, seed 3"
     )
-    assert lines[2].startswith("epoch 1/1  test accuracy 0.")
+    assert lines[2] == f"run: {tmp_path}/runs/first"
+    assert lines[3].startswith("epoch 1/1  test accuracy 0.")
     assert "mentornet, seed 3" in answer.out
     assert lines[-1] == f"run: {tmp_path}/runs/first"
     assert json.loads((tmp_path / "runs/first/result.json").read_text())["seed"] == 3

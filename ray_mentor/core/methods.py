@@ -27,11 +27,13 @@ class Method:
         loss: name of its per-sample loss.
         weighting: makes its weighting.
         learns: whether a mentor learns from influences.
+        needs_truth: whether the true labels must be known.
         gradient_rule: what happens to the train gradient.
     """
 
     weighting: MakeWeighting
     learns: bool = False
+    needs_truth: bool = False
     loss: str = "cross-entropy"
     gradient_rule: Callable[[], AbstractGradientRule] = Identity
 
@@ -51,7 +53,7 @@ METHODS: dict[str, Method] = {
     "mentornet": Method(_learned, learns=True),
     "mentornet-pd": Method(_published),
     "uniform": Method(lambda *_: Uniform()),
-    "oracle": Method(lambda *_: Oracle()),
+    "oracle": Method(lambda *_: Oracle(), needs_truth=True),
     "self-paced": Method(lambda *_: SelfPaced()),
 }
 

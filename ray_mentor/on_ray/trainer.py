@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import ray
 import ray.train
+import torch
 from ray.actor import ActorHandle
 from ray.train.torch import TorchTrainer
 from torch import nn
@@ -25,22 +26,24 @@ from ray_mentor.core.mentor_learner import MentorLearner
 from ray_mentor.core.methods import method_of
 from ray_mentor.core.optimizers import make_optimizer
 from ray_mentor.core.state import RunState
+from ray_mentor.core.step_jacobian import jacobian_of
+from ray_mentor.core.weightings.oracle import TRUTH_MISSING
 from ray_mentor.data.batches import epoch_batches
 from ray_mentor.data.run_directory import CONFIG, RESULT, RunDirectory
 from ray_mentor.data.samples import Samples, samples_from_dataset
 from ray_mentor.data.splits import Splits
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.job import Job, MakeOptimizer
+from ray_mentor.on_ray.marks import Marks, Show
 from ray_mentor.on_ray.mentor_actor import MentorActor
 from ray_mentor.on_ray.outcome import Outcome, selected, versions
-from ray_mentor.on_ray.progress import ProgressBoard, Row
+from ray_mentor.on_ray.progress import ProgressBoard
+from ray_mentor.on_ray.resume import check_same_run
 from ray_mentor.on_ray.session import ctrl_c_is_ours, ray_session
 from ray_mentor.on_ray.watch import LocalBoard, watched
 from ray_mentor.on_ray.worker_loop import worker_loop
 
 Data = Samples | Dataset[Any]
-
-Show = Callable[[Row], None]
 
 
 class CurriculumTrainer:
@@ -102,7 +105,6 @@ class CurriculumTrainer:
         self.curriculum = curriculum or CurriculumConfig()
         self._method = method_of(self.curriculum.method)
         self._splits = _splits(data, meta, test, validation)
-        self._try_mentor(seed)
         self._scaling = scaling_config or ray.train.ScalingConfig(num_workers=2)
         self._run = _placed(run_config or ray.train.RunConfig())
         self._resume = resume
@@ -129,6 +131,7 @@ class CurriculumTrainer:
             local=self._scaling.num_workers == 0,
         )
         self._record = dict(record) if record is not None else _plain(self._job)
+        self._try_method()
 
     def fit(self, show: Show | None = None) -> Outcome:
         """Trains to the end and writes ``result.json``.
@@ -143,16 +146,19 @@ class CurriculumTrainer:
         """
         began = time.time() if self._began is None else self._began
         self._check_directory()
-        marks = _Marks(began, show or (lambda row: None))
+        marks = Marks(began, show or (lambda row: None))
         state = self._fit_here(marks) if self._job.local else self._fit_on_ray(marks)
         result = self._result(state, marks)
         self.directory.write_result(result)
         return Outcome(result, state.metrics, self.directory.path, state.student)
 
-    def _try_mentor(self, seed: int) -> None:
-        """What settings of the mentor lack, is said here rather than by every worker."""
+    def _try_method(self) -> None:
+        """What the method lacks is said here, rather than by every worker once Ray has started."""
+        if self._method.needs_truth and self._splits.train.true_labels is None:
+            raise UserError(TRUTH_MISSING)
         if self._method.learns:
-            MentorLearner(self.mentor, len(self._splits.train.classes), seed)
+            MentorLearner(self.mentor, len(self._splits.train.classes), self._job.seed)
+            jacobian_of(self._job.optimizer([nn.Parameter(torch.zeros(1))]))
         else:
             self._method.weighting(self.mentor, None)
 
@@ -162,6 +168,8 @@ class CurriculumTrainer:
             raise UserError(f"run {path} is there already; give it another --run-name, or go on with it: --resume")
         if self._resume and not self.directory.exists():
             raise UserError(f"there is no run {path} to resume; check --run-name and --storage-path")
+        if self._resume:
+            check_same_run(self._record, self.directory)
 
     def _claim_directory(self) -> None:
         """Nothing is written before this, so that a run that is refused leaves its name free."""
@@ -170,12 +178,12 @@ class CurriculumTrainer:
         self.directory.remove(RESULT)
         self.directory.write(CONFIG, to_toml(self._record).encode())
 
-    def _fit_here(self, marks: _Marks) -> RunState:
+    def _fit_here(self, marks: Marks) -> RunState:
         self._claim_directory()
         job = dataclasses.replace(self._job, board=LocalBoard(marks.show))
         return _final(self._torch_trainer(job).fit())
 
-    def _fit_on_ray(self, marks: _Marks) -> RunState:
+    def _fit_on_ray(self, marks: Marks) -> RunState:
         resources = self._scaling.total_resources
         with ExitStack() as stack:
             cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
@@ -204,7 +212,7 @@ class CurriculumTrainer:
         handle: ActorHandle[MentorActor] = actor.remote(self.mentor, len(self._splits.train.classes), self._job.seed)
         return handle
 
-    def _result(self, state: RunState, marks: _Marks) -> dict[str, Any]:
+    def _result(self, state: RunState, marks: Marks) -> dict[str, Any]:
         last = state.metrics[-1]
         samples = len(self._splits.train) * self._job.epochs
         auroc = noise_auroc(self.directory.ledger())
@@ -223,28 +231,6 @@ class CurriculumTrainer:
             "workers": self._scaling.num_workers,
             "versions": versions(),
         }
-
-
-class _Marks:
-    """When a run reached what: the moments between its phases, on the clock of time.time()."""
-
-    def __init__(self, began: float, show: Show) -> None:
-        self.began = began
-        self.fit = self.ray_ready = self.started = self.ended = time.time()
-        self._show = show
-
-    def show(self, row: Row) -> None:
-        """Notes the moment of a progress row, and passes it on."""
-        if row["kind"] == "started":
-            self.started = row["at"]
-        self.ended = time.time()
-        self._show(row)
-
-    def phases(self) -> dict[str, float]:
-        """Seconds per phase, in order; they add up to the wall time so far."""
-        moments = [self.began, self.fit, self.ray_ready, self.started, self.ended, time.time()]
-        names = ("prepare", "start_ray", "start_workers", "train", "finish")
-        return {name: end - start for name, start, end in zip(names, moments[:-1], moments[1:], strict=True)}
 
 
 @contextmanager
@@ -295,7 +281,7 @@ def _check_shares(splits: Splits, batch_size: int, scaling: Any) -> None:
 
 def _placed(run: ray.train.RunConfig) -> ray.train.RunConfig:
     """With an absolute storage path, and the two newest checkpoints kept unless it says how many."""
-    storage = str(run.storage_path or "runs")
+    storage = str(run.storage_path)
     checkpoints = run.checkpoint_config or ray.train.CheckpointConfig()
     if checkpoints == ray.train.CheckpointConfig():
         checkpoints = ray.train.CheckpointConfig(num_to_keep=2)

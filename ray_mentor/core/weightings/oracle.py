@@ -9,14 +9,16 @@ from ray_mentor.core.observation import Observation
 from ray_mentor.core.weightings.base import AbstractWeighting
 from ray_mentor.errors import UserError
 
+TRUTH_MISSING = (
+    "method is 'oracle', but the true labels of this data are not known; add noise, name a "
+    "true_label_column, or choose another method"
+)
+
 
 class Oracle(AbstractWeighting):
     """w_i = 1[given label = true label]."""
 
     def __call__(self, observation: Observation) -> Float[Tensor, " batch"]:
         if observation.clean is None:
-            raise UserError(
-                "method is 'oracle', but the true labels of this data are not known; add noise, name a "
-                "true_label_column, or choose another method"
-            )
+            raise UserError(TRUTH_MISSING)
         return observation.clean.to(observation.features.loss.dtype)

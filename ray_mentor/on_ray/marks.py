@@ -1,0 +1,32 @@
+"""Where a run's time went."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ray_mentor.on_ray.progress import Row
+
+Show = Callable[[Row], None]
+
+
+class Marks:
+    """When a run reached what: the moments between its phases, on the clock of time.time()."""
+
+    def __init__(self, began: float, show: Show) -> None:
+        self.began = began
+        self.fit = self.ray_ready = self.started = self.ended = time.time()
+        self._show = show
+
+    def show(self, row: Row) -> None:
+        """Notes the moment of a progress row, and passes it on."""
+        if row["kind"] == "started":
+            self.started = row["at"]
+        self.ended = time.time()
+        self._show(row)
+
+    def phases(self) -> dict[str, float]:
+        """Seconds per phase, in order; they add up to the wall time so far."""
+        moments = [self.began, self.fit, self.ray_ready, self.started, self.ended, time.time()]
+        names = ("prepare", "start_ray", "start_workers", "train", "finish")
+        return {name: end - start for name, start, end in zip(names, moments[:-1], moments[1:], strict=True)}

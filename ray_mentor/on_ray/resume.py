@@ -1,0 +1,33 @@
+"""Whether a run may go on under the settings it is given."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+from ray_mentor.config_file import to_toml
+from ray_mentor.data.run_directory import CONFIG, RunDirectory
+from ray_mentor.errors import UserError
+
+MAY_CHANGE = {"resume", "run_name", "storage_path", "workers", "gpu", "checkpoint_seconds", "epochs"}
+"""Settings that say where a run happens and how far it goes, not what it is. More epochs go on under the
+schedule of the longer run."""
+
+
+def check_same_run(record: Mapping[str, Any], directory: RunDirectory) -> None:
+    """Refuses to go on with a run under other settings than it was started with.
+
+    Raises:
+        UserError: a setting that differs; the message names both values.
+    """
+    written = directory.read(CONFIG)
+    if written is None:
+        return
+    before, now = tomllib.loads(written.decode()), tomllib.loads(to_toml(record))
+    for name in sorted((before.keys() | now.keys()) - MAY_CHANGE):
+        if before.get(name) != now.get(name):
+            raise UserError(
+                f"{name} is {now.get(name)!r}, but run {directory.path} was started with {before.get(name)!r}; "
+                f"go on with --config {directory.path}/{CONFIG}, or start another run"
+            )
