@@ -45,7 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except KeyboardInterrupt:
-        print("stopped; go on with --run-name NAME --resume", file=sys.stderr)
+        print(
+            "stopped; a run with a checkpoint goes on: --run-name NAME (printed above) --resume",
+            file=sys.stderr,
+        )
         return OURS
     except Exception:
         traceback.print_exc()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -20,6 +21,8 @@ FEATURES = ("loss", "loss_difference", "label", "progress", "history")
 
 
 def _require(ok: bool, name: str, value: object, rule: str, fix: str = "") -> None:
+    if ok and isinstance(value, float) and math.isinf(value):
+        rule, fix, ok = "it must be finite", "", False
     if not ok:
         raise UserError(f"{name} is {value!r}, but {rule}{'; ' + fix if fix else ''}")
 
@@ -219,7 +222,12 @@ class MentorConfig:
         _require(bool(self.mentor_features), "mentor_features", self.mentor_features, "at least one is needed")
         _require(all(w > 0 for w in self.mentor_hidden), "mentor_hidden", self.mentor_hidden, "widths are above 0")
         _require(self.mentor_learning_rate > 0, "mentor_learning_rate", self.mentor_learning_rate, "it must be above 0")
-        _require(0 < self.initial_sample_weight < 1, "initial_sample_weight", self.initial_sample_weight, "in (0, 1)")
+        _require(
+            0 < self.initial_sample_weight < 1,
+            "initial_sample_weight",
+            self.initial_sample_weight,
+            "it must lie in (0, 1)",
+        )
         for name in ("update_interval", "meta_batch_size"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
         for name in ("influence_samples", "history_length", "mentor_weight_decay"):
@@ -286,7 +294,10 @@ class RunSettings:
             _require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
         for name in ("seed", "workers", "checkpoint_seconds"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "it must be at least 0")
+        _require(self.seed < 2**63, "seed", self.seed, "it must be below 2**63")
         _require(self.run_name is None or "/" not in self.run_name, "run_name", self.run_name, "it must hold no /")
+        _require(self.run_name not in ("", ".", ".."), "run_name", self.run_name, "it must name a folder of its own")
+        _require(bool(self.storage_path), "storage_path", self.storage_path, "it must name a folder", "e.g. runs")
         _require(not self.resume or self.run_name is not None, "resume", True, "it needs --run-name")
 
 
@@ -347,6 +358,15 @@ def _typed(name: str, annotation: str, value: Any) -> Any:
         inner = annotation.removeprefix("tuple[").split(",")[0]
         _require(isinstance(value, list | tuple), name, value, f"it must be a list of {inner}")
         return tuple(_typed(name, inner, item) for item in value)
+    if annotation == "float" and isinstance(value, str):  # YAML 1.1 reads 1e-3 as a string
+        value = _number(value)
     kinds = ["str"] if annotation.startswith("Literal") else annotation.split(" | ")
     _require(any(_READERS[kind](value) for kind in kinds), name, value, f"it must be of type {' or '.join(kinds)}")
     return float(value) if kinds[0] == "float" and value is not None else value
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

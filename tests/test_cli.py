@@ -20,6 +20,7 @@ from ray_mentor import cli
 from ray_mentor.config import TrainConfig
 from ray_mentor.config_file import read_config
 
+STOPPED = "stopped; a run with a checkpoint goes on: --run-name NAME (printed above) --resume\n"
 QUICK = ("--workers", "0", "--epochs", "1", "--train-size", "200", "--test-size", "50")
 
 
@@ -182,7 +183,7 @@ def test_ctrl_c_is_exit_code_1_and_says_how_to_go_on(command: Any, monkeypatch: 
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ray_mentor.run.prepare", stop)
-    assert command("train") == Said(1, "", "stopped; go on with --run-name NAME --resume\n")
+    assert command("train") == Said(1, "", STOPPED)
 
 
 # A run
@@ -259,7 +260,10 @@ def test_ctrl_c_stops_a_run_on_ray(tmp_path: Path) -> None:
         time.sleep(0.1)
     run.send_signal(signal.SIGINT)
     _, err = run.communicate(timeout=60)
-    assert (run.returncode, err) == (1, "stopped; go on with --run-name NAME --resume\n")
+    assert (run.returncode, err) == (
+        1,
+        STOPPED,
+    )
     assert not (tmp_path / "runs/stopped/result.json").exists()
 
 

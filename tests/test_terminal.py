@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -126,6 +129,26 @@ def test_a_resumed_run_counts_the_time_left_from_its_own_epochs(monkeypatch: pyt
     display.show({"kind": "started", "at": 0.0, "progress": 0.7})
     display.show(epoch(7))
     assert sink.getvalue().strip().endswith("  20 s left"), "two more epochs of ten seconds each"
+
+
+def test_a_reader_that_leaves_does_not_end_the_run() -> None:
+    """As with `ray-mentor train | head -1`."""
+    code = (
+        "import sys\nfrom ray_mentor.report.terminal import RunDisplay\n"
+        "console = RunDisplay(1).console\n"
+        "for _ in range(20000): console.print('a line that nobody reads')\n"
+        "print('went on', file=sys.stderr)"
+    )
+    done = subprocess.run(
+        ["bash", "-c", f'"{sys.executable}" -c "$CODE" | head -1'],
+        env={**os.environ, "CODE": code},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == "a line that nobody reads\n"
+    assert done.stderr == "went on\n"
 
 
 def test_a_long_epoch_shows_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:

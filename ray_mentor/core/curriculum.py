@@ -77,8 +77,8 @@ class Parts:
 class Curriculum:
     """Trains one student, one step at a time.
 
-    A step is ``learn_from(seen, weigh(seen))`` of ``seen = observe(batch)``: methods in which students
-    pick samples for each other weigh one student's observation with another's weighting.
+    :meth:`step` is ``learn_from(seen, weigh(seen), before)`` of ``seen = observe(batch)``, in public parts:
+    methods in which students pick samples for each other weigh one student's batch as the other sees it.
 
     Args:
         student: wrapped for data parallelism where there is more than one rank.
@@ -151,7 +151,9 @@ class Curriculum:
             normalise(weights, self._settings.normalisation)[seen.own].to(seen.losses),
             self.exchange.world_size,
             self.parts.gradient_rule,
-            (lambda: self._meta_gradient()[0]) if self.parts.gradient_rule.needs_meta_gradient else None,
+            (lambda: self._meta_gradient(self.step_number)[0])
+            if self.parts.gradient_rule.needs_meta_gradient
+            else None,
         )
         influence, meta_loss = (
             self._meta_update(seen, keep, before) if before else (torch.full_like(scored, torch.nan), None)
@@ -176,7 +178,7 @@ class Curriculum:
     ) -> tuple[Float[Tensor, " batch"], float]:
         """Meta batch → meta gradient → influence of each sample → mentor step; (influences, meta loss)."""
         applied = gradient_of(self.bare)
-        meta, meta_loss = self._meta_gradient()
+        meta, meta_loss = self._meta_gradient(self.meta_updates)
         direction = step_direction(self.bare, self.optimizer, before, applied, meta)
         chosen = self._chosen(len(seen.batch), len(keep)).to(self._device)
         found = self._estimator(self.bare, self.parts.loss, seen.batch[chosen], before, direction)
@@ -188,8 +190,8 @@ class Curriculum:
         self.meta_updates += 1
         return table[:, 0], meta_loss
 
-    def _meta_gradient(self) -> tuple[dict[str, Tensor], float]:
-        batch = self.parts.meta_batch(self.meta_updates)
+    def _meta_gradient(self, number: int) -> tuple[dict[str, Tensor], float]:
+        batch = self.parts.meta_batch(number)
         gradient, share = meta_gradient(self.student, self.parts.loss, batch, self.exchange.world_size)
         return gradient, self.exchange.total(float(share))
 

@@ -15,6 +15,7 @@ from ray_mentor.core.mentor_access import LocalMentor
 from ray_mentor.core.mentor_learner import MentorLearner
 from ray_mentor.core.meta_step import MetaBatch, unwrapped
 from ray_mentor.core.methods import method_of, parts_of
+from ray_mentor.errors import UserError
 
 
 class LearnedCurriculum:
@@ -57,6 +58,7 @@ class LearnedCurriculum:
         seed: int = 0,
     ) -> None:
         settings, schedule = mentor or MentorConfig(), curriculum or CurriculumConfig()
+        _check(student, optimizer, meta, total_steps, settings, n_samples)
         classes = n_classes if n_classes is not None else int(meta[1].max()) + 1
         self.mentor = LocalMentor(MentorLearner(settings, classes, seed)) if method_of(schedule.method).learns else None
         exchange: AbstractExchange = Alone() if unwrapped(student) is student else Ranks()
@@ -93,8 +95,36 @@ class LearnedCurriculum:
         Raises:
             NonFiniteLossError: before the update, if a loss is NaN or infinite.
         """
+        if rows is None and self.curriculum.history.length:
+            raise UserError("rows is None, but a mentor that sees the loss history must know which samples these are")
         names = torch.arange(len(labels)) if rows is None else rows
         return self.curriculum.step(Batch(names, names, inputs, labels, true_labels))
+
+
+def _check(
+    student: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    meta: tuple[Tensor, Tensor],
+    total_steps: int,
+    mentor: MentorConfig,
+    n_samples: int,
+) -> None:
+    """What would train wrongly in silence, or fail far from its cause.
+
+    Raises:
+        UserError: naming the argument, the rule and the fix.
+    """
+    own = {id(param) for param in student.parameters()}
+    if not any(id(param) in own for group in optimizer.param_groups for param in group["params"]):
+        raise UserError("optimizer holds none of the student's params; make it from student.parameters()")
+    if len(meta[0]) != len(meta[1]) or len(meta[1]) == 0:
+        raise UserError(
+            f"meta holds {len(meta[0])} inputs and {len(meta[1])} labels, but it must hold as many of both, and some"
+        )
+    if total_steps < 1:
+        raise UserError(f"total_steps is {total_steps}, but it must be at least 1; it is what progress is measured by")
+    if mentor.history_length and n_samples < 1:
+        raise UserError(f"n_samples is {n_samples}, but a loss history needs the size of the training split")
 
 
 class _MetaBatches:

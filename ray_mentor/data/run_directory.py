@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pyarrow.csv
 import pyarrow.dataset
 import pyarrow.fs
 import pyarrow.parquet
+
+from ray_mentor.errors import UserError
 
 CONFIG, RESULT, METRICS, LEDGER = "config.toml", "result.json", "metrics.csv", "ledger"
 
@@ -26,15 +29,18 @@ class RunDirectory:
 
     def __init__(self, path: str) -> None:
         self.path = path if "://" in path else str(Path(path).expanduser().absolute())
-        self._files, self._root = pyarrow.fs.FileSystem.from_uri(self.path)
+        with _usable(self.path):
+            self._files, self._root = pyarrow.fs.FileSystem.from_uri(self.path)
 
     def exists(self) -> bool:
         """Whether there is something at this path already."""
-        return bool(self._files.get_file_info(self._root).type != pyarrow.fs.FileType.NotFound)
+        with _usable(self.path):
+            return bool(self._files.get_file_info(self._root).type != pyarrow.fs.FileType.NotFound)
 
     def create(self) -> None:
         """Makes the folder, and the ledger's in it."""
-        self._files.create_dir(posixpath.join(self._root, LEDGER), recursive=True)
+        with _usable(self.path):
+            self._files.create_dir(posixpath.join(self._root, LEDGER), recursive=True)
 
     def write(self, name: str, data: bytes) -> None:
         """Writes one file through a temporary name."""
@@ -86,6 +92,14 @@ class RunDirectory:
         with self._files.open_output_stream(partial) as sink:
             fill(sink)
         self._files.move(partial, target)
+
+
+@contextmanager
+def _usable(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"the run directory {path} cannot be used ({error}); check --storage-path") from error
 
 
 def _first_step(name: str) -> int:

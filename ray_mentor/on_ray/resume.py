@@ -19,15 +19,28 @@ def check_same_run(record: Mapping[str, Any], directory: RunDirectory) -> None:
     """Refuses to go on with a run under other settings than it was started with.
 
     Raises:
-        UserError: a setting that differs; the message names both values.
+        UserError: no run there, or a setting that differs; the message names both values.
     """
     written = directory.read(CONFIG)
     if written is None:
-        return
+        raise UserError(f"{directory.path} is not a run: it has no {CONFIG}; check --run-name and --storage-path")
     before, now = tomllib.loads(written.decode()), tomllib.loads(to_toml(record))
+    _check_place(before.get("workers"), now.get("workers"), directory)
+    if now.get("epochs", 0) < before.get("epochs", 0):
+        raise UserError(
+            f"epochs is {now['epochs']}, but run {directory.path} was started with {before['epochs']}; a run goes on "
+            "with as many or more"
+        )
     for name in sorted((before.keys() | now.keys()) - MAY_CHANGE):
         if before.get(name) != now.get(name):
             raise UserError(
                 f"{name} is {now.get(name)!r}, but run {directory.path} was started with {before.get(name)!r}; "
                 f"go on with --config {directory.path}/{CONFIG}, or start another run"
             )
+
+
+def _check_place(before: int | None, now: int | None, directory: RunDirectory) -> None:
+    """A run in one process keeps its checkpoints itself, one on Ray lets Ray: neither finds the other's."""
+    if before is not None and now is not None and (before == 0) != (now == 0):
+        where = "in one process: give --workers 0" if before == 0 else "on Ray: give --workers 1 or more"
+        raise UserError(f"workers is {now}, but run {directory.path} was started {where}")

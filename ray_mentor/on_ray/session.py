@@ -29,8 +29,7 @@ def ray_session(*, cpus: float, gpus: float, verbose: bool) -> Iterator[None]:
         _check_fits(ray.cluster_resources(), cpus, gpus)
         yield
         return
-    if not verbose:
-        logging.getLogger("ray").setLevel(logging.ERROR)
+    quiet(verbose)
     remote = "RAY_ADDRESS" in os.environ
     if not remote:
         check_machine(cpus, gpus)
@@ -63,6 +62,11 @@ def ctrl_c_is_ours() -> Iterator[None]:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, before)
+
+
+def quiet(verbose: bool) -> None:
+    """Lets Ray's own log through, or its errors alone."""
+    logging.getLogger("ray").setLevel(logging.INFO if verbose else logging.ERROR)
 
 
 def check_machine(cpus: float, gpus: float) -> None:

@@ -18,7 +18,7 @@ from ray.train.torch import TorchTrainer
 from torch import nn
 from torch.utils.data import Dataset
 
-from ray_mentor.config import CurriculumConfig, MentorConfig, StudentConfig, TrainConfig
+from ray_mentor.config import CurriculumConfig, DataConfig, MentorConfig, RunSettings, StudentConfig, TrainConfig
 from ray_mentor.config_file import to_toml
 from ray_mentor.core.detection import noise_auroc
 from ray_mentor.core.losses import PerSampleLoss
@@ -39,7 +39,7 @@ from ray_mentor.on_ray.mentor_actor import MentorActor
 from ray_mentor.on_ray.outcome import Outcome, selected, versions
 from ray_mentor.on_ray.progress import ProgressBoard
 from ray_mentor.on_ray.resume import check_same_run
-from ray_mentor.on_ray.session import ctrl_c_is_ours, ray_session
+from ray_mentor.on_ray.session import check_machine, ctrl_c_is_ours, quiet, ray_session
 from ray_mentor.on_ray.watch import LocalBoard, watched
 from ray_mentor.on_ray.worker_loop import worker_loop
 
@@ -104,6 +104,9 @@ class CurriculumTrainer:
         self.mentor = mentor or MentorConfig()
         self.curriculum = curriculum or CurriculumConfig()
         self._method = method_of(self.curriculum.method)
+        StudentConfig(schedule=schedule)
+        DataConfig(augment=augment)
+        RunSettings(epochs=epochs, batch_size=batch_size, seed=seed, checkpoint_seconds=checkpoint_seconds)
         self._splits = _splits(data, meta, test, validation)
         self._scaling = scaling_config or ray.train.ScalingConfig(num_workers=2)
         self._run = _placed(run_config or ray.train.RunConfig())
@@ -130,7 +133,7 @@ class CurriculumTrainer:
             checkpoint_seconds=checkpoint_seconds,
             local=self._scaling.num_workers == 0,
         )
-        self._record = dict(record) if record is not None else _plain(self._job)
+        self._record = dict(record) if record is not None else _plain(self._job, self._scaling.num_workers)
         self._try_method()
 
     def fit(self, show: Show | None = None) -> Outcome:
@@ -154,6 +157,11 @@ class CurriculumTrainer:
 
     def _try_method(self) -> None:
         """What the method lacks is said here, rather than by every worker once Ray has started."""
+        if isinstance(self._job.student, nn.Module):
+            raise UserError("student is a module, but it must be a callable that builds one; e.g. lambda: MyModel()")
+        if self._job.augment != "none" and len(self._splits.train.inputs.shape) != 3:
+            shape = self._splits.train.inputs.shape
+            raise UserError(f"augment is {self._job.augment!r}, but it needs images, and the input has shape {shape}")
         if self._method.needs_truth and self._splits.train.true_labels is None:
             raise UserError(TRUTH_MISSING)
         if self._method.learns:
@@ -179,7 +187,10 @@ class CurriculumTrainer:
         self.directory.write(CONFIG, to_toml(self._record).encode())
 
     def _fit_here(self, marks: Marks) -> RunState:
+        if self._scaling.use_gpu:
+            check_machine(0, 1)
         self._claim_directory()
+        quiet(self._verbose)
         job = dataclasses.replace(self._job, board=LocalBoard(marks.show))
         return _final(self._torch_trainer(job).fit())
 
@@ -292,10 +303,10 @@ def _placed(run: ray.train.RunConfig) -> ray.train.RunConfig:
     )
 
 
-def _plain(job: Job) -> dict[str, Any]:
+def _plain(job: Job, workers: object) -> dict[str, Any]:
     own = {f.name: getattr(job, f.name) for f in dataclasses.fields(job) if f.name in TrainConfig().flat()}
     simple = {name: value for name, value in own.items() if isinstance(value, str | int | float)}
-    return {**simple, **dataclasses.asdict(job.mentor), **dataclasses.asdict(job.curriculum)}
+    return {**simple, "workers": workers, **dataclasses.asdict(job.mentor), **dataclasses.asdict(job.curriculum)}
 
 
 def _final(result: ray.train.Result) -> RunState:

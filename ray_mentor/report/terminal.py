@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -15,6 +17,13 @@ _PLAIN_LINES = 12  # progress lines of a whole run where the output is no termin
 _PLAIN_EVERY = 20.0  # seconds between two of them inside an epoch
 
 
+class PatientConsole(Console):
+    """A console whose reader may leave, as `head` does: the run goes on, unseen."""
+
+    def on_broken_pipe(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class RunDisplay:
     """Shows progress rows: one live line in a terminal, a few plain lines elsewhere.
 
@@ -24,7 +33,7 @@ class RunDisplay:
     """
 
     def __init__(self, epochs: int, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+        self.console = console or PatientConsole(highlight=False)
         self._draws = self.console.is_interactive  # a terminal, and one that can move its cursor
         self._epochs = epochs
         self._started = time.monotonic()

@@ -324,6 +324,48 @@ def test_a_run_does_not_go_on_under_other_settings(small_splits: Splits, tmp_pat
     assert files_of(tmp_path / "mine") == before
 
 
+def test_a_folder_that_is_no_run_is_left_alone(small_splits: Splits, tmp_path: Path) -> None:
+    (tmp_path / "precious" / "ledger").mkdir(parents=True)
+    (tmp_path / "precious" / "result.json").write_text("mine")
+    before = files_of(tmp_path / "precious")
+    with pytest.raises(UserError, match=r"precious is not a run: it has no config.toml"):
+        trainer_for(small_splits, tmp_path, "precious", resume=True).fit()
+    assert files_of(tmp_path / "precious") == before
+
+
+def test_a_run_does_not_go_on_with_fewer_epochs_or_elsewhere(small_splits: Splits, tmp_path: Path) -> None:
+    trainer_for(small_splits, tmp_path, "mine", epochs=2).fit()
+    with pytest.raises(UserError, match="epochs is 1, but run .* was started with 2"):
+        trainer_for(small_splits, tmp_path, "mine", epochs=1, resume=True).fit()
+    with pytest.raises(UserError, match="workers is 2, but run .* was started in one process: give --workers 0"):
+        trainer_for(small_splits, tmp_path, "mine", epochs=2, workers=2, resume=True).fit()
+
+
+@pytest.mark.parametrize("place", ["afile", "afile/sub", "foo://x"])
+def test_a_storage_path_that_cannot_be_used(small_splits: Splits, tmp_path: Path, place: str) -> None:
+    (tmp_path / "afile").write_text("")
+    storage: Any = place if "://" in place else tmp_path / place
+    with pytest.raises(UserError, match=r"the run directory .* cannot be used .*; check --storage-path"):
+        trainer_for(small_splits, storage, "run").fit()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schedule": "step"}, "unknown schedule 'step'; valid: cosine, constant"),
+        ({"augment": "fli"}, "unknown augment 'fli'; valid: none, flip-shift"),
+        ({"augment": "flip-shift"}, "augment is 'flip-shift', but it needs images"),
+        ({"epochs": 0}, "epochs is 0, but it must be at least 1"),
+        ({"batch_size": 0}, "batch_size is 0, but it must be at least 1"),
+        ({"seed": 2**64}, "it must be below 2"),
+        ({"student": torch.nn.Linear(8, 3)}, "student is a module, but it must be a callable"),
+    ],
+)
+def test_arguments_that_cannot_be(small_splits: Splits, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        trainer_for(small_splits, tmp_path, "no", **changes)
+
+
 def test_the_oracle_without_the_truth_is_refused_at_once(small_splits: Splits, tmp_path: Path) -> None:
     blind = dataclasses.replace(small_splits, train=small_splits.train.with_labels(small_splits.train.labels, None))
     with pytest.raises(UserError, match="the true labels of this data are not known"):

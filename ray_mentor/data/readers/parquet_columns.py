@@ -71,6 +71,9 @@ def check_types(schema: pa.Schema, columns: Columns, file: Path) -> None:
         rule = "images must be encoded bytes, or a struct that has them as `bytes`"
         raise _wrong_type(schema, columns.image, file, rule, "name another image_column")
     for name in columns.features:
+        if name in columns.about or columns.features.count(name) > 1:
+            what = "a label or an id" if name in columns.about else "there twice"
+            raise UserError(f"feature_columns holds {name!r}, which is {what}; leave it out")
         if not _is_numeric(schema, name):
             fix = "name the numeric ones with feature_columns, or an image_column"
             raise _wrong_type(schema, name, file, "features must be numbers", fix)
