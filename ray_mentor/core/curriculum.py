@@ -151,9 +151,7 @@ class Curriculum:
             normalise(weights, self._settings.normalisation)[seen.own].to(seen.losses),
             self.exchange.world_size,
             self.parts.gradient_rule,
-            (lambda: self._meta_gradient(self.step_number)[0])
-            if self.parts.gradient_rule.needs_meta_gradient
-            else None,
+            self._gradient_before if self.parts.gradient_rule.needs_meta_gradient else None,
         )
         influence, meta_loss = (
             self._meta_update(seen, keep, before) if before else (torch.full_like(scored, torch.nan), None)
@@ -189,6 +187,10 @@ class Curriculum:
         self.parts.mentor.learn(MetaUpdate(self.step_number, seen.features, table[:, 0], keep))
         self.meta_updates += 1
         return table[:, 0], meta_loss
+
+    def _gradient_before(self) -> dict[str, Tensor]:
+        """∇M(θ), before the step, for gradient rules: a meta batch of its own each step."""
+        return self._meta_gradient(self.step_number)[0]
 
     def _meta_gradient(self, number: int) -> tuple[dict[str, Tensor], float]:
         batch = self.parts.meta_batch(number)

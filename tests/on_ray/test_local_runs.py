@@ -335,9 +335,9 @@ def test_a_folder_that_is_no_run_is_left_alone(small_splits: Splits, tmp_path: P
 
 def test_a_run_does_not_go_on_with_fewer_epochs_or_elsewhere(small_splits: Splits, tmp_path: Path) -> None:
     trainer_for(small_splits, tmp_path, "mine", epochs=2).fit()
-    with pytest.raises(UserError, match="epochs is 1, but run .* was started with 2"):
+    with pytest.raises(UserError, match=r"epochs is 1, but run .* was started with 2"):
         trainer_for(small_splits, tmp_path, "mine", epochs=1, resume=True).fit()
-    with pytest.raises(UserError, match="workers is 2, but run .* was started in one process: give --workers 0"):
+    with pytest.raises(UserError, match=r"workers is 2, but run .* was started in one process: give --workers 0"):
         trainer_for(small_splits, tmp_path, "mine", epochs=2, workers=2, resume=True).fit()
 
 
