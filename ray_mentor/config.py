@@ -9,22 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ray_mentor.config_values import require, typed
 from ray_mentor.errors import UserError, one_of
 
 FEATURES = ("loss", "loss_difference", "label", "progress", "history")
 """What a mentor may look at, per sample."""
-
-
-def _require(ok: bool, name: str, value: object, rule: str, fix: str = "") -> None:
-    if ok and isinstance(value, float) and math.isinf(value):
-        rule, fix, ok = "it must be finite", "", False
-    if not ok:
-        raise UserError(f"{name} is {value!r}, but {rule}{'; ' + fix if fix else ''}")
 
 
 def parse_noise(text: str) -> tuple[str, float]:
@@ -36,13 +29,13 @@ def parse_noise(text: str) -> tuple[str, float]:
     kind, _, rate_text = text.partition(":")
     one_of(kind, ("none", "symmetric", "asymmetric", "instance"), "noise")
     if kind == "none":
-        _require(not rate_text, "noise", text, "none takes no rate")
+        require(not rate_text, "noise", text, "none takes no rate")
         return kind, 0.0
     try:
         rate = float(rate_text)
     except ValueError:
         raise UserError(f"noise is {text!r}, but it must be {kind}:RATE, e.g. {kind}:0.4") from None
-    _require(0.0 <= rate < 1.0, "noise rate", rate, "it must lie in [0, 1)", f"e.g. {kind}:0.4 for 40 %")
+    require(0.0 <= rate < 1.0, "noise rate", rate, "it must lie in [0, 1)", f"e.g. {kind}:0.4 for 40 %")
     return kind, rate
 
 
@@ -63,11 +56,11 @@ def parse_schedule(text: str) -> tuple[tuple[float, float], ...]:
             raise UserError(
                 f"example_dropout holds {part!r}, but each part must be RATE:SHARE, e.g. 0.5:0.17,0.05:0.83"
             ) from None
-        _require(0.0 <= rate < 1.0, "example_dropout rate", rate, "it must lie in [0, 1)")
-        _require(share > 0.0, "example_dropout share", share, "it must be above 0")
+        require(0.0 <= rate < 1.0, "example_dropout rate", rate, "it must lie in [0, 1)")
+        require(share > 0.0, "example_dropout share", share, "it must be above 0")
         pairs.append((rate, share))
     total = sum(share for _, share in pairs)
-    _require(abs(total - 1.0) < 1e-6, "example_dropout", text, f"the shares must add up to 1, not {total:g}")
+    require(abs(total - 1.0) < 1e-6, "example_dropout", text, f"the shares must add up to 1, not {total:g}")
     return tuple(pairs)
 
 
@@ -113,19 +106,19 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.noise != "auto":
             parse_noise(self.noise)
-        _require(bool(self.data), "data", self.data, "it must name a data set or a path")
-        _require(
+        require(bool(self.data), "data", self.data, "it must name a data set or a path")
+        require(
             self.meta_size > 0 or self.meta_data is not None,
             "meta_size",
             self.meta_size,
             "the meta set must not be empty",
             "give at least one sample per class, or meta_data",
         )
-        _require(0.0 < self.test_share < 1.0, "test_share", self.test_share, "it must lie in (0, 1)")
-        _require(0.0 <= self.validation_share < 1.0, "validation_share", self.validation_share, "it must lie in [0, 1)")
+        require(0.0 < self.test_share < 1.0, "test_share", self.test_share, "it must lie in (0, 1)")
+        require(0.0 <= self.validation_share < 1.0, "validation_share", self.validation_share, "it must lie in [0, 1)")
         for name in ("train_size", "test_size"):
             size = getattr(self, name)
-            _require(size is None or size > 0, name, size, "it must be above 0")
+            require(size is None or size > 0, name, size, "it must be above 0")
         one_of(self.augment, ("none", "flip-shift"), "augment")
 
     @property
@@ -160,10 +153,10 @@ class StudentConfig:
     def __post_init__(self) -> None:
         one_of(self.optimizer, ("sgd", "adam", "adamw"), "optimizer")
         one_of(self.schedule, ("cosine", "constant"), "schedule")
-        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "it must be above 0")
-        _require(0 <= self.momentum < 1, "momentum", self.momentum, "it must lie in [0, 1)")
-        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "it must be at least 0")
-        _require(
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "it must be above 0")
+        require(0 <= self.momentum < 1, "momentum", self.momentum, "it must lie in [0, 1)")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "it must be at least 0")
+        require(
             not (self.nesterov and self.optimizer == "sgd" and self.momentum == 0),
             "nesterov",
             self.nesterov,
@@ -219,23 +212,23 @@ class MentorConfig:
         one_of(self.estimator, ("jvp",), "estimator")
         for name in self.mentor_features:
             one_of(name, FEATURES, "mentor feature")
-        _require(bool(self.mentor_features), "mentor_features", self.mentor_features, "at least one is needed")
-        _require(all(w > 0 for w in self.mentor_hidden), "mentor_hidden", self.mentor_hidden, "widths are above 0")
-        _require(self.mentor_learning_rate > 0, "mentor_learning_rate", self.mentor_learning_rate, "it must be above 0")
-        _require(
+        require(bool(self.mentor_features), "mentor_features", self.mentor_features, "at least one is needed")
+        require(all(w > 0 for w in self.mentor_hidden), "mentor_hidden", self.mentor_hidden, "widths are above 0")
+        require(self.mentor_learning_rate > 0, "mentor_learning_rate", self.mentor_learning_rate, "it must be above 0")
+        require(
             0 < self.initial_sample_weight < 1,
             "initial_sample_weight",
             self.initial_sample_weight,
             "it must lie in (0, 1)",
         )
         for name in ("update_interval", "meta_batch_size"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
+            require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
         for name in ("influence_samples", "history_length", "mentor_weight_decay"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "it must be at least 0")
-        _require(0 <= self.anchor < 1, "anchor", self.anchor, "it must lie in [0, 1)")
-        _require(0 < self.loss_percentile < 1, "loss_percentile", self.loss_percentile, "it must lie in (0, 1)")
-        _require(0 <= self.percentile_decay < 1, "percentile_decay", self.percentile_decay, "it must lie in [0, 1)")
-        _require(
+            require(getattr(self, name) >= 0, name, getattr(self, name), "it must be at least 0")
+        require(0 <= self.anchor < 1, "anchor", self.anchor, "it must lie in [0, 1)")
+        require(0 < self.loss_percentile < 1, "loss_percentile", self.loss_percentile, "it must lie in (0, 1)")
+        require(0 <= self.percentile_decay < 1, "percentile_decay", self.percentile_decay, "it must lie in [0, 1)")
+        require(
             "history" not in self.mentor_features or self.history_length > 0,
             "history_length",
             self.history_length,
@@ -261,8 +254,8 @@ class CurriculumConfig:
 
     def __post_init__(self) -> None:
         one_of(self.mixing, ("none", "mixup"), "mixing")
-        _require(self.mixup_alpha > 0, "mixup_alpha", self.mixup_alpha, "it must be above 0")
-        _require(0 <= self.burn_in < 1, "burn_in", self.burn_in, "it must lie in [0, 1)")
+        require(self.mixup_alpha > 0, "mixup_alpha", self.mixup_alpha, "it must be above 0")
+        require(0 <= self.burn_in < 1, "burn_in", self.burn_in, "it must lie in [0, 1)")
         parse_schedule(self.example_dropout)
 
 
@@ -291,14 +284,14 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
+            require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
         for name in ("seed", "workers", "checkpoint_seconds"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "it must be at least 0")
-        _require(self.seed < 2**63, "seed", self.seed, "it must be below 2**63")
-        _require(self.run_name is None or "/" not in self.run_name, "run_name", self.run_name, "it must hold no /")
-        _require(self.run_name not in ("", ".", ".."), "run_name", self.run_name, "it must name a folder of its own")
-        _require(bool(self.storage_path), "storage_path", self.storage_path, "it must name a folder", "e.g. runs")
-        _require(not self.resume or self.run_name is not None, "resume", True, "it needs --run-name")
+            require(getattr(self, name) >= 0, name, getattr(self, name), "it must be at least 0")
+        require(self.seed < 2**63, "seed", self.seed, "it must be below 2**63")
+        require(self.run_name is None or "/" not in self.run_name, "run_name", self.run_name, "it must hold no /")
+        require(self.run_name not in ("", ".", ".."), "run_name", self.run_name, "it must name a folder of its own")
+        require(bool(self.storage_path), "storage_path", self.storage_path, "it must name a folder", "e.g. runs")
+        require(not self.resume or self.run_name is not None, "resume", True, "it needs --run-name")
 
 
 @dataclass(frozen=True)
@@ -340,33 +333,4 @@ def _groups() -> tuple[type, ...]:
 
 def _values(group: type, table: Mapping[str, Any]) -> dict[str, Any]:
     names = [f for f in dataclasses.fields(group) if f.name in table]
-    return {f.name: _typed(f.name, str(f.type), table[f.name]) for f in names}
-
-
-_READERS: dict[str, Callable[[Any], bool]] = {
-    "int": lambda v: isinstance(v, int) and not isinstance(v, bool),
-    "float": lambda v: isinstance(v, int | float) and not isinstance(v, bool),
-    "bool": lambda v: isinstance(v, bool),
-    "str": lambda v: isinstance(v, str),
-    "None": lambda v: v is None,
-}
-
-
-def _typed(name: str, annotation: str, value: Any) -> Any:
-    """A config file's value as the annotated type, or an error that says which type is meant."""
-    if annotation.startswith("tuple["):
-        inner = annotation.removeprefix("tuple[").split(",")[0]
-        _require(isinstance(value, list | tuple), name, value, f"it must be a list of {inner}")
-        return tuple(_typed(name, inner, item) for item in value)
-    if annotation == "float" and isinstance(value, str):  # YAML 1.1 reads 1e-3 as a string
-        value = _number(value)
-    kinds = ["str"] if annotation.startswith("Literal") else annotation.split(" | ")
-    _require(any(_READERS[kind](value) for kind in kinds), name, value, f"it must be of type {' or '.join(kinds)}")
-    return float(value) if kinds[0] == "float" and value is not None else value
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
+    return {f.name: typed(f.name, str(f.type), table[f.name]) for f in names}
