@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import pyarrow as pa
@@ -44,4 +44,12 @@ def selected(metrics: list[dict[str, float | None]]) -> float | None:
 
 def versions() -> dict[str, str]:
     """Of what a result depends on."""
-    return {"python": platform.python_version(), **{name: version(name) for name in VERSIONED}}
+    return {"python": platform.python_version(), **{name: _version(name) for name in VERSIONED}}
+
+
+def _version(name: str) -> str:
+    """As installed; a source tree on the path, such as a submitted job's, has no version."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
