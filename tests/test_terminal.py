@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 from typing import Any
@@ -48,7 +49,7 @@ def epoch(number: int, **changes: Any) -> dict[str, Any]:
 
 def shown(rows: list[dict[str, Any]], epochs: int, **console: Any) -> str:
     sink = io.StringIO()
-    with RunDisplay(epochs, Console(file=sink, highlight=False, width=160, **console)) as display:
+    with RunDisplay(epochs, Console(**{"file": sink, "highlight": False, "width": 160, **console})) as display:
         for row in rows:
             display.show(row)
     return sink.getvalue()
@@ -149,6 +150,14 @@ def test_a_reader_that_leaves_does_not_end_the_run() -> None:
     )
     assert done.stdout == "a line that nobody reads\n"
     assert done.stderr == "went on\n"
+
+
+def test_every_figure_fits_a_narrow_terminal() -> None:
+    text = shown(whole_run(2), 2, force_terminal=True, _environ=TERMINAL, width=60)
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+    for word in ("epoch 2/2", "0 s left", "test accuracy", "validation", "mean weight", "meta loss", "samples/s"):
+        assert word in plain, word
+    assert "…" not in plain
 
 
 def test_a_long_epoch_shows_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 _PLAIN_LINES = 12  # progress lines of a whole run where the output is no terminal
 _PLAIN_EVERY = 20.0  # seconds between two of them inside an epoch
@@ -25,7 +27,7 @@ class PatientConsole(Console):
 
 
 class RunDisplay:
-    """Shows progress rows: one live line in a terminal, a few plain lines elsewhere.
+    """Shows progress rows: a live bar and its figures in a terminal, a few plain lines elsewhere.
 
     Args:
         epochs: passes that the run will make.
@@ -40,14 +42,15 @@ class RunDisplay:
         self._printed = 0.0
         self._progress = 0.0
         self._figures: dict[str, Any] = {}
-        self._live = Progress(
+        self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[says]}"),
-            console=self.console,
-            transient=True,
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[left]}"),
+            auto_refresh=False,
         )
-        self._task = self._live.add_task("starting", total=epochs, says="")
+        self._task = self._bar.add_task("starting", total=epochs, left="")
+        self._line = Text("")
+        self._live = Live(Group(self._bar, self._line), console=self.console, transient=True, refresh_per_second=8)
 
     def __enter__(self) -> Self:
         if self._draws:
@@ -63,18 +66,19 @@ class RunDisplay:
         now = time.monotonic()
         if row["kind"] == "started":
             self._started, self._progress = now, row["progress"]
-            self._live.update(self._task, description="training")
+            self._bar.update(self._task, description="training")
         if row["kind"] not in ("step", "epoch"):
             return
         self._figures.update(row)
         done = row["progress"] if row["kind"] == "step" else (row["epoch"] + 1) / self._epochs
-        says = f"{epoch_text(self._figures)}  {self._seconds_left(done, now):.0f} s left"
+        says, left = epoch_text(self._figures), f"{self._seconds_left(done, now):.0f} s left"
         description = f"epoch {row['epoch'] + 1}/{self._epochs}"
         if self._draws:
-            self._live.update(self._task, description=description, completed=done * self._epochs, says=says)
+            self._bar.update(self._task, description=description, completed=done * self._epochs, left=left)
+            self._line.plain = says
         elif self._worth_a_line(row, now):
             self._printed = now
-            self.console.print(f"{description}  {says}", soft_wrap=True)
+            self.console.print(f"{description}  {says}  {left}", soft_wrap=True)
 
     def _seconds_left(self, done: float, now: float) -> float:
         """At the speed since the first step: what a resumed run did before, it did not do now."""
