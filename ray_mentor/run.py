@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from ray_mentor.data.samples import Samples
 from ray_mentor.data.splits import Splits, prepare
 from ray_mentor.errors import one_of
 from ray_mentor.on_ray.outcome import Outcome
+from ray_mentor.on_ray.session import quiet
 from ray_mentor.on_ray.trainer import CurriculumTrainer
 from ray_mentor.report.terminal import RunDisplay, closing_table
 from ray_mentor.students import STUDENTS, make_student
@@ -37,7 +37,7 @@ def train(
     Raises:
         UserError: whatever the user can mend; before Ray starts, where it can be known by then.
     """
-    logging.getLogger("ray").setLevel(logging.INFO if verbose else logging.ERROR)
+    quiet(verbose)
     method_of(config.curriculum.method)
     one_of(config.student.student, STUDENTS, "student")
     splits = prepare(config.data, config.run.seed)

@@ -77,10 +77,11 @@ class RunDirectory:
             if _first_step(info.base_name) >= step:
                 self._files.delete_file(info.path)
 
-    def ledger(self) -> pa.Table:
-        """All ledger rows written so far."""
+    def ledger(self, epoch: int | None = None) -> pa.Table:
+        """All ledger rows written so far; those of one epoch alone, if it is named."""
         folder = posixpath.join(self._root, LEDGER)
-        return pyarrow.dataset.dataset(folder, filesystem=self._files, format="parquet").to_table()
+        rows = pyarrow.dataset.dataset(folder, filesystem=self._files, format="parquet")
+        return rows.to_table(filter=None if epoch is None else pyarrow.dataset.field("epoch") == epoch)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Writes the result: the last file of a run, so that its presence says that the run is done."""

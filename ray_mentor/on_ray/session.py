@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,7 +72,8 @@ def quiet(verbose: bool) -> None:
 
 def check_machine(cpus: float, gpus: float) -> None:
     """Refuses, before Ray starts, what this machine cannot place."""
-    _check_fits({"CPU": float(len(os.sched_getaffinity(0))), "GPU": float(torch.cuda.device_count())}, cpus, gpus)
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    _check_fits({"CPU": float(cores), "GPU": float(torch.cuda.device_count())}, cpus, gpus)
 
 
 def _check_fits(free: dict[str, float], cpus: float, gpus: float) -> None:

@@ -226,7 +226,7 @@ class CurriculumTrainer:
     def _result(self, state: RunState, marks: Marks) -> dict[str, Any]:
         last = state.metrics[-1]
         samples = len(self._splits.train) * self._job.epochs
-        auroc = noise_auroc(self.directory.ledger())
+        auroc = noise_auroc(self.directory.ledger(epoch=state.epoch - 1))
         return {
             "test_accuracy": last["test_accuracy"],
             "test_accuracy_selected": selected(state.metrics),
