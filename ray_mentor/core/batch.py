@@ -1,4 +1,4 @@
-"""One rank's share of a batch."""
+"""One rank's share of a batch, and how a student is called with it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,30 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int, Shaped
-from torch import Tensor
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What a student is called with where that is more than one tensor: ``student(*positional, **named)``.
+
+    Tensors whose first dimension is the batch are taken to hold one row a sample.
+    """
+
+    positional: tuple[Any, ...]
+    named: dict[str, Any]
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Arguments:
+        """The same arguments with every tensor in them changed, however deep it lies."""
+        return Arguments(_each(self.positional, change), _each(self.named, change))
+
+
+Inputs = Shaped[Tensor, "batch ..."] | Arguments
+
+
+def outputs_of(student: nn.Module, inputs: Inputs) -> Any:
+    """What the student returns for these inputs."""
+    return student(*inputs.positional, **inputs.named) if isinstance(inputs, Arguments) else student(inputs)
 
 
 @dataclass(frozen=True)
@@ -29,8 +52,8 @@ class Batch:
 
     rows: Int[Tensor, " batch"]
     ids: Int[Tensor, " batch"]
-    inputs: Shaped[Tensor, "batch ..."]
-    labels: Int[Tensor, " batch"]
+    inputs: Inputs
+    labels: Int[Tensor, "batch ..."]
     true_labels: Int[Tensor, " batch"] | None = None
     partner_labels: Int[Tensor, " batch"] | None = None
     share: Float[Tensor, " batch"] | None = None
@@ -40,7 +63,8 @@ class Batch:
         return len(self.labels)
 
     def __getitem__(self, rows: Tensor) -> Batch:
-        return self._each(lambda value: value[rows])
+        size = len(self)
+        return self._each(lambda value: value[rows] if value.shape[:1] == (size,) else value)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
@@ -52,5 +76,16 @@ class Batch:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        values.update({name: change(value) for name, value in values.items() if isinstance(value, Tensor)})
-        return Batch(**values)
+        return Batch(**{name: _each(value, change) for name, value in values.items()})
+
+
+def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, Arguments):
+        return value.each(change)
+    if isinstance(value, dict):
+        return {key: _each(item, change) for key, item in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(_each(item, change) for item in value)
+    return value

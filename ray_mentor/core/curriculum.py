@@ -19,18 +19,20 @@ from ray_mentor.core.batch import Batch
 from ray_mentor.core.estimators import AbstractEstimator, make_estimator
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.gradient_rules import AbstractGradientRule
+from ray_mentor.core.gradient_rules.base import Gradient
 from ray_mentor.core.history import LossHistory
 from ray_mentor.core.losses import PerSampleLoss, per_sample_losses
 from ray_mentor.core.mentor_access import AbstractMentorAccess
 from ray_mentor.core.mentor_learner import MetaUpdate
-from ray_mentor.core.meta_step import MetaBatch, meta_gradient, unwrapped
+from ray_mentor.core.meta_step import MetaBatch, meta_gradient, step_direction, unwrapped
 from ray_mentor.core.mixing import AbstractMixing
 from ray_mentor.core.normalisation import normalise
 from ray_mentor.core.observation import Observation, observe
 from ray_mentor.core.percentile import RunningPercentile
+from ray_mentor.core.precision import Precision
 from ray_mentor.core.schedules import kept, rate_at, scheduled_weights
-from ray_mentor.core.step_jacobian import jacobian_of
-from ray_mentor.core.student_step import Before, gradient_of, remember, step_direction, student_step
+from ray_mentor.core.step_jacobian import check_known
+from ray_mentor.core.student_step import Before, TakenStep, gradient_of, remember, student_step, weighted_loss
 from ray_mentor.core.weightings import AbstractWeighting
 
 
@@ -74,11 +76,33 @@ class Parts:
     meta_batch: Callable[[int], MetaBatch]
 
 
+@dataclass(frozen=True)
+class Weighed:
+    """A batch with its sample weights.
+
+    Attributes:
+        seen: the batch as it was observed.
+        scored: what the weighting said, of the global batch, in [0, 1].
+        keep: False where example dropout set the sample weight to 0.
+        sample_weights: scored, after burn-in and example dropout, of the global batch.
+        normalised: ŵ of this rank's samples.
+        loss: this rank's part of the weighted loss, with its graph; call ``backward`` on it.
+    """
+
+    seen: Observation
+    scored: Float[Tensor, " batch"]
+    keep: Bool[Tensor, " batch"]
+    sample_weights: Float[Tensor, " batch"]
+    normalised: Float[Tensor, " own"]
+    loss: Float[Tensor, ""]
+
+
 class Curriculum:
     """Trains one student, one step at a time.
 
-    :meth:`step` is ``learn_from(seen, weigh(seen), before)`` of ``seen = observe(batch)``, in public parts:
-    methods in which students pick samples for each other weigh one student's batch as the other sees it.
+    :meth:`step` is the whole of it. A training loop of one's own calls its parts: :meth:`before_forward`,
+    :meth:`observe_losses`, :meth:`score`, :meth:`weigh` and :meth:`after_step`. Methods in which students pick
+    samples for each other score one student's batch as the other sees it.
 
     Args:
         student: wrapped for data parallelism where there is more than one rank.
@@ -109,13 +133,13 @@ class Curriculum:
         self.percentile = RunningPercentile(mentor.loss_percentile, mentor.percentile_decay)
         self.history = LossHistory(n_samples, mentor.history_length)
         self.bare = unwrapped(student)
+        self.estimator: AbstractEstimator = make_estimator(mentor.estimator)
         if parts.mentor is not None:
-            jacobian_of(optimizer)  # an optimizer that no mentor can learn through is refused before the first step
+            check_known(optimizer)  # an optimizer that no mentor can learn through is refused before the first step
         self._device = next(student.parameters()).device
         self._settings = mentor
         self._burn_in = curriculum.burn_in
         self._dropout = parse_schedule(curriculum.example_dropout)
-        self._estimator: AbstractEstimator = make_estimator(mentor.estimator)
         self._total_steps = total_steps
         self._seed = seed
 
@@ -124,77 +148,92 @@ class Curriculum:
         """Share of the planned steps that are done, in [0, 1)."""
         return min(self.step_number / self._total_steps, 1 - 2**-24)  # the last float32 below 1
 
+    @property
+    def meta_is_due(self) -> bool:
+        """Whether the mentor learns from the step that comes."""
+        return self.parts.mentor is not None and self.step_number % self._settings.update_interval == 0
+
     def step(self, batch: Batch) -> StepRecord:
         """One student step on this rank's share of a batch, and a meta update where one is due."""
-        before = remember(self.bare, self.optimizer) if self._meta_is_due() else None
+        before = self.before_forward()
         seen = self.observe(batch)
-        return self.learn_from(seen, self.weigh(seen), before)
+        weighed = self.weigh(seen, self.score(seen))
+        self._student_step(weighed)
+        return self.after_step(weighed, before)
+
+    def before_forward(self) -> Before | None:
+        """What the meta step will need of the student as it is; None where none is due."""
+        if not self.meta_is_due:
+            return None
+        return remember(self.bare, self.optimizer, whole_optimizer=self.estimator.whole_optimizer)
 
     def observe(self, batch: Batch) -> Observation:
         """Batch → student → per-sample losses → features."""
         mixed = self.parts.mixing(batch.to(self._device), self.generator("mixing", self.exchange.rank))
-        losses = per_sample_losses(self.student, self.parts.loss, mixed)
-        return observe(mixed, losses, self.exchange, self.percentile, self.history, self.step_number, self.progress)
+        return self.observe_losses(mixed, per_sample_losses(self.student, self.parts.loss, mixed))
 
-    def weigh(self, seen: Observation) -> Float[Tensor, " batch"]:
-        """Features → mentor → sample weights of the global batch."""
+    def observe_losses(self, batch: Batch, losses: Float[Tensor, " own"]) -> Observation:
+        """Per-sample losses → features, of a batch that the student has seen."""
+        return observe(batch, losses, self.exchange, self.percentile, self.history, self.step_number, self.progress)
+
+    def score(self, seen: Observation) -> Float[Tensor, " batch"]:
+        """Features → mentor → what it says of each sample of the global batch."""
         return self.parts.weighting(seen)
 
-    def learn_from(self, seen: Observation, scored: Float[Tensor, " batch"], before: Before | None) -> StepRecord:
-        """Sample weights → weighted student step → (meta update) → record."""
+    def weigh(self, seen: Observation, scored: Float[Tensor, " batch"]) -> Weighed:
+        """What the mentor says → sample weights → weighted loss."""
         keep = kept(len(scored), rate_at(self._dropout, self.progress), self.generator("dropout"))
         weights = scheduled_weights(scored, keep, in_burn_in=self.progress < self._burn_in)
-        student_step(
-            self.bare,
-            self.optimizer,
-            seen.losses,
-            normalise(weights, self._settings.normalisation)[seen.own].to(seen.losses),
-            self.exchange.world_size,
-            self.parts.gradient_rule,
-            self._gradient_before if self.parts.gradient_rule.needs_meta_gradient else None,
-        )
+        normalised = normalise(weights, self._settings.normalisation)[seen.own].to(seen.losses)
+        loss = weighted_loss(seen.losses, normalised, self.exchange.world_size)
+        return Weighed(seen, scored, keep, weights, normalised, loss)
+
+    def after_step(self, weighed: Weighed, before: Before | None) -> StepRecord:
+        """(Meta update) → record; call it when the optimizer has stepped, with the gradients still there."""
+        seen = weighed.seen
         influence, meta_loss = (
-            self._meta_update(seen, keep, before) if before else (torch.full_like(scored, torch.nan), None)
+            self._meta_update(weighed, before) if before else (torch.full_like(weighed.scored, torch.nan), None)
         )
         record = StepRecord(
             step=self.step_number,
             batch=seen.batch,
             losses=seen.losses.detach(),
-            scored=scored[seen.own],
-            sample_weights=weights[seen.own],
+            scored=weighed.scored[seen.own],
+            sample_weights=weighed.sample_weights[seen.own],
             influence=influence[seen.own],
             meta_loss=meta_loss,
         )
         self.step_number += 1
         return record
 
-    def _meta_is_due(self) -> bool:
-        return self.parts.mentor is not None and self.step_number % self._settings.update_interval == 0
+    def _student_step(self, weighed: Weighed) -> None:
+        rule = self.parts.gradient_rule
+        wanted = self._gradient_before if rule.needs_meta_gradient else None
+        student_step(self.bare, self.optimizer, weighed.loss, rule, wanted)
 
-    def _meta_update(
-        self, seen: Observation, keep: Bool[Tensor, " batch"], before: Before
-    ) -> tuple[Float[Tensor, " batch"], float]:
+    def _meta_update(self, weighed: Weighed, before: Before) -> tuple[Float[Tensor, " batch"], float]:
         """Meta batch → meta gradient → influence of each sample → mentor step; (influences, meta loss)."""
-        applied = gradient_of(self.bare)
-        meta, meta_loss = self._meta_gradient(self.meta_updates)
-        direction = step_direction(self.bare, self.optimizer, before, applied, meta)
-        chosen = self._chosen(len(seen.batch), len(keep)).to(self._device)
-        found = self._estimator(self.bare, self.parts.loss, seen.batch[chosen], before, direction)
+        seen, applied = weighed.seen, gradient_of(self.bare)
+        step = TakenStep(self.bare, self.optimizer, self.parts.loss, seen.batch, weighed.normalised, before, applied)
+        meta = self.parts.meta_batch(self.meta_updates)
+        gradient, meta_loss = self._meta_gradient(meta, before.precision)
+        chosen = self._chosen(len(seen.batch), len(weighed.keep)).to(self._device)
+        found = self.estimator([step], meta, step_direction(step, gradient), chosen)
         influence = torch.full((len(seen.batch), 1), torch.nan, dtype=torch.promote_types(found.dtype, torch.float32))
         influence[chosen.cpu(), 0] = found.to("cpu", influence.dtype)
         table = self.exchange.gather(influence, seen.rank_sizes)
         assert self.parts.mentor is not None
-        self.parts.mentor.learn(MetaUpdate(self.step_number, seen.features, table[:, 0], keep))
+        self.parts.mentor.learn(MetaUpdate(self.step_number, seen.features, table[:, 0], weighed.keep))
         self.meta_updates += 1
         return table[:, 0], meta_loss
 
-    def _gradient_before(self) -> dict[str, Tensor]:
+    def _gradient_before(self) -> Gradient:
         """∇M(θ), before the step, for gradient rules: a meta batch of its own each step."""
-        return self._meta_gradient(self.step_number)[0]
+        return self._meta_gradient(self.parts.meta_batch(self.step_number), Precision.now(self._device))[0]
 
-    def _meta_gradient(self, number: int) -> tuple[dict[str, Tensor], float]:
-        batch = self.parts.meta_batch(number)
-        gradient, share = meta_gradient(self.student, self.parts.loss, batch, self.exchange.world_size)
+    def _meta_gradient(self, meta: MetaBatch, precision: Precision) -> tuple[Gradient, float]:
+        names = self.estimator.names(self.bare)
+        gradient, share = meta_gradient(self.bare, self.parts.loss, meta, self.exchange, precision, names)
         return gradient, self.exchange.total(float(share))
 
     def _chosen(self, own: int, n: int) -> Int[Tensor, " chosen"]:

@@ -31,6 +31,10 @@ class AbstractExchange(ABC):
         return float(self.gather(torch.tensor([[value]], dtype=torch.float64), one_each).sum())
 
     @abstractmethod
+    def sum_of(self, tensors: list[Tensor]) -> list[Tensor]:
+        """The sum over ranks of tensors on the student's device, whose shapes and types are the same everywhere."""
+
+    @abstractmethod
     def broadcast(self, value: Any) -> Any:
         """Rank 0's value (a picklable object), on every rank."""
 
@@ -51,6 +55,9 @@ class Alone(AbstractExchange):
     def gather(self, rows: Num[Tensor, "own columns"], sizes: tuple[int, ...]) -> Num[Tensor, "all columns"]:
         return rows
 
+    def sum_of(self, tensors: list[Tensor]) -> list[Tensor]:
+        return tensors
+
     def broadcast(self, value: Any) -> Any:
         return value
 
@@ -59,7 +66,11 @@ class Alone(AbstractExchange):
 
 
 class Ranks(AbstractExchange):
-    """The ranks of a process group, over a gloo group of its own: what is exchanged lives on the CPU."""
+    """The ranks of a process group.
+
+    What is exchanged lives on the CPU and travels over a gloo group of its own, except sums: they take the
+    default group, which is made for the student's device.
+    """
 
     def __init__(self) -> None:
         self.rank = dist.get_rank()
@@ -76,6 +87,17 @@ class Ranks(AbstractExchange):
         parts = [torch.empty_like(padded) for _ in sizes]
         dist.all_gather(parts, padded, group=self._group)
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    def sum_of(self, tensors: list[Tensor]) -> list[Tensor]:
+        sums: list[Tensor] = list(tensors)
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):  # one message each
+            places = [i for i, tensor in enumerate(tensors) if tensor.dtype == dtype]
+            flat = torch.cat([tensors[i].reshape(-1) for i in places])
+            dist.all_reduce(flat)
+            pieces = flat.split([tensors[i].numel() for i in places])
+            for i, piece in zip(places, pieces, strict=True):
+                sums[i] = piece.view_as(tensors[i])
+        return sums
 
     def broadcast(self, value: Any) -> Any:
         holder = [value]

@@ -1,17 +1,22 @@
-"""The meta step: meta batch → meta gradient → influences."""
+"""The meta step: meta batch → meta gradient → the direction that influences are measured along."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ray_mentor.core.batch import Inputs, outputs_of
+from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.gradient_rules.base import Gradient
 from ray_mentor.core.losses import PerSampleLoss
+from ray_mentor.core.precision import Precision
 from ray_mentor.core.random_state import untouched
-from ray_mentor.core.student_step import gradient_of
+from ray_mentor.core.step_jacobian import diagonal
+from ray_mentor.core.student_step import TakenStep
 
 
 @dataclass(frozen=True)
@@ -24,44 +29,69 @@ class MetaBatch:
         size: samples of the meta batch over all ranks.
     """
 
-    inputs: Shaped[Tensor, "own ..."]
-    labels: Int[Tensor, " own"]
+    inputs: Inputs
+    labels: Int[Tensor, "own ..."]
     size: int
 
 
 def meta_gradient(
-    student: nn.Module, loss: PerSampleLoss, meta: MetaBatch, world_size: int
+    student: nn.Module,
+    loss: PerSampleLoss,
+    meta: MetaBatch,
+    exchange: AbstractExchange,
+    precision: Precision,
+    names: Collection[str] | None = None,
 ) -> tuple[Gradient, Float[Tensor, ""]]:
     """∇M(θ'), M = the mean loss of the student, as it stands, over the global meta batch.
 
-    An ordinary backward pass through the (data-parallel) student: the gradient arrives averaged over
-    ranks, as any other. Batch norm normalises over the meta batch; its running statistics, the
-    random state and the param gradients end as they began.
+    An ordinary backward pass, summed over ranks. It does not pass through the data-parallel wrapper, nor through the
+    params' own gradients, so nothing that hangs on a training backward pass takes part. Batch norm normalises over
+    the meta batch; its running statistics and the random state end as they began.
 
     Args:
-        student: wrapped for data parallelism where there is more than one rank.
+        student: bare, the same on every rank.
+        precision: the autocast to run under.
+        names: the params whose gradient is asked for; None for all.
 
     Returns:
-        The gradient by param name of the bare student, and this rank's part of M.
+        The gradient by param name, and this rank's part of M.
     """
-    bare = unwrapped(student)
-    kept_gradients = [(param, param.grad) for param in bare.parameters()]
-    kept_buffers = [(buffer, buffer.detach().clone()) for buffer in bare.buffers()]
-    for param, _ in kept_gradients:
-        param.grad = None
+    asked = {
+        name: param
+        for name, param in student.named_parameters()
+        if param.requires_grad and (names is None or name in names)
+    }
+    kept_buffers = [(buffer, buffer.detach().clone()) for buffer in student.buffers()]
     try:
-        with untouched(next(bare.parameters()).device):
-            share = loss(student(meta.inputs), meta.labels).sum() / meta.size
-            (world_size * share).backward()
-        return gradient_of(bare), share.detach()
+        with untouched(next(student.parameters()).device), torch.enable_grad(), precision.again():
+            share = loss(outputs_of(student, meta.inputs), meta.labels).sum() / meta.size
+        gradients = torch.autograd.grad(share, list(asked.values()), materialize_grads=True)
     finally:
-        for param, gradient in kept_gradients:
-            param.grad = gradient
         with torch.no_grad():
             for buffer, value in kept_buffers:
                 buffer.copy_(value)
+    return dict(zip(asked, exchange.sum_of(list(gradients)), strict=True)), share.detach()
+
+
+def step_direction(step: TakenStep, meta: Gradient) -> Gradient:
+    """D·∇M(θ'), by param name; what the step did not move is absent.
+
+    Args:
+        meta: ∇M(θ').
+    """
+    names = {id(param): name for name, param in step.student.named_parameters()}
+    return {
+        name: meta[name] * diagonal(step, name, param, group)
+        for group in step.optimizer.param_groups
+        for param in group["params"]
+        for name in [names.get(id(param), "")]
+        if name in step.applied and name in meta
+    }
 
 
 def unwrapped(student: nn.Module) -> nn.Module:
-    """The student without its data-parallel wrapper."""
-    return student.module if isinstance(student, nn.parallel.DistributedDataParallel) else student
+    """The student without what wraps it for data parallelism or compilation."""
+    if isinstance(student, nn.parallel.DistributedDataParallel):
+        return unwrapped(student.module)
+    inner = getattr(student, "_orig_mod", None)  # what torch.compile returns
+    return unwrapped(inner) if isinstance(inner, nn.Module) else student

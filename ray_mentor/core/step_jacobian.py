@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ray_mentor.core.student_step import TakenStep
 from ray_mentor.errors import UserError
 
 ParamGroup = dict[str, Any]
@@ -70,14 +71,26 @@ JACOBIANS: dict[type[torch.optim.Optimizer], Jacobian] = {
 }
 
 
-def jacobian_of(optimizer: torch.optim.Optimizer) -> Jacobian:
-    """The step Jacobian of this kind of optimizer.
+def diagonal(step: TakenStep, name: str, param: Tensor, group: ParamGroup) -> Tensor:
+    """D of one param.
+
+    Args:
+        step: the step that was taken.
+        name: of the param.
+        param: itself, as the optimizer knows it.
+        group: the optimizer's group that holds it.
+    """
+    jacobian = JACOBIANS[type(step.optimizer)]
+    had_state = step.before.optimizer[name] != {}
+    return jacobian(step.before.params[name], step.applied[name], had_state, step.optimizer.state.get(param, {}), group)
+
+
+def check_known(optimizer: torch.optim.Optimizer) -> None:
+    """Refuses an optimizer that no mentor can learn through.
 
     Raises:
-        UserError: if there is none.
+        UserError: naming those that work.
     """
-    found = JACOBIANS.get(type(optimizer))
-    if found is None:
+    if type(optimizer) not in JACOBIANS:
         names = ", ".join(kind.__name__ for kind in JACOBIANS)
         raise UserError(f"optimizer is {type(optimizer).__name__}, but its step Jacobian is not known; valid: {names}")
-    return found

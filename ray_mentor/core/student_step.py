@@ -2,69 +2,118 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ray_mentor.core.batch import Batch
 from ray_mentor.core.gradient_rules import AbstractGradientRule
 from ray_mentor.core.gradient_rules.base import Gradient
+from ray_mentor.core.losses import PerSampleLoss
+from ray_mentor.core.precision import Precision
 from ray_mentor.core.random_state import RandomState
-from ray_mentor.core.step_jacobian import jacobian_of
 
 
 @dataclass(frozen=True)
 class Before:
-    """The student as it was when it met the batch.
+    """The student and its optimizer as they were when they met the batch.
 
     Attributes:
         params: θ by name, copies.
         buffers: by name, copies.
         random_state: of the torch generators when the training forward began; replaying it gives
             dropout the same mask.
-        stateful: names of the params for which the optimizer already had state.
+        precision: the autocast it ran under.
+        optimizer: the optimizer's state by param name, copies; empty for a param that had none. Of optimizers whose
+            Jacobian needs no more than that, None stands for a param's state.
     """
 
     params: dict[str, Tensor]
     buffers: dict[str, Tensor]
     random_state: RandomState
-    stateful: frozenset[str]
+    precision: Precision
+    optimizer: dict[str, dict[str, Any] | None]
 
 
-def remember(student: nn.Module, optimizer: torch.optim.Optimizer) -> Before:
-    """Takes down what a step is about to change; call it before the training forward."""
+def remember(student: nn.Module, optimizer: torch.optim.Optimizer, *, whole_optimizer: bool) -> Before:
+    """Takes down what a step is about to change; call it before the training forward.
+
+    Args:
+        whole_optimizer: copy the optimizer's state, instead of only noting whether there is one.
+    """
+    device = next(student.parameters()).device
     return Before(
         params={name: param.detach().clone() for name, param in student.named_parameters()},
         buffers={name: buffer.detach().clone() for name, buffer in student.named_buffers()},
-        random_state=RandomState.now(next(student.parameters()).device),
-        stateful=frozenset(name for name, param in student.named_parameters() if optimizer.state.get(param)),
+        random_state=RandomState.now(device),
+        precision=Precision.now(device),
+        optimizer={
+            name: (copy.deepcopy(state) if whole_optimizer else None) if state else {}
+            for name, param in student.named_parameters()
+            for state in [optimizer.state.get(param, {})]
+        },
     )
+
+
+@dataclass(frozen=True)
+class TakenStep:
+    """A student step that was taken: θ' = U(θ, g), g = ∇Σ_i ŵ_i ℓ_i(θ). All of it on this rank.
+
+    Attributes:
+        student: bare, as it is after the step.
+        optimizer: with its state after the step.
+        loss: the per-sample loss.
+        batch: the samples, as the student saw them.
+        normalised: ŵ of the samples.
+        before: student and optimizer before the step.
+        applied: g, as the optimizer was given it: over all ranks, accumulated, clipped.
+    """
+
+    student: nn.Module
+    optimizer: torch.optim.Optimizer
+    loss: PerSampleLoss
+    batch: Batch
+    normalised: Float[Tensor, " own"]
+    before: Before
+    applied: Gradient
+
+
+def weighted_loss(
+    losses: Float[Tensor, " own"], normalised: Float[Tensor, " own"], world_size: int
+) -> Float[Tensor, ""]:
+    """This rank's part of Σ_i ŵ_i ℓ_i over the global batch, ready for ``backward``.
+
+    Distributed data parallel averages gradients over ranks; ŵ is normalised over the global batch, so
+    the mean is turned back into the sum.
+
+    Args:
+        losses: this rank's per-sample losses, with their graph.
+        normalised: this rank's ŵ.
+    """
+    return world_size * (normalised * losses).sum()
 
 
 def student_step(
     student: nn.Module,
     optimizer: torch.optim.Optimizer,
-    losses: Float[Tensor, " own"],
-    normalised: Float[Tensor, " own"],
-    world_size: int,
+    loss: Float[Tensor, ""],
     gradient_rule: AbstractGradientRule,
     meta_gradient: Callable[[], Gradient] | None,
 ) -> None:
-    """θ' = U(θ, g), g = ∇ Σ_i ŵ_i ℓ_i(θ) over the global batch.
-
-    Distributed data parallel averages gradients over ranks; ŵ is normalised over the global batch, so
-    the mean is turned back into the sum that g is.
+    """θ' = U(θ, g), g = ∇loss, changed by the rule.
 
     Args:
-        losses: this rank's per-sample losses, with their graph.
-        normalised: this rank's ŵ.
+        loss: this rank's :func:`weighted_loss`.
         meta_gradient: ∇M(θ), for rules that need it. Asked for after the training backward pass: a second
-            forward pass before it would change the buffers it needs, and take its all-reduce away.
+            forward pass before it would change the buffers it needs.
     """
     optimizer.zero_grad(set_to_none=True)
-    (world_size * (normalised * losses).sum()).backward()
+    loss.backward()
     train = gradient_of(student)
     for name, gradient in gradient_rule(train, meta_gradient() if meta_gradient else None).items():
         if gradient is not train[name]:
@@ -75,27 +124,3 @@ def student_step(
 def gradient_of(student: nn.Module) -> Gradient:
     """The gradients that a backward pass left, by param name."""
     return {name: param.grad for name, param in student.named_parameters() if param.grad is not None}
-
-
-def step_direction(
-    student: nn.Module, optimizer: torch.optim.Optimizer, before: Before, applied: Gradient, meta: Gradient
-) -> dict[str, Tensor]:
-    """D·∇M(θ'), by param name; what the step did not move is absent.
-
-    Args:
-        applied: the gradients that the optimizer was given.
-        meta: ∇M(θ').
-    """
-    jacobian = jacobian_of(optimizer)
-    names = {id(param): name for name, param in student.named_parameters()}
-    moved = [
-        (names[id(param)], param, group)
-        for group in optimizer.param_groups
-        for param in group["params"]
-        if id(param) in names and names[id(param)] in applied and names[id(param)] in meta
-    ]
-    return {
-        name: meta[name]
-        * jacobian(before.params[name], applied[name], name in before.stateful, optimizer.state.get(param, {}), group)
-        for name, param, group in moved
-    }

@@ -26,7 +26,7 @@ from ray_mentor.core.mentor_learner import MentorLearner
 from ray_mentor.core.methods import method_of
 from ray_mentor.core.optimizers import make_optimizer
 from ray_mentor.core.state import RunState
-from ray_mentor.core.step_jacobian import jacobian_of
+from ray_mentor.core.step_jacobian import check_known
 from ray_mentor.core.weightings.oracle import TRUTH_MISSING
 from ray_mentor.data.batches import epoch_batches
 from ray_mentor.data.run_directory import CONFIG, RESULT, RunDirectory
@@ -166,7 +166,7 @@ class CurriculumTrainer:
             raise UserError(TRUTH_MISSING)
         if self._method.learns:
             MentorLearner(self.mentor, len(self._splits.train.classes), self._job.seed)
-            jacobian_of(self._job.optimizer([nn.Parameter(torch.zeros(1))]))
+            check_known(self._job.optimizer([nn.Parameter(torch.zeros(1))]))
         else:
             self._method.weighting(self.mentor, None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ray
 import ray.train
 import torch
+from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
 from ray_mentor.core.batch import Batch
@@ -88,4 +89,5 @@ def _on_the_cpu(state: RunState) -> RunState:
 def _augmented(batch: Batch, job: Job, curriculum: Curriculum) -> Batch:
     if job.augment == "none":
         return batch
+    assert isinstance(batch.inputs, Tensor)
     return batch.with_inputs(flip_shift(batch.inputs, curriculum.generator("augment", curriculum.exchange.rank)))

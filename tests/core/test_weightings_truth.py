@@ -12,7 +12,7 @@ from ray_mentor.core.mentor_access import LocalMentor
 from ray_mentor.core.mentor_learner import MentorLearner
 from ray_mentor.core.methods import METHODS, method_of
 from ray_mentor.core.percentile import RunningPercentile
-from ray_mentor.core.step_jacobian import jacobian_of
+from ray_mentor.core.step_jacobian import check_known
 from ray_mentor.core.weightings import Learned, Oracle, SelfPaced, Uniform
 from ray_mentor.errors import UserError
 
@@ -75,7 +75,7 @@ def test_the_published_mentor_needs_its_params() -> None:
 def test_an_optimizer_without_a_known_jacobian() -> None:
     student = student_of()
     with pytest.raises(UserError) as caught:
-        jacobian_of(torch.optim.RMSprop(student.parameters()))
+        check_known(torch.optim.RMSprop(student.parameters()))
     assert str(caught.value) == "optimizer is RMSprop, but its step Jacobian is not known; valid: SGD, Adam, AdamW"
 
 

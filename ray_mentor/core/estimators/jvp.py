@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from jaxtyping import Float, Int
+from torch import Tensor
 from torch.autograd import forward_ad
-from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ray_mentor.core.batch import Batch
 from ray_mentor.core.estimators.base import AbstractEstimator
-from ray_mentor.core.losses import PerSampleLoss, losses_of
+from ray_mentor.core.gradient_rules.base import Gradient
+from ray_mentor.core.losses import losses_of
+from ray_mentor.core.meta_step import MetaBatch
 from ray_mentor.core.random_state import untouched
-from ray_mentor.core.student_step import Before
+from ray_mentor.core.stateless import called_with
+from ray_mentor.core.student_step import TakenStep
 
 
 class ForwardMode(AbstractEstimator):
@@ -36,34 +38,22 @@ class ForwardMode(AbstractEstimator):
 
     @torch.no_grad()
     def __call__(
-        self, student: nn.Module, loss: PerSampleLoss, batch: Batch, before: Before, direction: dict[str, Tensor]
-    ) -> Float[Tensor, " batch"]:
-        device = next(student.parameters()).device
+        self, steps: Sequence[TakenStep], meta: MetaBatch, direction: Gradient, chosen: Int[Tensor, " chosen"]
+    ) -> Float[Tensor, " chosen"]:
+        (step,) = steps
+        before, batch = step.before, step.batch[chosen]
         buffers = {name: buffer.clone() for name, buffer in before.buffers.items()}
-        with untouched(device), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
+        with (
+            untouched(batch.labels.device),
+            before.precision.again(),
+            forward_ad.dual_level(),
+            sdpa_kernel(SDPBackend.MATH),
+        ):
             before.random_state.put_back()
             params = {
                 name: forward_ad.make_dual(param, direction[name]) if name in direction else param
                 for name, param in before.params.items()
             }
-            logits = _call(student, {**params, **buffers}, batch.inputs)
-            losses, tangent = forward_ad.unpack_dual(losses_of(logits, loss, batch))
+            outputs = called_with(step.student, {**params, **buffers}, batch.inputs)
+            losses, tangent = forward_ad.unpack_dual(losses_of(outputs, step.loss, batch))
         return torch.zeros_like(losses) if tangent is None else tangent
-
-
-def _call(student: nn.Module, values: dict[str, Tensor], inputs: Tensor) -> Tensor:
-    """The student's outputs with ``values`` in place of its params and buffers.
-
-    Every place that holds a tensor is named once, and tied ones get the same value. PyTorch's own tying
-    names a module that sits in two places twice, and then leaves ``values`` in it for good.
-    """
-    tensors = [*student.named_parameters(), *student.named_buffers()]
-    names = {id(tensor): name for name, tensor in tensors}
-    places = {
-        f"{module_name}.{name}".lstrip("."): values[names[id(tensor)]]
-        for module_name, module in student.named_modules()
-        for members in (module.named_parameters, module.named_buffers)
-        for name, tensor in members(recurse=False, remove_duplicate=False)
-    }
-    outputs: Tensor = functional_call(student, places, (inputs,), tie_weights=False)
-    return outputs

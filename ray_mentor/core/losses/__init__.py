@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ray_mentor.core.batch import Batch
+from ray_mentor.core.batch import Batch, outputs_of
 from ray_mentor.core.losses.cross_entropy import cross_entropy
 
-PerSampleLoss = Callable[[Tensor, Tensor], Tensor]
-"""(logits (batch, classes), labels (batch,)) -> losses (batch,), differentiable, one per sample."""
+PerSampleLoss = Callable[[Any, Tensor], Tensor]
+"""(what the student returns, as a rule logits (batch, classes); labels (batch,)) -> losses (batch,), differentiable,
+one per sample."""
 
 LOSSES: dict[str, PerSampleLoss] = {"cross-entropy": cross_entropy}
 
 
 def per_sample_losses(student: nn.Module, loss: PerSampleLoss, batch: Batch) -> Float[Tensor, " batch"]:
     """The student's loss on each sample; a mixed sample's is λ·ℓ(z, y) + (1 − λ)·ℓ(z, y′)."""
-    return losses_of(student(batch.inputs), loss, batch)
+    return losses_of(outputs_of(student, batch.inputs), loss, batch)
 
 
-def losses_of(logits: Tensor, loss: PerSampleLoss, batch: Batch) -> Float[Tensor, " batch"]:
-    """As :func:`per_sample_losses`, from logits that are already there.
+def losses_of(outputs: Any, loss: PerSampleLoss, batch: Batch) -> Float[Tensor, " batch"]:
+    """As :func:`per_sample_losses`, from outputs that are already there.
 
     Raises:
         ValueError: if ``loss`` does not return one value per sample.
     """
-    losses = _one_each(loss(logits, batch.labels), batch)
+    losses = _one_each(loss(outputs, batch.labels), batch)
     if batch.share is None or batch.partner_labels is None:
         return losses
-    return batch.share * losses + (1 - batch.share) * _one_each(loss(logits, batch.partner_labels), batch)
+    return batch.share * losses + (1 - batch.share) * _one_each(loss(outputs, batch.partner_labels), batch)
 
 
 def _one_each(losses: Tensor, batch: Batch) -> Tensor:

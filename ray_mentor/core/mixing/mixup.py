@@ -7,8 +7,9 @@ import dataclasses
 import numpy as np
 import torch
 
-from ray_mentor.core.batch import Batch
+from ray_mentor.core.batch import Arguments, Batch
 from ray_mentor.core.mixing.base import AbstractMixing
+from ray_mentor.errors import UserError
 
 
 class MixUp(AbstractMixing):
@@ -22,6 +23,8 @@ class MixUp(AbstractMixing):
         self.alpha = alpha
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> Batch:
+        if isinstance(batch.inputs, Arguments):
+            raise UserError("mixing is 'mixup', which mixes one tensor of inputs; a student of several cannot be mixed")
         seed = int(torch.randint(2**31, (1,), generator=generator))
         share = np.random.default_rng(seed).beta(self.alpha, self.alpha)
         share = max(share, 1 - share)
