@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
+from runs import spread
 
 from ray_mentor import CurriculumConfig, Outcome, RunSettings, TrainConfig, train
 
@@ -56,11 +57,6 @@ def figures(outcomes: list[Outcome]) -> list[str]:
         spread([wrong for _, wrong in weights]),
         f"{statistics.mean(outcome.result['train_seconds'] for outcome in outcomes):.1f}",
     ]
-
-
-def spread(values: list[float]) -> str:
-    """Mean ± standard deviation."""
-    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values) if len(values) > 1 else 0:.3f}"
 
 
 def mean_weights(ledger: pa.Table) -> tuple[float, float]:

@@ -190,10 +190,20 @@ class MentorConfig:
     influence_samples: int = 0
     """Samples of a batch whose influence is computed at a meta update; 0 for all. Fewer than all is exact
     only for students whose samples do not meet: no batch norm, no dropout."""
-    estimator: Literal["jvp"] = "jvp"
-    """How influences are computed: jvp (exact, one forward-mode pass)."""
+    estimator: Literal["jvp", "finite_difference", "last_layer", "unrolled"] = "jvp"
+    """How influences are computed: jvp (exact, one forward-mode pass), finite_difference (two plain forward passes,
+    for students without forward mode), last_layer (nearly free; of the last layer alone), unrolled (double
+    backward; slow; one process only)."""
+    unroll_steps: int = 1
+    """Student steps between a batch's weights and the meta loss, >= 1. More than 1 needs estimator unrolled, and
+    then the ledger holds no influences, and an update that a checkpoint or the end cuts in two does not happen."""
     normalisation: Literal["sum", "batch"] = "sum"
     """Sample weights are divided by their sum over the global batch (sum), or by its size (batch)."""
+    meta_loss: Literal["error", "loss"] = "error"
+    """What the mentor makes small on the meta set: the expected error 1 − exp(−loss) (1 − p_y for cross-entropy), or
+    the loss itself, which over-confidence dominates: wrong labels lower it."""
+    entropy: float = 0.25
+    """Pull λ towards equal sample weights, >= 0: p ∝ exp(−mean influence/λ), influences in units of their mean size."""
     anchor: float = 0.9
     """Sample weight that the upper quartile of a batch is held at under `sum`, in [0, 1); 0 leaves the scale free."""
     loss_percentile: float = 0.6
@@ -209,7 +219,8 @@ class MentorConfig:
         one_of(self.mentor, ("mlp", "mentornet"), "mentor")
         one_of(self.normalisation, ("sum", "batch"), "normalisation")
         one_of(self.scoring, ("actor", "replica"), "scoring")
-        one_of(self.estimator, ("jvp",), "estimator")
+        one_of(self.meta_loss, ("error", "loss"), "meta_loss")
+        one_of(self.estimator, ("jvp", "finite_difference", "last_layer", "unrolled"), "estimator")
         for name in self.mentor_features:
             one_of(name, FEATURES, "mentor feature")
         require(bool(self.mentor_features), "mentor_features", self.mentor_features, "at least one is needed")
@@ -221,9 +232,23 @@ class MentorConfig:
             self.initial_sample_weight,
             "it must lie in (0, 1)",
         )
-        for name in ("update_interval", "meta_batch_size"):
+        for name in ("update_interval", "meta_batch_size", "unroll_steps"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
-        for name in ("influence_samples", "history_length", "mentor_weight_decay"):
+        require(
+            self.unroll_steps == 1 or self.estimator == "unrolled",
+            "unroll_steps",
+            self.unroll_steps,
+            f"estimator {self.estimator} looks one step ahead",
+            "give --estimator unrolled",
+        )
+        require(
+            self.unroll_steps <= self.update_interval,
+            "unroll_steps",
+            self.unroll_steps,
+            f"it must be at most update_interval, {self.update_interval}",
+            "raise --update-interval",
+        )
+        for name in ("influence_samples", "history_length", "mentor_weight_decay", "entropy"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "it must be at least 0")
         require(0 <= self.anchor < 1, "anchor", self.anchor, "it must lie in [0, 1)")
         require(0 < self.loss_percentile < 1, "loss_percentile", self.loss_percentile, "it must lie in (0, 1)")

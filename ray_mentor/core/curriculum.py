@@ -6,7 +6,8 @@ batch → student → per-sample losses → features → mentor → sample weigh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,8 +32,14 @@ from ray_mentor.core.observation import Observation, observe
 from ray_mentor.core.percentile import RunningPercentile
 from ray_mentor.core.precision import Precision
 from ray_mentor.core.schedules import kept, rate_at, scheduled_weights
-from ray_mentor.core.step_jacobian import check_known
-from ray_mentor.core.student_step import Before, TakenStep, gradient_of, remember, student_step, weighted_loss
+from ray_mentor.core.student_step import (
+    Before,
+    TakenStep,
+    dense_gradient_of,
+    remember,
+    student_step,
+    weighted_loss,
+)
 from ray_mentor.core.weightings import AbstractWeighting
 
 
@@ -46,7 +53,8 @@ class StepRecord:
         losses: per-sample losses before the step.
         scored: what the weighting said, in [0, 1].
         sample_weights: what the student was trained with: scored, after burn-in and example dropout.
-        influence: s_i = ∂M/∂ŵ_i; NaN where none was computed; below 0 where the sample helped.
+        influence: s_i = ∂M/∂ŵ_i; NaN where none was computed; below 0 where the sample helped. All NaN with an
+            estimator that looks more than one step ahead: it looks when this record is already there.
         meta_loss: M(θ') over the global meta batch; None without a meta update.
     """
 
@@ -97,6 +105,21 @@ class Weighed:
     loss: Float[Tensor, ""]
 
 
+@dataclass(frozen=True)
+class Awaited:
+    """A weighed batch whose meta update waits for the student to go on: what the update looks back on.
+
+    Attributes:
+        step: the batch's global step.
+        weighed: the batch.
+        taken: the steps since, its own first.
+    """
+
+    step: int
+    weighed: Weighed
+    taken: tuple[TakenStep, ...] = ()
+
+
 class Curriculum:
     """Trains one student, one step at a time.
 
@@ -133,9 +156,10 @@ class Curriculum:
         self.percentile = RunningPercentile(mentor.loss_percentile, mentor.percentile_decay)
         self.history = LossHistory(n_samples, mentor.history_length)
         self.bare = unwrapped(student)
-        self.estimator: AbstractEstimator = make_estimator(mentor.estimator)
+        self.estimator: AbstractEstimator = make_estimator(mentor.estimator, mentor.unroll_steps)
         if parts.mentor is not None:
-            check_known(optimizer)  # an optimizer that no mentor can learn through is refused before the first step
+            self.estimator.check(self.bare, optimizer, exchange.world_size)
+        self._awaited: Awaited | None = None
         self._device = next(student.parameters()).device
         self._settings = mentor
         self._burn_in = curriculum.burn_in
@@ -150,22 +174,30 @@ class Curriculum:
 
     @property
     def meta_is_due(self) -> bool:
-        """Whether the mentor learns from the step that comes."""
-        return self.parts.mentor is not None and self.step_number % self._settings.update_interval == 0
+        """Whether a meta update looks back on the step that comes."""
+        begins = self.step_number % self._settings.update_interval == 0
+        return self.parts.mentor is not None and (begins or self._goes_on is not None)
+
+    @property
+    def _goes_on(self) -> Awaited | None:
+        """What the step that comes continues; a run that was set to another step continues nothing."""
+        awaited = self._awaited
+        return awaited if awaited and self.step_number == awaited.step + len(awaited.taken) else None
 
     def step(self, batch: Batch) -> StepRecord:
         """One student step on this rank's share of a batch, and a meta update where one is due."""
         before = self.before_forward()
         seen = self.observe(batch)
         weighed = self.weigh(seen, self.score(seen))
-        self._student_step(weighed)
+        self._student_step(weighed, before)
         return self.after_step(weighed, before)
 
     def before_forward(self) -> Before | None:
         """What the meta step will need of the student as it is; None where none is due."""
         if not self.meta_is_due:
             return None
-        return remember(self.bare, self.optimizer, whole_optimizer=self.estimator.whole_optimizer)
+        whole = self.estimator.remembers_optimizer(self.optimizer)
+        return remember(self.bare, self.optimizer, whole_optimizer=whole, heard=self.estimator.listen(self.bare))
 
     def observe(self, batch: Batch) -> Observation:
         """Batch → student → per-sample losses → features."""
@@ -206,33 +238,59 @@ class Curriculum:
         self.step_number += 1
         return record
 
-    def _student_step(self, weighed: Weighed) -> None:
+    def _student_step(self, weighed: Weighed, before: Before | None) -> None:
+        if before:
+            before.stop_listening()
         rule = self.parts.gradient_rule
         wanted = self._gradient_before if rule.needs_meta_gradient else None
         student_step(self.bare, self.optimizer, weighed.loss, rule, wanted)
 
-    def _meta_update(self, weighed: Weighed, before: Before) -> tuple[Float[Tensor, " batch"], float]:
-        """Meta batch → meta gradient → influence of each sample → mentor step; (influences, meta loss)."""
-        seen, applied = weighed.seen, gradient_of(self.bare)
-        step = TakenStep(self.bare, self.optimizer, self.parts.loss, seen.batch, weighed.normalised, before, applied)
+    def _meta_update(self, weighed: Weighed, before: Before) -> tuple[Float[Tensor, " batch"], float | None]:
+        """Meta batch → meta gradient → influence of each sample → mentor step; (influences, meta loss).
+
+        With an estimator that looks k steps ahead, on the k-th step, of the first one's samples.
+        """
+        before.stop_listening()
+        awaited = self._goes_on or Awaited(self.step_number, weighed)
+        awaited = dataclasses.replace(awaited, taken=(*awaited.taken, self._taken(weighed, before)))
+        missing = len(awaited.taken) < self.estimator.look_ahead
+        self._awaited = awaited if missing else None
+        unknown = torch.full_like(weighed.scored, torch.nan)
+        if missing:
+            return unknown, None
+        influence, meta_loss = self._influences(awaited)
+        assert self.parts.mentor is not None
+        first = awaited.weighed
+        self.parts.mentor.learn(MetaUpdate(awaited.step, first.seen.features, influence, first.keep))
+        self.meta_updates += 1
+        return influence if first is weighed else unknown, meta_loss
+
+    def _taken(self, weighed: Weighed, before: Before) -> TakenStep:
+        applied = dense_gradient_of(self.bare)
+        if self.estimator.look_ahead > 1:  # the next steps may write over them
+            applied = {name: gradient.clone() for name, gradient in applied.items()}
+        batch = weighed.seen.batch
+        return TakenStep(self.bare, self.optimizer, self.parts.loss, batch, weighed.normalised, before, applied)
+
+    def _influences(self, awaited: Awaited) -> tuple[Float[Tensor, " batch"], float]:
+        """Of the global batch's samples, as far as they were chosen; and the meta loss."""
+        seen, last = awaited.weighed.seen, awaited.taken[-1]
         meta = self.parts.meta_batch(self.meta_updates)
-        gradient, meta_loss = self._meta_gradient(meta, before.precision)
-        chosen = self._chosen(len(seen.batch), len(weighed.keep)).to(self._device)
-        found = self.estimator([step], meta, step_direction(step, gradient), chosen)
+        gradient, meta_loss = self._meta_gradient(meta, last.before.precision, self.estimator.names(self.bare))
+        chosen = self._chosen(len(seen.batch), len(awaited.weighed.keep)).to(self._device)
+        found = self.estimator(awaited.taken, meta, step_direction(last, gradient), chosen)
         influence = torch.full((len(seen.batch), 1), torch.nan, dtype=torch.promote_types(found.dtype, torch.float32))
         influence[chosen.cpu(), 0] = found.to("cpu", influence.dtype)
-        table = self.exchange.gather(influence, seen.rank_sizes)
-        assert self.parts.mentor is not None
-        self.parts.mentor.learn(MetaUpdate(self.step_number, seen.features, table[:, 0], weighed.keep))
-        self.meta_updates += 1
-        return table[:, 0], meta_loss
+        return self.exchange.gather(influence, seen.rank_sizes)[:, 0], meta_loss
 
     def _gradient_before(self) -> Gradient:
         """∇M(θ), before the step, for gradient rules: a meta batch of its own each step."""
-        return self._meta_gradient(self.parts.meta_batch(self.step_number), Precision.now(self._device))[0]
+        meta = self.parts.meta_batch(self.step_number)
+        return self._meta_gradient(meta, Precision.now(self._device), None)[0]
 
-    def _meta_gradient(self, meta: MetaBatch, precision: Precision) -> tuple[Gradient, float]:
-        names = self.estimator.names(self.bare)
+    def _meta_gradient(
+        self, meta: MetaBatch, precision: Precision, names: Collection[str] | None
+    ) -> tuple[Gradient, float]:
         gradient, share = meta_gradient(self.bare, self.parts.loss, meta, self.exchange, precision, names)
         return gradient, self.exchange.total(float(share))
 

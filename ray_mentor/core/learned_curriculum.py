@@ -2,142 +2,297 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import torch
-from jaxtyping import Int, Shaped
+import torch.distributed as dist
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
-from ray_mentor.core.batch import Batch
-from ray_mentor.core.curriculum import Curriculum, StepRecord
+from ray_mentor.core.batch import Arguments, Batch
+from ray_mentor.core.curriculum import Curriculum, StepRecord, Weighed
+from ray_mentor.core.curriculum_state import CurriculumState, capture_curriculum, restore_curriculum
 from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
+from ray_mentor.core.forward_watch import ForwardWatch
+from ray_mentor.core.gradient_rules import Identity
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor_access import LocalMentor
 from ray_mentor.core.mentor_learner import MentorLearner
-from ray_mentor.core.meta_step import MetaBatch, unwrapped
+from ray_mentor.core.meta_set import MetaSet, meta_batches
 from ray_mentor.core.methods import method_of, parts_of
+from ray_mentor.core.replay import check_replay
+from ray_mentor.core.student_step import Before
 from ray_mentor.errors import UserError
+
+FORMAT_VERSION = 1
 
 
 class LearnedCurriculum:
-    """Weighs each batch, steps the student, and trains the mentor every so often.
+    """Weighs each batch, and trains its mentor every so often.
 
-    Takes the place of ``loss.backward(); optimizer.step()``:
+    Two lines more in a loop, and one changed:
 
-        >>> curriculum = LearnedCurriculum(student, optimizer, (meta_inputs, meta_labels), total_steps=10_000)
-        >>> for inputs, labels in loader:
-        ...     record = curriculum.step(inputs, labels)  # record.sample_weights, record.influence, ...
+        >>> curriculum = LearnedCurriculum(student, optimizer, meta_loader, total_steps=10_000)
+        >>> for inputs, labels, ids in loader:
+        ...     losses = F.cross_entropy(student(inputs), labels, reduction="none")
+        ...     loss = curriculum.weigh(losses, labels=labels, sample_ids=ids)
+        ...     optimizer.zero_grad()
+        ...     loss.backward()
+        ...     optimizer.step()
+        ...     curriculum.after_step()
 
-    Under ``DistributedDataParallel`` every rank makes one, with the same arguments, and steps with its own
-    share of the batch; the mentor's copies stay equal, since all ranks apply the same updates.
+    What stands between ``weigh`` and ``after_step`` is the user's: autocast around the forward pass, a gradient
+    scaler, clipping, several backward passes before one step. The student's last forward pass before ``weigh`` is the
+    one that counts; with several micro-batches a step, the mentor learns from the last, whose influences are those of
+    the whole step. Clipping counts as a constant factor.
+
+    Under ``DistributedDataParallel`` every rank makes one, with the same arguments, and calls it with its own share of
+    the batch; the mentor's copies stay equal, since all ranks apply the same updates.
 
     Args:
-        student: on its device, in the mode it is to be trained in; may be wrapped for data parallelism.
-        optimizer: SGD, Adam or AdamW over the student's params.
-        meta: inputs and trusted labels of the meta set.
-        total_steps: planned steps, which progress is measured against.
-        n_classes: C. None: one more than the highest meta label.
-        loss: (logits, labels) -> per-sample losses. None: the method's own, cross-entropy.
+        student: on its device; may be wrapped for data parallelism or compiled.
+        optimizer: over the student's params. SGD, Adam, AdamW, Adagrad and RMSprop have a closed form; any other
+            that works element by element is measured.
+        meta_loader: the trusted set: (inputs, labels) tensors, or a loader of such batches (this rank's).
+        total_steps: planned optimizer steps, which progress is measured against.
+        loss: (what the student returns, labels) -> per-sample losses, as the loop computes them. None: the method's
+            own, cross-entropy.
         mentor: the mentor, and how it learns.
+        update_interval: optimizer steps between two meta updates; None: as ``mentor`` says.
         curriculum: the method, and the schedule around it.
-        n_samples: size of the training split; needed, with ``rows``, where the mentor sees the loss history.
+        n_classes: C; needed where the mentor sees the label.
+        n_samples: size of the training split, where the mentor sees the loss history; sample ids are 0..N-1 then.
+        exchange: how ranks talk. None: over all ranks if the student is wrapped for data parallelism.
         seed: of the mentor and of whatever the schedule draws.
+
+    Raises:
+        UserError: naming the argument, the rule and the fix.
     """
 
     def __init__(
         self,
         student: nn.Module,
         optimizer: torch.optim.Optimizer,
-        meta: tuple[Shaped[Tensor, "meta ..."], Int[Tensor, " meta"]],
+        meta_loader: MetaSet,
         *,
         total_steps: int,
-        n_classes: int | None = None,
         loss: PerSampleLoss | None = None,
         mentor: MentorConfig | None = None,
+        update_interval: int | None = None,
         curriculum: CurriculumConfig | None = None,
+        n_classes: int | None = None,
         n_samples: int = 0,
+        exchange: AbstractExchange | None = None,
         seed: int = 0,
     ) -> None:
         settings, schedule = mentor or MentorConfig(), curriculum or CurriculumConfig()
-        _check(student, optimizer, meta, total_steps, settings, n_samples)
-        classes = n_classes if n_classes is not None else int(meta[1].max()) + 1
-        self.mentor = LocalMentor(MentorLearner(settings, classes, seed)) if method_of(schedule.method).learns else None
-        exchange: AbstractExchange = Alone() if unwrapped(student) is student else Ranks()
-        meta_batches = _MetaBatches(meta, settings.meta_batch_size, exchange, seed)
-        parts = parts_of(schedule, settings, self.mentor, loss, meta_batches)
+        if update_interval is not None:
+            settings = dataclasses.replace(settings, update_interval=update_interval)
+        _check(student, optimizer, total_steps, settings, schedule, n_classes, n_samples)
+        ranks = exchange or _ranks_of(student)
+        device = next(student.parameters()).device
+        learns = method_of(schedule.method).learns
+        self.mentor = LocalMentor(MentorLearner(settings, n_classes or 1, seed)) if learns else None
+        self._meta = meta_batches(meta_loader, settings.meta_batch_size, ranks, device, seed)
         self.curriculum = Curriculum(
             student,
             optimizer,
-            parts,
-            exchange,
+            parts_of(schedule, settings, self.mentor, loss, self._meta),
+            ranks,
             schedule,
             settings,
             total_steps=total_steps,
             n_samples=n_samples,
             seed=seed,
         )
+        self._n_samples = n_samples
+        self._watch = ForwardWatch(student, self.curriculum)
+        self._sees_label = learns and "label" in settings.mentor_features
+        self._weighed: Weighed | None = None
+        self._before: Before | None = None
+        self._stepped = False
+        self._replay_checked = False
+        self._step_hook = optimizer.register_step_post_hook(self._note_step)
 
-    def step(
+    def weigh(
         self,
-        inputs: Shaped[Tensor, "batch ..."],
-        labels: Int[Tensor, " batch"],
+        losses: Float[Tensor, " batch"],
         *,
-        rows: Int[Tensor, " batch"] | None = None,
+        labels: Shaped[Tensor, "batch ..."],
+        sample_ids: Int[Tensor, " batch"] | None = None,
         true_labels: Int[Tensor, " batch"] | None = None,
-    ) -> StepRecord:
-        """One weighted student step, and a meta update where one is due.
+    ) -> Float[Tensor, ""]:
+        """The weighted loss of this rank's (micro-)batch: Σ_i ŵ_i ℓ_i over the global batch, to call ``backward`` on.
 
         Args:
-            inputs: model inputs of this rank's share of the batch.
-            labels: given labels.
-            rows: position of each sample in the training split; names it in the record, and keys its history.
+            losses: per-sample losses of the student's last forward pass, with their graph.
+            labels: given labels; a class a sample where the mentor sees them, else whatever the loss takes.
+            sample_ids: names of the samples in the record; 0..N-1 where the mentor sees the loss history.
             true_labels: where they are known; read by the method `oracle` alone.
 
         Raises:
-            NonFiniteLossError: before the update, if a loss is NaN or infinite.
+            UserError: a call out of turn, or losses that are not one a sample.
+            NonFiniteLossError: if a loss is NaN or infinite.
         """
-        if rows is None and self.curriculum.history.length:
-            raise UserError("rows is None, but a mentor that sees the loss history must know which samples these are")
-        names = torch.arange(len(labels)) if rows is None else rows
-        return self.curriculum.step(Batch(names, names, inputs, labels, true_labels))
+        if self._stepped:
+            raise UserError("the optimizer has stepped since the last weigh, but after_step was not called")
+        if losses.shape != (len(labels),):
+            raise UserError(
+                f"losses has shape {tuple(losses.shape)} for {len(labels)} labels, but it must hold one loss per "
+                "sample; e.g. give the loss reduction='none'"
+            )
+        if self._sees_label and labels.ndim != 1:
+            raise UserError(
+                f"labels has shape {tuple(labels.shape)}, but the mentor sees the label: one class a sample"
+            )
+        rows = self._rows(sample_ids, len(labels))
+        inputs, self._before = Arguments((), {}), None
+        if self.curriculum.meta_is_due:
+            self._before, inputs = self._watch.take()
+        batch = Batch(rows, rows, inputs, labels, true_labels).to(losses.device)
+        with _full_precision():
+            seen = self.curriculum.observe_losses(batch, losses)
+            self._weighed = self.curriculum.weigh(seen, self.curriculum.score(seen))
+        return self._weighed.loss
+
+    def after_step(self) -> StepRecord | None:
+        """A meta update where one is due; call it after ``optimizer.step()``, before the gradients are cleared.
+
+        Returns:
+            What the step did to the samples that were weighed last; None if the optimizer did not step (a gradient
+            scaler skips steps whose gradients overflow): the step did not happen, and only the running percentile
+            and the loss history have seen its losses.
+
+        Raises:
+            UserError: a call out of turn; on the first meta update, a ``loss`` that does not give the losses weighed.
+        """
+        if self._weighed is None:
+            raise UserError("after_step was called before weigh; weigh the losses first")
+        weighed, self._weighed = self._weighed, None
+        before, self._before = self._before, None
+        if not self._stepped:
+            return None
+        self._stepped = False
+        with self._watch.paused(), _nothing_compiled(), _full_precision():
+            if before is not None:
+                self._check_meta_step(weighed, before)
+            return self.curriculum.after_step(weighed, before)
+
+    @property
+    def sample_weights(self) -> Float[Tensor, " batch"]:
+        """The sample weights of this rank's samples in the last call of ``weigh``, in [0, 1]."""
+        if self._weighed is None:
+            raise UserError("nothing is weighed; ask between weigh and after_step")
+        return self._weighed.sample_weights[self._weighed.seen.own]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but student and optimizer, in types that ``torch.load(weights_only=True)`` reads.
+
+        The meta set's place is in it: its batches go on where they were. Take it after ``after_step``. An estimator
+        that looks more than one step ahead starts its look again.
+        """
+        state = capture_curriculum(self.curriculum).table()
+        return {"format_version": FORMAT_VERSION, "curriculum": state, "meta_set": self._meta.state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where :meth:`state_dict` was taken.
+
+        Raises:
+            UserError: a state of another format version, or of a curriculum that was made with other arguments.
+        """
+        found = state.get("format_version")
+        if found != FORMAT_VERSION:
+            raise UserError(f"the state has format version {found}, but this version reads {FORMAT_VERSION}")
+        restore_curriculum(CurriculumState.from_table(state["curriculum"]), self.curriculum)
+        self._meta.load(state["meta_set"])
+        self._weighed, self._before, self._stepped = None, None, False
+
+    def close(self) -> None:
+        """Takes the hooks off student and optimizer again."""
+        self._watch.close()
+        self._step_hook.remove()
+
+    def _note_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        overflow = getattr(
+            optimizer, "found_inf", None
+        )  # fused optimizers are told by the scaler, and skip by themselves
+        self._stepped = self._weighed is not None and not (overflow is not None and bool(overflow))
+
+    def _check_meta_step(self, weighed: Weighed, before: Before) -> None:
+        if all(param.grad is None for param in self.curriculum.bare.parameters()):
+            raise UserError("after_step found no gradients; call it before they are cleared by zero_grad")
+        if not self._replay_checked:
+            check_replay(self.curriculum.bare, self.curriculum.parts.loss, weighed.seen, before)
+            self._replay_checked = True
+
+    def _rows(self, sample_ids: Tensor | None, count: int) -> Int[Tensor, " batch"]:
+        if self.curriculum.history.length == 0:
+            return torch.arange(count) if sample_ids is None else _one_each(sample_ids, count)
+        if sample_ids is None:
+            raise UserError("sample_ids is None, but a mentor that sees the loss history must know which these are")
+        if int(sample_ids.min()) < 0 or int(sample_ids.max()) >= self._n_samples:
+            raise UserError(
+                f"sample_ids run from {int(sample_ids.min())} to {int(sample_ids.max())}, but n_samples is "
+                f"{self._n_samples}: they must lie in 0..{self._n_samples - 1}"
+            )
+        return _one_each(sample_ids, count)
+
+
+def _one_each(sample_ids: Tensor, count: int) -> Tensor:
+    if sample_ids.shape != (count,):
+        raise UserError(f"sample_ids has shape {tuple(sample_ids.shape)} for {count} labels; give one id a sample")
+    return sample_ids
+
+
+def _nothing_compiled() -> AbstractContextManager[Any]:
+    """Parts of the student that are compiled run as they were written: forward mode is not for compiled code."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+
+
+def _full_precision() -> AbstractContextManager[Any]:
+    """The mentor and its bookkeeping, all on the CPU, leave out an autocast that is on for the student."""
+    return torch.autocast("cpu", enabled=False)
+
+
+def _ranks_of(student: nn.Module) -> AbstractExchange:
+    if _is_data_parallel(student):
+        return Ranks()
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        raise UserError(
+            f"student is not wrapped for data parallelism, but there are {dist.get_world_size()} processes; give the "
+            "DistributedDataParallel that the loop calls, or exchange=Alone() if each process trains its own student"
+        )
+    return Alone()
+
+
+def _is_data_parallel(student: nn.Module) -> bool:
+    inner = getattr(student, "_orig_mod", student)
+    return isinstance(inner, nn.parallel.DistributedDataParallel)
 
 
 def _check(
     student: nn.Module,
     optimizer: torch.optim.Optimizer,
-    meta: tuple[Tensor, Tensor],
     total_steps: int,
     mentor: MentorConfig,
+    curriculum: CurriculumConfig,
+    n_classes: int | None,
     n_samples: int,
 ) -> None:
-    """What would train wrongly in silence, or fail far from its cause.
-
-    Raises:
-        UserError: naming the argument, the rule and the fix.
-    """
     own = {id(param) for param in student.parameters()}
     if not any(id(param) in own for group in optimizer.param_groups for param in group["params"]):
         raise UserError("optimizer holds none of the student's params; make it from student.parameters()")
-    if len(meta[0]) != len(meta[1]) or len(meta[1]) == 0:
-        raise UserError(
-            f"meta holds {len(meta[0])} inputs and {len(meta[1])} labels, but it must hold as many of both, and some"
-        )
     if total_steps < 1:
         raise UserError(f"total_steps is {total_steps}, but it must be at least 1; it is what progress is measured by")
     if mentor.history_length and n_samples < 1:
         raise UserError(f"n_samples is {n_samples}, but a loss history needs the size of the training split")
-
-
-class _MetaBatches:
-    """The n-th meta batch: drawn without replacement, from seed and n alone; this rank's share of it."""
-
-    def __init__(self, meta: tuple[Tensor, Tensor], size: int, exchange: AbstractExchange, seed: int) -> None:
-        self._inputs, self._labels = meta
-        self._size = min(len(self._labels), max(size, exchange.world_size))
-        self._exchange = exchange
-        self._seed = seed
-
-    def __call__(self, update: int) -> MetaBatch:
-        generator = torch.Generator().manual_seed((self._seed << 32) + update)
-        rows = torch.randperm(len(self._labels), generator=generator)[: self._size]
-        own = rows[self._exchange.rank :: self._exchange.world_size].sort().values.to(self._labels.device)
-        return MetaBatch(self._inputs[own], self._labels[own], self._size)
+    if "label" in mentor.mentor_features and n_classes is None:
+        raise UserError("n_classes is None, but the mentor sees the label; give the number of classes")
+    if curriculum.mixing != "none":
+        raise UserError(f"mixing is {curriculum.mixing!r}, but in a loop of one's own the batch is mixed by the loop")
+    if method_of(curriculum.method).gradient_rule is not Identity:
+        raise UserError(f"method is {curriculum.method!r}, which changes gradients; only the trainer can do that")

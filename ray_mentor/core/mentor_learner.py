@@ -95,18 +95,22 @@ class MentorLearner:
         self.update_id = update.update_id
 
     def objective(self, update: MetaUpdate) -> Float[Tensor, ""]:
-        """Σ_i s̄_i ŵ_i(φ), whose gradient in φ is the hypergradient, scaled: s̄ is s over its mean size.
+        """Σ_i s̄_i ŵ_i(φ) + λ·KL(p(φ) ‖ uniform): its first part's gradient in φ is the hypergradient, scaled.
 
-        Where influences are known of some samples alone, they stand for the others too.
+        s̄ is s over its mean size; where influences are known of some samples alone, they stand for the others too.
+        p = w/Σw. The first part is linear in ŵ: alone, it pays to put all weight on the samples that help most, and
+        the mentor ends with weights of 0 and 1 that shut whole classes out. With λ the best weights are
+        p_i ∝ exp(−E[s̄ | x_i]/λ): as far apart as the evidence is strong.
         """
         w = self._mentor.sample_weights(update.features)
-        normalised = normalise(torch.where(update.keep, w, 0.0), self._config.normalisation)
+        kept = torch.where(update.keep, w, 0.0)
         known = update.influence.to(w.dtype).isfinite()
         influence = torch.where(known, update.influence, 0.0).to(w.dtype)
         mean_size = influence.abs().sum() / known.sum().clamp(min=1)
         scaled = influence / mean_size.clamp(min=torch.finfo(w.dtype).tiny)
         share = len(known) / known.sum().clamp(min=1).to(w.dtype)
-        return share * (scaled * normalised).sum()
+        hyper = share * (scaled * normalise(kept, self._config.normalisation)).sum()
+        return hyper + self._config.entropy * divergence(kept[update.keep]) if self._config.entropy else hyper
 
     @torch.no_grad()
     def _anchor(self, features: Features) -> None:
@@ -137,6 +141,13 @@ class MentorLearner:
         self._optimizer.load_state_dict(payload["optimizer"])
         self.version = state.version
         self.update_id = state.update_id
+
+
+def divergence(sample_weights: Float[Tensor, " n"]) -> Float[Tensor, ""]:
+    """KL(p ‖ uniform) = Σ_i p_i log(n·p_i), p = w/Σw, in nats: 0 for equal weights, log n for all on one sample."""
+    tiny = torch.finfo(sample_weights.dtype).tiny
+    p = sample_weights.clamp(min=tiny) / sample_weights.sum().clamp(min=tiny)
+    return (p * (len(p) * p).clamp(min=tiny).log()).sum()
 
 
 class _one_thread:  # noqa: N801 - a context manager, read as a phrase

@@ -15,7 +15,7 @@ from ray_mentor.core.gradient_rules.base import Gradient
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.precision import Precision
 from ray_mentor.core.random_state import untouched
-from ray_mentor.core.step_jacobian import diagonal
+from ray_mentor.core.step_jacobian import diagonals
 from ray_mentor.core.student_step import TakenStep
 
 
@@ -65,7 +65,7 @@ def meta_gradient(
     try:
         with untouched(next(student.parameters()).device), torch.enable_grad(), precision.again():
             share = loss(outputs_of(student, meta.inputs), meta.labels).sum() / meta.size
-        gradients = torch.autograd.grad(share, list(asked.values()), materialize_grads=True)
+        gradients = torch.autograd.grad(share, list(asked.values()), materialize_grads=True) if asked else ()
     finally:
         with torch.no_grad():
             for buffer, value in kept_buffers:
@@ -79,14 +79,7 @@ def step_direction(step: TakenStep, meta: Gradient) -> Gradient:
     Args:
         meta: ∇M(θ').
     """
-    names = {id(param): name for name, param in step.student.named_parameters()}
-    return {
-        name: meta[name] * diagonal(step, name, param, group)
-        for group in step.optimizer.param_groups
-        for param in group["params"]
-        for name in [names.get(id(param), "")]
-        if name in step.applied and name in meta
-    }
+    return {name: meta[name] * slope for name, slope in diagonals(step, meta).items()}
 
 
 def unwrapped(student: nn.Module) -> nn.Module:

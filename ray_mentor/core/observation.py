@@ -53,8 +53,10 @@ def observe(
     Raises:
         NonFiniteLossError: on every rank, if a loss on any rank is NaN or infinite.
     """
-    truth = torch.full_like(batch.labels, -1) if batch.true_labels is None else batch.true_labels
-    columns = [losses.detach(), batch.labels, truth, batch.rows, batch.ids]
+    unknown = torch.full((len(batch),), -1)
+    truth = unknown if batch.true_labels is None else batch.true_labels
+    shown = batch.labels if batch.labels.ndim == 1 else unknown  # a mentor can see a class, not a mask or a text
+    columns = [losses.detach(), shown, truth, batch.rows, batch.ids]
     sizes = batch.rank_sizes or exchange.sizes(len(batch))
     table = exchange.gather(torch.stack([column.double().cpu() for column in columns], dim=1), sizes)
     loss, label, true_label, rows, ids = table.unbind(dim=1)

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.mentor_learner import MentorState
+from ray_mentor.core.curriculum_state import CurriculumState, capture_curriculum, restore_curriculum
 from ray_mentor.errors import UserError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -29,35 +29,27 @@ class RunState:
     """A run between two steps.
 
     Attributes:
-        step: steps done.
+        curriculum: steps, percentile, history and mentor.
         epoch: passes done.
-        meta_updates: meta updates done.
         student: params and buffers of the bare student.
         optimizer: its state dict.
         schedule: the learning-rate schedule's state dict.
-        percentile: the running percentile, None before the first step.
-        history: the loss history's table.
-        mentor: the latest mentor, None for methods without a learning one.
         metrics: one row an epoch.
         train_seconds: time spent training so far.
     """
 
-    step: int
+    curriculum: CurriculumState
     epoch: int
-    meta_updates: int
     student: dict[str, Tensor]
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
-    percentile: float | None
-    history: Tensor
-    mentor: MentorState | None
     metrics: list[dict[str, float | None]]
     train_seconds: float
 
     def to_bytes(self) -> bytes:
         """The state as bytes that ``torch.load(weights_only=True)`` reads."""
         table: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        table["mentor"] = None if self.mentor is None else dataclasses.asdict(self.mentor)
+        table["curriculum"] = self.curriculum.table()
         buffer = io.BytesIO()
         torch.save({"format_version": FORMAT_VERSION, **table}, buffer)
         return buffer.getvalue()
@@ -77,8 +69,7 @@ class RunState:
             table = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
             found = table.pop("format_version")
             if found == FORMAT_VERSION:
-                mentor = table.pop("mentor")
-                return RunState(mentor=None if mentor is None else MentorState(**mentor), **table)
+                return RunState(curriculum=CurriculumState.from_table(table.pop("curriculum")), **table)
         except Exception as error:
             raise UserError(f"checkpoint {name} cannot be read ({type(error).__name__}: {error})") from error
         raise UserError(f"checkpoint {name} has format version {found}, but this version reads {FORMAT_VERSION}")
@@ -101,17 +92,12 @@ def capture(
     train_seconds: float,
 ) -> RunState:
     """The state of a run, as it stands; a copy, so that it stays so while the run goes on."""
-    mentor = curriculum.parts.mentor
     return RunState(
-        step=curriculum.step_number,
+        curriculum=capture_curriculum(curriculum),
         epoch=epoch,
-        meta_updates=curriculum.meta_updates,
         student=copy.deepcopy(dict(curriculum.bare.state_dict())),
         optimizer=copy.deepcopy(curriculum.optimizer.state_dict()),
         schedule=copy.deepcopy(schedule.state_dict()),
-        percentile=curriculum.percentile.value,
-        history=curriculum.history.table.clone(),
-        mentor=None if mentor is None else mentor.state,
         metrics=list(metrics),
         train_seconds=train_seconds,
     )
@@ -122,9 +108,4 @@ def restore(state: RunState, curriculum: Curriculum, schedule: torch.optim.lr_sc
     curriculum.bare.load_state_dict(state.student)
     curriculum.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
     schedule.load_state_dict(state.schedule)
-    curriculum.percentile.value = state.percentile
-    curriculum.history.table = state.history.clone()
-    curriculum.step_number = state.step
-    curriculum.meta_updates = state.meta_updates
-    if curriculum.parts.mentor is not None and state.mentor is not None:
-        curriculum.parts.mentor.load(state.mentor)
+    restore_curriculum(state.curriculum, curriculum)

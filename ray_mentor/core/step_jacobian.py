@@ -1,24 +1,25 @@
 """D = ∂θ'/∂g: how an optimizer's step answers to the gradient it was given.
 
-Every optimizer here works element by element, so D is a diagonal, held as one tensor a param. It is
-read off after the real step, from the gradient and the optimizer's own state; nothing is replayed.
+Every optimizer here works element by element, so D is a diagonal, held as one tensor a param. That of PyTorch's
+common optimizers is read off after the real step, from the gradient and the optimizer's own state; any other's is
+measured, by replaying its step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ray_mentor.core.numerical_jacobian import check_measurable, numerical_diagonal
 from ray_mentor.core.student_step import TakenStep
-from ray_mentor.errors import UserError
 
 ParamGroup = dict[str, Any]
 Jacobian = Callable[[Tensor, Tensor, bool, dict[str, Any], ParamGroup], Tensor]
 """(param before the step, its gradient, whether the optimizer had state for it before the step, its
-state after the step, its group) -> D of the param's shape."""
+state after the step, the settings of its group) -> D of the param's shape."""
 
 
 def sgd(before: Tensor, gradient: Tensor, had_state: bool, state: dict[str, Any], group: ParamGroup) -> Tensor:
@@ -52,7 +53,7 @@ def adam(before: Tensor, gradient: Tensor, had_state: bool, state: dict[str, Any
     second = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
     root = (second / correction2).sqrt()
     denominator = root + group["eps"]
-    if had_state:
+    if step > 1:  # and not whether it had state: a step that a gradient scaler skips makes state, and leaves it at 0
         first = state["exp_avg"] / correction1
         answers = (second == state["exp_avg_sq"]).to(root.dtype)  # AMSGrad: v̂ may be an old maximum
         safe_root = torch.where(root > 0, root, 1.0)
@@ -64,33 +65,89 @@ def adam(before: Tensor, gradient: Tensor, had_state: bool, state: dict[str, Any
     return torch.where(root > 0, -float(group["lr"]) * sign * slope, 0.0)
 
 
+def adagrad(before: Tensor, gradient: Tensor, had_state: bool, state: dict[str, Any], group: ParamGroup) -> Tensor:
+    """θ' = θ − η_t·g̃/(√s' + ε), s' = s + g̃², g̃ = ±g + λθ, η_t = η/(1 + (t − 1)·decay) (Duchi et al. 2011).
+
+    D = ∓η_t·(s/√s' + ε)/(√s' + ε)². On the first step s is what the user set (0), and not the difference s' − g̃²,
+    of which float32 would return its rounding. Where s' = 0 the step has no derivative, and D = 0.
+    """
+    sign = -1.0 if group["maximize"] else 1.0
+    step = float(state["step"])
+    effective = sign * gradient + group["weight_decay"] * before
+    root = state["sum"].sqrt()
+    if step == 1:
+        earlier = torch.full_like(root, group["initial_accumulator_value"])
+    else:
+        earlier = (state["sum"] - effective.square()).clamp(min=0)
+    rate = float(group["lr"]) / (1 + (step - 1) * group["lr_decay"])
+    slope = (earlier / torch.where(root > 0, root, 1.0) + group["eps"]) / (root + group["eps"]) ** 2
+    return torch.where(root > 0, -rate * sign * slope, 0.0)
+
+
+def rmsprop(before: Tensor, gradient: Tensor, had_state: bool, state: dict[str, Any], group: ParamGroup) -> Tensor:
+    """θ' = θ − η·b', b' = μb + g̃/n, n = √(v' − a'²) + ε, v' = αv + (1 − α)g̃², g̃ = ±g + λθ (Tieleman & Hinton 2012).
+
+    a' = αa + (1 − α)g̃ if centered, else 0. D = ∓η·[ 1/n − (1 − α)·g̃·(g̃ − a')/(√(v' − a'²)·n²) ]. On the first step
+    the root is proportional to |g̃|, and the bracket is ε/n². Where the root is 0 the step has no derivative, and D = 0.
+    """
+    sign = -1.0 if group["maximize"] else 1.0
+    effective = sign * gradient + group["weight_decay"] * before
+    mean = state["grad_avg"] if group["centered"] else torch.zeros_like(effective)
+    root = (state["square_avg"] - mean.square()).sqrt()
+    denominator = root + group["eps"]
+    if float(state["step"]) > 1:
+        safe_root = torch.where(root > 0, root, 1.0)
+        slope = 1 / denominator - (1 - group["alpha"]) * effective * (effective - mean) / (safe_root * denominator**2)
+    else:
+        slope = group["eps"] / denominator**2
+    return torch.where(root > 0, -float(group["lr"]) * sign * slope, 0.0)
+
+
 JACOBIANS: dict[type[torch.optim.Optimizer], Jacobian] = {
     torch.optim.SGD: sgd,
     torch.optim.Adam: adam,
     torch.optim.AdamW: adam,
+    torch.optim.Adagrad: adagrad,
+    torch.optim.RMSprop: rmsprop,
 }
 
 
-def diagonal(step: TakenStep, name: str, param: Tensor, group: ParamGroup) -> Tensor:
-    """D of one param.
+def is_closed_form(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether D is known as a formula. A subclass may step otherwise, so it is not."""
+    return type(optimizer) in JACOBIANS
 
-    Args:
-        step: the step that was taken.
-        name: of the param.
-        param: itself, as the optimizer knows it.
-        group: the optimizer's group that holds it.
+
+def diagonals(step: TakenStep, names: Collection[str]) -> dict[str, Tensor]:
+    """D by param name, of those ``names`` that the step moved.
+
+    Raises:
+        UserError: an optimizer without a formula whose step mixes elements.
     """
-    jacobian = JACOBIANS[type(step.optimizer)]
-    had_state = step.before.optimizer[name] != {}
-    return jacobian(step.before.params[name], step.applied[name], had_state, step.optimizer.state.get(param, {}), group)
+    if not names:
+        return {}
+    if not is_closed_form(step.optimizer):
+        return {name: slope for name, slope in numerical_diagonal(step).items() if name in names}
+    jacobian, before = JACOBIANS[type(step.optimizer)], step.before
+    live = dict(step.student.named_parameters())
+    return {
+        name: jacobian(
+            before.params[name],
+            step.applied[name],
+            before.optimizer[name] != {},
+            step.optimizer.state.get(live[name], {}),
+            group.options,
+        )
+        for group in before.groups
+        for name in group.names
+        if name in step.applied and name in names
+    }
 
 
-def check_known(optimizer: torch.optim.Optimizer) -> None:
-    """Refuses an optimizer that no mentor can learn through.
+def check_optimizer(optimizer: torch.optim.Optimizer) -> None:
+    """Refuses an optimizer that no mentor can learn through, before its first step.
 
     Raises:
         UserError: naming those that work.
     """
-    if type(optimizer) not in JACOBIANS:
-        names = ", ".join(kind.__name__ for kind in JACOBIANS)
-        raise UserError(f"optimizer is {type(optimizer).__name__}, but its step Jacobian is not known; valid: {names}")
+    if not is_closed_form(optimizer):
+        check_measurable(optimizer)

@@ -28,7 +28,7 @@ def flip_shift(images: Images, generator: torch.Generator) -> Images:
     batch = torch.arange(len(images))
     # Index tensors around the channels' slice put the channels last.
     index = [part.to(images.device) for part in (batch[:, None, None], rows[:, :, None], columns[:, None, :])]
-    return padded[index[0], :, index[1], index[2]].permute(0, 3, 1, 2).contiguous()
+    return padded[index[0], :, index[1], index[2]].permute(0, 3, 1, 2)
 
 
 def _shifted(count: int, side: int, pad: int, generator: torch.Generator) -> Int[Tensor, "batch side"]:

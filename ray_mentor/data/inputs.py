@@ -123,8 +123,9 @@ class ImageInputs(AbstractArrayInputs):
     @override
     def take(self, rows: Rows) -> Float[Tensor, "rows channels height width"]:
         mean, std = (_own_tensor(value * np.float32(255)).reshape(-1, 1, 1) for value in self.scale)
+        # Channels stay last in memory, as the pixels are stored and as convolutions like them best.
         images = torch.from_numpy(self.pixels[rows]).permute(0, 3, 1, 2).to(torch.float32)
-        return images.contiguous().sub_(mean).div_(std)
+        return images.sub_(mean).div_(std)
 
     @override
     def select(self, rows: Rows) -> ImageInputs:

@@ -42,7 +42,7 @@ class TrainCheckpoints(AbstractCheckpoints):
             return RunState.from_bytes((Path(folder) / FILE).read_bytes(), f"{checkpoint.path}/{FILE}")
 
     def add(self, state: RunState) -> None:
-        metrics = {"epoch": state.epoch, "step": state.step}
+        metrics = {"epoch": state.epoch, "step": state.curriculum.step}
         if self._rank:
             ray.train.report(metrics)
             return

@@ -26,7 +26,7 @@ from ray_mentor.core.mentor_learner import MentorLearner
 from ray_mentor.core.methods import method_of
 from ray_mentor.core.optimizers import make_optimizer
 from ray_mentor.core.state import RunState
-from ray_mentor.core.step_jacobian import check_known
+from ray_mentor.core.step_jacobian import check_optimizer
 from ray_mentor.core.weightings.oracle import TRUTH_MISSING
 from ray_mentor.data.batches import epoch_batches
 from ray_mentor.data.run_directory import CONFIG, RESULT, RunDirectory
@@ -166,7 +166,7 @@ class CurriculumTrainer:
             raise UserError(TRUTH_MISSING)
         if self._method.learns:
             MentorLearner(self.mentor, len(self._splits.train.classes), self._job.seed)
-            check_known(self._job.optimizer([nn.Parameter(torch.zeros(1))]))
+            check_optimizer(self._job.optimizer([nn.Parameter(torch.ones(2, 2))]))
         else:
             self._method.weighting(self.mentor, None)
 
@@ -234,8 +234,8 @@ class CurriculumTrainer:
             "train_seconds": state.train_seconds,
             "wall_seconds": time.time() - marks.began,
             "phase_seconds": marks.phases(),
-            "steps": state.step,
-            "meta_updates": state.meta_updates,
+            "steps": state.curriculum.step,
+            "meta_updates": state.curriculum.meta_updates,
             "samples_per_second": samples / state.train_seconds,
             "method": self.curriculum.method,
             "seed": self._job.seed,

@@ -70,7 +70,7 @@ def _begin(
     step, epoch, metrics, seconds = 0, 0, [], 0.0
     if state is not None:
         restore(state, curriculum, schedule)
-        step, epoch, metrics, seconds = state.step, state.epoch, state.metrics, state.train_seconds
+        step, epoch, metrics, seconds = state.curriculum.step, state.epoch, state.metrics, state.train_seconds
     if exchange.rank == 0:
         directory.cut_ledger(step)
     exchange.broadcast(None)  # nobody writes ledger rows before the old ones are cut

@@ -221,7 +221,11 @@ def test_what_a_step_sends_and_gets_does_not_depend_on_the_student() -> None:
             learn(update)
 
         curriculum.mentor.learn = spy  # type: ignore[method-assign]
-        curriculum.step(torch.randn(12, 6), torch.arange(12) % C)
+        labels = torch.arange(12) % C
+        losses = nn.functional.cross_entropy(student(torch.randn(12, 6)), labels, reduction="none")
+        curriculum.weigh(losses, labels=labels).backward()
+        optimizer.step()
+        curriculum.after_step()
         reply = LearnReply(1, curriculum.mentor.state)
         return sent[0], len(pickle.dumps(reply))
 

@@ -59,8 +59,8 @@ def test_bytes_and_back() -> None:
     go_on(*run, range(3))
     state = state_of(*run)
     assert_equal(RunState.from_bytes(state.to_bytes(), "x"), state)
-    assert state.step == 3
-    assert state.meta_updates == 2
+    assert state.curriculum.step == 3
+    assert state.curriculum.meta_updates == 2
 
 
 def test_bytes_hold_nothing_that_is_executed() -> None:
@@ -68,7 +68,7 @@ def test_bytes_hold_nothing_that_is_executed() -> None:
     go_on(*run, range(3))
     table = torch.load(io.BytesIO(state_of(*run).to_bytes()), weights_only=True)
     assert table["format_version"] == FORMAT_VERSION
-    assert isinstance(table["mentor"]["payload"], bytes)
+    assert isinstance(table["curriculum"]["mentor"]["payload"], bytes)
 
 
 def test_a_run_that_was_put_back_goes_on_bit_for_bit() -> None:
@@ -100,7 +100,7 @@ def test_a_state_stays_as_it_was_when_its_run_goes_on() -> None:
 def test_a_run_that_has_not_begun() -> None:
     run = started()
     state = state_of(*run)
-    assert state.percentile is None
+    assert state.curriculum.percentile is None
     assert_equal(RunState.from_bytes(state.to_bytes(), "x"), state)
 
 
@@ -148,4 +148,4 @@ def test_another_format_version(whole: bytes) -> None:
     torch.save({**table, "format_version": FORMAT_VERSION + 1}, buffer)
     with pytest.raises(UserError) as caught:
         RunState.from_bytes(buffer.getvalue(), "run/state.pt")
-    assert str(caught.value) == "checkpoint run/state.pt has format version 2, but this version reads 1"
+    assert str(caught.value) == "checkpoint run/state.pt has format version 3, but this version reads 2"

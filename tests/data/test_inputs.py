@@ -53,7 +53,7 @@ def test_every_member_keeps_the_contract(make):
     assert len(inputs) == 10
     assert taken.shape == (3, *inputs.shape)
     assert taken.dtype == torch.float32
-    assert taken.is_contiguous()
+    assert taken.is_contiguous() or taken.is_contiguous(memory_format=torch.channels_last)
     chosen = inputs.select(rows)
     assert len(chosen) == 3
     assert torch.equal(chosen.take(np.arange(3)), taken)

@@ -28,6 +28,7 @@ CONFIG = MentorConfig(
     mentor_hidden=(6,),
     update_interval=1,
     anchor=0.0,
+    entropy=0.0,
 )
 
 

@@ -6,26 +6,40 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from typing import ClassVar
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ray_mentor.core.gradient_rules.base import Gradient
+from ray_mentor.core.heard import Heard
 from ray_mentor.core.meta_step import MetaBatch
+from ray_mentor.core.step_jacobian import check_optimizer, is_closed_form
 from ray_mentor.core.student_step import TakenStep
 
 
 class AbstractEstimator(ABC):
     """Per-sample influences of a step that was taken: s_i = ∂M(θ')/∂ŵ_i = ⟨D∇M(θ'), ∇ℓ_i(θ)⟩.
 
+    The step is U at the gradient g that the optimizer was given, and s_i is the derivative of M(U(g + Σ_i ε_i ∇ℓ_i))
+    in ε_i at 0. So with several micro-batches a step, the influences of the last one's samples are those of the whole
+    step. What lies between backward pass and optimizer (clipping, a gradient rule) is in g, and counts as a
+    constant: a clipping factor c, which the derivative in ŵ_i would carry, is left out of s, the same for all samples.
+
     Without a trace: params, buffers, gradients, mode and random state stay as they are.
 
+    Args:
+        look_ahead: how many steps M lies ahead of θ, >= 1; more than 1 for `unrolled` alone.
+
     Attributes:
+        needs_direction: whether it reads D∇M(θ').
         whole_optimizer: whether it needs the optimizer's state from before the step.
-        look_ahead: how many steps M lies ahead of θ, >= 1.
     """
 
+    needs_direction: ClassVar[bool] = True
     whole_optimizer: ClassVar[bool] = False
-    look_ahead: int = 1
+
+    def __init__(self, look_ahead: int = 1) -> None:
+        self.look_ahead = look_ahead
 
     @abstractmethod
     def __call__(
@@ -36,11 +50,35 @@ class AbstractEstimator(ABC):
         Args:
             steps: the last ``look_ahead`` steps, oldest first.
             meta: this rank's share of the meta batch.
-            direction: D∇M(θ') by param name; an absent name counts as 0.
-            chosen: rows of the first step's batch. A student with batch norm in training mode normalises over
-                exactly these, so choose the whole (rank's) batch for the exact influence.
+            direction: D∇M(θ') by param name; an absent name counts as 0. Empty where it is not needed.
+            chosen: rows of the first step's batch. Estimators that pass through the student again pass these alone: one
+                with batch norm in training mode normalises over exactly these, so choose the whole (rank's) batch for
+                the exact influence.
         """
+
+    def check(self, student: nn.Module, optimizer: torch.optim.Optimizer, world_size: int) -> None:
+        """Refuses what it cannot work with, before the first step.
+
+        Args:
+            student: bare.
+
+        Raises:
+            UserError: naming it, and what would do.
+        """
+        check_optimizer(optimizer)
+
+    def remembers_optimizer(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether the optimizer's whole state must be remembered from before the step."""
+        return self.whole_optimizer or not is_closed_form(optimizer)
 
     def names(self, student: nn.Module) -> Collection[str] | None:
         """The params along which it asks for the direction; None for all."""
+        return None if self.needs_direction else ()
+
+    def listen(self, student: nn.Module) -> Heard | None:
+        """Begins to listen to the student's training forward pass; None for estimators that need nothing of it.
+
+        Args:
+            student: bare.
+        """
         return None

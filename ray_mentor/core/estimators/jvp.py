@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +21,7 @@ from ray_mentor.core.meta_step import MetaBatch
 from ray_mentor.core.random_state import untouched
 from ray_mentor.core.stateless import called_with
 from ray_mentor.core.student_step import TakenStep
+from ray_mentor.errors import UserError
 
 
 class ForwardMode(AbstractEstimator):
@@ -25,16 +29,14 @@ class ForwardMode(AbstractEstimator):
 
     Costs about two plain forward passes, keeps no graph, and carries every coupling between samples
     (batch norm) along. Attention runs on its plain kernel: the fused ones have no forward mode.
+
+    Raises:
+        UserError: a student that uses an operator without forward mode.
     """
 
-    def __init__(self) -> None:
-        with (
-            warnings.catch_warnings()
-        ):  # torch compiles its own forward-mode formulas on first use, and warns of itself
-            warnings.filterwarnings("ignore", message="`torch.jit.script", category=FutureWarning)
-            warnings.filterwarnings("ignore", message="`torch.jit.script", category=DeprecationWarning)
-            with forward_ad.dual_level():
-                forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
+    def __init__(self, look_ahead: int = 1) -> None:
+        super().__init__(look_ahead)
+        _load_formulas()
 
     @torch.no_grad()
     def __call__(
@@ -48,6 +50,7 @@ class ForwardMode(AbstractEstimator):
             before.precision.again(),
             forward_ad.dual_level(),
             sdpa_kernel(SDPBackend.MATH),
+            _operators_named(),
         ):
             before.random_state.put_back()
             params = {
@@ -57,3 +60,41 @@ class ForwardMode(AbstractEstimator):
             outputs = called_with(step.student, {**params, **buffers}, batch.inputs)
             losses, tangent = forward_ad.unpack_dual(losses_of(outputs, step.loss, batch))
         return torch.zeros_like(losses) if tangent is None else tangent
+
+
+def _load_formulas() -> None:
+    """PyTorch compiles its own forward-mode formulas on first use, and warns of itself."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`torch.jit.script", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="`torch.jit.script", category=DeprecationWarning)
+        with forward_ad.dual_level():
+            forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
+
+
+@contextmanager
+def _operators_named() -> Iterator[None]:
+    """Says which operator has no forward mode, and what to do.
+
+    Raises:
+        UserError: in place of PyTorch's NotImplementedError.
+    """
+    try:
+        yield
+    except NotImplementedError as error:
+        raise UserError(
+            f"estimator is 'jvp', but the student uses {_operator(error)}, which has no forward mode; give another: "
+            "estimator='finite_difference', on the command line --estimator finite_difference"
+        ) from error
+
+
+def _operator(error: NotImplementedError) -> str:
+    """The operator as PyTorch's message names it, or the custom function, which it does not name."""
+    named = re.search(r"forward AD with (\S+)", str(error))
+    if named:
+        return named.group(1)
+    functions = [
+        frame.f_locals["self"]._forward_cls.__name__
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_name == "apply_jvp"
+    ]
+    return f"{functions[-1]} (a torch.autograd.Function without jvp)" if functions else f"an operator ({error})"

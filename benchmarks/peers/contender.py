@@ -1,0 +1,50 @@
+"""What is timed: one iteration of training, with all that its user pays for."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+from peers.problem import Problem, flat, losses_of
+
+
+class Contender(ABC):
+    """One way to train student and mentor.
+
+    Attributes:
+        name: of the row.
+        note: what sets it apart.
+        period: steps from one mentor update to the next.
+        has_hypergradient: whether there is one to compare with the truth.
+    """
+
+    name: str
+    note: str = ""
+    period: int = 1
+    has_hypergradient: bool = True
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+    @abstractmethod
+    def step(self) -> None:
+        """One iteration on the next batch."""
+
+    def hypergradient(self) -> Tensor:
+        """∂M/∂φ of the first step, as this contender computes it."""
+        self.step()
+        return flat(param.grad for param in self.problem.mentor.parameters() if param.grad is not None)
+
+
+class Plain(Contender):
+    """No curriculum: the mean loss."""
+
+    name = "plain step"
+    has_hypergradient = False
+
+    def step(self) -> None:
+        problem = self.problem
+        problem.optimizer.zero_grad()
+        losses_of(problem.student, problem.batch()).mean().backward()
+        problem.optimizer.step()

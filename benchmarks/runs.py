@@ -1,0 +1,50 @@
+"""Runs for the tables: many independent ones, side by side, one thread each, without Ray."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import statistics
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from ray_mentor import TrainConfig, train
+
+CIFAR = Path(__file__).resolve().parents[2] / "shared" / "data" / "cifar10"
+"""Where CIFAR-10 lies as Parquet on the machine these figures were made on; `--cifar` names another place."""
+
+
+def results(configs: list[TrainConfig], processes: int) -> list[dict[str, Any]]:
+    """``result.json`` of each run, in order, with a line a run as it ends."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
+        return list(pool.map(_result, configs))
+
+
+def spread(values: list[float]) -> str:
+    """Mean ± standard deviation."""
+    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values) if len(values) > 1 else 0:.3f}"
+
+
+def _one_thread() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+
+
+def _result(config: TrainConfig) -> dict[str, Any]:
+    settings = dataclasses.replace(config.run, workers=0, storage_path=tempfile.mkdtemp(), checkpoint_seconds=1e9)
+    outcome = train(dataclasses.replace(config, run=settings), console=Console(quiet=True))
+    result: dict[str, Any] = outcome.result
+    print(
+        f"{config.curriculum.method:12} {config.student.student:4} train {config.data.train_size} k "
+        f"{config.mentor.update_interval} seed {config.run.seed}: {result['test_accuracy']:.4f} "
+        f"auroc {result['noise_auroc']} {result['train_seconds']:.0f} s",
+        flush=True,
+    )
+    return result

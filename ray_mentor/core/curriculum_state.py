@@ -1,0 +1,82 @@
+"""What a curriculum carries from one step to the next, apart from student and optimizer."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ray_mentor.core.curriculum import Curriculum
+from ray_mentor.core.mentor_learner import MentorState
+from ray_mentor.errors import UserError
+
+
+@dataclass(frozen=True)
+class CurriculumState:
+    """A curriculum between two steps.
+
+    Attributes:
+        step: steps done.
+        meta_updates: meta updates done.
+        percentile: the running percentile, None before the first step.
+        history: the loss history's table.
+        mentor: the latest mentor, None for methods without a learning one.
+    """
+
+    step: int
+    meta_updates: int
+    percentile: float | None
+    history: Tensor
+    mentor: MentorState | None
+
+    def table(self) -> dict[str, Any]:
+        """The state in plain types, which ``torch.load(weights_only=True)`` reads."""
+        table = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {**table, "mentor": None if self.mentor is None else dataclasses.asdict(self.mentor)}
+
+    @staticmethod
+    def from_table(table: dict[str, Any]) -> CurriculumState:
+        """The inverse of :meth:`table`."""
+        mentor = table["mentor"]
+        return CurriculumState(**{**table, "mentor": None if mentor is None else MentorState(**mentor)})
+
+
+def capture_curriculum(curriculum: Curriculum) -> CurriculumState:
+    """The state as it stands; a copy."""
+    mentor = curriculum.parts.mentor
+    return CurriculumState(
+        step=curriculum.step_number,
+        meta_updates=curriculum.meta_updates,
+        percentile=curriculum.percentile.value,
+        history=curriculum.history.table.clone(),
+        mentor=None if mentor is None else mentor.state,
+    )
+
+
+def restore_curriculum(state: CurriculumState, curriculum: Curriculum) -> None:
+    """Makes ``curriculum`` go on where ``state`` was captured; the mentor too, wherever it lives.
+
+    Raises:
+        UserError: if the two do not fit together.
+    """
+    _check_fit(state, curriculum)
+    curriculum.percentile.value = state.percentile
+    curriculum.history.table = state.history.clone()
+    curriculum.step_number = state.step
+    curriculum.meta_updates = state.meta_updates
+    if curriculum.parts.mentor is not None and state.mentor is not None:
+        curriculum.parts.mentor.load(state.mentor)
+
+
+def _check_fit(state: CurriculumState, curriculum: Curriculum) -> None:
+    found, wanted = tuple(state.history.shape), tuple(curriculum.history.table.shape)
+    if found != wanted:
+        raise UserError(
+            f"the state's loss history is of {found} (samples, losses each), but this curriculum's is of {wanted}; "
+            "n_samples and history_length must be as they were"
+        )
+    if (state.mentor is None) != (curriculum.parts.mentor is None):
+        one, other = ("no", "one") if state.mentor is None else ("a", "none")
+        raise UserError(f"the state holds {one} mentor, but this curriculum has {other}; the method must be as it was")

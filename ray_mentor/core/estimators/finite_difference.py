@@ -1,0 +1,67 @@
+"""All influences of a batch from two plain forward passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ray_mentor.core.batch import Batch
+from ray_mentor.core.estimators.base import AbstractEstimator
+from ray_mentor.core.gradient_rules.base import Gradient
+from ray_mentor.core.losses import losses_of
+from ray_mentor.core.meta_step import MetaBatch
+from ray_mentor.core.random_state import untouched
+from ray_mentor.core.stateless import called_with
+from ray_mentor.core.student_step import Before, TakenStep
+
+# c = 0.3·√(rounding unit) is 1e-4 in float32, 3e-2 in bf16. Where a ReLU lies between the two passes the error grows as
+# c, and rounding as 1/c. Measured, float32, against the exact influence, over 196 steps of seven small students (SGD,
+# momentum, warm Adam, AdamW and RMSprop): median error 1e-3 at c = 3e-5, 6e-4 at 1e-4, 6e-5 at 1e-3; worst cosine
+# 0.9998, 0.9999, 0.9989; and 0.9995, 0.9967 at 1e-4 and 1e-3 on a ResNet-32. In bf16 the median is 3e-2 at
+# c = 3e-2, 6e-2 at 1e-2.
+SHARE = 0.3
+
+
+class FiniteDifference(AbstractEstimator):
+    """s ≈ (ℓ(θ + t·direction) − ℓ(θ − t·direction))/2t: for students without forward mode.
+
+    Costs two plain forward passes, with the same dropout masks. In float32 within about 1 % of the exact influences;
+    more on the first step of Adam and its kin, whose direction lies along the few params that hardly have a gradient.
+    """
+
+    @torch.no_grad()
+    def __call__(
+        self, steps: Sequence[TakenStep], meta: MetaBatch, direction: Gradient, chosen: Int[Tensor, " chosen"]
+    ) -> Float[Tensor, " chosen"]:
+        (step,) = steps
+        size = step_size(step.before, direction)
+        batch = step.batch[chosen]
+        above, below = (_losses(step, batch, direction, t) for t in (size, -size))
+        return (above - below) / (2 * size)
+
+
+def step_size(before: Before, direction: Gradient) -> float:
+    """The t with ‖t·direction‖ = c·‖θ‖ over the params that move; 1 where the direction is 0."""
+    moving = [before.params[name] for name in direction]
+    along = _norm(list(direction.values()))
+    rounding = torch.finfo(before.precision.autocast or next(iter(before.params.values())).dtype).eps
+    return SHARE * rounding**0.5 * _norm(moving) / along if along > 0 else 1.0
+
+
+def _norm(tensors: list[Tensor]) -> float:
+    return float(torch.stack([tensor.double().square().sum() for tensor in tensors]).sum().sqrt()) if tensors else 0.0
+
+
+def _losses(step: TakenStep, batch: Batch, direction: Gradient, t: float) -> Float[Tensor, " chosen"]:
+    """The per-sample losses at θ + t·direction."""
+    before = step.before
+    params = {
+        name: param + t * direction[name] if name in direction else param for name, param in before.params.items()
+    }
+    buffers = {name: buffer.clone() for name, buffer in before.buffers.items()}
+    with untouched(batch.labels.device), before.precision.again():
+        before.random_state.put_back()
+        return losses_of(called_with(step.student, {**params, **buffers}, batch.inputs), step.loss, batch)

@@ -1,0 +1,146 @@
+"""D = ∂θ'/∂g of any optimizer that works element by element, measured on its own step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ray_mentor.core.optimizer_replay import Named, Replay, groups_of, step_needs_closure
+from ray_mentor.core.student_step import TakenStep
+from ray_mentor.errors import UserError
+
+VALID = "SGD, Adam, AdamW, Adagrad, RMSprop, and any other whose step works element by element"
+
+Step = Callable[[Named], Named]
+"""g -> θ', by param name, in float64."""
+
+RUNGS = 6  # sizes of the difference that are tried, each a sixteenth of the last
+RATIO = 16.0
+AGREEMENT = 1e-2  # two sizes that differ by more, relatively, see no slope there
+
+
+def numerical_diagonal(step: TakenStep) -> Named:
+    """D of every param that was stepped, in its type, from the optimizer's step replayed in float64.
+
+    D_j = (θ'_j(g + h) − θ'_j(g − h))/2h_j, all j at once, since no element sees another's. Each element takes the
+    size h_j, out of a ladder, that agrees best with the size before it. Where no two agree within 1 % the step has no
+    derivative (a sign's jump, Adam where v̂ = 0), and D = 0.
+
+    Raises:
+        UserError: a step that mixes elements, or that its gradient, params, state and settings do not decide.
+    """
+    live = dict(step.student.named_parameters())
+    replay, before = Replay(step.optimizer, live), step.before
+
+    def take(gradients: Named) -> Named:
+        return replay(before.groups, before.optimizer, before.params, gradients)[0]
+
+    gradients = {name: gradient.double() for name, gradient in _stepped(step).items()}
+    _require_same(step, take(gradients), live)
+    _require_elementwise(step.optimizer, take, gradients)
+    return {name: slope.to(live[name].dtype) for name, slope in _slopes(take, gradients).items()}
+
+
+def check_measurable(optimizer: torch.optim.Optimizer) -> None:
+    """Takes a trial step on copies, along random gradients.
+
+    Raises:
+        UserError: an optimizer whose Jacobian is no diagonal, or whose step cannot be taken on copies.
+    """
+    if step_needs_closure(optimizer):
+        raise UserError(f"optimizer is {_name(optimizer)}, but its step needs a closure; valid: {VALID}")
+    live = {str(i): param for i, param in enumerate(p for group in optimizer.param_groups for p in group["params"])}
+    draw = torch.Generator().manual_seed(0)
+    params = {name: param.detach() for name, param in live.items()}
+    gradients = {name: _noise(param.double(), draw) for name, param in params.items()}
+    states: dict[str, dict[str, Any] | None] = {name: optimizer.state.get(param, {}) for name, param in live.items()}
+    groups = groups_of(optimizer, live)
+    replay = Replay(optimizer, live)
+
+    def take(changed: Named) -> Named:
+        return replay(groups, states, params, changed)[0]
+
+    try:
+        _require_elementwise(optimizer, take, gradients)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"optimizer is {_name(optimizer)}, but its step cannot be taken on copies of its params "
+            f"({type(error).__name__}: {error}); valid: {VALID}"
+        ) from error
+
+
+def _stepped(step: TakenStep) -> Named:
+    names = {name for group in step.before.groups for name in group.names}
+    return {name: gradient for name, gradient in step.applied.items() if name in names}
+
+
+def _require_same(step: TakenStep, moved: Named, live: Mapping[str, Tensor]) -> None:
+    """The replay gave what the real step gave, up to the rounding of the params' type."""
+    for name in _stepped(step):
+        real, before = live[name].detach().double(), step.before.params[name].double()
+        rounding = 8 * torch.finfo(live[name].dtype).eps * before.abs().amax()
+        allowed = 1e-3 * (moved[name] - before).abs().amax() + rounding
+        if bool(((moved[name] - real).abs() > allowed).any()):
+            raise UserError(
+                f"optimizer is {_name(step.optimizer)}, but its step, taken again, moves {name} elsewhere: it depends "
+                f"on more than gradient, params, state and settings; valid: {VALID}"
+            )
+
+
+def _require_elementwise(optimizer: torch.optim.Optimizer, take: Step, gradients: Named) -> None:
+    """Changes the gradient in one random half of all elements, then in the other; the rest must not see it."""
+    draw = torch.Generator().manual_seed(0)
+    first = {name: (torch.rand(g.shape, generator=draw) < 0.5).to(g.device) for name, g in gradients.items()}
+    noise = {name: 3 * _size(g) * _noise(g, draw) for name, g in gradients.items()}
+    still = take(gradients)
+    for halves in (first, {name: ~half for name, half in first.items()}):
+        moved = take({name: torch.where(halves[name], g + noise[name], g) for name, g in gradients.items()})
+        for name, half in halves.items():
+            same = (moved[name] == still[name]) | (moved[name].isnan() & still[name].isnan())
+            if not bool((same | half).all()):
+                raise UserError(
+                    f"optimizer is {_name(optimizer)}, but its step mixes elements: a param moves along the gradients "
+                    f"of others; valid: {VALID}"
+                )
+
+
+def _slopes(take: Step, gradients: Named) -> Named:
+    found = {name: torch.zeros_like(g) for name, g in gradients.items()}
+    least = {name: torch.full_like(g, torch.inf) for name, g in gradients.items()}
+    last: Named = {}
+    for slopes in _ladder(take, gradients):
+        for name in last:
+            change = (slopes[name] - last[name]).abs()
+            agreed = torch.where(change <= AGREEMENT * slopes[name].abs(), slopes[name], 0.0)
+            found[name] = torch.where(change < least[name], agreed, found[name])
+            least[name] = torch.fmin(change, least[name])
+        last = slopes
+    return found
+
+
+def _ladder(take: Step, gradients: Named) -> Iterator[Named]:
+    scale = {name: g.abs() + _size(g) for name, g in gradients.items()}
+    for rung in range(1, RUNGS + 1):
+        above = {name: g + scale[name] / RATIO**rung for name, g in gradients.items()}
+        below = {name: g - scale[name] / RATIO**rung for name, g in gradients.items()}
+        up, down = take(above), take(below)
+        yield {name: (up[name] - down[name]) / (above[name] - below[name]) for name in gradients}
+
+
+def _size(gradient: Tensor) -> Tensor:
+    """The root mean square; 1 where all is 0."""
+    size = gradient.square().mean().sqrt()
+    return torch.where(size > 0, size, 1.0)
+
+
+def _noise(like: Tensor, draw: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=draw, dtype=like.dtype).to(like.device)
+
+
+def _name(optimizer: torch.optim.Optimizer) -> str:
+    return type(optimizer).__name__

@@ -1,0 +1,115 @@
+"""Real student steps, taken without a curriculum, and the influences that an estimator finds in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ray_mentor.core.batch import Batch
+from ray_mentor.core.estimators import AbstractEstimator
+from ray_mentor.core.exchange import Alone
+from ray_mentor.core.losses import PerSampleLoss, cross_entropy, per_sample_losses
+from ray_mentor.core.meta_step import MetaBatch, meta_gradient, step_direction
+from ray_mentor.core.student_step import TakenStep, gradient_of, remember
+
+Samples = tuple[Tensor, Tensor]
+
+
+def as_batch(samples: Samples, share: Tensor | None = None, partners: Tensor | None = None) -> Batch:
+    rows = torch.arange(len(samples[1]))
+    return Batch(rows, rows, *samples, partner_labels=partners, share=share)
+
+
+@dataclass
+class Trainee:
+    """A student in training, as it stands.
+
+    Attributes:
+        autocast: the type its forward passes run in; None for its own.
+        clip: the norm that gradients are clipped to, between backward pass and step.
+    """
+
+    student: nn.Module
+    optimizer: Optimizer
+    loss: PerSampleLoss = cross_entropy
+    autocast: torch.dtype | None = None
+    clip: float | None = None
+    steps: list[TakenStep] = field(default_factory=list)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.student.parameters()).device
+
+    def losses(self, batch: Batch) -> Tensor:
+        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+            return per_sample_losses(self.student, self.loss, batch)
+
+    def warm_up(self, batches: list[Samples]) -> None:
+        for batch in batches:
+            self.optimizer.zero_grad()
+            self.losses(as_batch(batch)).mean().backward()
+            self.optimizer.step()
+
+    def step(self, estimator: AbstractEstimator, *micro_batches: Batch) -> TakenStep:
+        """One optimizer step, of which the last micro-batch is remembered."""
+        self.optimizer.zero_grad()
+        for batch in micro_batches:
+            with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+                heard = estimator.listen(self.student)
+                whole = estimator.remembers_optimizer(self.optimizer)
+                before = remember(self.student, self.optimizer, whole_optimizer=whole, heard=heard)
+            losses = self.losses(batch)
+            weights = normalised(len(batch)).to(losses)
+            (weights * losses).sum().backward()
+        before.stop_listening()
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.student.parameters(), self.clip)
+        self.optimizer.step()
+        applied = {name: gradient.clone() for name, gradient in gradient_of(self.student).items()}
+        taken = TakenStep(self.student, self.optimizer, self.loss, batch, weights, before, applied)
+        self.steps.append(taken)
+        return taken
+
+
+def normalised(n: int) -> Tensor:
+    """Sample weights that are not all the same, and add up to 1."""
+    weights = torch.linspace(0.5, 1.5, n, dtype=torch.float64)
+    return weights / weights.sum()
+
+
+def influences(estimator: AbstractEstimator, trainee: Trainee, meta: Samples, chosen: Tensor | None = None) -> Tensor:
+    """What the estimator says of the samples of the trainee's last ``look_ahead`` steps' first."""
+    steps = trainee.steps[-estimator.look_ahead :]
+    batch = MetaBatch(*meta, size=len(meta[1]))
+    names = estimator.names(trainee.student)
+    gradient, _ = meta_gradient(trainee.student, trainee.loss, batch, Alone(), steps[-1].before.precision, names)
+    rows = torch.arange(len(steps[0].batch), device=trainee.device) if chosen is None else chosen
+    return estimator(steps, batch, step_direction(steps[-1], gradient), rows)
+
+
+def found_by(
+    estimators: dict[str, AbstractEstimator], make: Callable[[], Trainee], batch: Batch, meta: Samples
+) -> dict[str, Tensor]:
+    """The influences that each estimator finds in the same step."""
+    found = {}
+    for name, estimator in estimators.items():
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(7)
+            trainee = make()
+            trainee.step(estimator, batch)
+            found[name] = influences(estimator, trainee, meta)
+    return found
+
+
+def relative_error(found: Tensor, truth: Tensor) -> float:
+    """‖found − truth‖ / ‖truth‖."""
+    found, truth = found.detach().double().cpu(), truth.detach().double().cpu()
+    return float((found - truth).norm() / truth.norm())
+
+
+def cosine(found: Tensor, truth: Tensor) -> float:
+    return float(torch.nn.functional.cosine_similarity(found.double().cpu(), truth.double().cpu(), dim=0))

@@ -1,0 +1,299 @@
+"""A training loop of one's own: what is refused, and what the message says."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from own_loop import CLASSES, Loop, assert_same_records, blobs, momentum, noisy, params, per_sample, student
+from torch import Tensor, nn
+
+from ray_mentor.config import CurriculumConfig, MentorConfig
+from ray_mentor.core.exchange import Alone
+from ray_mentor.core.learned_curriculum import LearnedCurriculum
+from ray_mentor.errors import NonFiniteLossError, UserError
+
+EVERY_STEP = MentorConfig(update_interval=1, meta_batch_size=16)
+
+
+def refusal(message: str) -> Any:
+    """The block must raise exactly this."""
+    return pytest.raises(UserError, match=f"^{re.escape(message)}$")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"optimizer": torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1)},
+            "optimizer holds none of the student's params; make it from student.parameters()",
+        ),
+        (
+            {"meta_loader": (torch.zeros(5, 3), torch.zeros(4, dtype=torch.long))},
+            "the meta set holds 5 inputs and 4 labels, but it must hold as many of both, and some",
+        ),
+        (
+            {"meta_loader": (torch.zeros(0, 3), torch.zeros(0, dtype=torch.long))},
+            "the meta set holds 0 inputs and 0 labels, but it must hold as many of both, and some",
+        ),
+        (
+            {"total_steps": 0},
+            "total_steps is 0, but it must be at least 1; it is what progress is measured by",
+        ),
+        (
+            {"mentor": MentorConfig(history_length=2)},
+            "n_samples is 0, but a loss history needs the size of the training split",
+        ),
+        (
+            {"mentor": MentorConfig(mentor_features=("label",))},
+            "n_classes is None, but the mentor sees the label; give the number of classes",
+        ),
+        (
+            {"curriculum": CurriculumConfig(mixing="mixup")},
+            "mixing is 'mixup', but in a loop of one's own the batch is mixed by the loop",
+        ),
+        (
+            {"curriculum": CurriculumConfig(method="best")},
+            "unknown method 'best'; valid: mentornet, mentornet-pd, uniform, oracle, self-paced",
+        ),
+    ],
+)
+def test_what_would_train_wrongly_is_refused_at_once(changes: dict[str, Any], message: str) -> None:
+    model = student()
+    arguments: dict[str, Any] = {"optimizer": momentum(model), "meta_loader": blobs(9, 0), "total_steps": 5}
+    with refusal(message):
+        LearnedCurriculum(model, **{**arguments, **changes})
+    assert not model._forward_pre_hooks
+
+
+def test_an_update_interval_below_1() -> None:
+    with pytest.raises(UserError, match="update_interval is 0, but it must be at least 1"):
+        Loop(update_interval=0)
+
+
+def test_the_update_interval_is_a_short_cut() -> None:
+    loop = Loop(update_interval=3)
+    assert [record.meta_loss is not None for record in loop.run(5)] == [True, False, False, True, False]
+
+
+def test_weigh_after_a_step_without_after_step() -> None:
+    loop = Loop()
+    loop.weigh(*next(noisy(1))).backward()
+    loop.optimizer.step()
+    with refusal("the optimizer has stepped since the last weigh, but after_step was not called"):
+        loop.weigh(*next(noisy(1)))
+
+
+@pytest.mark.parametrize("stepped", [False, True])
+def test_after_step_before_weigh(stepped: bool) -> None:
+    loop = Loop()
+    if stepped:
+        per_sample(loop.student(blobs(4, 0)[0]), blobs(4, 0)[1]).mean().backward()
+        loop.optimizer.step()
+    with refusal("after_step was called before weigh; weigh the losses first"):
+        loop.curriculum.after_step()
+
+
+def test_after_step_twice() -> None:
+    loop = Loop()
+    loop.run(1)
+    with refusal("after_step was called before weigh; weigh the losses first"):
+        loop.curriculum.after_step()
+
+
+def test_sample_weights_when_nothing_is_weighed() -> None:
+    loop = Loop()
+    loop.run(1)
+    with refusal("nothing is weighed; ask between weigh and after_step"):
+        _ = loop.curriculum.sample_weights
+
+
+def test_gradients_that_were_cleared() -> None:
+    loop = Loop(mentor=EVERY_STEP)
+    loop.weigh(*next(noisy(1))).backward()
+    loop.optimizer.step()
+    loop.optimizer.zero_grad()
+    with refusal("after_step found no gradients; call it before they are cleared by zero_grad"):
+        loop.curriculum.after_step()
+
+
+@pytest.mark.parametrize("losses", [torch.tensor(0.5), torch.ones(7), torch.ones(8, 1)])
+def test_losses_that_are_not_one_a_sample(losses: Tensor) -> None:
+    loop = Loop()
+    with refusal(
+        f"losses has shape {tuple(losses.shape)} for 8 labels, but it must hold one loss per sample; e.g. give the "
+        "loss reduction='none'"
+    ):
+        loop.curriculum.weigh(losses, labels=torch.zeros(8, dtype=torch.long))
+
+
+def test_a_mentor_that_sees_labels_that_are_no_classes() -> None:
+    loop = Loop(mentor=MentorConfig(mentor_features=("label",)), n_classes=CLASSES)
+    inputs, _ = blobs(8, 0)
+    with refusal("labels has shape (8, 2), but the mentor sees the label: one class a sample"):
+        loop.curriculum.weigh(loop.student(inputs).sum(1), labels=torch.zeros(8, 2))
+
+
+CALLED_ELSEWHERE = (
+    "the student was not called in training mode, with gradients, before weigh; call the very module that the "
+    "curriculum was given"
+)
+
+
+class TestTheForwardPassBeforeWeigh:
+    def test_of_another_module(self) -> None:
+        loop = Loop(lambda: nn.Sequential(student()))
+        inputs, labels = blobs(8, 0)
+        with refusal(CALLED_ELSEWHERE):
+            loop.curriculum.weigh(per_sample(loop.student[0](inputs), labels), labels=labels)  # type: ignore[index]
+
+    def test_in_eval_mode(self) -> None:
+        loop = Loop()
+        loop.student.eval()
+        with refusal(CALLED_ELSEWHERE):
+            loop.weigh(*blobs(8, 0))
+
+    def test_of_the_batch_before(self) -> None:
+        loop = Loop(mentor=EVERY_STEP)
+        loop.run(1)
+        with refusal(CALLED_ELSEWHERE):
+            loop.curriculum.weigh(torch.ones(8, requires_grad=True), labels=blobs(8, 0)[1])
+
+    def test_is_not_asked_for_where_no_meta_update_is_due(self) -> None:
+        loop = Loop(update_interval=2)
+        loop.run(1)
+        loop.student.eval()
+        loop.weigh(*blobs(8, 0))
+
+
+class TestReplay:
+    """The loop's losses must be those of student, inputs and ``loss``."""
+
+    def step(self, loop: Loop, losses: Tensor, labels: Tensor) -> None:
+        loop.curriculum.weigh(losses, labels=labels).backward()
+        loop.optimizer.step()
+        loop.curriculum.after_step()
+
+    def test_another_loss(self) -> None:
+        loop = Loop()
+        inputs, labels = blobs(8, 0)
+        with pytest.raises(
+            UserError,
+            match=r"^the losses weighed differ from loss\(student\(inputs\), labels\) by up to [\d.e+]+; give the "
+            "curriculum the loss that the loop computes, and call the student once, in train mode, right before weigh.",
+        ):
+            self.step(loop, 3 * per_sample(loop.student(inputs), labels), labels)
+
+    def test_labels_in_another_order(self) -> None:
+        loop = Loop()
+        inputs, labels = blobs(8, 0)
+        with pytest.raises(UserError, match="the losses weighed differ from"):
+            self.step(loop, per_sample(loop.student(inputs), labels), labels.flip(0))
+
+    def test_two_calls_before_weigh(self) -> None:
+        loop = Loop()
+        inputs, labels = blobs(8, 0)
+        losses = per_sample(loop.student(inputs), labels)
+        loop.student(inputs.flip(0))
+        with pytest.raises(UserError, match="the losses weighed differ from"):
+            self.step(loop, losses, labels)
+
+    def test_a_loss_that_is_a_mean(self) -> None:
+        loop = Loop(loss=nn.functional.cross_entropy)
+        inputs, labels = blobs(8, 0)
+        with pytest.raises(ValueError, match=r"the loss returned shape \(\) for 8 samples, but it must return one"):
+            self.step(loop, per_sample(loop.student(inputs), labels), labels)
+
+
+class TestSampleIds:
+    """Where the mentor sees the loss history, ids are rows of its table."""
+
+    def loop(self) -> Loop:
+        return Loop(mentor=MentorConfig(history_length=2), n_samples=20)
+
+    def test_none(self) -> None:
+        with refusal("sample_ids is None, but a mentor that sees the loss history must know which these are"):
+            self.loop().weigh(*blobs(4, 1))
+
+    @pytest.mark.parametrize(("first", "last"), [(-1, 2), (17, 20)])
+    def test_out_of_range(self, first: int, last: int) -> None:
+        with refusal(f"sample_ids run from {first} to {last}, but n_samples is 20: they must lie in 0..19"):
+            self.loop().weigh(*blobs(4, 1), torch.arange(first, last + 1))
+
+    @pytest.mark.parametrize("history", [False, True])
+    def test_not_one_a_sample(self, history: bool) -> None:
+        loop = self.loop() if history else Loop()
+        with refusal("sample_ids has shape (5,) for 4 labels; give one id a sample"):
+            loop.weigh(*blobs(4, 1), torch.arange(5))
+
+    def test_any_will_do_without_a_history(self) -> None:
+        loop = Loop(mentor=EVERY_STEP)
+        ids = torch.tensor([10**12, -5, 7, 7])
+        assert torch.equal(loop.step(*blobs(4, 1), ids).batch.ids, ids)
+
+
+def test_a_loss_that_is_not_finite_names_the_sample_and_leaves_the_loop_usable() -> None:
+    loop, plain = Loop(mentor=EVERY_STEP), Loop(mentor=EVERY_STEP)
+    inputs, labels, ids = next(noisy(1))
+    broken = inputs.clone()
+    broken[3] = torch.nan
+    before = params(loop.student)
+    with pytest.raises(NonFiniteLossError, match=rf"sample ids {int(ids[3])}\); the student was not updated"):
+        loop.weigh(broken, labels, ids)
+    assert all(torch.equal(value, before[name]) for name, value in params(loop.student).items())
+    assert_same_records(loop.run(3), plain.run(3))
+
+
+def test_the_oracle_needs_the_truth() -> None:
+    loop = Loop(curriculum=CurriculumConfig(method="oracle"))
+    with pytest.raises(UserError, match="true label"):
+        loop.weigh(*blobs(4, 1))
+
+
+class TestStates:
+    def test_another_format_version(self) -> None:
+        with refusal("the state has format version None, but this version reads 1"):
+            Loop().curriculum.load_state_dict({})
+
+    def test_another_history(self) -> None:
+        state = Loop().curriculum.state_dict()
+        loop = Loop(mentor=MentorConfig(history_length=2), n_samples=60)
+        with refusal(
+            "the state's loss history is of (0, 0) (samples, losses each), but this curriculum's is of (60, 2); "
+            "n_samples and history_length must be as they were"
+        ):
+            loop.curriculum.load_state_dict(state)
+
+    @pytest.mark.parametrize(
+        ("saved", "loaded", "said"),
+        [
+            ("uniform", "mentornet", "the state holds no mentor, but this curriculum has one"),
+            ("mentornet", "uniform", "the state holds a mentor, but this curriculum has none"),
+        ],
+    )
+    def test_another_method(self, saved: str, loaded: str, said: str) -> None:
+        state = Loop(curriculum=CurriculumConfig(method=saved)).curriculum.state_dict()
+        with refusal(f"{said}; the method must be as it was"):
+            Loop(curriculum=CurriculumConfig(method=loaded)).curriculum.load_state_dict(state)
+
+
+class TestProcesses:
+    """More than one process, and a student that is not wrapped: each would go its own way without a word."""
+
+    @pytest.fixture(autouse=True)
+    def _two(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(dist, "is_initialized", lambda: True)
+        monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+
+    def test_a_bare_student(self) -> None:
+        with refusal(
+            "student is not wrapped for data parallelism, but there are 2 processes; give the DistributedDataParallel "
+            "that the loop calls, or exchange=Alone() if each process trains its own student"
+        ):
+            Loop()
+
+    def test_a_student_for_each(self) -> None:
+        assert len(Loop(exchange=Alone()).run(2)) == 2
