@@ -177,13 +177,14 @@ class MentorConfig:
     """Features the mlp sees: loss, loss_difference, label, progress, history."""
     history_length: int = 0
     """Past losses per sample that the feature `history` holds, in epochs, >= 0."""
-    mentor_learning_rate: float = 0.003
-    """Learning rate of the mentor's Adam, > 0."""
+    mentor_learning_rate: float = 0.0006
+    """Learning rate of the mentor's Adam per student step, > 0: an update counts for the steps since the last one, and
+    its rate is this times update_interval."""
     mentor_weight_decay: float = 0.0
     """Weight decay (decoupled) of the mentor's params, >= 0."""
     initial_sample_weight: float = 0.9
     """The sample weight that a fresh mentor gives to every sample, in (0, 1)."""
-    update_interval: int = 10
+    update_interval: int = 20
     """Student steps between two meta updates, >= 1."""
     meta_batch_size: int = 100
     """Meta samples per meta update over all workers, >= 1."""
@@ -271,8 +272,9 @@ class CurriculumConfig:
     """Mixing of a batch before the student sees it: none, or mixup."""
     mixup_alpha: float = 1.0
     """α of MixUp's Beta(α, α), > 0."""
-    burn_in: float = 0.0
-    """Share of training, from its start, during which every sample weight is 1, in [0, 1)."""
+    burn_in: float | None = None
+    """Share of training, from its start, during which every sample weight is 1 and no mentor learns, in [0, 1).
+    None: the method's own, 0.15 for mentornet, 0 for the others."""
     example_dropout: str = ""
     """Share of each batch whose sample weights are set to 0, over training: RATE:SHARE,RATE:SHARE,...
     (published: 0.5:0.17,0.05:0.83). Empty for none."""
@@ -280,7 +282,7 @@ class CurriculumConfig:
     def __post_init__(self) -> None:
         one_of(self.mixing, ("none", "mixup"), "mixing")
         require(self.mixup_alpha > 0, "mixup_alpha", self.mixup_alpha, "it must be above 0")
-        require(0 <= self.burn_in < 1, "burn_in", self.burn_in, "it must lie in [0, 1)")
+        require(self.burn_in is None or 0 <= self.burn_in < 1, "burn_in", self.burn_in, "it must lie in [0, 1)")
         parse_schedule(self.example_dropout)
 
 

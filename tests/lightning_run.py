@@ -16,11 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
-from ray_mentor.config import MentorConfig
+from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.lightning import LearnedCurriculumCallback
 
 CLASSES = 3
-SETTINGS = MentorConfig(update_interval=2, mentor_learning_rate=0.01)
+SETTINGS = {
+    "mentor": MentorConfig(update_interval=2, mentor_learning_rate=0.005),
+    "curriculum": CurriculumConfig(burn_in=0.0),
+}
 
 
 def blobs(n: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -69,7 +72,7 @@ class Module(LightningModule):
 
 def make_callback(**changes: Any) -> LearnedCurriculumCallback:
     loader = changes.pop("meta_loader", None) or meta_loader()
-    return LearnedCurriculumCallback(loader, **{"mentor": SETTINGS, **changes})
+    return LearnedCurriculumCallback(loader, **{**SETTINGS, **changes})
 
 
 def make_trainer(**changes: Any) -> Trainer:
@@ -107,7 +110,7 @@ def facts(name: str, devices: int) -> dict[str, Any]:
     trainer_options = {**SCENARIOS[name], **strategy}
     meta = [data[:]] if devices == 1 else _HalfOf(data)
     # under `sum` a fresh mentor's bias has a hypergradient of 0, and Adam makes a step of its rounding
-    settings = dataclasses.replace(SETTINGS, normalisation="batch")
+    settings = dataclasses.replace(SETTINGS["mentor"], normalisation="batch")
     callback = make_callback(meta_loader=meta, mentor=settings)
     make_trainer(callbacks=[callback], **trainer_options).fit(module, _share_of_the_data(devices))
     assert callback.curriculum is not None

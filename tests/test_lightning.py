@@ -38,7 +38,7 @@ def plain_loop(accumulate: int = 1, clip: float | None = None, autocast: bool = 
     optimizer = module.configure_optimizers()["optimizer"]
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.8)
     total_steps = 2 * 6 // accumulate
-    settings = {"mentor": lightning_run.SETTINGS, **options}
+    settings = {**lightning_run.SETTINGS, **options}
     meta = DataLoader(TensorDataset(*blobs(16, 1)), batch_size=8, shuffle=True)
     curriculum = LearnedCurriculum(module.net, optimizer, meta, total_steps=total_steps, **settings)
     for _ in range(2):

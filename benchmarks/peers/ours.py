@@ -20,6 +20,8 @@ from ray_mentor.core.mentor_learner import MentorLearner, MentorState, MetaUpdat
 from ray_mentor.core.meta_step import MetaBatch
 from ray_mentor.core.methods import parts_of
 
+SCHEDULE = CurriculumConfig(burn_in=0.0)  # no mentor learns during burn-in: what is timed is what comes after it
+
 NOTES = {
     "jvp": "exact: one forward-mode pass",
     "finite_difference": "two forward passes",
@@ -84,13 +86,13 @@ def ours(estimator: str, interval: int, batch: int) -> type[Ours]:
 
 def _curriculum(problem: Problem, config: MentorConfig, mentor: LocalMentor) -> Curriculum:
     meta = MetaBatch(*problem.meta, size=len(problem.meta[1]))
-    parts = parts_of(CurriculumConfig(), config, mentor, None, lambda _: meta)
+    parts = parts_of(SCHEDULE, config, mentor, None, lambda _: meta)
     return Curriculum(
         problem.student,
         problem.optimizer,
         parts,
         Alone(),
-        CurriculumConfig(),
+        SCHEDULE,
         config,
         total_steps=10_000,
         n_samples=0,

@@ -40,7 +40,10 @@ class Outer(ImplicitProblem):
 
 
 class Betty(Contender):
-    """A finite difference of the mentor's gradient along ∇M(θ'), taken at θ' where the exact one is taken at θ."""
+    """A finite difference of the mentor's gradient along ∇M(θ'), at θ' where the exact one is at θ.
+
+    The losses that the mentor reads move with the difference too, where the exact one holds them.
+    """
 
     name = "Betty"
     note = "darts: not exact, ± at θ'; leaves θ' displaced (p.data.add without _)"

@@ -72,16 +72,20 @@ class Parts:
     """The exchangeable parts of a method, and how this run's steps reach mentor and meta set.
 
     Attributes:
+        meta_loss: the per-sample loss whose mean over a meta batch is M.
         mentor: access to the learning mentor; None for weightings that do not learn.
         meta_batch: this rank's share of the n-th meta batch.
+        burn_in: share of training, from its start, in which all sample weights are 1 and no mentor learns.
     """
 
     loss: PerSampleLoss
+    meta_loss: PerSampleLoss
     weighting: AbstractWeighting
     mixing: AbstractMixing
     gradient_rule: AbstractGradientRule
     mentor: AbstractMentorAccess | None
     meta_batch: Callable[[int], MetaBatch]
+    burn_in: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,6 @@ class Curriculum:
         self._awaited: Awaited | None = None
         self._device = next(student.parameters()).device
         self._settings = mentor
-        self._burn_in = curriculum.burn_in
         self._dropout = parse_schedule(curriculum.example_dropout)
         self._total_steps = total_steps
         self._seed = seed
@@ -175,8 +178,12 @@ class Curriculum:
     @property
     def meta_is_due(self) -> bool:
         """Whether a meta update looks back on the step that comes."""
-        begins = self.step_number % self._settings.update_interval == 0
+        begins = self.step_number % self._settings.update_interval == 0 and not self._in_burn_in
         return self.parts.mentor is not None and (begins or self._goes_on is not None)
+
+    @property
+    def _in_burn_in(self) -> bool:
+        return self.progress < self.parts.burn_in
 
     @property
     def _goes_on(self) -> Awaited | None:
@@ -215,7 +222,7 @@ class Curriculum:
     def weigh(self, seen: Observation, scored: Float[Tensor, " batch"]) -> Weighed:
         """What the mentor says → sample weights → weighted loss."""
         keep = kept(len(scored), rate_at(self._dropout, self.progress), self.generator("dropout"))
-        weights = scheduled_weights(scored, keep, in_burn_in=self.progress < self._burn_in)
+        weights = scheduled_weights(scored, keep, in_burn_in=self._in_burn_in)
         normalised = normalise(weights, self._settings.normalisation)[seen.own].to(seen.losses)
         loss = weighted_loss(seen.losses, normalised, self.exchange.world_size)
         return Weighed(seen, scored, keep, weights, normalised, loss)
@@ -270,7 +277,8 @@ class Curriculum:
         if self.estimator.look_ahead > 1:  # the next steps may write over them
             applied = {name: gradient.clone() for name, gradient in applied.items()}
         batch = weighed.seen.batch
-        return TakenStep(self.bare, self.optimizer, self.parts.loss, batch, weighed.normalised, before, applied)
+        loss, meta_loss = self.parts.loss, self.parts.meta_loss
+        return TakenStep(self.bare, self.optimizer, loss, meta_loss, batch, weighed.normalised, before, applied)
 
     def _influences(self, awaited: Awaited) -> tuple[Float[Tensor, " batch"], float]:
         """Of the global batch's samples, as far as they were chosen; and the meta loss."""
@@ -291,7 +299,7 @@ class Curriculum:
     def _meta_gradient(
         self, meta: MetaBatch, precision: Precision, names: Collection[str] | None
     ) -> tuple[Gradient, float]:
-        gradient, share = meta_gradient(self.bare, self.parts.loss, meta, self.exchange, precision, names)
+        gradient, share = meta_gradient(self.bare, self.parts.meta_loss, meta, self.exchange, precision, names)
         return gradient, self.exchange.total(float(share))
 
     def _chosen(self, own: int, n: int) -> Int[Tensor, " chosen"]:

@@ -68,7 +68,7 @@ class MentorLearner:
         )
         self._optimizer = torch.optim.AdamW(
             [p for p in self._mentor.parameters() if p.requires_grad],
-            lr=config.mentor_learning_rate,
+            lr=config.mentor_learning_rate * config.update_interval,
             weight_decay=config.mentor_weight_decay,
         )
         self.version = 0

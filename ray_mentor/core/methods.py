@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.curriculum import Parts
 from ray_mentor.core.gradient_rules import AbstractGradientRule, Identity
-from ray_mentor.core.losses import LOSSES, PerSampleLoss
+from ray_mentor.core.losses import LOSSES, ExpectedError, PerSampleLoss
 from ray_mentor.core.mentor_access import AbstractMentorAccess
 from ray_mentor.core.mentors import load_published
 from ray_mentor.core.meta_step import MetaBatch
@@ -29,6 +29,7 @@ class Method:
         learns: whether a mentor learns from influences.
         needs_truth: whether the true labels must be known.
         gradient_rule: what happens to the train gradient.
+        burn_in: share of training in which all sample weights are 1, unless the user says otherwise.
     """
 
     weighting: MakeWeighting
@@ -36,6 +37,7 @@ class Method:
     needs_truth: bool = False
     loss: str = "cross-entropy"
     gradient_rule: Callable[[], AbstractGradientRule] = Identity
+    burn_in: float = 0.0
 
 
 def _learned(_: MentorConfig, access: AbstractMentorAccess | None) -> AbstractWeighting:
@@ -50,7 +52,7 @@ def _published(config: MentorConfig, _: AbstractMentorAccess | None) -> Abstract
 
 
 METHODS: dict[str, Method] = {
-    "mentornet": Method(_learned, learns=True),
+    "mentornet": Method(_learned, learns=True, burn_in=0.15),
     "mentornet-pd": Method(_published),
     "uniform": Method(lambda *_: Uniform()),
     "oracle": Method(lambda *_: Oracle(), needs_truth=True),
@@ -75,13 +77,16 @@ def parts_of(
         meta_batch: this rank's share of the n-th meta batch.
     """
     method = method_of(curriculum.method)
+    train_loss = loss or LOSSES[method.loss]
     return Parts(
-        loss=loss or LOSSES[method.loss],
+        loss=train_loss,
+        meta_loss=ExpectedError(train_loss) if mentor.meta_loss == "error" else train_loss,
         weighting=method.weighting(mentor, access),
         mixing=make_mixing(curriculum),
         gradient_rule=method.gradient_rule(),
         mentor=access if method.learns else None,
         meta_batch=meta_batch,
+        burn_in=method.burn_in if curriculum.burn_in is None else curriculum.burn_in,
     )
 
 

@@ -86,6 +86,7 @@ class TakenStep:
         student: bare, as it is after the step.
         optimizer: with its state after the step.
         loss: the per-sample loss.
+        meta_loss: the per-sample loss whose mean over the meta batch is M.
         batch: the samples, as the student saw them.
         normalised: ŵ of the samples.
         before: student and optimizer before the step.
@@ -95,6 +96,7 @@ class TakenStep:
     student: nn.Module
     optimizer: torch.optim.Optimizer
     loss: PerSampleLoss
+    meta_loss: PerSampleLoss
     batch: Batch
     normalised: Float[Tensor, " own"]
     before: Before

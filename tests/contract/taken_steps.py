@@ -70,7 +70,7 @@ class Trainee:
             nn.utils.clip_grad_norm_(self.student.parameters(), self.clip)
         self.optimizer.step()
         applied = {name: gradient.clone() for name, gradient in gradient_of(self.student).items()}
-        taken = TakenStep(self.student, self.optimizer, self.loss, batch, weights, before, applied)
+        taken = TakenStep(self.student, self.optimizer, self.loss, self.loss, batch, weights, before, applied)
         self.steps.append(taken)
         return taken
 

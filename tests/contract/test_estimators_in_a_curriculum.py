@@ -73,6 +73,7 @@ def curriculum_of(
     meta = samples(shape_of, B, 2, dtype)
     parts = Parts(
         loss=cross_entropy,
+        meta_loss=cross_entropy,
         weighting=Learned(access),
         mixing=NoMixing(),
         gradient_rule=rule or Identity(),

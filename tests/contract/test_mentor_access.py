@@ -15,7 +15,7 @@ import ray
 import torch
 from torch import Tensor, nn
 
-from ray_mentor.config import FEATURES, MentorConfig
+from ray_mentor.config import FEATURES, CurriculumConfig, MentorConfig
 from ray_mentor.core.exchange import Alone
 from ray_mentor.core.features import Features
 from ray_mentor.core.learned_curriculum import LearnedCurriculum
@@ -210,7 +210,9 @@ def test_what_a_step_sends_and_gets_does_not_depend_on_the_student() -> None:
         student = nn.Sequential(nn.Linear(6, width), nn.ReLU(), nn.Linear(width, C))
         meta = torch.randn(8, 6), torch.arange(8) % C
         optimizer = torch.optim.SGD(student.parameters(), lr=0.1)
-        curriculum = LearnedCurriculum(student, optimizer, meta, total_steps=1, mentor=MentorConfig(update_interval=1))
+        curriculum = LearnedCurriculum(
+            student, optimizer, meta, total_steps=1, update_interval=1, curriculum=CurriculumConfig(burn_in=0.0)
+        )
         assert curriculum.mentor is not None
         sent: list[int] = []
         learn = curriculum.mentor.learn

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ray_mentor.config import MentorConfig
+from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.curriculum import StepRecord
 from ray_mentor.core.learned_curriculum import LearnedCurriculum
 
@@ -70,8 +70,13 @@ class Loop:
     ) -> None:
         self.student = make_student()
         self.optimizer = make_optimizer(self.student)
-        mentor = MentorConfig(update_interval=2, mentor_learning_rate=0.01, meta_batch_size=16)
-        arguments: dict[str, Any] = {"meta_loader": blobs(30, 1), "total_steps": 20, "mentor": mentor}
+        mentor = MentorConfig(update_interval=2, mentor_learning_rate=0.005, meta_batch_size=16)
+        arguments: dict[str, Any] = {
+            "meta_loader": blobs(30, 1),
+            "total_steps": 20,
+            "mentor": mentor,
+            "curriculum": CurriculumConfig(burn_in=0.0),
+        }
         self.curriculum = LearnedCurriculum(self.student, self.optimizer, **{**arguments, **changes})
 
     def weigh(self, inputs: Tensor, labels: Tensor, ids: Tensor | None = None) -> Tensor:

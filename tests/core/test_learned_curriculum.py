@@ -42,14 +42,15 @@ from ray_mentor.core.mentor_learner import MentorLearner
 from ray_mentor.core.meta_set import meta_batches
 from ray_mentor.core.methods import parts_of
 
-EVERY_STEP = MentorConfig(update_interval=1, mentor_learning_rate=0.01, meta_batch_size=16)
+EVERY_STEP = MentorConfig(update_interval=1, mentor_learning_rate=0.01, meta_batch_size=16, meta_loss="loss")
+NO_BURN_IN = CurriculumConfig(burn_in=0.0)
 
 
 def test_it_tells_wrong_labels_from_right_ones() -> None:
     inputs, truth = blobs(300, 0)
     wrong = torch.arange(300) % 3 == 0
     given = torch.where(wrong, (truth + 1) % CLASSES, truth)
-    settings = MentorConfig(update_interval=2, mentor_learning_rate=0.01)
+    settings = MentorConfig(update_interval=2, mentor_learning_rate=0.005)
     loop = Loop(meta_loader=blobs(60, 1), total_steps=300, mentor=settings)
     for step in range(300):
         rows = torch.randperm(300, generator=torch.Generator().manual_seed(step))[:100]
@@ -64,7 +65,7 @@ def test_it_tells_wrong_labels_from_right_ones() -> None:
 @pytest.mark.parametrize(
     ("settings", "schedule"),
     [
-        (EVERY_STEP, CurriculumConfig()),
+        (EVERY_STEP, NO_BURN_IN),
         (MentorConfig(update_interval=3, meta_batch_size=16), CurriculumConfig(example_dropout="0.3:1", burn_in=0.2)),
         (
             MentorConfig(update_interval=2, mentor_features=("loss", "label", "history"), history_length=2),
@@ -444,7 +445,9 @@ class TestStudents:
         model = nn.Linear(5, 12)
         optimizer = momentum(model)
         meta = torch.randn(6, 5), torch.randint(3, (6, 4))
-        curriculum = LearnedCurriculum(model, optimizer, meta, total_steps=3, loss=loss, mentor=EVERY_STEP)
+        curriculum = LearnedCurriculum(
+            model, optimizer, meta, total_steps=3, loss=loss, mentor=EVERY_STEP, curriculum=NO_BURN_IN
+        )
         inputs, labels = torch.randn(8, 5), torch.randint(3, (8, 4))
         curriculum.weigh(loss(model(inputs), labels), labels=labels).backward()
         optimizer.step()

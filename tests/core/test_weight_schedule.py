@@ -96,8 +96,8 @@ def test_scheduled_weights(values: list[float], in_burn_in: bool) -> None:
 
 
 def test_burn_in_sets_weights_to_one_and_example_dropout_applies_all_the_same() -> None:
-    schedule = CurriculumConfig(burn_in=0.5, example_dropout="0.4:1")
-    curriculum = curriculum_of(student_of(), weighting=Half(), schedule=schedule, total_steps=4)
+    schedule = CurriculumConfig(example_dropout="0.4:1")
+    curriculum = curriculum_of(student_of(), weighting=Half(), schedule=schedule, total_steps=4, burn_in=0.5)
     for step in range(4):
         record = curriculum.step(batch_of())
         given = 1.0 if step < 2 else 0.5

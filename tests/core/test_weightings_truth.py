@@ -10,7 +10,8 @@ from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.exchange import Alone
 from ray_mentor.core.mentor_access import LocalMentor
 from ray_mentor.core.mentor_learner import MentorLearner
-from ray_mentor.core.methods import METHODS, method_of
+from ray_mentor.core.meta_step import MetaBatch
+from ray_mentor.core.methods import METHODS, method_of, parts_of
 from ray_mentor.core.percentile import RunningPercentile
 from ray_mentor.core.step_jacobian import check_optimizer
 from ray_mentor.core.weightings import Learned, Oracle, SelfPaced, Uniform
@@ -109,5 +110,10 @@ def test_self_paced_follows_the_running_percentile_of_the_run() -> None:
         assert record.scored.bool().tolist() == (record.losses <= running.update(record.losses)).tolist()
 
 
-def test_curriculum_defaults_weigh_from_the_first_step() -> None:
-    assert CurriculumConfig().burn_in == 0
+@pytest.mark.parametrize(("method", "default"), [("mentornet", 0.15), ("uniform", 0.0), ("oracle", 0.0)])
+def test_burn_in_is_the_methods_own_unless_it_is_given(method: str, default: float) -> None:
+    for given, expected in ((None, default), (0.0, 0.0), (0.3, 0.3)):
+        config = CurriculumConfig(method=method, burn_in=given)
+        access = LocalMentor(MentorLearner(MentorConfig(), 3, 0))
+        parts = parts_of(config, MentorConfig(), access, None, lambda _: MetaBatch(torch.ones(1), torch.ones(1), 1))
+        assert parts.burn_in == expected

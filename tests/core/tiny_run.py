@@ -50,6 +50,7 @@ def curriculum_of(
     meta = batch_of(6, seed=9, dtype=next(student.parameters()).dtype)
     default = Parts(
         loss=cross_entropy,
+        meta_loss=cross_entropy,
         weighting=Uniform(),
         mixing=NoMixing(),
         gradient_rule=Identity(),

@@ -142,6 +142,7 @@ def make_run(name: str, exchange: AbstractExchange) -> tuple[Curriculum, Spy]:
     access = Spy(make_learner(config))
     parts = Parts(
         loss=cross_entropy,
+        meta_loss=cross_entropy,
         weighting=Learned(access),
         mixing=NoMixing(),
         gradient_rule=scenario.get("rule", Identity)(),

@@ -12,7 +12,7 @@ import ray.train
 import torch
 from torch import Tensor
 
-from ray_mentor.config import MentorConfig, StudentConfig
+from ray_mentor.config import CurriculumConfig, MentorConfig, StudentConfig
 from ray_mentor.core.optimizers import make_optimizer
 from ray_mentor.data import Splits
 from ray_mentor.on_ray.outcome import Outcome
@@ -21,7 +21,7 @@ from ray_mentor.students import MLP
 
 EPOCHS, BATCH, INTERVAL = 4, 32, 2
 STEPS = EPOCHS * 5  # 150 samples in ⌈150 / 32⌉ batches
-MENTOR = MentorConfig(update_interval=INTERVAL, meta_batch_size=20, mentor_hidden=(8,), mentor_learning_rate=0.05)
+MENTOR = MentorConfig(update_interval=INTERVAL, meta_batch_size=20, mentor_hidden=(8,), mentor_learning_rate=0.025)
 CLOCKS = ("samples_per_second", "train_seconds")
 """The figures of a metrics row that a clock has a say in."""
 
@@ -36,6 +36,7 @@ def trainer_for(splits: Splits, storage: Path, name: str, *, workers: int = 0, *
         "test": splits.test,
         "validation": splits.validation,
         "mentor": MENTOR,
+        "curriculum": CurriculumConfig(burn_in=0.0),
         "optimizer": optimizer,
         "epochs": EPOCHS,
         "batch_size": BATCH,

@@ -152,7 +152,7 @@ def taken(model: nn.Module, optimizer: Optimizer, warm: int, unused: bool = Fals
         optimizer.step()
     none = torch.zeros(0)
     batch = Batch(none, none, none, none.long())
-    return TakenStep(model, optimizer, cross_entropy, batch, none, before, gradient_of(model))
+    return TakenStep(model, optimizer, cross_entropy, cross_entropy, batch, none, before, gradient_of(model))
 
 
 def truth(step: TakenStep) -> dict[str, Tensor]:

@@ -109,6 +109,7 @@ def make_curriculum(
         weighting = Learned(access)
     parts = Parts(
         loss=cross_entropy,
+        meta_loss=cross_entropy,
         weighting=weighting,
         mixing=mixing or NoMixing(),
         gradient_rule=gradient_rule or Identity(),

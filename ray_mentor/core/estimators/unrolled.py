@@ -132,4 +132,4 @@ def _meta_loss(step: TakenStep, params: Named, meta: MetaBatch) -> Tensor:
     """M of the student as it stands, answering to ``params``."""
     values = {**params, **{name: buffer.clone() for name, buffer in step.student.named_buffers()}}
     with untouched(meta.labels.device), step.before.precision.again():
-        return step.loss(called_with(step.student, values, meta.inputs), meta.labels).sum() / meta.size
+        return step.meta_loss(called_with(step.student, values, meta.inputs), meta.labels).sum() / meta.size

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ray_mentor.core.batch import Batch, outputs_of
+from ray_mentor.core.losses.base import PerSampleLoss
 from ray_mentor.core.losses.cross_entropy import cross_entropy
-
-PerSampleLoss = Callable[[Any, Tensor], Tensor]
-"""(what the student returns, as a rule logits (batch, classes); labels (batch,)) -> losses (batch,), differentiable,
-one per sample."""
+from ray_mentor.core.losses.expected_error import ExpectedError
 
 LOSSES: dict[str, PerSampleLoss] = {"cross-entropy": cross_entropy}
 
@@ -44,4 +41,4 @@ def _one_each(losses: Tensor, batch: Batch) -> Tensor:
     return losses
 
 
-__all__ = ["LOSSES", "PerSampleLoss", "cross_entropy", "losses_of", "per_sample_losses"]
+__all__ = ["LOSSES", "ExpectedError", "PerSampleLoss", "cross_entropy", "losses_of", "per_sample_losses"]
