@@ -12,9 +12,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
-from ray_mentor.core.curriculum import StepRecord
 from ray_mentor.core.exchange import Alone, Ranks
 from ray_mentor.core.learned_curriculum import LearnedCurriculum
+from ray_mentor.core.step_record import StepRecord
 from ray_mentor.errors import UserError
 
 try:

@@ -73,7 +73,7 @@ def test_a_fit_is_the_plain_loop_bit_for_bit(trainer: dict[str, Any], loop: dict
     module, callback = fit(**trainer)
     assert callback.curriculum is not None
     assert callback.curriculum.curriculum.step_number == curriculum.curriculum.step_number
-    assert callback.curriculum.curriculum.meta_updates == curriculum.curriculum.meta_updates > 1
+    assert callback.curriculum.curriculum.meta.done == curriculum.curriculum.meta.done > 1
     for name, value in expected.state_dict().items():
         assert torch.equal(module.state_dict()[name], value), name
     assert mentor_bytes(callback) == curriculum.mentor.state.payload

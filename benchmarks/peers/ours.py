@@ -61,7 +61,8 @@ class Ours(Contender):
 class Defaults(Ours):
     """As installed."""
 
-    name, note, config = "ray_mentor, defaults", "jvp, k = 10, a mentor of two features", MentorConfig()
+    config = MentorConfig()
+    name, note = "ray_mentor, defaults", f"jvp, k = {config.update_interval}, a mentor of two features"
     period = config.update_interval
     has_hypergradient = False
 
@@ -79,6 +80,7 @@ def ours(estimator: str, interval: int, batch: int) -> type[Ours]:
         mentor_features=("loss",),
         mentor_learning_rate=MENTOR_RATE,
         meta_loss="loss",
+        entropy=0.0,
     )
     name = f"ray_mentor, {estimator}, k = {interval}"
     return type(estimator, (Ours,), {"name": name, "note": NOTES[estimator], "config": config, "period": interval})

@@ -48,7 +48,7 @@ def capture_curriculum(curriculum: Curriculum) -> CurriculumState:
     mentor = curriculum.parts.mentor
     return CurriculumState(
         step=curriculum.step_number,
-        meta_updates=curriculum.meta_updates,
+        meta_updates=curriculum.meta.done,
         percentile=curriculum.percentile.value,
         history=curriculum.history.table.clone(),
         mentor=None if mentor is None else mentor.state,
@@ -65,7 +65,7 @@ def restore_curriculum(state: CurriculumState, curriculum: Curriculum) -> None:
     curriculum.percentile.value = state.percentile
     curriculum.history.table = state.history.clone()
     curriculum.step_number = state.step
-    curriculum.meta_updates = state.meta_updates
+    curriculum.meta.done = state.meta_updates
     if curriculum.parts.mentor is not None and state.mentor is not None:
         curriculum.parts.mentor.load(state.mentor)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import Arguments, Batch
-from ray_mentor.core.curriculum import Curriculum, StepRecord, Weighed
+from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.curriculum_state import CurriculumState, capture_curriculum, restore_curriculum
 from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
 from ray_mentor.core.forward_watch import ForwardWatch
@@ -25,6 +25,7 @@ from ray_mentor.core.mentor_learner import MentorLearner
 from ray_mentor.core.meta_set import MetaSet, meta_batches
 from ray_mentor.core.methods import method_of, parts_of
 from ray_mentor.core.replay import check_replay
+from ray_mentor.core.step_record import StepRecord, Weighed
 from ray_mentor.core.student_step import Before
 from ray_mentor.errors import UserError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from ray_mentor.core.curriculum import StepRecord
+from ray_mentor.core.step_record import StepRecord
 
 SCHEMA = pa.schema(
     [

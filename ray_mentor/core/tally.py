@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ray_mentor.core.curriculum import StepRecord
 from ray_mentor.core.exchange import AbstractExchange
+from ray_mentor.core.step_record import StepRecord
 
 
 class Tally:

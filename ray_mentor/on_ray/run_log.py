@@ -7,9 +7,10 @@ from typing import Any
 
 from ray.actor import ActorHandle
 
-from ray_mentor.core.curriculum import Curriculum, StepRecord
+from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.ledger import Ledger
+from ray_mentor.core.step_record import StepRecord
 from ray_mentor.core.tally import Tally
 from ray_mentor.data.run_directory import RunDirectory
 from ray_mentor.on_ray.progress import ProgressBoard, Row
@@ -67,7 +68,7 @@ class RunLog:
         row: dict[str, float | None] = {
             "epoch": epoch,
             "steps": curriculum.step_number,
-            "meta_updates": curriculum.meta_updates,
+            "meta_updates": curriculum.meta.done,
             **means,
             **accuracies,
             "learning_rate": curriculum.optimizer.param_groups[0]["lr"],

@@ -14,7 +14,7 @@ from torch.optim import LBFGS, SGD, Adafactor, Adam, NAdam, Optimizer
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import Batch
-from ray_mentor.core.curriculum import Curriculum, Parts, StepRecord
+from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.estimators import ESTIMATORS
 from ray_mentor.core.exchange import Alone
 from ray_mentor.core.gradient_rules import AbstractGradientRule, Identity
@@ -24,6 +24,8 @@ from ray_mentor.core.mentor_access import LocalMentor
 from ray_mentor.core.mentor_learner import MentorLearner, MetaUpdate
 from ray_mentor.core.meta_step import MetaBatch
 from ray_mentor.core.mixing import NoMixing
+from ray_mentor.core.parts import Parts
+from ray_mentor.core.step_record import StepRecord
 from ray_mentor.core.weightings import Learned
 from ray_mentor.errors import NonFiniteLossError, UserError
 

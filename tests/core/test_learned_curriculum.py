@@ -109,7 +109,7 @@ def test_it_is_the_cores_step_in_parts(
     assert_same(params(loop.student), params(made))
     if access is not None:
         assert mentor_bytes(loop.curriculum) == access.state.payload
-        assert loop.curriculum.curriculum.meta_updates > 1
+        assert loop.curriculum.curriculum.meta.done > 1
 
 
 class TestGoingOn:
@@ -228,7 +228,7 @@ class TestBetweenTheLines:
             if number % 3 == 2:
                 loop.optimizer.zero_grad()
         assert [record is None for record in records] == [True, True, False] * 2
-        assert loop.curriculum.curriculum.meta_updates == loop.curriculum.curriculum.step_number == 2
+        assert loop.curriculum.curriculum.meta.done == loop.curriculum.curriculum.step_number == 2
 
     def test_clipping_is_in_the_gradient_that_influences_are_of(self) -> None:
         """Adam's step answers to the gradient by how large it is: clipped, it must be looked at clipped."""
@@ -270,7 +270,7 @@ class TestBetweenTheLines:
         assert loop.curriculum.after_step() is None
         assert_same(params(loop.student), before)
         assert mentor_bytes(loop.curriculum) == mentor
-        assert loop.curriculum.curriculum.step_number == loop.curriculum.curriculum.meta_updates == 0
+        assert loop.curriculum.curriculum.step_number == loop.curriculum.curriculum.meta.done == 0
         loop.curriculum.curriculum.percentile.value = None  # it alone has seen the losses
 
         for batch in batches[1:]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import Batch
-from ray_mentor.core.curriculum import Curriculum, Parts
+from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import Alone
 from ray_mentor.core.features import Features
 from ray_mentor.core.gradient_rules import Identity
@@ -18,6 +18,7 @@ from ray_mentor.core.losses import cross_entropy
 from ray_mentor.core.meta_step import MetaBatch
 from ray_mentor.core.mixing import NoMixing
 from ray_mentor.core.observation import Observation
+from ray_mentor.core.parts import Parts
 from ray_mentor.core.weightings import Uniform
 
 

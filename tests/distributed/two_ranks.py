@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import Batch
-from ray_mentor.core.curriculum import Curriculum, Parts
+from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
 from ray_mentor.core.gradient_rules import AbstractGradientRule, Identity
 from ray_mentor.core.gradient_rules.base import Gradient
@@ -29,6 +29,7 @@ from ray_mentor.core.mentor_access import LocalMentor
 from ray_mentor.core.mentor_learner import MentorLearner, MetaUpdate
 from ray_mentor.core.meta_step import MetaBatch
 from ray_mentor.core.mixing import NoMixing
+from ray_mentor.core.parts import Parts
 from ray_mentor.core.sync_batch_norm import GlobalBatchNorm, synchronised
 from ray_mentor.core.weightings import Learned
 from ray_mentor.errors import NonFiniteLossError

@@ -72,7 +72,7 @@ def run(
     for step in range(4):
         curriculum.step(as_batch(samples(name, 9, seed=20 + step)))
         traces.append(trace(student, optimizer))
-    assert curriculum.meta_updates == (-(-4 // interval) if interval else 0)
+    assert curriculum.meta.done == (-(-4 // interval) if interval else 0)
     return traces
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import Batch
-from ray_mentor.core.curriculum import Curriculum, Parts
+from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import Alone
 from ray_mentor.core.gradient_rules import AbstractGradientRule, Identity
 from ray_mentor.core.losses import cross_entropy
@@ -21,6 +21,7 @@ from ray_mentor.core.mentor_learner import MentorLearner, MentorState, MetaUpdat
 from ray_mentor.core.mentors import AbstractMentor, make_mentor
 from ray_mentor.core.meta_step import MetaBatch
 from ray_mentor.core.mixing import AbstractMixing, NoMixing
+from ray_mentor.core.parts import Parts
 from ray_mentor.core.weightings import AbstractWeighting, Learned
 
 CONFIG = MentorConfig(

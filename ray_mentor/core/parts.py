@@ -1,0 +1,34 @@
+"""What a method is made of, in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ray_mentor.core.gradient_rules import AbstractGradientRule
+from ray_mentor.core.losses import PerSampleLoss
+from ray_mentor.core.mentor_access import AbstractMentorAccess
+from ray_mentor.core.meta_step import MetaBatch
+from ray_mentor.core.mixing import AbstractMixing
+from ray_mentor.core.weightings import AbstractWeighting
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The exchangeable parts of a method, and how this run's steps reach mentor and meta set.
+
+    Attributes:
+        meta_loss: the per-sample loss whose mean over a meta batch is M.
+        mentor: access to the learning mentor; None for weightings that do not learn.
+        meta_batch: this rank's share of the n-th meta batch.
+        burn_in: share of training, from its start, in which all sample weights are 1 and no mentor learns.
+    """
+
+    loss: PerSampleLoss
+    meta_loss: PerSampleLoss
+    weighting: AbstractWeighting
+    mixing: AbstractMixing
+    gradient_rule: AbstractGradientRule
+    mentor: AbstractMentorAccess | None
+    meta_batch: Callable[[int], MetaBatch]
+    burn_in: float = 0.0

@@ -1,0 +1,56 @@
+"""A step as data: the batch with its weights, and what the step did to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ray_mentor.core.batch import Batch
+from ray_mentor.core.observation import Observation
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """A batch with its sample weights.
+
+    Attributes:
+        seen: the batch as it was observed.
+        scored: what the weighting said, of the global batch, in [0, 1].
+        keep: False where example dropout set the sample weight to 0.
+        sample_weights: scored, after burn-in and example dropout, of the global batch.
+        normalised: ŵ of this rank's samples.
+        loss: this rank's part of the weighted loss, with its graph; call ``backward`` on it.
+    """
+
+    seen: Observation
+    scored: Float[Tensor, " batch"]
+    keep: Bool[Tensor, " batch"]
+    sample_weights: Float[Tensor, " batch"]
+    normalised: Float[Tensor, " own"]
+    loss: Float[Tensor, ""]
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What one step did to this rank's samples: a block of ledger rows.
+
+    Attributes:
+        step: the global step, from 0.
+        batch: the samples.
+        losses: per-sample losses before the step.
+        scored: what the weighting said, in [0, 1].
+        sample_weights: what the student was trained with: scored, after burn-in and example dropout.
+        influence: s_i = ∂M/∂ŵ_i; NaN where none was computed; below 0 where the sample helped. All NaN with an
+            estimator that looks more than one step ahead: it looks when this record is already there.
+        meta_loss: M(θ') over the global meta batch; None without a meta update.
+    """
+
+    step: int
+    batch: Batch
+    losses: Float[Tensor, " own"]
+    scored: Float[Tensor, " own"]
+    sample_weights: Float[Tensor, " own"]
+    influence: Float[Tensor, " own"]
+    meta_loss: float | None
