@@ -104,6 +104,7 @@ def make_curriculum(
     mixing: AbstractMixing | None = None,
     gradient_rule: AbstractGradientRule | None = None,
     total_steps: int = 10,
+    burn_in: float = 0.0,
 ) -> Curriculum:
     if weighting is None:
         assert access is not None
@@ -116,6 +117,7 @@ def make_curriculum(
         gradient_rule=gradient_rule or Identity(),
         mentor=access,
         meta_batch=lambda _: MetaBatch(*meta, size=len(meta[1])),
+        burn_in=burn_in,
     )
     return Curriculum(
         student,
