@@ -70,4 +70,4 @@ def test_flip_shift_depends_on_its_generator_alone():
     torch.rand(5)
     assert torch.equal(a, flip_shift(images, torch.Generator().manual_seed(1)))
     assert not torch.equal(a, flip_shift(images, torch.Generator().manual_seed(2)))
-    assert a.is_contiguous()
+    assert a.is_contiguous(memory_format=torch.channels_last)
