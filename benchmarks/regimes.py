@@ -11,18 +11,18 @@ A, memorising: 4,000 CIFAR-10 images, 500 trusted, 40 epochs, no augmentation. B
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from runs import CIFAR, results, spread
+from runs import CIFAR, results, spread, write
 
 from ray_mentor import CurriculumConfig, DataConfig, RunSettings, StudentConfig, TrainConfig
 
 METHODS = ("uniform", "self-paced", "mentornet", "oracle")
+COLUMNS = ("regime", "method", "seed", "test_accuracy", "noise_auroc", "train_seconds")
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
         for (regime, method, seed), result in zip(cells, found, strict=True)
     ]
     if options.csv:
-        write(rows, options.csv)
+        write(rows, COLUMNS, options.csv)
     Console(width=120).print(table(rows, options.regimes, options.methods))
 
 
@@ -97,14 +97,6 @@ def figures(of: dict[str, list[dict[str, Any]]], method: str) -> list[str]:
 def mean(of: dict[str, list[dict[str, Any]]], column: str) -> dict[str, float]:
     """The mean of a column, by method."""
     return {method: statistics.mean(row[column] or 0.0 for row in rows) for method, rows in of.items() if rows}
-
-
-def write(rows: list[dict[str, Any]], path: Path) -> None:
-    columns = ("regime", "method", "seed", "test_accuracy", "noise_auroc", "train_seconds")
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import multiprocessing
 import os
@@ -17,7 +18,7 @@ from rich.console import Console
 from ray_mentor import TrainConfig, train
 
 CIFAR = Path(__file__).resolve().parents[2] / "shared" / "data" / "cifar10"
-"""Where CIFAR-10 lies as Parquet on the machine these figures were made on; `--cifar` names another place."""
+"""CIFAR-10 as Parquet, beside the project; `--cifar` names another place."""
 
 
 def results(configs: list[TrainConfig], processes: int) -> list[dict[str, Any]]:
@@ -30,6 +31,14 @@ def results(configs: list[TrainConfig], processes: int) -> list[dict[str, Any]]:
 def spread(values: list[float]) -> str:
     """Mean ± standard deviation."""
     return f"{statistics.mean(values):.3f} ± {statistics.stdev(values) if len(values) > 1 else 0:.3f}"
+
+
+def write(rows: list[dict[str, Any]], columns: tuple[str, ...], path: Path) -> None:
+    """These columns of the rows, as CSV."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _one_thread() -> None:

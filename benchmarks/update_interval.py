@@ -9,7 +9,6 @@ Digits with the defaults of `ray-mentor train`, and 2,000 CIFAR-10 images (40 % 
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import statistics
 from pathlib import Path
@@ -18,13 +17,14 @@ from typing import Any
 from regimes import config as regime_config
 from rich.console import Console
 from rich.table import Table
-from runs import CIFAR, results, spread
+from runs import CIFAR, results, spread, write
 
 from ray_mentor import TrainConfig
 
 INTERVALS = (1, 2, 5, 10, 20, 50)
 DATA = ("digits", "cifar10")
 UNIFORM = 0  # stands for plain training among the intervals
+COLUMNS = ("data", "interval", "seed", "test_accuracy", "noise_auroc", "train_seconds")
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
         {"data": data, "interval": interval, "seed": seed, **result}
         for (data, interval, seed), result in zip(cells, found, strict=True)
     ]
-    write(rows, options.out.with_suffix(".csv"))
+    write(rows, COLUMNS, options.out.with_suffix(".csv"))
     picture(rows, options.data, options.out.with_suffix(".png"))
     Console(width=100).print(table(rows, options.data))
 
@@ -78,14 +78,6 @@ def table(rows: list[dict[str, Any]], names: tuple[str, ...]) -> Table:
                 end_section=interval == INTERVALS[-1],
             )
     return found
-
-
-def write(rows: list[dict[str, Any]], path: Path) -> None:
-    columns = ("data", "interval", "seed", "test_accuracy", "noise_auroc", "train_seconds")
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def picture(rows: list[dict[str, Any]], names: tuple[str, ...], path: Path) -> None:

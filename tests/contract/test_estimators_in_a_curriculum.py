@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from estimator_students import CLASSES, make_student, samples
+from stand_ins import Mean, Spy
 from taken_steps import as_batch, cosine, relative_error
 from torch import Tensor, nn
 from torch.optim import LBFGS, SGD, Adafactor, Adam, NAdam, Optimizer
@@ -18,10 +19,8 @@ from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.estimators import ESTIMATORS
 from ray_mentor.core.exchange import Alone
 from ray_mentor.core.gradient_rules import AbstractGradientRule, Identity
-from ray_mentor.core.gradient_rules.base import Gradient
 from ray_mentor.core.losses import cross_entropy
-from ray_mentor.core.mentor_access import LocalMentor
-from ray_mentor.core.mentor_learner import MentorLearner, MetaUpdate
+from ray_mentor.core.mentor_learner import MentorLearner
 from ray_mentor.core.meta_step import MetaBatch
 from ray_mentor.core.mixing import NoMixing
 from ray_mentor.core.parts import Parts
@@ -30,28 +29,6 @@ from ray_mentor.core.weightings import Learned
 from ray_mentor.errors import NonFiniteLossError, UserError
 
 B = 9
-
-
-class Spy(LocalMentor):
-    """A mentor that remembers every update it was given."""
-
-    def __init__(self, config: MentorConfig) -> None:
-        super().__init__(MentorLearner(config, CLASSES, seed=0))
-        self.updates: list[MetaUpdate] = []
-
-    def learn(self, update: MetaUpdate) -> None:
-        self.updates.append(update)
-        super().learn(update)
-
-
-class Mean(AbstractGradientRule):
-    """Half the train gradient, half the meta gradient."""
-
-    needs_meta_gradient = True
-
-    def __call__(self, train: Gradient, meta: Gradient | None) -> Gradient:
-        assert meta is not None
-        return {name: (gradient + meta[name]) / 2 for name, gradient in train.items()}
 
 
 class Two(Alone):
@@ -69,7 +46,7 @@ def curriculum_of(
     **settings: Any,
 ) -> tuple[Curriculum, Spy]:
     config = MentorConfig(**{"update_interval": 1, **settings})
-    access = Spy(config)
+    access = Spy(MentorLearner(config, CLASSES, seed=0))
     bare = getattr(student, "_orig_mod", student)
     dtype = next(bare.parameters()).dtype
     meta = samples(shape_of, B, 2, dtype)

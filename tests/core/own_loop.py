@@ -84,7 +84,10 @@ class Loop:
         return self.curriculum.weigh(losses, labels=labels, sample_ids=ids)
 
     def step(self, inputs: Tensor, labels: Tensor, ids: Tensor | None = None) -> StepRecord:
-        loss = self.weigh(inputs, labels, ids)
+        return self.finish(self.weigh(inputs, labels, ids))
+
+    def finish(self, loss: Tensor) -> StepRecord:
+        """The rest of a step."""
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import own_loops
 import pytest
 import torch
-import torch.multiprocessing as mp
 from own_loops import SCENARIOS, SHARES
+from two_processes import found_by_both
 
 Results = dict[str, Any]
 
@@ -20,17 +19,7 @@ def known(values: list[float | None]) -> list[float]:
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[Results]:
-    """What both ranks found; they must end by themselves, without an error, within two minutes."""
-    folder = tmp_path_factory.mktemp("ranks")
-    started = mp.start_processes(own_loops.rank_main, (str(folder),), nprocs=2, join=False, start_method="spawn")
-    deadline = time.monotonic() + 120
-    try:
-        while not started.join(timeout=1):
-            assert time.monotonic() < deadline, "the ranks did not end"
-    finally:
-        for process in started.processes:
-            process.kill()
-    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    return found_by_both(own_loops.rank_main, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

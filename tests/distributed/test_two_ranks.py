@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 import two_ranks
 from torch import Tensor, nn
+from two_processes import found_by_both
 from two_ranks import SCENARIOS, SHARES, STEPS, norm_facts
 
 from ray_mentor.core.sync_batch_norm import GlobalBatchNorm, synchronised
@@ -20,18 +18,7 @@ Results = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[Results]:
-    """What both ranks found; they must end by themselves, without an error, within a minute."""
-    folder = tmp_path_factory.mktemp("ranks")
-    started = mp.start_processes(two_ranks.rank_main, (str(folder),), nprocs=2, join=False, start_method="spawn")
-    deadline = time.monotonic() + 60
-    try:
-        while not started.join(timeout=1):
-            assert time.monotonic() < deadline, "the ranks did not end"
-    finally:
-        for process in started.processes:
-            process.kill()
-    assert [process.exitcode for process in started.processes] == [0, 0]
-    return [torch.load(Path(folder) / f"rank{rank}.pt", weights_only=False) for rank in (0, 1)]
+    return found_by_both(two_ranks.rank_main, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.fixture(scope="module")

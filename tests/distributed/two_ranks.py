@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from stand_ins import Mean, Spy
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.parallel import DistributedDataParallel
@@ -22,11 +23,9 @@ from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
-from ray_mentor.core.gradient_rules import AbstractGradientRule, Identity
-from ray_mentor.core.gradient_rules.base import Gradient
+from ray_mentor.core.gradient_rules import Identity
 from ray_mentor.core.losses import cross_entropy
-from ray_mentor.core.mentor_access import LocalMentor
-from ray_mentor.core.mentor_learner import MentorLearner, MetaUpdate
+from ray_mentor.core.mentor_learner import MentorLearner
 from ray_mentor.core.meta_step import MetaBatch
 from ray_mentor.core.mixing import NoMixing
 from ray_mentor.core.parts import Parts
@@ -37,28 +36,6 @@ from ray_mentor.errors import NonFiniteLossError
 STEPS = 6
 SHARES, META_SHARES = (5, 3), (2, 5)
 CLASSES = 3
-
-
-class Spy(LocalMentor):
-    """A mentor in this process that remembers its updates."""
-
-    def __init__(self, learner: MentorLearner) -> None:
-        super().__init__(learner)
-        self.updates: list[MetaUpdate] = []
-
-    def learn(self, update: MetaUpdate) -> None:
-        self.updates.append(update)
-        super().learn(update)
-
-
-class Mean(AbstractGradientRule):
-    """Half the train gradient, half the meta gradient."""
-
-    needs_meta_gradient = True
-
-    def __call__(self, train: Gradient, meta: Gradient | None) -> Gradient:
-        assert meta is not None
-        return {name: (gradient + meta[name]) / 2 for name, gradient in train.items()}
 
 
 def mlp() -> nn.Module:

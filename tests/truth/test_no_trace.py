@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from stand_ins import Mean, Spy
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
-from truth_curriculum import CONFIG, Spy, as_batch, changed, make_curriculum, make_learner
+from truth_curriculum import CONFIG, as_batch, changed, make_curriculum, make_learner
 from truth_students import CLASSES, STUDENTS, make_student, samples
 
-from ray_mentor.core.gradient_rules import AbstractGradientRule
-from ray_mentor.core.gradient_rules.base import Gradient
 from ray_mentor.core.weightings import Uniform
 
 OPTIMIZERS: dict[str, Callable[[nn.Module], Optimizer]] = {
@@ -110,16 +109,6 @@ def test_the_meta_loss_normalises_over_the_meta_batch_in_training_mode() -> None
     record = curriculum.step(as_batch(samples("conv with batch norm", 9, seed=20)))
     expected = nn.functional.cross_entropy(copy.deepcopy(student).train()(meta[0]), meta[1])
     assert record.meta_loss == pytest.approx(expected.item(), rel=1e-13)
-
-
-class Mean(AbstractGradientRule):
-    """Half the train gradient, half the meta gradient."""
-
-    needs_meta_gradient = True
-
-    def __call__(self, train: Gradient, meta: Gradient | None) -> Gradient:
-        assert meta is not None
-        return {name: (gradient + meta[name]) / 2 for name, gradient in train.items()}
 
 
 @pytest.mark.parametrize("name", [name for name in STUDENTS if name != "mlp with dropout"])

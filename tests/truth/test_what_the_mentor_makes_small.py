@@ -6,9 +6,10 @@ import math
 
 import pytest
 import torch
+from stand_ins import Spy
 from test_anchor import CONFIG, INFLUENCE, N, features, logit_gradient, update_of
 from torch import Tensor
-from truth_curriculum import Spy, as_batch, changed, make_curriculum, make_learner
+from truth_curriculum import as_batch, changed, make_curriculum, make_learner
 from truth_students import CLASSES, make_student, samples
 
 from ray_mentor.config import CurriculumConfig, MentorConfig

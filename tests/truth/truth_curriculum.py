@@ -17,7 +17,7 @@ from ray_mentor.core.exchange import Alone
 from ray_mentor.core.gradient_rules import AbstractGradientRule, Identity
 from ray_mentor.core.losses import cross_entropy
 from ray_mentor.core.mentor_access import LocalMentor
-from ray_mentor.core.mentor_learner import MentorLearner, MentorState, MetaUpdate
+from ray_mentor.core.mentor_learner import MentorLearner, MentorState
 from ray_mentor.core.mentors import AbstractMentor, make_mentor
 from ray_mentor.core.meta_step import MetaBatch
 from ray_mentor.core.mixing import AbstractMixing, NoMixing
@@ -31,18 +31,6 @@ CONFIG = MentorConfig(
     anchor=0.0,
     entropy=0.0,
 )
-
-
-class Spy(LocalMentor):
-    """A mentor in this process that remembers every update it was given."""
-
-    def __init__(self, learner: MentorLearner) -> None:
-        super().__init__(learner)
-        self.updates: list[MetaUpdate] = []
-
-    def learn(self, update: MetaUpdate) -> None:
-        self.updates.append(update)
-        super().learn(update)
 
 
 @contextmanager
