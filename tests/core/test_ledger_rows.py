@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pyarrow as pa
 import pytest
 import torch
 from tiny_run import batch_of, curriculum_of, student_of
 
 from ray_mentor.config import MentorConfig
+from ray_mentor.core import ledger as ledger_module
 from ray_mentor.core.ledger import SCHEMA, Ledger
 from ray_mentor.core.mentor_access import LocalMentor
 from ray_mentor.core.mentor_learner import MentorLearner
@@ -63,3 +66,24 @@ def test_what_is_not_known_is_null() -> None:
     assert table["influence"].null_count == 3 + 5 + 3
     assert torch.isfinite(records[0].influence).sum() == 2
     assert not any(value != value for value in table["influence"].to_pylist() if value is not None)
+
+
+@pytest.mark.parametrize("rows", [1, 4, 5, 7])
+def test_rows_go_on_in_the_next_block(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, _ = run(torch.float32, truth=True, samples=0)
+    monkeypatch.setattr(ledger_module, "_ROWS", rows)
+    parts, _ = run(torch.float32, truth=True, samples=0)
+    assert parts.combine_chunks().equals(whole.combine_chunks())
+
+
+def test_nothing_of_a_step_is_held() -> None:
+    """What a step allocated, and a ledger held, would split the memory that the next step frees and needs again."""
+    curriculum = curriculum_of(student_of())
+    record = curriculum.step(batch_of())
+    columns = (record.losses, record.scored, record.sample_weights, record.influence, record.batch.labels)
+    held = [weakref.ref(column) for column in columns]
+    ledger = Ledger()
+    ledger.append(0, record)
+    del record, columns
+    assert [column() for column in held] == [None] * 5
+    assert len(ledger.take()) == 5
