@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ray_mentor.config_values import require, typed
-from ray_mentor.errors import UserError, one_of
+from ray_mentor.config_values import check_possible, require, typed
+from ray_mentor.errors import UserError, one_of, shown
 
 FEATURES = ("loss", "loss_difference", "label", "progress", "history")
 """What a mentor may look at, per sample."""
@@ -34,7 +34,7 @@ def parse_noise(text: str) -> tuple[str, float]:
     try:
         rate = float(rate_text)
     except ValueError:
-        raise UserError(f"noise is {text!r}, but it must be {kind}:RATE, e.g. {kind}:0.4") from None
+        raise UserError(f"noise is {shown(text)}, but it must be {kind}:RATE, e.g. {kind}:0.4") from None
     require(0.0 <= rate < 1.0, "noise rate", rate, "it must lie in [0, 1)", f"e.g. {kind}:0.4 for 40 %")
     return kind, rate
 
@@ -54,7 +54,7 @@ def parse_schedule(text: str) -> tuple[tuple[float, float], ...]:
             rate, share = float(rate_text), float(share_text)
         except ValueError:
             raise UserError(
-                f"example_dropout holds {part!r}, but each part must be RATE:SHARE, e.g. 0.5:0.17,0.05:0.83"
+                f"example_dropout holds {shown(part)}, but each part must be RATE:SHARE, e.g. 0.5:0.17,0.05:0.83"
             ) from None
         require(0.0 <= rate < 1.0, "example_dropout rate", rate, "it must lie in [0, 1)")
         require(share > 0.0, "example_dropout share", share, "it must be above 0")
@@ -251,6 +251,7 @@ class MentorConfig:
         )
         for name in ("influence_samples", "history_length", "mentor_weight_decay", "entropy"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "it must be at least 0")
+        require(self.history_length <= 10_000, "history_length", self.history_length, "it must be at most 10000")
         require(0 <= self.anchor < 1, "anchor", self.anchor, "it must lie in [0, 1)")
         require(0 < self.loss_percentile < 1, "loss_percentile", self.loss_percentile, "it must lie in (0, 1)")
         require(0 <= self.percentile_decay < 1, "percentile_decay", self.percentile_decay, "it must lie in [0, 1)")
@@ -307,13 +308,31 @@ class RunSettings:
     resume: bool = False
     """Go on with the run of this name from its newest checkpoint."""
     checkpoint_seconds: float = 60.0
-    """Seconds between checkpoints, >= 0; one is always written at the end."""
+    """Seconds between checkpoints, >= 0; one is always written at the end. 0: after every step."""
+    checkpoint_steps: int = 0
+    """Student steps between checkpoints, >= 0, besides those that the seconds ask for; 0 for none."""
+    keep_checkpoints: int = 2
+    """How many checkpoints are kept, >= 1: an older one is what is left if the newest turns out to be damaged."""
+    min_workers: int | None = None
+    """Go on with as few workers as this when nodes are lost, and with `workers` again when there is room. None: never
+    with fewer."""
+    max_failures: int = 3
+    """How often the workers are started again from the newest checkpoint after one of them died, >= 0."""
+    hang_seconds: float = 120.0
+    """A worker or mentor that gives no sign of life for so long counts as dead, > 0."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "keep_checkpoints"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
-        for name in ("seed", "workers", "checkpoint_seconds"):
+        for name in ("seed", "workers", "checkpoint_seconds", "checkpoint_steps", "max_failures"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "it must be at least 0")
+        require(self.hang_seconds > 0, "hang_seconds", self.hang_seconds, "it must be above 0")
+        require(
+            self.min_workers is None or 1 <= self.min_workers <= self.workers,
+            "min_workers",
+            self.min_workers,
+            f"it must lie between 1 and workers, {self.workers}",
+        )
         require(self.seed < 2**63, "seed", self.seed, "it must be below 2**63")
         require(self.run_name is None or "/" not in self.run_name, "run_name", self.run_name, "it must hold no /")
         require(self.run_name not in ("", ".", ".."), "run_name", self.run_name, "it must name a folder of its own")
@@ -330,6 +349,11 @@ class TrainConfig:
     mentor: MentorConfig = field(default_factory=MentorConfig)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     run: RunSettings = field(default_factory=RunSettings)
+
+    def __post_init__(self) -> None:
+        for name, value in self.flat().items():
+            for each in value if isinstance(value, tuple) else (value,):
+                check_possible(name, each)
 
     def flat(self) -> dict[str, Any]:
         """Every setting under its one name; the inverse of :meth:`from_flat`."""
@@ -350,7 +374,7 @@ class TrainConfig:
         for name in table:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=3) or sorted(known)
-                raise UserError(f"unknown setting {name!r}; nearest valid: {', '.join(near)}")
+                raise UserError(f"unknown setting {shown(name)}; nearest valid: {', '.join(near)}")
         return cls(*(group(**_values(group, table)) for group in _groups()))
 
 

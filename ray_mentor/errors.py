@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import reprlib
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -13,6 +16,45 @@ class NonFiniteLossError(UserError):
     """A per-sample loss was NaN or infinite; raised before the update that would have spread it."""
 
 
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = _SHORT.maxset = _SHORT.maxfrozenset = 20
+_SHORT.maxlevel = 2  # a value of many levels would still be long: 20 items of 20 items of ...
+
+
+def shown(value: object) -> str:
+    """``repr(value)``, cut short where it is long: a value may be as large as whoever wrote it likes."""
+    return _SHORT.repr(value)
+
+
+def listed(names: Iterable[str], most: int = 50) -> str:
+    """Names joined by commas; ``most`` of them, each cut short where it is long."""
+    first = list(itertools.islice(names, most + 1))
+    short = [name if len(name) <= _LONG else f"{name[:_LONG]}..." for name in first[:most]]
+    return ", ".join(short) + (", ..." if len(first) > most else "")
+
+
+_LONG = 100  # characters of a name
+
+
+def printable(text: str) -> str:
+    """``text`` with its control characters written out, so that a name in a data file can't steer a terminal."""
+    return "".join(_escaped(character) if _is_control(character) else character for character in text)
+
+
+def _is_control(character: str) -> bool:
+    """Control and format characters (those that turn the direction of text, too) and halves of surrogate pairs."""
+    return character not in "\n\t" and unicodedata.category(character) in ("Cc", "Cf", "Cs")
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+class MentorLostError(UserError):
+    """The run's mentor actor is gone and cannot be brought back; the run ends, its checkpoints stay."""
+
+
 def one_of(value: str, valid: Iterable[str], what: str) -> str:
     """Returns ``value`` if it is among ``valid``.
 
@@ -21,5 +63,5 @@ def one_of(value: str, valid: Iterable[str], what: str) -> str:
     """
     names = list(valid)
     if value not in names:
-        raise UserError(f"unknown {what} {value!r}; valid: {', '.join(names)}")
+        raise UserError(f"unknown {what} {shown(value)}; valid: {', '.join(names)}")
     return value

@@ -5,17 +5,20 @@ from __future__ import annotations
 import functools
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import ray.train
 from rich.console import Console
+from torch import nn
 
 from ray_mentor.config import TrainConfig
 from ray_mentor.core.methods import method_of
 from ray_mentor.core.optimizers import make_optimizer
 from ray_mentor.data.samples import Samples
 from ray_mentor.data.splits import Splits, prepare
-from ray_mentor.errors import one_of
+from ray_mentor.errors import UserError, one_of, printable
 from ray_mentor.on_ray.outcome import Outcome
 from ray_mentor.on_ray.session import quiet
 from ray_mentor.on_ray.trainer import CurriculumTrainer
@@ -44,13 +47,13 @@ def train(
     trainer = make_trainer(config, splits, verbose=verbose, began=began)
     display = RunDisplay(config.run.epochs, console)
     for note in splits.notes:
-        display.console.print(note, soft_wrap=True, markup=False)
-    display.console.print(headline(config, splits.train), soft_wrap=True, markup=False)
-    display.console.print(f"run: {trainer.directory.path}", soft_wrap=True, markup=False)
+        display.console.print(printable(note), soft_wrap=True, markup=False)
+    display.console.print(printable(headline(config, splits.train)), soft_wrap=True, markup=False)
+    display.console.print(printable(f"run: {trainer.directory.path}"), soft_wrap=True, markup=False)
     with display:
         outcome = trainer.fit(display.show)
     display.console.print(closing_table(outcome.result))
-    display.console.print(f"run: {outcome.path}", soft_wrap=True, markup=False)
+    display.console.print(printable(f"run: {outcome.path}"), soft_wrap=True, markup=False)
     return outcome
 
 
@@ -60,7 +63,8 @@ def make_trainer(
     """The trainer that ``config`` describes; a student that cannot take the data is refused here."""
     run, student = config.run, config.student
     build = functools.partial(make_student, student.student, splits.train.inputs.shape, len(splits.train.classes))
-    build()
+    _try(build, student.student, splits.train)
+    workers: Any = run.workers if run.min_workers is None else (run.min_workers, run.workers)
     return CurriculumTrainer(
         build,
         splits.train,
@@ -76,20 +80,40 @@ def make_trainer(
         epochs=run.epochs,
         batch_size=run.batch_size,
         seed=run.seed,
-        scaling_config=ray.train.ScalingConfig(num_workers=run.workers, use_gpu=run.gpu),
-        run_config=ray.train.RunConfig(name=run.run_name or fresh_name(config), storage_path=run.storage_path),
+        scaling_config=ray.train.ScalingConfig(num_workers=workers, use_gpu=run.gpu),
+        run_config=ray.train.RunConfig(
+            name=run.run_name or fresh_name(config),
+            storage_path=run.storage_path,
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=run.keep_checkpoints),
+        ),
         resume=run.resume,
         checkpoint_seconds=run.checkpoint_seconds,
+        checkpoint_steps=run.checkpoint_steps,
+        max_failures=run.max_failures,
+        hang_seconds=run.hang_seconds,
         verbose=verbose,
         began=began,
         record=config.flat(),
     )
 
 
+def _try(build: Callable[[], nn.Module], student: str, train: Samples) -> None:
+    try:
+        build()
+    except RuntimeError as error:  # PyTorch has no memory for it
+        raise UserError(
+            f"student {student} on inputs of shape {train.inputs.shape} can't be built "
+            f"({str(error).splitlines()[0]}); make the inputs smaller, or give another --student"
+        ) from error
+
+
 def fresh_name(config: TrainConfig) -> str:
     """A name for a run directory that says what runs, and is not there yet."""
     what = f"{config.curriculum.method}-{Path(config.data.data).name}"
-    return f"{what}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    return f"{what[:_LONGEST]}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+
+
+_LONGEST = 48  # characters, of up to four bytes each; a file system takes 255 bytes
 
 
 def headline(config: TrainConfig, train: Samples) -> str:

@@ -255,7 +255,7 @@ def test_ctrl_c_stops_a_run_on_ray(tmp_path: Path) -> None:
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 120
-    while run.poll() is None and len(list((tmp_path / "runs/stopped").glob("checkpoint_*/state.pt"))) < 2:
+    while run.poll() is None and len(list((tmp_path / "runs/stopped").glob("checkpoints/*.pt"))) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     run.send_signal(signal.SIGINT)

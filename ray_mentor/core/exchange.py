@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -35,6 +36,10 @@ class AbstractExchange(ABC):
         """The sum over ranks of tensors on the student's device, whose shapes and types are the same everywhere."""
 
     @abstractmethod
+    def wait_for_all(self) -> None:
+        """Returns once every rank has got here."""
+
+    @abstractmethod
     def broadcast(self, value: Any) -> Any:
         """Rank 0's value (a picklable object), on every rank."""
 
@@ -58,6 +63,9 @@ class Alone(AbstractExchange):
     def sum_of(self, tensors: list[Tensor]) -> list[Tensor]:
         return tensors
 
+    def wait_for_all(self) -> None:
+        pass
+
     def broadcast(self, value: Any) -> Any:
         return value
 
@@ -70,12 +78,15 @@ class Ranks(AbstractExchange):
 
     What is exchanged lives on the CPU and travels over a gloo group of its own, except sums: they take the
     default group, which is made for the student's device.
+
+    Args:
+        timeout: how long a rank waits for the others; None for PyTorch's half hour.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, timeout: timedelta | None = None) -> None:
         self.rank = dist.get_rank()
         self.world_size = dist.get_world_size()
-        self._group: Any = dist.new_group(backend="gloo")
+        self._group: Any = dist.new_group(backend="gloo", timeout=timeout)
 
     def sizes(self, own: int) -> tuple[int, ...]:
         table = self.gather(torch.tensor([[own]]), (1,) * self.world_size)
@@ -98,6 +109,9 @@ class Ranks(AbstractExchange):
             for i, piece in zip(places, pieces, strict=True):
                 sums[i] = piece.view_as(tensors[i])
         return sums
+
+    def wait_for_all(self) -> None:
+        dist.barrier(group=self._group)
 
     def broadcast(self, value: Any) -> Any:
         holder = [value]

@@ -87,6 +87,11 @@ class MetaUpdates:
         heard = self._estimator.listen(self._student)
         return remember(self._student, self._optimizer, whole_optimizer=whole, heard=heard)
 
+    @property
+    def waits(self) -> bool:
+        """Whether an update that has begun waits for the student to go on: no state holds what it has seen."""
+        return self._awaited is not None
+
     def look_back(self, step: int, weighed: Weighed, before: Before) -> tuple[Float[Tensor, " batch"], float | None]:
         """Meta batch → meta gradient → influence of each sample → mentor step.
 

@@ -19,9 +19,27 @@ from torch import Tensor
 
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.curriculum_state import CurriculumState, capture_curriculum, restore_curriculum
+from ray_mentor.core.tally import TallyState
 from ray_mentor.errors import UserError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+
+
+@dataclass(frozen=True)
+class LogState:
+    """What a run has noted of itself.
+
+    Attributes:
+        metrics: one row an epoch.
+        tally: of the epoch that is under way.
+        train_seconds: time spent training so far.
+        epoch_seconds: of it, in the epoch that is under way.
+    """
+
+    metrics: list[dict[str, float | None]]
+    tally: TallyState
+    train_seconds: float
+    epoch_seconds: float
 
 
 @dataclass(frozen=True)
@@ -29,27 +47,24 @@ class RunState:
     """A run between two steps.
 
     Attributes:
-        curriculum: steps, percentile, history and mentor.
-        epoch: passes done.
+        curriculum: steps, percentile, history and mentor; the step says which epoch it is, and how far into it.
         student: params and buffers of the bare student.
         optimizer: its state dict.
         schedule: the learning-rate schedule's state dict.
-        metrics: one row an epoch.
-        train_seconds: time spent training so far.
+        log: metrics and what is not in them yet.
     """
 
     curriculum: CurriculumState
-    epoch: int
     student: dict[str, Tensor]
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
-    metrics: list[dict[str, float | None]]
-    train_seconds: float
+    log: LogState
 
     def to_bytes(self) -> bytes:
         """The state as bytes that ``torch.load(weights_only=True)`` reads."""
         table: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         table["curriculum"] = self.curriculum.table()
+        table["log"] = dataclasses.asdict(self.log)
         buffer = io.BytesIO()
         torch.save({"format_version": FORMAT_VERSION, **table}, buffer)
         return buffer.getvalue()
@@ -69,7 +84,9 @@ class RunState:
             table = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
             found = table.pop("format_version")
             if found == FORMAT_VERSION:
-                return RunState(curriculum=CurriculumState.from_table(table.pop("curriculum")), **table)
+                curriculum, log = CurriculumState.from_table(table.pop("curriculum")), table.pop("log")
+                log["tally"] = TallyState(**log["tally"])
+                return RunState(curriculum=curriculum, log=LogState(**log), **table)
         except Exception as error:
             raise UserError(f"checkpoint {name} cannot be read ({type(error).__name__}: {error})") from error
         raise UserError(f"checkpoint {name} has format version {found}, but this version reads {FORMAT_VERSION}")
@@ -83,23 +100,14 @@ def _check_sums(data: bytes) -> None:
         raise ValueError(f"its part {damaged} is damaged")
 
 
-def capture(
-    curriculum: Curriculum,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    *,
-    epoch: int,
-    metrics: list[dict[str, float | None]],
-    train_seconds: float,
-) -> RunState:
+def capture(curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler, log: LogState) -> RunState:
     """The state of a run, as it stands; a copy, so that it stays so while the run goes on."""
     return RunState(
         curriculum=capture_curriculum(curriculum),
-        epoch=epoch,
         student=copy.deepcopy(dict(curriculum.bare.state_dict())),
         optimizer=copy.deepcopy(curriculum.optimizer.state_dict()),
         schedule=copy.deepcopy(schedule.state_dict()),
-        metrics=list(metrics),
-        train_seconds=train_seconds,
+        log=copy.deepcopy(log),
     )
 
 

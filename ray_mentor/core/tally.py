@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.step_record import StepRecord
+
+
+@dataclass(frozen=True)
+class TallyState:
+    """An epoch's sums so far.
+
+    Attributes:
+        sums: of samples, losses and sample weights, a row a rank; kept apart, because rounding depends on the order.
+        meta_losses: one a meta update, the same on every rank.
+    """
+
+    sums: Float[Tensor, "ranks 3"]
+    meta_losses: list[float]
 
 
 class Tally:
@@ -26,14 +41,25 @@ class Tally:
 
     def means(self, exchange: AbstractExchange) -> dict[str, float | None]:
         """Mean loss and sample weight per sample over all ranks, mean meta loss per meta update; then starts anew."""
-        table = exchange.gather(self._sums[None], (1,) * exchange.world_size)
-        means = self._means_of(table.sum(dim=0))
+        means = self._means_of(self.state(exchange).sums.sum(dim=0))
         self.__init__()  # type: ignore[misc]
         return means
 
     def here(self) -> dict[str, float | None]:
         """The same over this rank alone, so far."""
         return self._means_of(self._sums)
+
+    def state(self, exchange: AbstractExchange) -> TallyState:
+        """The sums of all ranks, as they stand. A collective call."""
+        return TallyState(exchange.gather(self._sums[None], (1,) * exchange.world_size).clone(), list(self._meta))
+
+    def load(self, state: TallyState, exchange: AbstractExchange) -> None:
+        """Goes on from ``state``; where there were other ranks then, rank 0 takes over what all of them had."""
+        if len(state.sums) == exchange.world_size:
+            self._sums = state.sums[exchange.rank].clone()
+        else:
+            self._sums = state.sums.sum(dim=0) if exchange.rank == 0 else torch.zeros(3, dtype=torch.float64)
+        self._meta = list(state.meta_losses)
 
     def _means_of(self, sums: Float[Tensor, 3]) -> dict[str, float | None]:
         count, loss, weight = sums.tolist()

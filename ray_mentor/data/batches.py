@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +23,40 @@ def epoch_batches(n: int, batch_size: int, seed: int, epoch: int) -> list[Rows]:
     assert batch_size > 0
     order = np.random.default_rng([seed, _EPOCH, epoch]).permutation(n)
     return np.array_split(order, -(-n // batch_size))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All batches of a run, in order: a function of the settings, so that a run goes on from any step.
+
+    Args:
+        n: training samples.
+        batch_size: of the global batch.
+    """
+
+    n: int
+    batch_size: int
+    seed: int
+    epochs: int
+
+    @property
+    def epoch_steps(self) -> int:
+        """Steps of an epoch."""
+        return -(-self.n // self.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the run."""
+        return self.epochs * self.epoch_steps
+
+    def steps(self, first: int = 0) -> Iterator[tuple[int, Rows, bool]]:
+        """From step ``first`` on: the epoch, the rows of the global batch, and whether the epoch ends with them."""
+        start, done = divmod(first, self.epoch_steps)
+        for epoch in range(start, self.epochs):
+            batches = epoch_batches(self.n, self.batch_size, self.seed, epoch)
+            for rows in batches[done:]:
+                yield epoch, rows, rows is batches[-1]
+            done = 0
 
 
 def rank_sizes(n: int, world_size: int) -> list[int]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pyarrow.parquet
 
 from ray_mentor.errors import UserError
 
-CONFIG, RESULT, METRICS, LEDGER = "config.toml", "result.json", "metrics.csv", "ledger"
+CONFIG, RESULT, METRICS, LEDGER, CHECKPOINTS = "config.toml", "result.json", "metrics.csv", "ledger", "checkpoints"
 
 
 class RunDirectory:
@@ -38,12 +39,17 @@ class RunDirectory:
             return bool(self._files.get_file_info(self._root).type != pyarrow.fs.FileType.NotFound)
 
     def create(self) -> None:
-        """Makes the folder, and the ledger's in it."""
+        """Makes the folder, and those in it."""
         with _usable(self.path):
-            self._files.create_dir(posixpath.join(self._root, LEDGER), recursive=True)
+            for name in (LEDGER, CHECKPOINTS):
+                self._files.create_dir(posixpath.join(self._root, name), recursive=True)
 
     def write(self, name: str, data: bytes) -> None:
-        """Writes one file through a temporary name."""
+        """Writes one file through a temporary name.
+
+        Raises:
+            UserError: a full or read-only disk, a folder that is gone; what was there before is untouched.
+        """
         self._write(name, lambda sink: sink.write(data))
 
     def read(self, name: str) -> bytes | None:
@@ -71,11 +77,16 @@ class RunDirectory:
             self._write(name, lambda sink: pyarrow.parquet.write_table(rows, sink))
 
     def cut_ledger(self, step: int) -> None:
-        """Removes what a run wrote past the checkpoint that it now goes on from."""
-        folder = pyarrow.fs.FileSelector(posixpath.join(self._root, LEDGER), allow_not_found=True)
-        for info in self._files.get_file_info(folder):
-            if _first_step(info.base_name) >= step:
-                self._files.delete_file(info.path)
+        """Removes what a run wrote past the checkpoint that it now goes on from, and what it left half written."""
+        for name in self.names(LEDGER):
+            if _first_step(name) >= step or name.startswith("."):
+                self._files.delete_file(posixpath.join(self._root, LEDGER, name))
+
+    def names(self, folder: str) -> list[str]:
+        """The files in one of the run's folders, sorted; none if the folder is not there."""
+        selector = pyarrow.fs.FileSelector(posixpath.join(self._root, folder), allow_not_found=True)
+        with _usable(self.path):
+            return sorted(info.base_name for info in self._files.get_file_info(selector) if info.is_file)
 
     def ledger(self, epoch: int | None = None) -> pa.Table:
         """All ledger rows written so far; those of one epoch alone, if it is named."""
@@ -90,9 +101,19 @@ class RunDirectory:
     def _write(self, name: str, fill: Any) -> None:
         target = posixpath.join(self._root, name)
         partial = posixpath.join(posixpath.dirname(target), f".{posixpath.basename(target)}.partial")
-        with self._files.open_output_stream(partial) as sink:
-            fill(sink)
-        self._files.move(partial, target)
+        try:
+            with self._files.open_output_stream(partial) as sink:
+                fill(sink)
+            if isinstance(self._files, pyarrow.fs.LocalFileSystem):
+                _flush(partial)
+            self._files.move(partial, target)
+        except OSError as error:
+            with suppress(OSError):
+                self._files.delete_file(partial)
+            raise UserError(
+                f"{self.path}/{name} cannot be written ({error}); the checkpoints in {self.path}/{CHECKPOINTS} are as "
+                "they were: mend it, and go on with --resume"
+            ) from error
 
 
 @contextmanager
@@ -101,6 +122,15 @@ def _usable(path: str) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(f"the run directory {path} cannot be used ({error}); check --storage-path") from error
+
+
+def _flush(path: str) -> None:
+    """Waits until the disk has a file's content: a name must not outlive a power cut that its content did not."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _first_step(name: str) -> int:

@@ -71,7 +71,7 @@ def _access(job: Job, splits: Splits, exchange: AbstractExchange) -> AbstractMen
     learner = MentorLearner(job.mentor, len(splits.train.classes), job.seed)
     if job.mentor_actor is None:
         return LocalMentor(learner)
-    return SharedMentor(job.mentor_actor, exchange, learner, job.mentor.scoring)
+    return SharedMentor(job.mentor_actor, exchange, learner, job.mentor.scoring, job.hang_seconds)
 
 
 class _MetaBatches:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
@@ -19,3 +21,20 @@ def set_environment() -> None:
     """Applies :data:`ENVIRONMENT`; to be called before Ray is imported."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+@contextmanager
+def hangs_end_after(seconds: float) -> Iterator[None]:
+    """Ray Train, started inside, takes a worker that gives no sign of life for so long for dead."""
+    before = os.environ.get(_HANG)
+    os.environ[_HANG] = f"{seconds:g}"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_HANG]
+        else:
+            os.environ[_HANG] = before
+
+
+_HANG = "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"

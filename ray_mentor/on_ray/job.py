@@ -34,7 +34,10 @@ class Job:
         board: takes progress rows.
         directory: of the run.
         checkpoint_seconds: between checkpoints.
-        local: the run is one process without Ray: it holds its mentor itself, and keeps its own checkpoints.
+        checkpoint_steps: between checkpoints; 0: by the seconds alone.
+        keep_checkpoints: how many.
+        hang_seconds: after which a silent mentor counts as dead.
+        local: the run is one process without Ray, and holds its mentor itself.
     """
 
     student: Callable[[], nn.Module]
@@ -53,4 +56,7 @@ class Job:
     batch_size: int
     seed: int
     checkpoint_seconds: float
+    checkpoint_steps: int
+    keep_checkpoints: int
+    hang_seconds: float
     local: bool

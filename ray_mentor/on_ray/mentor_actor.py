@@ -12,6 +12,9 @@ from ray_mentor.config import MentorConfig
 from ray_mentor.core.features import Features
 from ray_mentor.core.mentor_access import score_by_rank
 from ray_mentor.core.mentor_learner import MentorLearner, MentorState, MetaUpdate
+from ray_mentor.core.mentor_trial import mentor_of
+from ray_mentor.errors import UserError
+from ray_mentor.on_ray.mentor_calls import CallRules
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,18 @@ class MentorActor:
     Every call names the version it expects. An actor that was restarted is back at version 0, answers
     "not that version", is handed the latest state, and is asked again (DESIGN section 3). An update
     is applied once per update id, whoever repeats it.
+
+    A call that can't be served raises a UserError, which reaches the caller, and leaves the mentor as it was.
     """
 
     def __init__(self, config: MentorConfig, n_classes: int, seed: int) -> None:
+        self._made_with = (config, n_classes, seed)
+        self._rules = CallRules(config, n_classes)
         self._learner = MentorLearner(config, n_classes, seed)
 
     def load(self, state: MentorState) -> None:
         """Becomes the mentor that ``state`` was taken of."""
-        self._learner.load(state)
+        self._learner = mentor_of(state, *self._made_with)
 
     def state(self) -> MentorState:
         """The mentor as it stands."""
@@ -51,6 +58,7 @@ class MentorActor:
 
     def score(self, version: int, features: NDArray[np.float64], rank_sizes: tuple[int, ...]) -> ScoreReply:
         """Sample weights of a global batch: a pure function of features and version."""
+        self._rules.check_score(version, features, rank_sizes)
         if version != self._learner.version:
             return ScoreReply(self._learner.version, None)
         weights = score_by_rank(self._learner, Features.from_matrix(features), rank_sizes)
@@ -65,11 +73,30 @@ class MentorActor:
         keep: NDArray[np.bool_],
     ) -> LearnReply:
         """Applies one meta update to ``version``, or answers what applying it before has given."""
+        self._rules.check_learn(version, update_id, features, influence, keep)
         if self._learner.update_id != update_id:
             if self._learner.version != version:
                 return LearnReply(self._learner.version, None)
+            if update_id < self._learner.update_id:
+                raise UserError(
+                    f"meta update {update_id} is asked for, but {self._learner.update_id} is applied already, and "
+                    "they go upwards; load the mentor to go back to"
+                )
             rows = Features.from_matrix(features)
-            self._learner.learn(
-                MetaUpdate(update_id, rows, torch.from_numpy(influence.copy()), torch.from_numpy(keep.copy()))
-            )
+            self._learn(MetaUpdate(update_id, rows, torch.from_numpy(influence.copy()), torch.from_numpy(keep.copy())))
         return LearnReply(self._learner.version, self._learner.state())
+
+    def _learn(self, update: MetaUpdate) -> None:
+        """Applies an update, or raises and takes it back."""
+        before = self._learner.state()
+        try:
+            self._learner.learn(update)
+            if not self._learner.score(update.features).isfinite().all():
+                raise UserError(
+                    f"meta update {update.update_id} makes sample weights that are not finite; the mentor stays as it "
+                    "was. Lower --mentor-learning-rate"
+                )
+        except BaseException:
+            self._learner = MentorLearner(*self._made_with)
+            self._learner.load(before)
+            raise

@@ -10,7 +10,20 @@ from ray_mentor.config_file import to_toml
 from ray_mentor.data.run_directory import CONFIG, RunDirectory
 from ray_mentor.errors import UserError
 
-MAY_CHANGE = {"resume", "run_name", "storage_path", "workers", "gpu", "checkpoint_seconds", "epochs"}
+MAY_CHANGE = {
+    "resume",
+    "run_name",
+    "storage_path",
+    "workers",
+    "min_workers",
+    "gpu",
+    "checkpoint_seconds",
+    "checkpoint_steps",
+    "keep_checkpoints",
+    "max_failures",
+    "hang_seconds",
+    "epochs",
+}
 """Settings that say where a run happens and how far it goes, not what it is. More epochs go on under the
 schedule of the longer run."""
 
@@ -25,7 +38,6 @@ def check_same_run(record: Mapping[str, Any], directory: RunDirectory) -> None:
     if written is None:
         raise UserError(f"{directory.path} is not a run: it has no {CONFIG}; check --run-name and --storage-path")
     before, now = tomllib.loads(written.decode()), tomllib.loads(to_toml(record))
-    _check_place(before.get("workers"), now.get("workers"), directory)
     if now.get("epochs", 0) < before.get("epochs", 0):
         raise UserError(
             f"epochs is {now['epochs']}, but run {directory.path} was started with {before['epochs']}; a run goes on "
@@ -37,10 +49,3 @@ def check_same_run(record: Mapping[str, Any], directory: RunDirectory) -> None:
                 f"{name} is {now.get(name)!r}, but run {directory.path} was started with {before.get(name)!r}; "
                 f"go on with --config {directory.path}/{CONFIG}, or start another run"
             )
-
-
-def _check_place(before: int | None, now: int | None, directory: RunDirectory) -> None:
-    """A run in one process keeps its checkpoints itself, one on Ray lets Ray: neither finds the other's."""
-    if before is not None and now is not None and (before == 0) != (now == 0):
-        where = "in one process: give --workers 0" if before == 0 else "on Ray: give --workers 1 or more"
-        raise UserError(f"workers is {now}, but run {directory.path} was started {where}")

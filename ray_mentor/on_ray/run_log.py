@@ -10,6 +10,7 @@ from ray.actor import ActorHandle
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.ledger import Ledger
+from ray_mentor.core.state import LogState
 from ray_mentor.core.step_record import StepRecord
 from ray_mentor.core.tally import Tally
 from ray_mentor.data.run_directory import RunDirectory
@@ -26,28 +27,39 @@ class RunLog:
     """
 
     def __init__(
-        self,
-        directory: RunDirectory,
-        board: ActorHandle[ProgressBoard] | ProgressBoard,
-        exchange: AbstractExchange,
-        first_step: int,
-        metrics: list[dict[str, float | None]],
-        train_seconds: float,
+        self, directory: RunDirectory, board: ActorHandle[ProgressBoard] | ProgressBoard, exchange: AbstractExchange
     ) -> None:
-        self.metrics = metrics
+        self.metrics: list[dict[str, float | None]] = []
         self._directory = directory
         self._board = board
         self._exchange = exchange
         self._ledger = Ledger()
-        self._ledger_step = first_step
         self._tally = Tally()
-        self._began = self._epoch_began = self._posted = time.monotonic()
-        self._seconds_before = train_seconds
+
+    def begin(self, step: int, state: LogState | None) -> None:
+        """Goes on from ``state`` at ``step``: cuts what was written after it, and starts the clocks. A collective call."""
+        if self._exchange.rank == 0:
+            self._directory.cut_ledger(step)
+        self._exchange.wait_for_all()  # nobody writes ledger rows before the old ones are cut
+        self._ledger_step = step
+        now = time.monotonic()
+        self._began = self._epoch_began = self._posted = now
+        if state is not None:
+            self.metrics = list(state.metrics)
+            self._tally.load(state.tally, self._exchange)
+            self._began -= state.train_seconds
+            self._epoch_began -= state.epoch_seconds
+
+    def state(self) -> LogState:
+        """What a checkpoint keeps of it. A collective call."""
+        return LogState(
+            self.metrics, self._tally.state(self._exchange), self.train_seconds, time.monotonic() - self._epoch_began
+        )
 
     @property
     def train_seconds(self) -> float:
-        """Time from the first step to now, over all attempts."""
-        return self._seconds_before + time.monotonic() - self._began
+        """Time from the first step to now, over all attempts; less what was done twice."""
+        return time.monotonic() - self._began
 
     def add(self, epoch: int, record: StepRecord, progress: float) -> None:
         """Takes down one step, and posts how far the run is once a second."""
@@ -78,6 +90,10 @@ class RunLog:
         self._epoch_began = now
         self.metrics.append(row)
         self.post({"kind": "epoch", **row})
+
+    def note(self, text: str) -> None:
+        """Tells whoever watches, in words."""
+        self.post({"kind": "note", "text": text})
 
     def post(self, row: Row) -> None:
         """Tells whoever watches; rank 0 speaks for all, and does not wait."""

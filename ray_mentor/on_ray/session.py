@@ -18,7 +18,7 @@ from ray_mentor.on_ray.environment import ENVIRONMENT
 
 
 @contextmanager
-def ray_session(*, cpus: float, gpus: float, verbose: bool) -> Iterator[None]:
+def ray_session(cpus: float, gpus: float, *, verbose: bool) -> Iterator[None]:
     """Uses the Ray that is there, or the cluster RAY_ADDRESS names; starts one on this machine if there is none.
 
     What was started is shut down at the end.

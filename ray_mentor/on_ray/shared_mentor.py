@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import ray
+import ray.exceptions
 import torch
 from jaxtyping import Float
 from ray.actor import ActorHandle
@@ -15,6 +16,7 @@ from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.features import Features
 from ray_mentor.core.mentor_access import AbstractMentorAccess, score_by_rank
 from ray_mentor.core.mentor_learner import MentorLearner, MentorState, MetaUpdate
+from ray_mentor.errors import MentorLostError
 from ray_mentor.on_ray.mentor_actor import LearnReply, MentorActor, ScoreReply
 
 Reply = TypeVar("Reply", ScoreReply, LearnReply)
@@ -30,16 +32,26 @@ class SharedMentor(AbstractMentorAccess):
         actor: of class :class:`MentorActor`; its owner is the caller of ``fit()``.
         learner: a mentor of the same make; the state of both is taken to be ``learner``'s.
         scoring: ``actor``: the actor scores every batch. ``replica``: each rank does, with the same bits.
+        hang_seconds: how long the actor may be silent.
+
+    Raises:
+        MentorLostError: by any call, when the actor cannot be brought back.
     """
 
     def __init__(
-        self, actor: ActorHandle[MentorActor], exchange: AbstractExchange, learner: MentorLearner, scoring: str
+        self,
+        actor: ActorHandle[MentorActor],
+        exchange: AbstractExchange,
+        learner: MentorLearner,
+        scoring: str,
+        hang_seconds: float,
     ) -> None:
         self._actor = actor
         self._exchange = exchange
         self._replica = learner
         self._state = learner.state()
         self._scores_here = scoring == "replica"
+        self._hang_seconds = hang_seconds
 
     def score(self, features: Features, rank_sizes: tuple[int, ...]) -> Float[Tensor, " batch"]:
         if self._scores_here:
@@ -67,7 +79,7 @@ class SharedMentor(AbstractMentorAccess):
 
     def load(self, state: MentorState) -> None:
         if self._exchange.rank == 0:
-            ray.get(self._actor.load.remote(state))
+            self._hear(lambda: self._actor.load.remote(state))
         self._adopt(self._exchange.broadcast(state))
 
     def _adopt(self, state: MentorState) -> None:
@@ -78,17 +90,35 @@ class SharedMentor(AbstractMentorAccess):
     def _ask(self, call: Callable[[int], Any]) -> Any:
         """Asks for the version the workers hold; hands it over and asks again if the actor lacks it."""
         for _ in range(_ATTEMPTS):
-            reply = ray.get(call(self._state.version))
+            reply = self._hear(lambda: call(self._state.version))
             if not _refused(reply):
                 return reply
-            ray.get(self._actor.load.remote(self._state))
-        raise RuntimeError(
-            f"the mentor actor lost version {self._state.version} {_ATTEMPTS} times in a row; it keeps dying. "
-            f"Look at its memory; the run's newest checkpoint is whole, continue with --resume"
+            self._hear(lambda: self._actor.load.remote(self._state))
+        raise MentorLostError(
+            f"the mentor actor lost version {self._state.version} {_ATTEMPTS} times in a row: it keeps dying; look at "
+            "the memory of its node"
+        )
+
+    def _hear(self, call: Callable[[], Any]) -> Any:
+        """The answer of the actor; one that is silent for ``hang_seconds`` is ended, which starts it anew.
+
+        Ray repeats a call that the actor died in; each is harmless to repeat.
+        """
+        for _ in range(_SILENCES):
+            try:
+                return ray.get(call(), timeout=self._hang_seconds)
+            except ray.exceptions.GetTimeoutError:
+                ray.kill(self._actor, no_restart=False)
+            except ray.exceptions.RayActorError as error:
+                raise MentorLostError(f"the mentor actor died and did not come back ({error})") from error
+        raise MentorLostError(
+            f"the mentor actor gave no answer in {self._hang_seconds:g} seconds, {_SILENCES} times in a row, each time "
+            "started anew; raise --hang-seconds if it only is slow"
         )
 
 
 _ATTEMPTS = 20
+_SILENCES = 3
 
 
 def _refused(reply: ScoreReply | LearnReply) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
 import ray
+import ray.exceptions
 import ray.train
 import torch
 from ray.actor import ActorHandle
@@ -32,7 +34,10 @@ from ray_mentor.data.batches import epoch_batches
 from ray_mentor.data.run_directory import CONFIG, RESULT, RunDirectory
 from ray_mentor.data.samples import Samples, samples_from_dataset
 from ray_mentor.data.splits import Splits
-from ray_mentor.errors import UserError
+from ray_mentor.errors import MentorLostError, UserError
+from ray_mentor.on_ray.checkpoint import newest_good
+from ray_mentor.on_ray.environment import hangs_end_after
+from ray_mentor.on_ray.failures import Failures, causes, how_to_go_on, users_error
 from ray_mentor.on_ray.job import Job, MakeOptimizer
 from ray_mentor.on_ray.marks import Marks, Show
 from ray_mentor.on_ray.mentor_actor import MentorActor
@@ -67,9 +72,15 @@ class CurriculumTrainer:
         schedule: learning rate over training: cosine to 0, or constant.
         epochs: passes over ``data``.
         batch_size: samples per student step over all workers.
-        scaling_config: Ray's; ``num_workers=0`` trains in this process without starting Ray.
-        run_config: Ray's; its name and storage path give the run directory.
+        scaling_config: Ray's; ``num_workers=0`` trains in this process without starting Ray, ``(low, high)`` goes on
+            with fewer workers when nodes are lost.
+        run_config: Ray's; its name and storage path give the run directory, its checkpoint config how many are kept.
         resume: go on with the run of this name from its newest checkpoint.
+        checkpoint_seconds: between checkpoints; 0: after every step.
+        checkpoint_steps: between checkpoints, besides; 0 for none.
+        max_failures: how often the workers are started again after one of them died; a failure config in
+            ``run_config`` that is not Ray's default takes its place.
+        hang_seconds: a worker or mentor that gives no sign of life for so long counts as dead.
         verbose: let Ray's own log through.
         began: time.time() at which ``wall_seconds`` starts; None: the call of :meth:`fit`.
         record: settings to write into the run's config file; None: those above that have a plain value.
@@ -97,6 +108,9 @@ class CurriculumTrainer:
         run_config: ray.train.RunConfig | None = None,
         resume: bool = False,
         checkpoint_seconds: float = 60.0,
+        checkpoint_steps: int = 0,
+        max_failures: int = 3,
+        hang_seconds: float = 120.0,
         verbose: bool = False,
         began: float | None = None,
         record: Mapping[str, Any] | None = None,
@@ -106,10 +120,18 @@ class CurriculumTrainer:
         self._method = method_of(self.curriculum.method)
         StudentConfig(schedule=schedule)
         DataConfig(augment=augment)
-        RunSettings(epochs=epochs, batch_size=batch_size, seed=seed, checkpoint_seconds=checkpoint_seconds)
+        RunSettings(
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=seed,
+            checkpoint_seconds=checkpoint_seconds,
+            checkpoint_steps=checkpoint_steps,
+            max_failures=max_failures,
+            hang_seconds=hang_seconds,
+        )
         self._splits = _splits(data, meta, test, validation)
-        self._scaling = scaling_config or ray.train.ScalingConfig(num_workers=2)
-        self._run = _placed(run_config or ray.train.RunConfig())
+        self._scaling: Any = scaling_config or ray.train.ScalingConfig(num_workers=2)
+        self._run = _placed(run_config or ray.train.RunConfig(), max_failures)
         self._resume = resume
         self._verbose = verbose
         self._began = began
@@ -131,9 +153,12 @@ class CurriculumTrainer:
             batch_size=batch_size,
             seed=seed,
             checkpoint_seconds=checkpoint_seconds,
+            checkpoint_steps=checkpoint_steps,
+            keep_checkpoints=_checkpoint_config(self._run).num_to_keep or sys.maxsize,
+            hang_seconds=hang_seconds,
             local=self._scaling.num_workers == 0,
         )
-        self._record = dict(record) if record is not None else _plain(self._job, self._scaling.num_workers)
+        self._record = dict(record) if record is not None else _plain(self._job, self._scaling)
         self._try_method()
 
     def fit(self, show: Show | None = None) -> Outcome:
@@ -150,10 +175,14 @@ class CurriculumTrainer:
         began = time.time() if self._began is None else self._began
         self._check_directory()
         marks = Marks(began, show or (lambda row: None))
-        state = self._fit_here(marks) if self._job.local else self._fit_on_ray(marks)
+        if self._job.local:
+            self._fit_here(marks)
+        else:
+            self._fit_on_ray(marks)
+        state = self._final_state()
         result = self._result(state, marks)
         self.directory.write_result(result)
-        return Outcome(result, state.metrics, self.directory.path, state.student)
+        return Outcome(result, state.log.metrics, self.directory.path, state.student)
 
     def _try_method(self) -> None:
         """What the method lacks is said here, rather than by every worker once Ray has started."""
@@ -186,34 +215,47 @@ class CurriculumTrainer:
         self.directory.remove(RESULT)
         self.directory.write(CONFIG, to_toml(self._record).encode())
 
-    def _fit_here(self, marks: Marks) -> RunState:
+    def _fit_here(self, marks: Marks) -> None:
         if self._scaling.use_gpu:
             check_machine(0, 1)
         self._claim_directory()
         quiet(self._verbose)
         job = dataclasses.replace(self._job, board=LocalBoard(marks.show))
-        return _final(self._torch_trainer(job).fit())
+        self._torch_trainer(job, self._run).fit()
 
-    def _fit_on_ray(self, marks: Marks) -> RunState:
-        resources = self._scaling.total_resources
+    def _fit_on_ray(self, marks: Marks) -> None:
         with ExitStack() as stack:
-            cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
-            stack.enter_context(ray_session(cpus=cpus, gpus=gpus, verbose=self._verbose))
+            stack.enter_context(ray_session(*_least_resources(self._scaling), verbose=self._verbose))
             self._claim_directory()
             marks.ray_ready = time.time()
             board: Any = stack.enter_context(_for_this_run(ray.remote(ProgressBoard).options(num_cpus=0).remote()))
             mentor = stack.enter_context(_for_this_run(self._mentor_actor()))
             job = dataclasses.replace(self._job, splits=ray.put(self._splits), mentor_actor=mentor, board=board)
+            callbacks: Any = [*(self._run.callbacks or ()), Failures(board)]
+            run = dataclasses.replace(self._run, callbacks=callbacks)
             stack.enter_context(watched(board, marks.show))
             stack.enter_context(ctrl_c_is_ours())
+            stack.enter_context(hangs_end_after(self._job.hang_seconds))
             try:
-                return _final(self._torch_trainer(job).fit())
-            except ray.train.TrainingFailedError as error:
-                raise _the_users(error) or error from error
+                self._torch_trainer(job, run).fit()
+            except (ray.train.TrainingFailedError, ray.exceptions.RayActorError) as error:
+                users = users_error(causes(error))
+                if users is None or isinstance(users, MentorLostError):
+                    (users or error).add_note(how_to_go_on(self.directory))
+                raise users or error from error
 
-    def _torch_trainer(self, job: Job) -> TorchTrainer:
-        loop: Any = worker_loop  # Ray's annotation forbids a return value, which its Result then holds
-        return TorchTrainer(loop, train_loop_config={"job": job}, scaling_config=self._scaling, run_config=self._run)
+    def _torch_trainer(self, job: Job, run: ray.train.RunConfig) -> TorchTrainer:
+        return TorchTrainer(worker_loop, train_loop_config={"job": job}, scaling_config=self._scaling, run_config=run)
+
+    def _final_state(self) -> RunState:
+        """What the last worker left; Ray's own result knows nothing of it."""
+        found = newest_good(self.directory, lambda text: None)
+        if found is None:
+            raise UserError(
+                f"the workers left no checkpoint in {self.directory.path} that this process can see; give a "
+                "--storage-path that all nodes share"
+            )
+        return found.state
 
     def _mentor_actor(self) -> ActorHandle[MentorActor] | None:
         """The run's mentor, if its method has one that learns; owned by this process, restarted wherever it dies."""
@@ -224,22 +266,22 @@ class CurriculumTrainer:
         return handle
 
     def _result(self, state: RunState, marks: Marks) -> dict[str, Any]:
-        last = state.metrics[-1]
+        last = state.log.metrics[-1]
         samples = len(self._splits.train) * self._job.epochs
-        auroc = noise_auroc(self.directory.ledger(epoch=state.epoch - 1))
+        auroc = noise_auroc(self.directory.ledger(epoch=self._job.epochs - 1))
         return {
             "test_accuracy": last["test_accuracy"],
-            "test_accuracy_selected": selected(state.metrics),
+            "test_accuracy_selected": selected(state.log.metrics),
             "noise_auroc": auroc,
-            "train_seconds": state.train_seconds,
+            "train_seconds": state.log.train_seconds,
             "wall_seconds": time.time() - marks.began,
             "phase_seconds": marks.phases(),
             "steps": state.curriculum.step,
             "meta_updates": state.curriculum.meta_updates,
-            "samples_per_second": samples / state.train_seconds,
+            "samples_per_second": samples / state.log.train_seconds,
             "method": self.curriculum.method,
             "seed": self._job.seed,
-            "workers": self._scaling.num_workers,
+            "workers": self._scaling.max_workers,
             "versions": versions(),
         }
 
@@ -290,37 +332,35 @@ def _check_shares(splits: Splits, batch_size: int, scaling: Any) -> None:
         )
 
 
-def _placed(run: ray.train.RunConfig) -> ray.train.RunConfig:
-    """With an absolute storage path, and the two newest checkpoints kept unless it says how many."""
+def _placed(run: ray.train.RunConfig, max_failures: int) -> ray.train.RunConfig:
+    """With an absolute storage path, and our defaults where it has Ray's."""
     storage = str(run.storage_path)
-    checkpoints = run.checkpoint_config or ray.train.CheckpointConfig()
-    if checkpoints == ray.train.CheckpointConfig():
-        checkpoints = ray.train.CheckpointConfig(num_to_keep=2)
+    failures = run.failure_config
+    if failures is None or failures == ray.train.FailureConfig():
+        failures = ray.train.FailureConfig(max_failures=max_failures)
     return dataclasses.replace(
         run,
         storage_path=storage if "://" in storage else os.path.abspath(os.path.expanduser(storage)),
-        checkpoint_config=checkpoints,
+        checkpoint_config=_checkpoint_config(run),
+        failure_config=failures,
     )
 
 
-def _plain(job: Job, workers: object) -> dict[str, Any]:
+def _checkpoint_config(run: ray.train.RunConfig) -> ray.train.CheckpointConfig:
+    """The two newest checkpoints are kept unless it says how many."""
+    given = run.checkpoint_config or ray.train.CheckpointConfig()
+    return ray.train.CheckpointConfig(num_to_keep=2) if given == ray.train.CheckpointConfig() else given
+
+
+def _least_resources(scaling: Any) -> tuple[float, float]:
+    """CPUs and GPUs without which the workers can never start."""
+    share = scaling.min_workers / scaling.max_workers
+    total = scaling.total_resources
+    return share * total.get("CPU", 0.0), share * total.get("GPU", 0.0)
+
+
+def _plain(job: Job, scaling: Any) -> dict[str, Any]:
     own = {f.name: getattr(job, f.name) for f in dataclasses.fields(job) if f.name in TrainConfig().flat()}
     simple = {name: value for name, value in own.items() if isinstance(value, str | int | float)}
-    return {**simple, "workers": workers, **dataclasses.asdict(job.mentor), **dataclasses.asdict(job.curriculum)}
-
-
-def _final(result: ray.train.Result) -> RunState:
-    state = getattr(result, "return_value", None)
-    assert isinstance(state, RunState), "rank 0 returns its final state"
-    return state
-
-
-def _the_users(error: ray.train.TrainingFailedError) -> UserError | None:
-    """The user's own mistake among a failed run's causes, if there is one."""
-    for failure in getattr(error, "worker_failures", {}).values():
-        cause: BaseException | None = failure
-        while cause is not None:
-            if isinstance(cause, UserError):
-                return cause
-            cause = getattr(cause, "cause", None) or cause.__cause__
-    return None
+    workers = {"workers": scaling.max_workers}
+    return {**simple, **workers, **dataclasses.asdict(job.mentor), **dataclasses.asdict(job.curriculum)}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ def trainer_for(splits: Splits, storage: Path, name: str, *, workers: int = 0, *
         "optimizer": optimizer,
         "epochs": EPOCHS,
         "batch_size": BATCH,
-        "checkpoint_seconds": 0,
+        "checkpoint_steps": 5,
         "scaling_config": ray.train.ScalingConfig(num_workers=workers),
         "run_config": ray.train.RunConfig(name=name, storage_path=str(storage)),
     }
@@ -63,10 +65,40 @@ def assert_same_bits(found: dict[str, Tensor], expected: dict[str, Tensor]) -> N
 
 
 def assert_same_run(found: Outcome, expected: Outcome) -> None:
-    """Bit for bit the same student, metrics (clocks aside) and ledger."""
+    """Bit for bit the same student, mentor, optimizers, memories, metrics, result and ledger; clocks aside."""
     assert_same_bits(found.student_state, expected.student_state)
     assert without_clocks(found.metrics) == without_clocks(expected.metrics)
+    assert {k: v for k, v in found.result.items() if k not in RESULT_CLOCKS} == {
+        k: v for k, v in expected.result.items() if k not in RESULT_CLOCKS
+    }
+    assert json.loads((Path(found.path) / "result.json").read_text()) == found.result
+    assert_same_values(carried(found), carried(expected))
     assert in_order(found.ledger()).equals(in_order(expected.ledger()))
+
+
+RESULT_CLOCKS = ("train_seconds", "wall_seconds", "phase_seconds", "samples_per_second", "workers")
+
+
+def carried(outcome: Outcome) -> dict[str, Any]:
+    """All that the run's last checkpoint holds, clocks aside."""
+    newest = sorted((Path(outcome.path) / "checkpoints").iterdir())[-1]
+    table: dict[str, Any] = torch.load(newest, weights_only=True)
+    mentor = table["curriculum"]["mentor"]
+    if mentor is not None:
+        mentor["payload"] = torch.load(io.BytesIO(mentor["payload"]), weights_only=True)
+    log = table["log"]
+    return {**table, "log": {"metrics": without_clocks(log["metrics"]), "meta losses": log["tally"]["meta_losses"]}}
+
+
+def assert_same_values(found: Any, expected: Any, where: str = "state") -> None:
+    if isinstance(expected, Tensor):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True, msg=where)
+    elif isinstance(expected, dict):
+        assert found.keys() == expected.keys(), where
+        for key in expected:
+            assert_same_values(found[key], expected[key], f"{where}.{key}")
+    else:
+        assert found == expected, where
 
 
 def assert_one_row_per_sample_and_epoch(ledger: pa.Table, splits: Splits, epochs: int = EPOCHS) -> None:

@@ -1,0 +1,84 @@
+"""What a call of the mentor actor must look like; the actor checks before it touches anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ray_mentor.config import MentorConfig
+from ray_mentor.errors import UserError, shown
+
+_COLUMNS = 4  # loss, loss difference, label, progress; the history follows
+_LABEL = 2
+_LARGEST = 1e15  # Adam squares the gradient, which grows with the features; beyond, its memory may become infinite
+
+
+class CallRules:
+    """The shapes, types and ranges that a mentor of this make takes."""
+
+    def __init__(self, config: MentorConfig, n_classes: int) -> None:
+        self._columns = _COLUMNS + config.history_length
+        self._n_classes = n_classes
+        self._sees_label = "label" in config.mentor_features
+
+    def check_score(self, version: object, features: object, rank_sizes: object) -> None:
+        """Raises a UserError that names value, rule and fix."""
+        _check_count("version", version)
+        rows = self._check_features(features)
+        if not isinstance(rank_sizes, tuple | list) or not all(_is_count(size) for size in rank_sizes):
+            raise _refused("rank_sizes", shown(rank_sizes), "it must hold a number of rows per rank")
+        if sum(rank_sizes) != rows:
+            raise _refused("rank_sizes", shown(rank_sizes), f"it must add up to the {rows} rows of features")
+
+    def check_learn(self, version: object, update_id: object, features: object, influence: Any, keep: Any) -> None:
+        """Raises a UserError that names value, rule and fix."""
+        _check_count("version", version)
+        _check_count("update_id", update_id)
+        rows = self._check_features(features)
+        _check_array("influence", influence, (rows,), "f")  # NaN and infinity stand for "not known"
+        _check_array("keep", keep, (rows,), "b")
+
+    def _check_features(self, features: Any) -> int:
+        """Returns the number of rows."""
+        rows = len(features) if isinstance(features, np.ndarray) and features.ndim else 0
+        _check_array("features", features, (rows, self._columns), "f")
+        if rows == 0:
+            raise _refused("features", f"of shape {features.shape}", "it must have a row")
+        if not (np.abs(features) < _LARGEST).all():  # nor is NaN
+            row, column = np.argwhere(~(np.abs(features) < _LARGEST))[0]
+            value = str(features[row, column])
+            raise _refused(f"column {column} in row {row}", value, f"it must be finite and below {_LARGEST:g} in size")
+        if self._sees_label:
+            self._check_labels(features[:, _LABEL])
+        return rows
+
+    def _check_labels(self, labels: Any) -> None:
+        outside = np.flatnonzero(~np.isin(labels, np.arange(self._n_classes)))
+        if len(outside):
+            row = outside[0]
+            raise _refused(f"the label in row {row}", str(labels[row]), f"it must be one of 0..{self._n_classes - 1}")
+
+
+def _check_array(name: str, value: Any, shape: tuple[int, ...], kind: str) -> None:
+    if not isinstance(value, np.ndarray):
+        raise _refused(name, shown(value), "it must be a NumPy array")
+    if value.shape != shape or value.dtype.kind != kind:
+        found = f"{value.dtype} of shape {value.shape}"
+        raise _refused(name, found, f"it must hold {_KINDS[kind]} in shape {shape}")
+
+
+_KINDS = {"f": "floating point numbers", "b": "booleans"}
+
+
+def _check_count(name: str, value: object) -> None:
+    if not _is_count(value):
+        raise _refused(name, shown(value), "it must be an integer from 0 on")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and 0 <= int(value) < 2**63
+
+
+def _refused(name: str, value: str, rule: str) -> UserError:
+    return UserError(f"{name} of a call to the mentor is {value}, but {rule}; call it as SharedMentor does")
