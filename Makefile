@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: run test bench format clean
+.PHONY: run test bench chaos format clean
 
 run: $(STAMP)
 	$(BIN)/ray-mentor train
@@ -26,6 +26,10 @@ test: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/digits.py
+
+# twenty runs whose processes are killed at random: about 20 minutes
+chaos: $(STAMP)
+	$(BIN)/python tests/faults/chaos.py --runs 20
 
 format: $(STAMP)
 	$(BIN)/ruff format .

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 import ray
 import torch
+from small_runs import make_small_splits
 
-from ray_mentor.data import FeatureInputs, Samples, Splits, add_noise
+from ray_mentor.data import Splits
 from ray_mentor.on_ray.environment import set_environment
 
 torch.set_num_threads(1)  # the machines that run these tests have few cores, and rounding depends on the number
@@ -56,17 +56,4 @@ def local_ray() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def small_splits() -> Splits:
-    """Three blobs in eight dimensions: 150 training samples, 30 % of whose labels are wrong, learnt in seconds."""
-    draw = np.random.default_rng(0)
-    centres = 2.5 * draw.standard_normal((3, 8))
-
-    def blobs(n: int, first_id: int) -> Samples:
-        labels = np.arange(n) % 3
-        values = (centres[labels] + draw.standard_normal((n, 8))).astype(np.float32)
-        return Samples(FeatureInputs(values), first_id + np.arange(n), labels, labels, ("a", "b", "c"))
-
-    train, validation = (add_noise(blobs(n, first), "symmetric", 0.3, 0, i) for i, (n, first) in enumerate(_NOISY))
-    return Splits(train, validation, blobs(30, 30_000), blobs(90, 40_000), ())
-
-
-_NOISY = ((150, 10_000), (45, 20_000))  # sizes and first ids of the splits whose labels are not trusted
+    return make_small_splits()

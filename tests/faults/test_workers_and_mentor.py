@@ -34,11 +34,6 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
-@pytest.fixture(scope="module")
-def undisturbed(small_splits: Splits, storage: Path) -> Outcome:
-    return trainer_for(small_splits, storage, "undisturbed", workers=2).fit()
-
-
 @pytest.fixture
 def accident(tmp_path: Path) -> Any:
     """Makes armed accidents; all of them must have happened by the end."""

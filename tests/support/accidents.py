@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,18 @@ class AtStep:
         return optimizer
 
 
+@dataclass(frozen=True)
+class Slow:
+    """An optimizer's maker: so many seconds a step, for whoever wants to stop a run in the middle of it."""
+
+    seconds: float
+
+    def __call__(self, params: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        optimizer = make_optimizer(params, StudentConfig(learning_rate=0.02))
+        optimizer.register_step_pre_hook(lambda *_: time.sleep(self.seconds))
+        return optimizer
+
+
 class MeetsAccidents(MLP):
     """A student that meets an accident when its state is taken for a checkpoint, on rank 0."""
 
@@ -162,6 +175,3 @@ def count(folder: str, what: str) -> int:
     """How often the mentor's process was started, loaded, asked."""
     file = Path(folder) / f"{what}.calls"
     return file.stat().st_size if file.exists() else 0
-
-
-Maker = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]

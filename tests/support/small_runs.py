@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray.train
@@ -16,7 +17,9 @@ from torch import Tensor
 
 from ray_mentor.config import CurriculumConfig, MentorConfig, StudentConfig
 from ray_mentor.core.optimizers import make_optimizer
-from ray_mentor.data import Splits
+from ray_mentor.data import FeatureInputs, Samples, Splits, add_noise
+from ray_mentor.data.run_directory import RunDirectory
+from ray_mentor.on_ray.checkpoint import newest_good
 from ray_mentor.on_ray.outcome import Outcome
 from ray_mentor.on_ray.trainer import CurriculumTrainer
 from ray_mentor.students import MLP
@@ -26,6 +29,23 @@ STEPS = EPOCHS * 5  # 150 samples in ⌈150 / 32⌉ batches
 MENTOR = MentorConfig(update_interval=INTERVAL, meta_batch_size=20, mentor_hidden=(8,), mentor_learning_rate=0.025)
 CLOCKS = ("samples_per_second", "train_seconds")
 """The figures of a metrics row that a clock has a say in."""
+
+
+def make_small_splits() -> Splits:
+    """Three blobs in eight dimensions: 150 training samples, 30 % of whose labels are wrong, learnt in seconds."""
+    draw = np.random.default_rng(0)
+    centres = 2.5 * draw.standard_normal((3, 8))
+
+    def blobs(n: int, first_id: int) -> Samples:
+        labels = np.arange(n) % 3
+        values = (centres[labels] + draw.standard_normal((n, 8))).astype(np.float32)
+        return Samples(FeatureInputs(values), first_id + np.arange(n), labels, labels, ("a", "b", "c"))
+
+    train, validation = (add_noise(blobs(n, first), "symmetric", 0.3, 0, i) for i, (n, first) in enumerate(_NOISY))
+    return Splits(train, validation, blobs(30, 30_000), blobs(90, 40_000), ())
+
+
+_NOISY = ((150, 10_000), (45, 20_000))  # sizes and first ids of the splits whose labels are not trusted
 
 
 def trainer_for(splits: Splits, storage: Path, name: str, *, workers: int = 0, **changes: Any) -> CurriculumTrainer:
@@ -47,6 +67,14 @@ def trainer_for(splits: Splits, storage: Path, name: str, *, workers: int = 0, *
         "run_config": ray.train.RunConfig(name=name, storage_path=str(storage)),
     }
     return CurriculumTrainer(**{**arguments, **changes})
+
+
+def outcome_of(path: Path) -> Outcome:
+    """What a finished run left in its directory."""
+    state = newest_good(RunDirectory(str(path)), lambda text: None)
+    assert state is not None
+    result = json.loads((path / "result.json").read_text())
+    return Outcome(result, state.state.log.metrics, str(path), state.state.student)
 
 
 def without_clocks(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,0 +1,127 @@
+"""Runs in which processes are killed at random: ``python tests/faults/chaos.py --runs 20``.
+
+Each run trains two workers, and one to three times, at random moments, a student worker, the mentor or the driver is
+killed with SIGKILL; a killed driver is started again with --resume. All of them have to end with what a run that
+nothing befell ends with, bit for bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+import psutil
+import ray
+from driver import Driver, kill
+from small_runs import assert_one_row_per_sample_and_epoch, assert_same_run, make_small_splits, outcome_of
+
+from ray_mentor.on_ray.outcome import Outcome
+
+VICTIMS = ("RayTrainWorker", "MentorActor", "driver")
+STEP_SECONDS = 0.15
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Who is killed, and how many seconds after training has begun (again)."""
+
+    victim: str
+    after: float
+
+
+def plan(seed: int) -> list[Kill]:
+    draw = random.Random(seed)
+    return [Kill(draw.choice(VICTIMS), draw.uniform(0.0, 1.5)) for _ in range(draw.randint(1, 3))]
+
+
+def chaotic_run(seed: int, storage: Path) -> tuple[Path, list[str]]:
+    """Runs to the end; returns the run directory and what befell it. Needs a Ray in this process."""
+    name, befell = f"chaos-{seed}", []
+    draw = random.Random(seed)
+    kills = plan(seed)
+    driver, starts = start(storage, name), 1
+    try:
+        for one in kills:
+            wait_for_training(driver, starts)
+            time.sleep(one.after)
+            if driver.process.poll() is not None:
+                break
+            befell.append(f"{one.victim} after {one.after:.2f} s")
+            if one.victim == "driver":
+                kill(psutil.Process(driver.process.pid))
+                driver.wait()
+                driver, starts = start(storage, name), 1
+                continue
+            kill(draw.choice(processes(one.victim)))
+            starts += one.victim == "RayTrainWorker"
+        code = driver.wait(300)
+        assert code == 0, driver.log.read_text()
+    finally:
+        driver.end()
+    return storage / name, befell
+
+
+def start(storage: Path, name: str) -> Driver:
+    address = {"RAY_ADDRESS": ray.get_runtime_context().gcs_address, "RAY_AUTH_MODE": "token"}
+    return Driver(storage, name, address, workers=2, checkpoint_steps=2, slow=STEP_SECONDS)
+
+
+def wait_for_training(driver: Driver, starts: int, seconds: float = 120) -> None:
+    """Until the workers have begun so many times."""
+    deadline = time.monotonic() + seconds
+    while driver.process.poll() is None and len(driver.rows("started")) < starts:
+        assert time.monotonic() < deadline, driver.log.read_text()
+        time.sleep(0.05)
+
+
+def processes(name: str) -> list[psutil.Process]:
+    """The processes of this Ray's actors of a class."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if f"ray::{name}" in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def check(run: Path, undisturbed: Outcome) -> None:
+    assert_same_run(outcome_of(run), undisturbed)
+    assert_one_row_per_sample_and_epoch(outcome_of(run).ledger(), make_small_splits())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--first-seed", type=int, default=0)
+    options = parser.parse_args()
+    storage = Path(tempfile.mkdtemp())
+    ray.init(num_cpus=2, dashboard_host="127.0.0.1", configure_logging=False, log_to_driver=False)
+    calm = Driver(storage, "undisturbed", {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}, workers=2)
+    assert calm.wait() == 0, calm.log.read_text()
+    same, kills = 0, 0
+    for seed in range(options.first_seed, options.first_seed + options.runs):
+        began = time.monotonic()
+        run, befell = chaotic_run(seed, storage)
+        kills += len(befell)
+        try:
+            check(run, outcome_of(calm.run))
+            same += 1
+            verdict = "same"
+        except AssertionError as error:
+            verdict = f"DIFFERS: {error}"
+        print(f"seed {seed}: {verdict}, {time.monotonic() - began:.0f} s; killed: {', '.join(befell)}", flush=True)
+    print(f"{same} of {options.runs} runs ended with the undisturbed result; {kills} kills")
+    sys.exit(same != options.runs)
+
+
+if __name__ == "__main__":
+    main()
