@@ -12,7 +12,7 @@ import sys  # noqa: E402
 import traceback  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 
-from ray_mentor.errors import UserError  # noqa: E402
+from ray_mentor.errors import UserError, printable, shown  # noqa: E402
 
 DONE, OURS, YOURS = 0, 1, 2
 """Exit codes: done, our mistake, the user's mistake."""
@@ -34,12 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_HELP)
         return DONE if words else YOURS
     if words[0] != "train":
-        print(f"error: unknown command {words[0]!r}; valid: train", file=sys.stderr)
+        print(f"error: unknown command {shown(words[0])}; valid: train", file=sys.stderr)
         return YOURS
     try:
         _train(words[1:])
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return YOURS
     except BrokenPipeError:  # whoever read the output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -62,7 +62,10 @@ def _train(words: list[str]) -> None:
 
     from ray_mentor.config import TrainConfig  # noqa: PLC0415
     from ray_mentor.config_file import read_config  # noqa: PLC0415
+    from ray_mentor.config_values import check_possible  # noqa: PLC0415
 
+    for word in words:
+        check_possible("a word of the command", word)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config")
     first.add_argument("-v", "--verbose", action="store_true")

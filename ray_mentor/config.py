@@ -207,6 +207,17 @@ class MentorConfig:
     """Pull λ towards equal sample weights, >= 0: p ∝ exp(−mean influence/λ), influences in units of their mean size."""
     anchor: float = 0.9
     """Sample weight that the upper quartile of a batch is held at under `sum`, in [0, 1); 0 leaves the scale free."""
+    min_effective_share: float = 0.05
+    """Floor of the share of a global batch that its sample weights let count, (Σw)²/(B·Σw²), in [0, 1); under `batch`
+    of the mean weight, too. A step below it is taken with equal weights. One sample alone is 1/B; 0: no floor."""
+    min_class_share: float = 0.05
+    """Floor of a given class's running mean of its mean sample weight over that of its batch, in [0, 1). A step on a
+    batch with a class below it is taken with equal weights; 0: no floor."""
+    meta_holdout: float = 0.1
+    """Share of the meta set that the mentor never learns from, in [0, 1): its meta loss shows a mentor that learns the
+    rest by heart. The last sample of a class is not held out; 0 for none."""
+    mentor_patience: int = 0
+    """Epochs without a new minimum of the held-out meta loss after which the mentor learns no more, >= 0; 0: never."""
     loss_percentile: float = 0.6
     """Percentile p of the batch losses that loss_difference is measured from, in (0, 1)."""
     percentile_decay: float = 0.9
@@ -249,12 +260,20 @@ class MentorConfig:
             f"it must be at most update_interval, {self.update_interval}",
             "raise --update-interval",
         )
-        for name in ("influence_samples", "history_length", "mentor_weight_decay", "entropy"):
+        for name in ("influence_samples", "history_length", "mentor_weight_decay", "entropy", "mentor_patience"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "it must be at least 0")
         require(self.history_length <= 10_000, "history_length", self.history_length, "it must be at most 10000")
-        require(0 <= self.anchor < 1, "anchor", self.anchor, "it must lie in [0, 1)")
+        for name in ("anchor", "min_effective_share", "min_class_share", "meta_holdout"):
+            require(0 <= getattr(self, name) < 1, name, getattr(self, name), "it must lie in [0, 1)")
         require(0 < self.loss_percentile < 1, "loss_percentile", self.loss_percentile, "it must lie in (0, 1)")
         require(0 <= self.percentile_decay < 1, "percentile_decay", self.percentile_decay, "it must lie in [0, 1)")
+        require(
+            self.mentor_patience == 0 or self.meta_holdout > 0,
+            "mentor_patience",
+            self.mentor_patience,
+            "it needs held-out meta samples",
+            "give --meta-holdout",
+        )
         require(
             "history" not in self.mentor_features or self.history_length > 0,
             "history_length",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,32 +13,82 @@ import yaml
 
 from ray_mentor.errors import UserError
 
+_MOST_BYTES = 64 * 1024
+_MOST_DOTS = 4000  # tomllib takes time and memory in the square of a dotted name's length: 5 s for 16,000 parts
+
+
+class _FlatLoader(yaml.SafeLoader):
+    """YAML's plain types alone; no second use of a list or a table, nine of which in nine of which fill any memory."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        again = self.check_event(yaml.AliasEvent)
+        node = super().compose_node(parent, index)
+        if again and not isinstance(node, yaml.ScalarNode):
+            raise yaml.YAMLError("it uses a list or a table twice (*name); write it out")
+        return node
+
+
+def _read_yaml(text: str) -> Any:
+    loader = _FlatLoader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+def _read_toml(text: str) -> Any:
+    if text.count(".") > _MOST_DOTS:
+        raise ValueError(f"it holds {text.count('.')} dots, but must hold at most {_MOST_DOTS}")
+    return tomllib.loads(text)
+
+
+_READERS: dict[str, Callable[[str], Any]] = {".toml": _read_toml, ".yaml": _read_yaml, ".yml": _read_yaml}
+
 
 def read_config(path: str) -> dict[str, Any]:
     """Reads a table of settings; ``update-interval`` and ``update_interval`` are one name.
 
     Raises:
-        UserError: no such file, another ending than .toml, .yaml or .yml, a syntax error, nested tables, or a
-            name that is there twice.
+        UserError: no such file, another ending than .toml, .yaml or .yml, more than 64 KiB, a syntax error, nested
+            tables, or a name that is there twice.
     """
     file = Path(path)
-    readers: dict[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".yaml": yaml.safe_load, ".yml": yaml.safe_load}
-    if file.suffix not in readers:
-        raise UserError(f"config file is {path!r}, but it must end in one of {', '.join(readers)}")
+    if file.suffix not in _READERS:
+        raise UserError(f"config file is {path!r}, but it must end in one of {', '.join(_READERS)}")
+    text = _text(file)
     try:
-        table = readers[file.suffix](file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"there is no config file {path!r}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
+        table = _READERS[file.suffix](text)
+    except (tomllib.TOMLDecodeError, yaml.YAMLError) as error:
         raise UserError(f"config file {path!r} cannot be read: {error}") from None
+    except Exception as error:  # a date of month 13 is a ValueError, [[[[... a RecursionError, !!bool x a KeyError
+        raise UserError(f"config file {path!r} cannot be read: {type(error).__name__}: {error}") from None
     table = {} if table is None else table
     if not isinstance(table, dict) or any(isinstance(value, dict) for value in table.values()):
         raise UserError(f"config file {path!r} must hold one flat table, e.g. update_interval = 10; no sections")
     names = [str(name).replace("-", "_") for name in table]
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"config file {path!r} names {name} twice; keep one")
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise UserError(f"config file {path!r} names {twice} twice; keep one")
     return dict(zip(names, table.values(), strict=True))
+
+
+def _text(file: Path) -> str:
+    """What a file of settings holds; never waits, as a pipe would make it."""
+    try:
+        if file.exists() and not file.is_file():
+            raise UserError(f"config file {str(file)!r} cannot be read: it is not a file; name one")
+        with file.open("rb") as opened:
+            content = opened.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise UserError(
+                f"config file {str(file)!r} cannot be read: it holds more than {_MOST_BYTES // 1024} KiB, but settings "
+                "are a page; give a file of settings"
+            )
+        return content.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"there is no config file {str(file)!r}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"config file {str(file)!r} cannot be read: {error}") from None
 
 
 def to_toml(table: Mapping[str, Any]) -> str:

@@ -6,15 +6,38 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ray_mentor.errors import UserError
+from ray_mentor.errors import UserError, shown
 
 
 def require(ok: bool, name: str, value: object, rule: str, fix: str = "") -> None:
-    """Raises a UserError that names setting, value, rule and fix, unless ``ok``; an infinite number never is."""
-    if ok and isinstance(value, float) and math.isinf(value):
-        rule, fix, ok = "it must be finite", "", False
+    """Raises a UserError that names setting, value, rule and fix, unless ``ok`` and the value is a possible one."""
     if not ok:
-        raise UserError(f"{name} is {value!r}, but {rule}{'; ' + fix if fix else ''}")
+        raise UserError(f"{name} is {shown(value)}, but {rule}{'; ' + fix if fix else ''}")
+    check_possible(name, value)
+
+
+def check_possible(name: str, value: object) -> None:
+    """Raises a UserError if ``value`` is what no setting can be, whatever its own rule is.
+
+    That is a number that is infinite or that 64 bits can't hold, and a text that can be neither written to a file nor
+    be a path.
+    """
+    if isinstance(value, float) and math.isinf(value):
+        raise UserError(f"{name} is {value!r}, but it must be finite")
+    if isinstance(value, float) and abs(value) >= _LARGEST:
+        raise UserError(f"{name} is {value!r}, but it must be below {_LARGEST:g} in size")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise UserError(f"{name} is {shown(value)}, but it must lie between -2**63 and 2**63 - 1")
+    if isinstance(value, str) and not _is_plain(value):
+        raise UserError(f"{name} is {shown(value)}, but it must be UTF-8 without the character NUL; give another")
+
+
+_LARGEST = 1e18  # float32 ends at 3e38, and rates are multiplied and divided before they get there
+
+
+def _is_plain(text: str) -> bool:
+    """Not so: half a surrogate pair, which stands for a byte that is not UTF-8."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 _READERS: dict[str, Callable[[Any], bool]] = {
@@ -32,15 +55,17 @@ def typed(name: str, annotation: str, value: Any) -> Any:
         inner = annotation.removeprefix("tuple[").split(",")[0]
         require(isinstance(value, list | tuple), name, value, f"it must be a list of {inner}")
         return tuple(typed(name, inner, item) for item in value)
-    if annotation == "float" and isinstance(value, str):  # YAML 1.1 reads 1e-3 as a string
-        value = _number(value)
     kinds = ["str"] if annotation.startswith("Literal") else annotation.split(" | ")
+    if kinds[0] == "float" and isinstance(value, int | str) and not isinstance(value, bool):
+        value = _number(value)  # YAML 1.1 reads 1e-3 as a string
     require(any(_READERS[kind](value) for kind in kinds), name, value, f"it must be of type {' or '.join(kinds)}")
-    return float(value) if kinds[0] == "float" and value is not None else value
+    return value
 
 
-def _number(text: str) -> float | str:
+def _number(value: int | str) -> float | int | str:
     try:
-        return float(text)
+        return float(value)
     except ValueError:
-        return text
+        return value
+    except OverflowError:  # an integer of hundreds of digits
+        return math.inf

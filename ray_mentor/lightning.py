@@ -55,7 +55,7 @@ class LearnedCurriculumCallback(Callback):
         seed: of the mentor and of whatever the schedule draws.
 
     Attributes:
-        curriculum: the curriculum of the last fit; None before the first.
+        curriculum: the curriculum of the last fit; None before the first. Its ``guards`` say how often one was needed.
         record: what the last optimizer step did to the samples weighed last.
 
     Raises:

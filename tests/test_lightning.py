@@ -380,3 +380,17 @@ class TestTwoProcesses:
     def test_hold_the_same_bits(self, name: str, ranks: list[dict[str, Any]]) -> None:
         for part in ("params", "mentor"):
             assert all(torch.equal(value, ranks[1][name][part][key]) for key, value in ranks[0][name][part].items())
+
+
+def test_the_guards_are_there_too() -> None:
+    """Of four meta batches every second one is not finite; the weights count as collapsed whatever they are."""
+    inputs, labels = blobs(16, 1)
+    meta = [(inputs, labels), (torch.full_like(inputs, torch.nan), labels)]
+    settings = MentorConfig(update_interval=3, min_effective_share=0.9999999, mentor_learning_rate=0.01)
+    callback = make_callback(meta_loader=meta, mentor=settings)
+    make_trainer(callbacks=[callback]).fit(Module(), train_loader())
+    assert callback.curriculum is not None
+    guards = callback.curriculum.guards
+    assert guards.skipped_updates == 2
+    assert 0 < guards.fallbacks < 12
+    assert callback.curriculum.curriculum.meta.done == 4

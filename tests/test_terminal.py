@@ -198,6 +198,46 @@ def test_the_closing_table_has_the_figures_and_where_the_time_went() -> None:
     assert printed(RESULT).startswith("mentornet, seed 3")
 
 
+GUARDS: dict[str, Any] = {
+    "fallbacks": 0,
+    "skipped_updates": 0,
+    "mentor_stopped_at": None,
+    "meta_loss": 0.0512,
+    "meta_holdout_loss": 0.1049,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, [["meta loss, and on held-out samples", "0.051, 0.105"], ["guards", "none needed"]]),
+        ({"meta_holdout_loss": None}, [["guards", "none needed"]]),
+        ({"meta_loss": None}, [["guards", "none needed"]]),
+        (
+            {"meta_loss": None, "fallbacks": 12},
+            [["steps with equal weights (collapsed mentor)", "12 of 600"]],
+        ),
+        (
+            {"fallbacks": 12, "skipped_updates": 3, "mentor_stopped_at": 0},
+            [
+                ["meta loss, and on held-out samples", "0.051, 0.105"],
+                ["steps with equal weights (collapsed mentor)", "12 of 600"],
+                ["meta updates skipped (not finite)", "3 of 60"],
+                ["mentor stopped (held-out loss)", "after 0 of 600 steps"],
+            ],
+        ),
+    ],
+)
+def test_the_closing_table_says_what_the_guards_did(changes: dict[str, Any], expected: list[list[str]]) -> None:
+    text = printed({**RESULT, "guards": {**GUARDS, **changes}})
+    rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in text.splitlines() if "│" in line]
+    assert rows[5:-7] == expected
+
+
+def test_the_closing_table_of_a_method_without_a_mentor() -> None:
+    assert printed({**RESULT, "guards": None}) == printed(RESULT)
+
+
 def test_the_closing_table_leaves_out_what_is_not_known() -> None:
     text = printed({**RESULT, "test_accuracy": None, "test_accuracy_selected": None, "noise_auroc": None})
     assert "accuracy" not in text

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ray_mentor.config import CurriculumConfig, MentorConfig, parse_schedule
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.exchange import AbstractExchange
+from ray_mentor.core.guards import Guards
 from ray_mentor.core.history import LossHistory
 from ray_mentor.core.losses import per_sample_losses
 from ray_mentor.core.meta_step import unwrapped
@@ -63,6 +64,7 @@ class Curriculum:
         self.step_number = 0
         self.percentile = RunningPercentile(mentor.loss_percentile, mentor.percentile_decay)
         self.history = LossHistory(n_samples, mentor.history_length)
+        self.guards = Guards(mentor, parts.mentor)
         self.bare = unwrapped(student)
         self.meta = MetaUpdates(self.bare, optimizer, parts, exchange, mentor, self.generator)
         self._device = next(student.parameters()).device
@@ -79,7 +81,8 @@ class Curriculum:
     @property
     def meta_is_due(self) -> bool:
         """Whether a meta update looks back on the step that comes."""
-        return self.meta.is_due(self.step_number, in_burn_in=self._in_burn_in)
+        may_begin = not self._in_burn_in and self.guards.stopped_at is None
+        return self.meta.is_due(self.step_number, may_begin=may_begin)
 
     @property
     def _in_burn_in(self) -> bool:
@@ -113,10 +116,11 @@ class Curriculum:
     def weigh(self, seen: Observation, scored: Float[Tensor, " batch"]) -> Weighed:
         """What the mentor says → sample weights → weighted loss."""
         keep = kept(len(scored), rate_at(self._dropout, self.progress), self.generator("dropout"))
-        weights = scheduled_weights(scored, keep, in_burn_in=self._in_burn_in)
+        overruled = not self._in_burn_in and self.guards.collapsed(seen, scored)
+        weights = scheduled_weights(scored, keep, equal=self._in_burn_in or overruled)
         normalised = normalise(weights, self._normalisation)[seen.own].to(seen.losses)
         loss = weighted_loss(seen.losses, normalised, self.exchange.world_size)
-        return Weighed(seen, scored, keep, weights, normalised, loss)
+        return Weighed(seen, scored, keep, overruled, weights, normalised, loss)
 
     def after_step(self, weighed: Weighed, before: Before | None) -> StepRecord:
         """(Meta update) → record; call it when the optimizer has stepped, with the gradients still there."""
@@ -133,8 +137,15 @@ class Curriculum:
             influence=influence[seen.own],
             meta_loss=meta_loss,
         )
+        if weighed.overruled:
+            self.guards.count_fallback()
         self.step_number += 1
         return record
+
+    def note_holdout(self, loss: float) -> None:
+        """Takes in the meta loss on held-out samples at the end of an epoch; the mentor may learn no more after it."""
+        if self.meta.done:  # before its first update nothing is the mentor's doing
+            self.guards.note_holdout(loss, self.step_number)
 
     def _student_step(self, weighed: Weighed, before: Before | None) -> None:
         if before:

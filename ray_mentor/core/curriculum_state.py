@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ray_mentor.core.curriculum import Curriculum
+from ray_mentor.core.guards import GuardState
 from ray_mentor.core.mentor_learner import MentorState
 from ray_mentor.errors import UserError
 
@@ -23,6 +24,7 @@ class CurriculumState:
         percentile: the running percentile, None before the first step.
         history: the loss history's table.
         mentor: the latest mentor, None for methods without a learning one.
+        guards: what the guards on it remember, and their counts.
     """
 
     step: int
@@ -30,17 +32,19 @@ class CurriculumState:
     percentile: float | None
     history: Tensor
     mentor: MentorState | None
+    guards: GuardState
 
     def table(self) -> dict[str, Any]:
         """The state in plain types, which ``torch.load(weights_only=True)`` reads."""
         table = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {**table, "mentor": None if self.mentor is None else dataclasses.asdict(self.mentor)}
+        mentor = None if self.mentor is None else dataclasses.asdict(self.mentor)
+        return {**table, "mentor": mentor, "guards": dataclasses.asdict(self.guards)}
 
     @staticmethod
     def from_table(table: dict[str, Any]) -> CurriculumState:
         """The inverse of :meth:`table`."""
-        mentor = table["mentor"]
-        return CurriculumState(**{**table, "mentor": None if mentor is None else MentorState(**mentor)})
+        mentor = None if table["mentor"] is None else MentorState(**table["mentor"])
+        return CurriculumState(**{**table, "mentor": mentor, "guards": GuardState(**table["guards"])})
 
 
 def capture_curriculum(curriculum: Curriculum) -> CurriculumState:
@@ -52,6 +56,7 @@ def capture_curriculum(curriculum: Curriculum) -> CurriculumState:
         percentile=curriculum.percentile.value,
         history=curriculum.history.table.clone(),
         mentor=None if mentor is None else mentor.state,
+        guards=curriculum.guards.state,
     )
 
 
@@ -66,6 +71,7 @@ def restore_curriculum(state: CurriculumState, curriculum: Curriculum) -> None:
     curriculum.history.table = state.history.clone()
     curriculum.step_number = state.step
     curriculum.meta.done = state.meta_updates
+    curriculum.guards.state = state.guards
     if curriculum.parts.mentor is not None and state.mentor is not None:
         curriculum.parts.mentor.load(state.mentor)
 

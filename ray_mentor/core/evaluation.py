@@ -1,24 +1,48 @@
-"""Accuracy on held-out samples."""
+"""How a student does on held-out samples, in evaluation mode."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
+from ray_mentor.core.losses import PerSampleLoss
+from ray_mentor.core.random_state import untouched
+
+Batches = Iterable[tuple[Shaped[Tensor, "batch ..."], Int[Tensor, " batch"]]]
+"""(inputs, labels), on any device."""
+
 
 @torch.no_grad()
-def count_correct(
-    student: nn.Module, batches: Iterable[tuple[Shaped[Tensor, "batch ..."], Int[Tensor, " batch"]]]
-) -> int:
-    """How many samples the student, in evaluation mode, gives their label; its mode is put back."""
-    was_training = student.training
+def count_correct(student: nn.Module, batches: Batches) -> int:
+    """How many samples the student gives their label."""
     device = next(student.parameters()).device
+    with evaluating(student):
+        return sum(
+            int((student(inputs.to(device)).argmax(dim=1) == labels.to(device)).sum()) for inputs, labels in batches
+        )
+
+
+@torch.no_grad()
+def total_loss(student: nn.Module, loss: PerSampleLoss, batches: Batches) -> float:
+    """The sum of a per-sample loss."""
+    device = next(student.parameters()).device
+    with evaluating(student), untouched(device):
+        return sum(
+            float(loss(student(inputs.to(device)), labels.to(device)).double().sum()) for inputs, labels in batches
+        )
+
+
+@contextmanager
+def evaluating(student: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a block; each module's own mode is put back."""
+    modes = [(module, module.training) for module in student.modules()]
     student.eval()
-    correct = sum(
-        int((student(inputs.to(device)).argmax(dim=1) == labels.to(device)).sum()) for inputs, labels in batches
-    )
-    student.train(was_training)
-    return correct
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

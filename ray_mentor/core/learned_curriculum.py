@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -14,22 +15,25 @@ from torch import Tensor, nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import Arguments, Batch
+from ray_mentor.core.checked_state import read_curriculum_state
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.curriculum_state import CurriculumState, capture_curriculum, restore_curriculum
 from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
 from ray_mentor.core.forward_watch import ForwardWatch
 from ray_mentor.core.gradient_rules import Identity
+from ray_mentor.core.guards import Guards
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor_access import LocalMentor
 from ray_mentor.core.mentor_learner import MentorLearner
+from ray_mentor.core.mentor_trial import mentor_of
 from ray_mentor.core.meta_set import MetaSet, meta_batches
 from ray_mentor.core.methods import method_of, parts_of
 from ray_mentor.core.replay import check_replay
 from ray_mentor.core.step_record import StepRecord, Weighed
 from ray_mentor.core.student_step import Before
-from ray_mentor.errors import UserError
+from ray_mentor.errors import UserError, shown
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class LearnedCurriculum:
@@ -97,7 +101,8 @@ class LearnedCurriculum:
         ranks = exchange or _ranks_of(student)
         device = next(student.parameters()).device
         learns = method_of(schedule.method).learns
-        self.mentor = LocalMentor(MentorLearner(settings, n_classes or 1, seed)) if learns else None
+        self._mentor_made_with = (settings, n_classes or 1, seed)
+        self.mentor = LocalMentor(MentorLearner(*self._mentor_made_with)) if learns else None
         self._meta = meta_batches(meta_loader, settings.meta_batch_size, ranks, device, seed)
         self.curriculum = Curriculum(
             student,
@@ -190,6 +195,22 @@ class LearnedCurriculum:
             raise UserError("nothing is weighed; ask between weigh and after_step")
         return self._weighed.sample_weights[self._weighed.seen.own]
 
+    @property
+    def guards(self) -> Guards:
+        """How often the mentor had to be overruled: ``guards.fallbacks``, ``guards.skipped_updates``.
+
+        Of a step with several micro-batches, the one that was weighed last is counted.
+        """
+        return self.curriculum.guards
+
+    def note_holdout(self, loss: float) -> None:
+        """Takes in a meta loss on trusted samples that the meta set does not hold, the same on every rank.
+
+        As often as the loop measures it: after ``mentor_patience`` times without a new minimum the mentor learns no
+        more. (``meta_holdout`` is the trainer's: here what is held out is up to the loop.)
+        """
+        self.curriculum.note_holdout(loss)
+
     def state_dict(self) -> dict[str, Any]:
         """Everything but student and optimizer, in types that ``torch.load(weights_only=True)`` reads.
 
@@ -203,14 +224,33 @@ class LearnedCurriculum:
         """Goes on where :meth:`state_dict` was taken.
 
         Raises:
-            UserError: a state of another format version, or of a curriculum that was made with other arguments.
+            UserError: a state that is damaged, of another format version, or of a curriculum that was made with other
+                arguments. Then nothing has changed.
         """
+        if not isinstance(state, Mapping):
+            raise UserError(f"the state is {shown(state)}, but it must be a dict; give what state_dict() gave")
         found = state.get("format_version")
-        if found != FORMAT_VERSION:
-            raise UserError(f"the state has format version {found}, but this version reads {FORMAT_VERSION}")
-        restore_curriculum(CurriculumState.from_table(state["curriculum"]), self.curriculum)
-        self._meta.load(state["meta_set"])
+        if type(found) is not int or found != FORMAT_VERSION:
+            raise UserError(f"the state has format version {shown(found)}, but this version reads {FORMAT_VERSION}")
+        checked = read_curriculum_state(state.get("curriculum"))
+        if checked.mentor is not None and self.mentor is not None:
+            mentor_of(checked.mentor, *self._mentor_made_with)
+        before = self.state_dict()
+        try:
+            self._restore(checked, state.get("meta_set"))
+        except Exception as error:
+            self._restore(CurriculumState.from_table(before["curriculum"]), before["meta_set"])
+            if isinstance(error, UserError):
+                raise
+            reason = f"{type(error).__name__}: {error}"
+            raise UserError(
+                f"the state does not fit ({reason}); give what state_dict() of the same run gave"
+            ) from error
         self._weighed, self._before, self._stepped = None, None, False
+
+    def _restore(self, state: CurriculumState, meta_set: Any) -> None:
+        restore_curriculum(state, self.curriculum)
+        self._meta.load(meta_set)
 
     def close(self) -> None:
         """Takes the hooks off student and optimizer again."""

@@ -24,8 +24,8 @@ SCHEMA = pa.schema(
     ]
 )
 """One row per sample and epoch. ``loss`` is in nats, before the step; ``scored_weight`` is what the
-weighting said and ``sample_weight`` what the student was trained with (burn-in and example dropout
-lie between them); ``influence`` is null where none was computed, and below 0 where training on the
+weighting said and ``sample_weight`` what the student was trained with (burn-in, guards and example dropout
+lie between them); ``influence`` is null where none was computed or it is not finite, and below 0 where training on the
 sample lowered the meta loss; ``true_label`` is null where the truth is not known."""
 
 

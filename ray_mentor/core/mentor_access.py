@@ -29,6 +29,11 @@ class AbstractMentorAccess(ABC):
     def state(self) -> MentorState:
         """The latest mentor."""
 
+    @property
+    @abstractmethod
+    def skipped(self) -> int:
+        """Of the updates so far, those that left the mentor as it was because they were not finite."""
+
     @abstractmethod
     def load(self, state: MentorState) -> None:
         """Puts a mentor in the place of the one that is there."""
@@ -49,6 +54,10 @@ class LocalMentor(AbstractMentorAccess):
     @property
     def state(self) -> MentorState:
         return self._learner.state()
+
+    @property
+    def skipped(self) -> int:
+        return self._learner.skipped
 
     def load(self, state: MentorState) -> None:
         self._learner.load(state)

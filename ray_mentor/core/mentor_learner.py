@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ class MetaUpdate:
     Attributes:
         update_id: the global step it belongs to; an update is applied once, whoever repeats it.
         features: of the whole global batch.
-        influence: s_i = ∂M/∂ŵ_i; NaN where it was not computed, and taken so where it is infinite.
+        influence: s_i = ∂M/∂ŵ_i; NaN where it was not computed, infinite where what was computed is not finite.
         keep: False where example dropout set the sample weight to 0.
     """
 
@@ -41,11 +42,13 @@ class MentorState:
         version: meta updates applied so far.
         update_id: the last one applied; -1 for none.
         payload: params and optimizer state, readable with ``weights_only=True``.
+        skipped: how many of those updates changed nothing, because something about them was not finite.
     """
 
     version: int
     update_id: int
     payload: bytes
+    skipped: int = 0
 
 
 class MentorLearner:
@@ -73,6 +76,7 @@ class MentorLearner:
         )
         self.version = 0
         self.update_id = -1
+        self.skipped = 0
 
     @torch.no_grad()
     def score(self, features: Features) -> Float[Tensor, " batch"]:
@@ -85,14 +89,34 @@ class MentorLearner:
 
         The influences are scaled to unit mean size over the batch, so that Adam's memory means the same
         early and late in training, and for any student.
+
+        An update is skipped, and the mentor stays as it was, if an influence is infinite, or if params, optimizer state
+        or the batch's weights are not finite after it. It counts as applied all the same: whoever repeats it gets the
+        same answer.
         """
         with _one_thread():
-            self._optimizer.zero_grad()
-            self.objective(update).backward()
-            self._optimizer.step()
-            self._anchor(update.features)
+            dtype = next(self._mentor.parameters()).dtype
+            if update.influence.to(dtype).isinf().any() or not self._stepped(update):
+                self.skipped += 1
         self.version += 1
         self.update_id = update.update_id
+
+    def _stepped(self, update: MetaUpdate) -> bool:
+        """Takes the step, or leaves everything as it was."""
+        before = copy.deepcopy((self._mentor.state_dict(), self._optimizer.state_dict()))
+        self._optimizer.zero_grad()
+        self.objective(update).backward()
+        self._optimizer.step()
+        self._anchor(update.features)
+        if self._is_finite() and self._mentor.sample_weights(update.features).isfinite().all():
+            return True
+        self._mentor.load_state_dict(before[0])
+        self._optimizer.load_state_dict(before[1])
+        return False
+
+    def _is_finite(self) -> bool:
+        moments = [value for state in self._optimizer.state.values() for value in state.values()]
+        return all(bool(value.isfinite().all()) for value in [*self._mentor.state_dict().values(), *moments])
 
     def objective(self, update: MetaUpdate) -> Float[Tensor, ""]:
         """Σ_i s̄_i ŵ_i(φ) + λ·KL(p(φ) ‖ uniform): its first part's gradient in φ is the hypergradient, scaled.
@@ -132,7 +156,7 @@ class MentorLearner:
         """Everything that :meth:`load` needs."""
         buffer = io.BytesIO()
         torch.save({"mentor": self._mentor.state_dict(), "optimizer": self._optimizer.state_dict()}, buffer)
-        return MentorState(self.version, self.update_id, buffer.getvalue())
+        return MentorState(self.version, self.update_id, buffer.getvalue(), self.skipped)
 
     def load(self, state: MentorState) -> None:
         """Becomes the mentor that ``state`` was taken of, whatever this one was."""
@@ -141,6 +165,7 @@ class MentorLearner:
         self._optimizer.load_state_dict(payload["optimizer"])
         self.version = state.version
         self.update_id = state.update_id
+        self.skipped = state.skipped
 
 
 def divergence(sample_weights: Float[Tensor, " n"]) -> Float[Tensor, ""]:

@@ -17,7 +17,7 @@ from ray_mentor.core.batch import Arguments, Inputs
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.meta_step import MetaBatch
 from ray_mentor.core.random_state import untouched
-from ray_mentor.errors import UserError
+from ray_mentor.errors import UserError, shown
 
 MetaSet = tuple[Tensor, Tensor] | Iterable[Any]
 """Inputs and labels of all trusted samples, or a loader: an iterable of batches that can be gone through again."""
@@ -159,6 +159,9 @@ class _Loader(AbstractMetaBatches):
         return {"passes": self._passes, "position": self._position}
 
     def load(self, state: dict[str, Any]) -> None:
+        for name in ("passes", "position"):
+            if type(state[name]) is not int or not 0 <= state[name] < 2**63:
+                raise UserError(f"{name} of the meta set's state is {shown(state[name])}, but it must count up from 0")
         with self._own_draws():
             self._begin(state["passes"])
             for _ in islice(self._batches, state["position"]):

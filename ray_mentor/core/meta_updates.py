@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -76,9 +77,9 @@ class MetaUpdates:
         if parts.mentor is not None:
             self._estimator.check(student, optimizer, exchange.world_size)
 
-    def is_due(self, step: int, *, in_burn_in: bool) -> bool:
-        """Whether one looks back on this step."""
-        begins = step % self._settings.update_interval == 0 and not in_burn_in
+    def is_due(self, step: int, *, may_begin: bool) -> bool:
+        """Whether one looks back on this step; one that has begun goes on in any case."""
+        begins = step % self._settings.update_interval == 0 and may_begin
         return self._parts.mentor is not None and (begins or self._goes_on(step) is not None)
 
     def before_forward(self) -> Before:
@@ -98,7 +99,8 @@ class MetaUpdates:
         With an estimator that looks k steps ahead, on the k-th step, of the first one's samples.
 
         Returns:
-            Influences of the global batch, NaN where there are none, and the meta loss, None where there is none.
+            Influences of the global batch, NaN where there are none, and the meta loss, None where there is none. What
+            is not finite counts as none, and lets the mentor as it is.
         """
         before.stop_listening()
         awaited = self._goes_on(step) or Awaited(step, weighed)
@@ -113,7 +115,8 @@ class MetaUpdates:
         first = awaited.weighed
         self._parts.mentor.learn(MetaUpdate(awaited.step, first.seen.features, influence, first.keep))
         self.done += 1
-        return influence if first is weighed else unknown, meta_loss
+        shown = influence.where(influence.isfinite(), torch.nan) if first is weighed else unknown
+        return shown, meta_loss if math.isfinite(meta_loss) else None
 
     def gradient_before(self, step: int) -> Gradient:
         """∇M(θ), before the step, for gradient rules: a meta batch of its own each step."""
@@ -142,14 +145,19 @@ class MetaUpdates:
         )
 
     def _influences(self, awaited: Awaited) -> tuple[Float[Tensor, " batch"], float]:
-        """Of the global batch's samples, as far as they were chosen; and the meta loss."""
+        """Of the global batch's samples, as far as they were chosen; and the meta loss.
+
+        NaN says "not computed". So what was computed and is not finite is infinite here, and so are all influences
+        on a meta loss that is not finite.
+        """
         seen, last = awaited.weighed.seen, awaited.taken[-1]
         meta = self._parts.meta_batch(self.done)
         gradient, meta_loss = self._meta_gradient(meta, last.before.precision, self._estimator.names(self._student))
         chosen = self._chosen(len(seen.batch), len(awaited.weighed.keep)).to(seen.losses.device)
         found = self._estimator(awaited.taken, meta, step_direction(last, gradient), chosen)
         influence = torch.full((len(seen.batch), 1), torch.nan, dtype=torch.promote_types(found.dtype, torch.float32))
-        influence[chosen.cpu(), 0] = found.to("cpu", influence.dtype)
+        sound = found.to("cpu", influence.dtype) if math.isfinite(meta_loss) else influence.new_tensor(torch.inf)
+        influence[chosen.cpu(), 0] = sound.where(sound.isfinite(), torch.inf)
         return self._exchange.gather(influence, seen.rank_sizes)[:, 0], meta_loss
 
     def _meta_gradient(

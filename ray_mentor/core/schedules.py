@@ -31,7 +31,7 @@ def kept(n: int, rate: float, generator: torch.Generator) -> Bool[Tensor, " batc
 
 
 def scheduled_weights(
-    scored: Float[Tensor, " batch"], keep: Bool[Tensor, " batch"], in_burn_in: bool
+    scored: Float[Tensor, " batch"], keep: Bool[Tensor, " batch"], equal: bool
 ) -> Float[Tensor, " batch"]:
-    """w_i = keep_i · (1 in burn-in, else the scored weight)."""
-    return torch.where(keep, torch.ones_like(scored) if in_burn_in else scored, 0.0)
+    """w_i = keep_i · (1 where the schedule or a guard wants equal weights, else the scored weight)."""
+    return torch.where(keep, torch.ones_like(scored) if equal else scored, 0.0)

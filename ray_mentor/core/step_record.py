@@ -19,7 +19,8 @@ class Weighed:
         seen: the batch as it was observed.
         scored: what the weighting said, of the global batch, in [0, 1].
         keep: False where example dropout set the sample weight to 0.
-        sample_weights: scored, after burn-in and example dropout, of the global batch.
+        overruled: whether the weights are equal because those of the mentor had collapsed.
+        sample_weights: scored, after burn-in, guards and example dropout, of the global batch.
         normalised: ŵ of this rank's samples.
         loss: this rank's part of the weighted loss, with its graph; call ``backward`` on it.
     """
@@ -27,6 +28,7 @@ class Weighed:
     seen: Observation
     scored: Float[Tensor, " batch"]
     keep: Bool[Tensor, " batch"]
+    overruled: bool
     sample_weights: Float[Tensor, " batch"]
     normalised: Float[Tensor, " own"]
     loss: Float[Tensor, ""]
@@ -41,10 +43,11 @@ class StepRecord:
         batch: the samples.
         losses: per-sample losses before the step.
         scored: what the weighting said, in [0, 1].
-        sample_weights: what the student was trained with: scored, after burn-in and example dropout.
-        influence: s_i = ∂M/∂ŵ_i; NaN where none was computed; below 0 where the sample helped. All NaN with an
-            estimator that looks more than one step ahead: it looks when this record is already there.
-        meta_loss: M(θ') over the global meta batch; None without a meta update.
+        sample_weights: what the student was trained with: scored, after burn-in, guards and example dropout.
+        influence: s_i = ∂M/∂ŵ_i; NaN where none was computed, or what was is not finite; below 0 where the sample
+            helped. All NaN with an estimator that looks more than one step ahead: it looks when this record is already
+            there.
+        meta_loss: M(θ') over the global meta batch; None without a meta update, or if not finite.
     """
 
     step: int

@@ -207,11 +207,13 @@ def _as_tensor(value: Any, index: int) -> Tensor:
             "add ToTensor() to the data set's transform"
         )
     if isinstance(value, np.ndarray | np.number | int | float):
-        value = torch.from_numpy(np.array(value))
-    if not isinstance(value, Tensor):
+        array = np.array(value)
+        value = torch.from_numpy(array) if array.dtype.kind in "biuf" else array
+    if not isinstance(value, Tensor) or value.is_complex() or value.layout != torch.strided:
+        kind = getattr(value, "dtype", type(value).__name__)
         raise UserError(
-            f"dataset[{index}] gives a {type(value).__name__} as input, but it must be a tensor; "
-            "convert it in the data set's transform"
+            f"dataset[{index}] gives a {kind} as input, but it must be a tensor; convert it in the data set's "
+            "transform (real numbers, not sparse)"
         )
     return value.detach().to("cpu", torch.float32)
 

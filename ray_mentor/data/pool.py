@@ -68,6 +68,18 @@ def proportional(labels: NDArray[np.int64], count: int, draw: Generator) -> Rows
     return np.sort(np.lexsort((order, (turn + 0.5) / sizes[labels]))[:count])
 
 
+def spared(labels: NDArray[np.int64], count: int, draw: Generator) -> Rows:
+    """Places of up to ``count`` labels that can be spared: one of each class first, then every class with its share.
+
+    No class is taken to its last label; so there may be fewer.
+    """
+    turn, sizes = _turns(labels, draw)
+    order = draw.permutation(labels.max() + 1)[labels]
+    can_go = turn + 1 < sizes[labels]
+    ranked = np.lexsort((order, np.where(turn == 0, 0.0, (turn + 0.5) / sizes[labels]), ~can_go))
+    return np.sort(ranked[: min(count, can_go.sum())])
+
+
 def _turns(labels: NDArray[np.int64], draw: Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Each label's place in a shuffle of its class, and the size of each class."""
     shuffled = draw.permutation(len(labels))

@@ -11,9 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ray_mentor.data.inputs import AbstractInputs, DatasetInputs, Rows
+from ray_mentor.data.memory import require_memory
 from ray_mentor.errors import UserError
 
 _SHOWN = 5  # offenders that an error names
+_ID_BYTES = 8
+MOST_CLASSES = 100_000
+"""A mistaken column of ids must not become a million output units."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,11 +105,12 @@ def samples_from_dataset(
 def _length(dataset: Any) -> int:
     try:
         size = len(dataset)
-    except TypeError:
+    except (TypeError, ValueError, OverflowError):
         raise UserError(
             f"the data set is a {type(dataset).__name__} without a length, but a map-style one is needed; "
             "give it __len__ and __getitem__"
         ) from None
+    require_memory(_ID_BYTES * size, f"ids of {size:,} samples", "check the data set's __len__")
     if size == 0:
         raise UserError("the data set is empty, but at least one sample is needed; check its folder and filters")
     return size
@@ -135,12 +140,28 @@ def _class_names(dataset: Any, *labels: NDArray[np.int64] | None) -> tuple[str, 
     names = getattr(dataset, "classes", None)
     if isinstance(names, list | tuple) and names:
         return tuple(map(str, names))
-    highest = max(int(values.max()) for values in labels if values is not None)
-    return tuple(map(str, range(highest + 1)))
+    return numbered_classes(max(int(values.max()) for values in labels if values is not None))
+
+
+def numbered_classes(highest: int) -> tuple[str, ...]:
+    """Names of the classes 0..highest.
+
+    Raises:
+        UserError: too many.
+    """
+    if highest >= MOST_CLASSES:
+        raise UserError(
+            f"label {highest} would make {highest + 1} classes, but integer labels must count up from 0 "
+            f"and stay below {MOST_CLASSES}; give other labels (of Parquet: another label_column, or strings)"
+        )
+    return tuple(map(str, range(max(0, highest) + 1)))
 
 
 def _integers(values: ArrayLike, name: str, size: int) -> NDArray[np.int64]:
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except Exception as error:  # lists of different lengths, a tensor with a gradient or on another device
+        raise UserError(f"{name} must be integers in one row, but can't be read as an array ({error})") from error
     if array.dtype.kind not in "iu" or array.ndim != 1:
         raise UserError(f"{name} must be integers in one row, but are {array.dtype} of shape {array.shape}")
     if len(array) != size:

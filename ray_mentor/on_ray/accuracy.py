@@ -1,4 +1,4 @@
-"""Accuracy of a run's student, each rank counting its share."""
+"""What a run's student is measured by when an epoch ends, each rank measuring its share."""
 
 from __future__ import annotations
 
@@ -9,13 +9,24 @@ import torch
 from torch import Tensor
 
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.evaluation import count_correct
+from ray_mentor.core.evaluation import count_correct, total_loss
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.data.batches import Rows, rank_slice
 from ray_mentor.data.samples import Samples
-from ray_mentor.data.splits import Splits
+from ray_mentor.data.splits import Splits, trusted_parts
+from ray_mentor.on_ray.job import Job
 
 _PART = 512  # samples per evaluation batch
+
+
+def measured(curriculum: Curriculum, splits: Splits, job: Job, exchange: AbstractExchange) -> dict[str, float | None]:
+    """Held-out meta loss and accuracies at the end of an epoch; tells the curriculum of the loss. A collective call."""
+    found = accuracies(curriculum, splits, exchange)  # gives all ranks rank 0's buffers
+    held_out = trusted_parts(splits.meta, job.mentor.meta_holdout, job.seed)[1]
+    loss = _meta_holdout_loss(curriculum, held_out, exchange)
+    if loss is not None:
+        curriculum.note_holdout(loss)
+    return {"meta_holdout_loss": loss, **found}
 
 
 def accuracies(curriculum: Curriculum, splits: Splits, exchange: AbstractExchange) -> dict[str, float | None]:
@@ -30,6 +41,18 @@ def accuracies(curriculum: Curriculum, splits: Splits, exchange: AbstractExchang
         "test_accuracy": _accuracy(curriculum, splits.test, exchange),
         "validation_accuracy": _accuracy(curriculum, splits.validation, exchange),
     }
+
+
+def _meta_holdout_loss(curriculum: Curriculum, held_out: Samples | None, exchange: AbstractExchange) -> float | None:
+    """What the mentor makes small, on the trusted samples that it does not learn from; None where there are none.
+
+    In evaluation mode: so few samples make a poor batch for batch norm, and dropout would be noise.
+    """
+    if held_out is None or curriculum.parts.mentor is None:
+        return None
+    own = rank_slice(np.arange(len(held_out)), exchange.rank, exchange.world_size)
+    total = total_loss(curriculum.bare, curriculum.parts.meta_loss, _parts(held_out, own))
+    return exchange.total(total) / len(held_out)
 
 
 def _accuracy(curriculum: Curriculum, samples: Samples | None, exchange: AbstractExchange) -> float | None:

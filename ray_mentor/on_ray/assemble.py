@@ -17,7 +17,8 @@ from ray_mentor.core.methods import method_of, parts_of
 from ray_mentor.core.sync_batch_norm import synchronised
 from ray_mentor.data.batches import Rows, meta_batch, rank_sizes, rank_slice
 from ray_mentor.data.samples import Samples
-from ray_mentor.data.splits import Splits
+from ray_mentor.data.splits import Splits, trusted_parts
+from ray_mentor.errors import UserError
 from ray_mentor.on_ray.job import Job
 from ray_mentor.on_ray.shared_mentor import SharedMentor
 
@@ -26,7 +27,8 @@ def assemble(job: Job, splits: Splits, exchange: AbstractExchange, total_steps: 
     """The curriculum of ``job`` on this rank, before its first step."""
     student = make_student(job, exchange)
     mentor = _access(job, splits, exchange) if method_of(job.curriculum.method).learns else None
-    meta_batches = _MetaBatches(splits.meta, job, exchange, next(student.parameters()).device)
+    trusted = splits.meta if mentor is None else _trusted(splits.meta, job, exchange)
+    meta_batches = _MetaBatches(trusted, job, exchange, next(student.parameters()).device)
     parts = parts_of(job.curriculum, job.mentor, mentor, job.loss, meta_batches)
     optimizer = job.optimizer([param for param in student.parameters() if param.requires_grad])
     return Curriculum(
@@ -72,6 +74,22 @@ def _access(job: Job, splits: Splits, exchange: AbstractExchange) -> AbstractMen
     if job.mentor_actor is None:
         return LocalMentor(learner)
     return SharedMentor(job.mentor_actor, exchange, learner, job.mentor.scoring, job.hang_seconds)
+
+
+def _trusted(meta: Samples, job: Job, exchange: AbstractExchange) -> Samples:
+    """The part of the meta set that the mentor learns from."""
+    learnt, held_out = trusted_parts(meta, job.mentor.meta_holdout, job.seed)
+    if len(learnt) < exchange.world_size:
+        raise UserError(
+            f"meta_holdout is {job.mentor.meta_holdout:g}, which leaves {len(learnt)} of {len(meta)} meta samples, but "
+            f"each of the {exchange.world_size} workers needs one; give more, or --meta-holdout 0"
+        )
+    if job.mentor.mentor_patience and held_out is None:
+        raise UserError(
+            f"mentor_patience is {job.mentor.mentor_patience}, but of {len(meta)} meta samples none can be held out "
+            f"(meta_holdout {job.mentor.meta_holdout:g}, one of each class stays); give more, or --mentor-patience 0"
+        )
+    return learnt
 
 
 class _MetaBatches:

@@ -43,18 +43,21 @@ class MentorActor:
     A call that can't be served raises a UserError, which reaches the caller, and leaves the mentor as it was.
     """
 
+    _learner: MentorLearner
+    _state: MentorState
+
     def __init__(self, config: MentorConfig, n_classes: int, seed: int) -> None:
         self._made_with = (config, n_classes, seed)
         self._rules = CallRules(config, n_classes)
-        self._learner = MentorLearner(config, n_classes, seed)
+        self._take(MentorLearner(config, n_classes, seed))
 
     def load(self, state: MentorState) -> None:
         """Becomes the mentor that ``state`` was taken of."""
-        self._learner = mentor_of(state, *self._made_with)
+        self._take(mentor_of(state, *self._made_with))
 
     def state(self) -> MentorState:
         """The mentor as it stands."""
-        return self._learner.state()
+        return self._state
 
     def score(self, version: int, features: NDArray[np.float64], rank_sizes: tuple[int, ...]) -> ScoreReply:
         """Sample weights of a global batch: a pure function of features and version."""
@@ -84,19 +87,18 @@ class MentorActor:
                 )
             rows = Features.from_matrix(features)
             self._learn(MetaUpdate(update_id, rows, torch.from_numpy(influence.copy()), torch.from_numpy(keep.copy())))
-        return LearnReply(self._learner.version, self._learner.state())
+        return LearnReply(self._learner.version, self._state)
 
     def _learn(self, update: MetaUpdate) -> None:
         """Applies an update, or raises and takes it back."""
-        before = self._learner.state()
         try:
             self._learner.learn(update)
-            if not self._learner.score(update.features).isfinite().all():
-                raise UserError(
-                    f"meta update {update.update_id} makes sample weights that are not finite; the mentor stays as it "
-                    "was. Lower --mentor-learning-rate"
-                )
         except BaseException:
             self._learner = MentorLearner(*self._made_with)
-            self._learner.load(before)
+            self._learner.load(self._state)
             raise
+        self._take(self._learner)
+
+    def _take(self, learner: MentorLearner) -> None:
+        self._learner = learner
+        self._state = learner.state()

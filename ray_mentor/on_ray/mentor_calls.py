@@ -11,7 +11,6 @@ from ray_mentor.errors import UserError, shown
 
 _COLUMNS = 4  # loss, loss difference, label, progress; the history follows
 _LABEL = 2
-_LARGEST = 1e15  # Adam squares the gradient, which grows with the features; beyond, its memory may become infinite
 
 
 class CallRules:
@@ -45,10 +44,11 @@ class CallRules:
         _check_array("features", features, (rows, self._columns), "f")
         if rows == 0:
             raise _refused("features", f"of shape {features.shape}", "it must have a row")
-        if not (np.abs(features) < _LARGEST).all():  # nor is NaN
-            row, column = np.argwhere(~(np.abs(features) < _LARGEST))[0]
-            value = str(features[row, column])
-            raise _refused(f"column {column} in row {row}", value, f"it must be finite and below {_LARGEST:g} in size")
+        with np.errstate(over="ignore"):  # becomes infinite
+            finite = np.isfinite(features.astype(np.float32))
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            raise _refused(f"column {column} in row {row}", str(features[row, column]), "it must be finite in float32")
         if self._sees_label:
             self._check_labels(features[:, _LABEL])
         return rows

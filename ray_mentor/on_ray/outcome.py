@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 from torch import Tensor
 
+from ray_mentor.core.curriculum_state import CurriculumState
 from ray_mentor.data.run_directory import RunDirectory
 
 VERSIONED = ("ray-mentor", "ray", "torch", "torchvision", "numpy", "pyarrow")
@@ -38,8 +39,25 @@ class Outcome:
 
 def selected(metrics: list[dict[str, float | None]]) -> float | None:
     """Test accuracy at the epoch with the best (noisy) validation accuracy; the first of equals."""
-    rows = [row for row in metrics if row["validation_accuracy"] is not None]
-    return max(rows, key=lambda row: row["validation_accuracy"] or 0.0)["test_accuracy"] if rows else None
+    rows = [row for row in metrics if row.get("validation_accuracy") is not None]
+    return max(rows, key=lambda row: row["validation_accuracy"] or 0.0).get("test_accuracy") if rows else None
+
+
+def guard_figures(state: CurriculumState, metrics: list[dict[str, float | None]]) -> dict[str, float | None] | None:
+    """How often a mentor had to be overruled, and what it makes of trusted samples at the end; None without a mentor.
+
+    ``meta_loss`` is that of the last epoch with an update, ``meta_holdout_loss`` that of the last epoch.
+    """
+    if state.mentor is None:
+        return None
+    meta_losses = [row["meta_loss"] for row in metrics if row["meta_loss"] is not None]
+    return {
+        "fallbacks": state.guards.fallbacks,
+        "skipped_updates": state.mentor.skipped,
+        "mentor_stopped_at": state.guards.stopped_at,
+        "meta_loss": meta_losses[-1] if meta_losses else None,
+        "meta_holdout_loss": metrics[-1].get("meta_holdout_loss"),
+    }
 
 
 def versions() -> dict[str, str]:

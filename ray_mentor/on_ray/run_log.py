@@ -37,7 +37,7 @@ class RunLog:
         self._tally = Tally()
 
     def begin(self, step: int, state: LogState | None) -> None:
-        """Goes on from ``state`` at ``step``: cuts what was written after it, and starts the clocks. A collective call."""
+        """Goes on from ``state`` at ``step``: cuts what was written after it, starts the clocks. A collective call."""
         if self._exchange.rank == 0:
             self._directory.cut_ledger(step)
         self._exchange.wait_for_all()  # nobody writes ledger rows before the old ones are cut
@@ -72,7 +72,7 @@ class RunLog:
             speed = self._exchange.world_size * (means.pop("samples") or 0.0) / (now - self._epoch_began)
             self.post({"kind": "step", "epoch": epoch, "progress": progress, **means, "samples_per_second": speed})
 
-    def end_epoch(self, epoch: int, curriculum: Curriculum, accuracies: dict[str, float | None]) -> None:
+    def end_epoch(self, epoch: int, curriculum: Curriculum, measured: dict[str, float | None]) -> None:
         """Adds the epoch's row to the metrics, and posts it. A collective call."""
         means = self._tally.means(self._exchange)
         samples = means.pop("samples") or 0.0
@@ -82,7 +82,7 @@ class RunLog:
             "steps": curriculum.step_number,
             "meta_updates": curriculum.meta.done,
             **means,
-            **accuracies,
+            **measured,
             "learning_rate": curriculum.optimizer.param_groups[0]["lr"],
             "samples_per_second": samples / (now - self._epoch_began),
             "train_seconds": self.train_seconds,

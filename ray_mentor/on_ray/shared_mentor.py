@@ -77,6 +77,10 @@ class SharedMentor(AbstractMentorAccess):
     def state(self) -> MentorState:
         return self._state
 
+    @property
+    def skipped(self) -> int:
+        return self._state.skipped
+
     def load(self, state: MentorState) -> None:
         if self._exchange.rank == 0:
             self._hear(lambda: self._actor.load.remote(state))

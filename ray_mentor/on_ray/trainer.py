@@ -41,7 +41,7 @@ from ray_mentor.on_ray.failures import Failures, causes, how_to_go_on, users_err
 from ray_mentor.on_ray.job import Job, MakeOptimizer
 from ray_mentor.on_ray.marks import Marks, Show
 from ray_mentor.on_ray.mentor_actor import MentorActor
-from ray_mentor.on_ray.outcome import Outcome, selected, versions
+from ray_mentor.on_ray.outcome import Outcome, guard_figures, selected, versions
 from ray_mentor.on_ray.progress import ProgressBoard
 from ray_mentor.on_ray.resume import check_same_run
 from ray_mentor.on_ray.session import check_machine, ctrl_c_is_ours, quiet, ray_session
@@ -278,6 +278,7 @@ class CurriculumTrainer:
             "phase_seconds": marks.phases(),
             "steps": state.curriculum.step,
             "meta_updates": state.curriculum.meta_updates,
+            "guards": guard_figures(state.curriculum, state.log.metrics),
             "samples_per_second": samples / state.log.train_seconds,
             "method": self.curriculum.method,
             "seed": self._job.seed,

@@ -18,7 +18,7 @@ from ray_mentor.data.augment import flip_shift
 from ray_mentor.data.batches import Plan
 from ray_mentor.data.run_directory import RunDirectory
 from ray_mentor.data.splits import Splits
-from ray_mentor.on_ray.accuracy import accuracies
+from ray_mentor.on_ray.accuracy import measured
 from ray_mentor.on_ray.assemble import assemble, batch_of
 from ray_mentor.on_ray.checkpoint import Checkpoints, Timetable
 from ray_mentor.on_ray.job import Job
@@ -52,7 +52,7 @@ def worker_loop(config: dict[str, Job]) -> None:
         log.add(epoch, record, curriculum.progress)
         schedule.step()
         if ends_epoch:
-            log.end_epoch(epoch, curriculum, accuracies(curriculum, splits, exchange))
+            log.end_epoch(epoch, curriculum, measured(curriculum, splits, job, exchange))
         if timetable.due(curriculum.step_number, ready=not curriculum.meta.waits):
             log.write(curriculum.step_number)
             checkpoints.add(capture(curriculum, schedule, log.state()))

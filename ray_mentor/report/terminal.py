@@ -112,6 +112,28 @@ _PHASES = {
 }
 
 
+Rows = list[tuple[str, Any, str]]
+"""Name, value or None, and how it is written."""
+
+
+def guard_rows(result: Mapping[str, Any]) -> Rows:
+    """What became of the mentor: its loss on trusted samples, and where it had to be overruled."""
+    found = result.get("guards")
+    if found is None:
+        return []
+    losses = found["meta_loss"], found["meta_holdout_loss"]
+    rows: Rows = []
+    if None not in losses:
+        rows.append(("meta loss, and on held-out samples", "{:.3f}, {:.3f}".format(*losses), "{}"))
+    needed = [
+        ("steps with equal weights (collapsed mentor)", found["fallbacks"] or None, f"{{}} of {result['steps']}"),
+        ("meta updates skipped (not finite)", found["skipped_updates"] or None, f"{{}} of {result['meta_updates']}"),
+        ("mentor stopped (held-out loss)", found["mentor_stopped_at"], f"after {{}} of {result['steps']} steps"),
+    ]
+    none = all(value is None for _, value, _ in needed)
+    return [*rows, ("guards", "none needed", "{}")] if none else [*rows, *needed]
+
+
 def closing_table(result: Mapping[str, Any]) -> Table:
     """The figures of a finished run, and where its time went."""
     table = Table(show_header=False, title=f"{result['method']}, seed {result['seed']}", title_justify="left")
@@ -121,6 +143,7 @@ def closing_table(result: Mapping[str, Any]) -> Table:
         ("noise AUROC of 1 − sample weight", result["noise_auroc"], "{:.4f}"),
         ("steps", result["steps"], "{}"),
         ("meta updates", result["meta_updates"], "{}"),
+        *guard_rows(result),
         ("samples/s", result["samples_per_second"], "{:.0f}"),
         ("seconds in all", result["wall_seconds"], "{:.1f}"),
     ]

@@ -21,11 +21,13 @@ from ray_mentor.core.features import Features
 from ray_mentor.core.learned_curriculum import LearnedCurriculum
 from ray_mentor.core.mentor_access import AbstractMentorAccess, LocalMentor, score_by_rank
 from ray_mentor.core.mentor_learner import MentorLearner, MentorState, MetaUpdate
+from ray_mentor.errors import MentorLostError
 from ray_mentor.on_ray import shared_mentor
 from ray_mentor.on_ray.mentor_actor import LearnReply, MentorActor, ScoreReply
 from ray_mentor.on_ray.shared_mentor import SharedMentor
 
 C, H, SEED = 4, 2, 5
+HANG = 60.0  # seconds that an actor may be silent
 CONFIG = MentorConfig(mentor_features=FEATURES, history_length=H, mentor_hidden=(16,), mentor_learning_rate=0.1)
 RANK_SIZES = ((5, 4), (9,), (1, 6, 2), (3, 0, 6), (2, 7))
 """Rows per rank of one global batch of 9 after another: near-even, alone, uneven, with an empty rank."""
@@ -58,6 +60,14 @@ def update(step: int, n: int = 9) -> MetaUpdate:
     return MetaUpdate(step, features(200 + step, n), influence, keep)
 
 
+def not_finite(step: int) -> MetaUpdate:
+    """A meta update whose first influence was computed, and is not finite."""
+    sound = update(step)
+    influence = sound.influence.clone()
+    influence[0] = torch.inf
+    return dataclasses.replace(sound, influence=influence)
+
+
 def learnt(*steps: int) -> MentorLearner:
     """A mentor that nothing ever happened to but these updates."""
     learner = fresh()
@@ -78,7 +88,8 @@ def contents(state: MentorState) -> dict[str, Tensor]:
 
 def assert_same_mentor(found: MentorState, expected: MentorState) -> None:
     """Bit for bit."""
-    assert (found.version, found.update_id) == (expected.version, expected.update_id)
+    numbers = [(state.version, state.update_id, state.skipped) for state in (found, expected)]
+    assert numbers[0] == numbers[1]
     one, other = contents(found), contents(expected)
     assert one.keys() == other.keys()
     for name, value in other.items():
@@ -120,7 +131,7 @@ def one_actor(local_ray: None) -> Any:
 def access(request: pytest.FixtureRequest) -> AbstractMentorAccess:
     if request.param == "local":
         return LocalMentor(fresh())
-    shared = SharedMentor(request.getfixturevalue("one_actor"), Alone(), fresh(), request.param)
+    shared = SharedMentor(request.getfixturevalue("one_actor"), Alone(), fresh(), request.param, HANG)
     shared.load(fresh().state())
     return shared
 
@@ -175,6 +186,22 @@ def test_an_update_without_any_known_influence_is_an_update(access: AbstractMent
     access.learn(nothing_known)
     assert access.state.version == 1
     assert all(value.isfinite().all() for value in contents(access.state).values())
+
+
+def test_an_update_that_is_not_finite_is_counted_and_changes_nothing(access: AbstractMentorAccess) -> None:
+    access.learn(update(0))
+    before = contents(access.state)
+    access.learn(not_finite(10))
+    after = contents(access.state)
+    assert all(torch.equal(after[name], before[name]) for name in after.keys() | before.keys())
+    assert (access.state.version, access.state.update_id, access.state.skipped, access.skipped) == (2, 10, 1, 1)
+    assert torch.equal(access.score(features(1), (5, 4)), score_by_rank(learnt(0), features(1), (5, 4)))
+    access.learn(update(20))
+    reference = learnt(0)
+    reference.learn(not_finite(10))
+    reference.learn(update(20))
+    assert_same_mentor(access.state, reference.state())
+    assert access.skipped == 1
 
 
 def test_an_older_mentor_takes_the_place_of_a_newer_one(access: AbstractMentorAccess) -> None:
@@ -257,6 +284,17 @@ def test_the_same_update_told_twice_is_applied_once(actor_alone: MentorActor) ->
     assert_same_mentor(actor_alone.state(), learnt(0).state())
 
 
+def test_an_update_that_is_skipped_is_counted_once_too(actor_alone: MentorActor) -> None:
+    sent = not_finite(0)
+    columns = (sent.features.matrix(), sent.influence.numpy(), sent.keep.numpy())
+    first, again = actor_alone.learn(0, 0, *columns), actor_alone.learn(0, 0, *columns)
+    assert first.version == again.version == 1
+    assert first.state is not None
+    assert again.state is not None
+    assert_same_mentor(again.state, first.state)
+    assert again.state.skipped == 1
+
+
 @pytest.mark.parametrize(
     ("version", "step"),
     [(0, 0), (0, 20), (1, 20), (3, 20)],
@@ -296,12 +334,11 @@ def test_an_actor_that_forgets_for_ever_is_given_up(monkeypatch: pytest.MonkeyPa
             self.load = Remote(lambda _: None)
 
     forgetful: Any = Forgetful()
-    monkeypatch.setattr(shared_mentor.ray, "get", lambda reply: reply)
-    with pytest.raises(RuntimeError) as raised:
-        SharedMentor(forgetful, Alone(), learnt(0, 10), "actor").score(features(0), (9,))
+    monkeypatch.setattr(shared_mentor.ray, "get", lambda reply, timeout: reply)
+    with pytest.raises(MentorLostError) as raised:
+        SharedMentor(forgetful, Alone(), learnt(0, 10), "actor", HANG).score(features(0), (9,))
     assert str(raised.value) == (
-        "the mentor actor lost version 2 20 times in a row; it keeps dying. "
-        "Look at its memory; the run's newest checkpoint is whole, continue with --resume"
+        "the mentor actor lost version 2 20 times in a row: it keeps dying; look at the memory of its node"
     )
 
 
@@ -310,7 +347,7 @@ def test_an_actor_that_forgets_for_ever_is_given_up(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("scoring", ["actor", "replica"])
 def test_an_update_whose_reply_was_lost_is_applied_once(one_actor: Any, scoring: str) -> None:
-    access = SharedMentor(one_actor, Alone(), fresh(), scoring)
+    access = SharedMentor(one_actor, Alone(), fresh(), scoring, HANG)
     access.load(fresh().state())
     access.learn(update(0))
     lost = learn_behind_its_back(one_actor, 1, 10)
@@ -323,7 +360,7 @@ def test_an_update_whose_reply_was_lost_is_applied_once(one_actor: Any, scoring:
 @pytest.mark.parametrize("scoring", ["actor", "replica"])
 def test_an_actor_that_died_is_handed_the_last_mentor(one_actor: Any, scoring: str) -> None:
     """It dies between score and learn, and after an update, before its reply was used."""
-    access = SharedMentor(one_actor, Alone(), fresh(), scoring)
+    access = SharedMentor(one_actor, Alone(), fresh(), scoring, HANG)
     access.load(fresh().state())
     access.learn(update(0))
     assert torch.equal(access.score(features(1), (5, 4)), score_by_rank(learnt(0), features(1), (5, 4)))
@@ -342,9 +379,19 @@ def test_an_actor_that_died_is_handed_the_last_mentor(one_actor: Any, scoring: s
     assert torch.equal(access.score(features(3), (4, 5)), score_by_rank(undisturbed, features(3), (4, 5)))
 
 
+def test_an_actor_that_died_is_handed_the_count(one_actor: Any) -> None:
+    access = SharedMentor(one_actor, Alone(), fresh(), "actor", HANG)
+    access.load(fresh().state())
+    access.learn(not_finite(0))
+    kill_and_restart(one_actor)
+    access.learn(not_finite(10))
+    assert (access.state.version, access.state.skipped, access.skipped) == (2, 2, 2)
+    assert ray.get(one_actor.state.remote()).skipped == 2
+
+
 def test_a_call_to_an_actor_that_is_dying_is_answered_in_the_end(one_actor: Any) -> None:
     """Ray repeats the call; the actor that comes back lacks the version, and is handed it."""
-    access = SharedMentor(one_actor, Alone(), fresh(), "actor")
+    access = SharedMentor(one_actor, Alone(), fresh(), "actor", HANG)
     access.load(learnt(0, 10).state())
     ray.kill(one_actor, no_restart=False)
     assert torch.equal(access.score(features(1), (5, 4)), score_by_rank(learnt(0, 10), features(1), (5, 4)))

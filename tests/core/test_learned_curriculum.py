@@ -123,8 +123,9 @@ class TestGoingOn:
             {"mentor": MentorConfig(update_interval=3, mentor_features=("history",), history_length=2)},
             {"meta_loader": DataLoader(TensorDataset(*blobs(30, 1)), batch_size=8, shuffle=True)},
             {"curriculum": CurriculumConfig(method="self-paced")},
+            {"mentor": MentorConfig(update_interval=2, mentor_learning_rate=0.01, min_class_share=0.99)},
         ],
-        ids=["plain", "schedule", "history", "shuffled loader", "no mentor"],
+        ids=["plain", "schedule", "history", "shuffled loader", "no mentor", "overruled"],
     )
     @pytest.mark.parametrize("stop", [1, 4, 7])
     def test_bit_for_bit(self, changes: dict[str, Any], stop: int) -> None:
@@ -143,6 +144,7 @@ class TestGoingOn:
         torch.set_rng_state(draws)
         assert_same_records(second.run(12 - stop, first=stop), expected[stop:])
         assert_same(params(second.student), params(whole.student))
+        assert second.curriculum.guards.state == whole.curriculum.guards.state
         if whole.curriculum.mentor:
             assert mentor_bytes(second.curriculum) == mentor_bytes(whole.curriculum)
 

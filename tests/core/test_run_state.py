@@ -15,7 +15,8 @@ from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.mentor_access import LocalMentor
 from ray_mentor.core.mentor_learner import MentorLearner
-from ray_mentor.core.state import FORMAT_VERSION, RunState, capture, restore
+from ray_mentor.core.state import FORMAT_VERSION, LogState, RunState, capture, restore
+from ray_mentor.core.tally import TallyState
 from ray_mentor.errors import UserError
 
 
@@ -38,7 +39,8 @@ def go_on(curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler
 
 
 def state_of(curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler) -> RunState:
-    return capture(curriculum, schedule, epoch=1, metrics=[{"loss": 1.5, "meta_loss": None}], train_seconds=2.5)
+    tally = TallyState(torch.tensor([[3.0, 1.5, 0.25]], dtype=torch.float64), [0.5])
+    return capture(curriculum, schedule, LogState([{"loss": 1.5, "meta_loss": None}], tally, 2.5, 0.5))
 
 
 def assert_equal(found: Any, expected: Any, where: str = "state") -> None:
@@ -148,4 +150,4 @@ def test_another_format_version(whole: bytes) -> None:
     torch.save({**table, "format_version": FORMAT_VERSION + 1}, buffer)
     with pytest.raises(UserError) as caught:
         RunState.from_bytes(buffer.getvalue(), "run/state.pt")
-    assert str(caught.value) == "checkpoint run/state.pt has format version 3, but this version reads 2"
+    assert str(caught.value) == "checkpoint run/state.pt has format version 4, but this version reads 3"

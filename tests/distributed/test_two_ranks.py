@@ -44,7 +44,10 @@ def assert_close(found: Any, expected: Any, where: str, tolerance: float = 1e-6)
         assert found == pytest.approx(expected, rel=tolerance), where
 
 
-SHARED = ("params", "buffers", "gradients", "percentile", "meta loss", "influence of all", "mentor", "hypergradient")
+SHARED = (
+    *("params", "buffers", "gradients", "percentile", "meta loss", "influence of all", "mentor", "hypergradient"),
+    *("fallbacks", "skipped updates", "class shares"),
+)
 PER_SAMPLE = ("losses", "sample weights", "influence")
 
 
@@ -65,8 +68,17 @@ def test_both_ranks_hold_the_same_bits(name: str, ranks: list[Results]) -> None:
     for first, second in zip(ranks[0][name], ranks[1][name], strict=True):
         for key in ("params", "gradients", "mentor"):
             assert all(torch.equal(first[key][part], second[key][part]) for part in first[key]), key
-        assert first["percentile"] == second["percentile"]
+        for key in ("percentile", "fallbacks", "skipped updates", "class shares"):
+            assert first[key] == second[key], key
         assert torch.equal(first["influence of all"], second["influence of all"])
+
+
+def test_guards_were_needed_now_and_then(one: Results) -> None:
+    """Else their agreement would say little."""
+    for name in ("mlp, weights that count as collapsed", "mlp, a class that counts as shut out"):
+        assert 0 < one[name][-1]["fallbacks"] < STEPS, (name, one[name][-1]["fallbacks"])
+    skipped = [step["skipped updates"] for step in one["mlp, a meta batch that is not finite"]]
+    assert skipped == [0, 0, 1, 1, 1, 1]
 
 
 def test_influences_are_neither_small_nor_all_alike(one: Results) -> None:

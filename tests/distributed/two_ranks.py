@@ -64,6 +64,9 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "curriculum": CurriculumConfig(example_dropout="0.3:1"),
     },
     "mlp, adam": {"student": mlp, "adam": True},
+    "mlp, weights that count as collapsed": {"student": mlp, "config": {"min_effective_share": 0.998}},
+    "mlp, a class that counts as shut out": {"student": mlp, "config": {"min_class_share": 0.99}},
+    "mlp, a meta batch that is not finite": {"student": mlp, "bad": 1},
     "mlp, a rule that mixes in the meta gradient": {"student": mlp, "rule": Mean},
     "synchronised batch norm": {"student": conv_batch_norm},
     "synchronised batch norm, a rule that mixes in the meta gradient": {"student": conv_batch_norm, "rule": Mean},
@@ -90,8 +93,11 @@ def batch_of(step: int, exchange: AbstractExchange) -> Batch:
     return Batch(rows[own], 100 + rows[own], inputs[own], labels[own], rank_sizes=sizes)
 
 
-def meta_of(update: int, exchange: AbstractExchange) -> MetaBatch:
+def meta_of(update: int, exchange: AbstractExchange, bad: int | None) -> MetaBatch:
+    """Of update ``bad``, the last rank has an input that is not finite."""
     inputs, labels = joined(sum(META_SHARES), seed=1000 + update)
+    if update == bad:
+        inputs[-1] = torch.inf
     own = own_rows(META_SHARES, exchange)
     return MetaBatch(inputs[own], labels[own], sum(META_SHARES))
 
@@ -125,7 +131,7 @@ def make_run(name: str, exchange: AbstractExchange) -> tuple[Curriculum, Spy]:
         mixing=NoMixing(),
         gradient_rule=scenario.get("rule", Identity)(),
         mentor=access,
-        meta_batch=lambda update: meta_of(update, exchange),
+        meta_batch=lambda update: meta_of(update, exchange, scenario.get("bad")),
     )
     optimizer = (
         torch.optim.AdamW(student.parameters(), lr=0.01, eps=1e-3)
@@ -166,6 +172,9 @@ def run(name: str, exchange: AbstractExchange) -> list[dict[str, Any]]:
                     "influence": record.influence,
                     "influence of all": access.updates[-1].influence,
                     "mentor": payload["mentor"],
+                    "fallbacks": curriculum.guards.fallbacks,
+                    "skipped updates": curriculum.guards.skipped_updates,
+                    "class shares": {str(key): value for key, value in curriculum.guards.state.class_shares.items()},
                     "hypergradient": {
                         str(key): state["exp_avg"] for key, state in payload["optimizer"]["state"].items()
                     },

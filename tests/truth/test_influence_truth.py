@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from stand_ins import Spy
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from truth_curriculum import (
     CONFIG,
-    Spy,
     as_batch,
     changed,
     gradient_that_arrived,

@@ -66,13 +66,14 @@ class Unrolled(AbstractEstimator):
                 moved, states = _stepped(step, states, params, gradients)
                 params = {name: _with_value(real[name], moved.get(name, params[name])) for name in params}
             loss = _meta_loss(steps[-1], params, meta)
+            sound = _has_finite_gradient(loss, params)
             (found,) = torch.autograd.grad(loss, nudges, allow_unused=True)
         if found is None:
             raise UserError(
                 f"estimator is 'unrolled', but no gradient flows through the step of {type(first.optimizer).__name__}; "
                 "give another estimator: --estimator jvp"
             )
-        return found[chosen.to(found.device)]
+        return (found if sound else found.fill_(torch.nan))[chosen.to(found.device)]
 
 
 def _gradients(step: TakenStep, params: Named, weights: Tensor) -> Named:
@@ -126,6 +127,13 @@ def _with_value(value: Tensor, carrier: Tensor) -> Tensor:
     """``value``, with the derivatives of ``carrier``."""
     carried = carrier.to(value.dtype)
     return value.detach() + (carried - carried.detach())
+
+
+def _has_finite_gradient(loss: Float[Tensor, ""], params: Named) -> bool:
+    """Of ∇M, on whose way back every slope that is not finite counts as 0."""
+    asked = [param for param in params.values() if param.requires_grad]
+    slopes = torch.autograd.grad(loss, asked, retain_graph=True, materialize_grads=True)
+    return all(bool(slope.isfinite().all()) for slope in slopes)
 
 
 def _meta_loss(step: TakenStep, params: Named, meta: MetaBatch) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import zipfile
 from pathlib import Path
-from typing import final
+from typing import IO, final
 
 import numpy as np
 import torch
@@ -177,16 +177,33 @@ def load_published(
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in file.files}
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no file at all")  # nor wait for a pipe
+        with path.open("rb") as opened:
+            _check_sizes(opened)
+            with np.load(opened, allow_pickle=False) as file:
+                arrays = {name: np.asarray(file[name]) for name in PUBLISHED_NAMES if name in file.files}
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give the path of published MentorNet params (.npz)") from None
-    except (ValueError, AttributeError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is not an .npz file of plain arrays ({error}); nothing is unpickled") from None
+    except Exception as error:  # NumPy raises whatever it trips over: a MemoryError, a TokenError, an OverflowError
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise UserError(f"{path} is not an .npz file of plain arrays ({reason}); nothing is unpickled") from None
     missing = [name for name in PUBLISHED_NAMES if name not in arrays]
     if missing:
         raise UserError(f"{path} lacks {', '.join(missing)}; published names: {', '.join(PUBLISHED_NAMES)}")
     return arrays
+
+
+_MOST_BYTES = 2**24  # the published file holds a hundredth of a megabyte
+
+
+def _check_sizes(file: IO[bytes]) -> None:
+    """What the archive says that it holds; it is not read beyond that."""
+    with zipfile.ZipFile(file) as archive:
+        size = sum(part.file_size for part in archive.infolist())
+    if size > _MOST_BYTES:
+        raise ValueError(f"it unpacks to {size:,} bytes, but published params have fewer than {_MOST_BYTES:,}")
+    file.seek(0)
 
 
 def _shape_of(arrays: dict[str, np.ndarray], path: str | Path, name: str) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ray_mentor.config import FEATURES
 from ray_mentor.core.features import Features
 from ray_mentor.core.mentors.base import AbstractMentor
-from ray_mentor.errors import UserError, one_of
+from ray_mentor.errors import UserError, one_of, shown
 
 
 @final
@@ -62,6 +62,7 @@ class MLPMentor(AbstractMentor):
         self.history_length = history_length
         sizes = {"label": n_classes, "history": history_length}
         widths = (sum(sizes.get(name, 1) for name in features), *hidden)
+        _check_size(widths)
         self.body = nn.Sequential(*(layer for pair in itertools.pairwise(widths) for layer in _tanh_layer(*pair)))
         self.head = _empty_linear(widths[-1], 1)
         # Of the one-hot label's C columns one is non-zero, so C must not shrink the other columns' params.
@@ -134,4 +135,17 @@ def _check(features: tuple[str, ...], hidden: tuple[int, ...], n_classes: int, h
         raise UserError(
             f"history_length is {history_length!r}, but the feature 'history' needs at least 1; "
             "give a history_length or drop the feature"
+        )
+
+
+_MOST_PARAMS = 10_000_000  # the whole mentor travels after every meta update
+
+
+def _check_size(widths: tuple[int, ...]) -> None:
+    """Before anything is allocated."""
+    params = sum((n_inputs + 1) * n_outputs for n_inputs, n_outputs in itertools.pairwise((*widths, 1)))
+    if params > _MOST_PARAMS:
+        raise UserError(
+            f"hidden is {shown(widths[1:])}, which on {widths[0]:,} inputs makes {params:,} params, but a mentor may "
+            f"have {_MOST_PARAMS:,}; give smaller widths, or fewer features"
         )

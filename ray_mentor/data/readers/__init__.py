@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ray_mentor.config import DataConfig
 from ray_mentor.data.readers.cifar import CIFAR, read_cifar
 from ray_mentor.data.readers.digits import read_digits
 from ray_mentor.data.readers.parquet import read_parquet, read_trusted
+from ray_mentor.data.readers.parquet_files import is_there
 from ray_mentor.data.readers.raw import Raw, check_same_shape
-from ray_mentor.errors import UserError
+from ray_mentor.errors import UserError, listed, shown
 
 __all__ = ["Raw", "check_same_shape", "read", "read_trusted"]
 
@@ -24,9 +23,9 @@ def read(config: DataConfig) -> Raw:
         return read_digits()
     if config.data in CIFAR:
         return read_cifar(config)
-    if Path(config.data).exists():
+    if is_there(config.data):
         return read_parquet(config)
     raise UserError(
-        f"unknown data {config.data!r}; valid: digits, {', '.join(CIFAR)}, "
-        f"or a path to Parquet (no such file or folder: {config.data})"
+        f"unknown data {shown(config.data)}; valid: digits, {', '.join(CIFAR)}, "
+        f"or a path to Parquet (no such file or folder: {listed([config.data])})"
     )

@@ -13,13 +13,13 @@ from ray_mentor.config import DataConfig
 from ray_mentor.data.inputs import AbstractArrayInputs, ImageInputs
 from ray_mentor.data.readers.parquet_columns import Columns, choose_columns
 from ray_mentor.data.readers.parquet_features import read_features
-from ray_mentor.data.readers.parquet_files import SplitFiles, find_files, find_splits
+from ray_mentor.data.readers.parquet_files import SplitFiles, find_files, find_splits, is_there
 from ray_mentor.data.readers.parquet_images import read_images
 from ray_mentor.data.readers.parquet_labels import encode, find_classes
 from ray_mentor.data.readers.parquet_table import Table, named_classes, open_table, read_schema
 from ray_mentor.data.readers.raw import Raw, check_same_shape
 from ray_mentor.data.samples import Samples
-from ray_mentor.errors import UserError
+from ray_mentor.errors import UserError, shown
 
 Labels = NDArray[np.int64]
 
@@ -54,15 +54,16 @@ def read_trusted(config: DataConfig, raw: Raw) -> Samples:
         UserError: as :func:`read_parquet`, or inputs that don't fit the training split's.
     """
     assert config.meta_data is not None
-    path = Path(config.meta_data)
-    if not path.exists():
-        raise UserError(f"meta_data is {config.meta_data!r}, but there is no such file or folder; give a Parquet file")
+    if not is_there(config.meta_data):
+        raise UserError(
+            f"meta_data is {shown(config.meta_data)}, but there is no such file or folder; give a Parquet file"
+        )
     if not raw.fit_scale:
         raise UserError(
             f"meta_data is {config.meta_data!r}, but {config.data} is not stored as 8-bit images or features to "
             "compare with; leave meta_data out and set meta_size"
         )
-    files = find_files(path)
+    files = find_files(Path(config.meta_data))
     schema = read_schema(files[0])
     columns = choose_columns(schema, _meta_config(config, raw, schema), files[0])
     table = open_table(files, columns)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from ray_mentor.config import DataConfig
-from ray_mentor.errors import UserError
+from ray_mentor.errors import UserError, listed
 
 _IMAGE_NAMES = ("image", "img")
 _ID_NAME = "sample_id"
@@ -46,7 +46,7 @@ def choose_columns(schema: pa.Schema, config: DataConfig, file: Path) -> Columns
     """
     if config.image_column is not None and config.feature_columns:
         raise UserError(
-            f"image_column is {config.image_column!r} and feature_columns is {', '.join(config.feature_columns)}, "
+            f"image_column is {config.image_column!r} and feature_columns is {listed(config.feature_columns)}, "
             "but the model is fed either; give one of them"
         )
     identity = config.id_column or (_ID_NAME if _ID_NAME in schema.names else None)
@@ -85,7 +85,7 @@ def require_columns(schema: pa.Schema, names: Iterable[str], file: Path) -> None
         count = schema.names.count(name)
         if count != 1:
             found = "no" if count == 0 else f"{count} times the"
-            raise UserError(f"{file} has {found} column {name!r}; its columns are {', '.join(schema.names)}")
+            raise UserError(f"{file} has {found} column {name!r}; its columns are {listed(schema.names)}")
 
 
 def is_integer(schema: pa.Schema, name: str) -> bool:
@@ -126,7 +126,7 @@ def _guess_features(schema: pa.Schema, about: tuple[str | None, ...], file: Path
     if not features:
         raise UserError(
             f"{file} has nothing to feed the model: besides labels and ids it has no column; "
-            f"its columns are {', '.join(schema.names)}"
+            f"its columns are {listed(schema.names)}"
         )
     return features
 

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from ray_mentor.data.inputs import FeatureInputs
+from ray_mentor.data.memory import require_memory
 from ray_mentor.data.readers.parquet_table import Table
 from ray_mentor.errors import UserError
 
@@ -14,8 +15,12 @@ def read_features(table: Table, columns: tuple[str, ...]) -> FeatureInputs:
     """float32 (N, F), columns in the order given.
 
     Raises:
-        UserError: null, NaN, or beyond float32; names column, file, row and sample id.
+        UserError: null, NaN, or beyond float32, naming column, file, row and sample id; too much for the memory.
     """
+    size = len(table) * len(columns) * np.dtype(np.float32).itemsize
+    require_memory(
+        size, f"{len(table):,} rows of {len(columns)} features", "name fewer feature_columns, or split the data"
+    )
     values = np.full((len(table), len(columns)), np.nan, np.float32)
     for first, batch in table.batches(list(columns)):
         part = values[first : first + len(batch)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ray_mentor.errors import UserError
+from ray_mentor.errors import UserError, listed
 
 Files = tuple[Path, ...]
 
@@ -18,6 +18,14 @@ class SplitFiles:
     validation: Files = ()
     test: Files = ()
     notes: tuple[str, ...] = ()
+
+
+def is_there(path: str) -> bool:
+    """Whether there is a file or folder of this name."""
+    try:
+        return Path(path).exists()
+    except OSError:  # a name that is too long, or a folder that may not be looked into
+        return False
 
 
 def find_files(path: Path) -> Files:
@@ -53,7 +61,7 @@ def find_splits(path: Path) -> SplitFiles:
     train = named["train"] or others
     if not train:
         raise UserError(
-            f"{str(path)!r} holds no training split, only {', '.join(p.name for p in files)}; name its files train*"
+            f"{str(path)!r} holds no training split, only {listed(p.name for p in files)}; name its files train*"
         )
     if not named["test"] and named["validation"]:
         notes.append("no test* files: the valid* files are the test split")
@@ -77,5 +85,5 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _left_out(others: Files) -> str:
-    names = ", ".join(path.name for path in others[:5]) + (", ..." if len(others) > 5 else "")
+    names = listed((path.name for path in others), 5)
     return f"left out {len(others)} files that are named neither train*, test* nor valid*: {names}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ray_mentor.data.inputs import ImageInputs
+from ray_mentor.data.memory import require_memory
 from ray_mentor.data.readers.parquet_table import Table
 from ray_mentor.errors import UserError
 
@@ -26,6 +28,7 @@ Encoded = list[tuple[int, bytes | None]]
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 _GREY = ("L", "1")
 _DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+_MOST_PIXELS = 89_478_485  # a quarter of a gigabyte in colour, where Pillow begins to warn
 _TASK_IMAGES = 32  # images that one thread decodes in a row: small ones aren't worth a task each
 _MOST_THREADS = 8
 
@@ -63,12 +66,10 @@ class _Decoder:
 
     def _allocate(self, first: Image.Image) -> Pixels:
         self.size = width, height = first.size
-        try:
-            return np.empty((len(self.table), height, width, 1 if first.mode in _GREY else 3), np.uint8)
-        except (MemoryError, ValueError):
-            raise UserError(
-                f"{len(self.table)} images of {width}×{height} don't fit into memory; make them smaller first"
-            ) from None
+        shape = len(self.table), height, width, 1 if first.mode in _GREY else 3
+        what = f"{len(self.table):,} images of {width}×{height}"
+        require_memory(math.prod(shape), what, "make them smaller first")
+        return np.empty(shape, np.uint8)
 
     def _fill(self, pixels: Pixels, first: int, images: Iterator[Pixels]) -> Pixels:
         for row, image in enumerate(images, first):
@@ -95,9 +96,15 @@ class _Decoder:
         if not data:
             raise UserError(f"the image in {self.table.place(row)} is empty; put it in, or leave the row out")
         try:
-            return Image.open(io.BytesIO(data), formats=FORMATS)
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
         except Exception as error:  # see _decode
             raise self._broken(row, error) from error
+        if math.prod(image.size) > _MOST_PIXELS:
+            raise UserError(
+                f"the image in {self.table.place(row)} is {_by(image.size)}, but an image may have {_MOST_PIXELS:,} "
+                "pixels; resize them first"
+            )
+        return image
 
     def _check(self, row: int, image: Image.Image) -> None:
         # Before the pixels are decoded, so that a huge image costs nothing.

@@ -13,11 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ray_mentor.data.readers.parquet_columns import Columns, check_types
+from ray_mentor.data.memory import require_memory
+from ray_mentor.data.readers.parquet_columns import Columns, check_types, is_text
 from ray_mentor.data.readers.parquet_files import Files
 from ray_mentor.errors import UserError
 
 _BATCH_ROWS = 256  # bounds what is held besides the result
+_NUMBER_BYTES = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +30,7 @@ class Table:
         files: in reading order.
         starts: int64, the first row of each file.
         ids: int64 (N,), from the id column or the row number.
-        labels: integers or strings, no nulls.
+        labels: int64, or strings by dictionary, however they are stored; no nulls.
         true_labels: likewise, or None.
     """
 
@@ -109,13 +111,22 @@ def _hugging_face_names(text: bytes, label: str) -> tuple[str, ...]:
         names = json.loads(text)["info"]["features"][label]["names"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return ()
-    return tuple(map(str, names)) if isinstance(names, list) else ()
+    return tuple(_text(name) for name in names) if isinstance(names, list) else ()
+
+
+def _text(name: object) -> str:
+    """JSON can hold halves of surrogate pairs, which can neither be compared with stored labels nor be shown."""
+    return str(name).encode(errors="replace").decode()
 
 
 def _read_about(file: Path, columns: Columns) -> pa.Table:
-    check_types(read_schema(file), columns, file)
+    schema = read_schema(file)
+    check_types(schema, columns, file)
+    strings = [name for name in columns.about if is_text(schema, name)]
     with reading(file):
-        stored = pq.read_table(file, columns=columns.about, partitioning=None)
+        _check_memory(pq.read_metadata(file).num_rows, columns, file)
+        # Strings stay in their dictionary: a label of a megabyte, stored once for a million rows, stays one.
+        stored = pq.read_table(file, columns=columns.about, partitioning=None, read_dictionary=strings)
         stored.validate(full=True)
     about = pa.table({name: _plain(stored[name], name, file) for name in columns.about})
     for name in columns.about:
@@ -123,6 +134,11 @@ def _read_about(file: Path, columns: Columns) -> pa.Table:
             row = about[name].is_null().to_pylist().index(True)
             raise UserError(_null(about, columns, name, row, file))
     return about
+
+
+def _check_memory(rows: int, columns: Columns, file: Path) -> None:
+    size = rows * _NUMBER_BYTES * (len(columns.about) + 1)  # and the ids, where they are row numbers
+    require_memory(size, f"the labels and ids of the {rows:,} rows of {file}", "split the file, and train on a part")
 
 
 def _null(about: pa.Table, columns: Columns, name: str, row: int, file: Path) -> str:
@@ -135,9 +151,9 @@ def _null(about: pa.Table, columns: Columns, name: str, row: int, file: Path) ->
 
 
 def _plain(column: pa.ChunkedArray, name: str, file: Path) -> pa.ChunkedArray:
-    """As int64 or as string, dictionaries written out."""
+    """As int64 or as a dictionary of strings."""
     if not (pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
-        return column.cast(pa.large_string())
+        return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     try:
         return column.cast(pa.int64())
     except pa.ArrowInvalid:

@@ -1,0 +1,66 @@
+"""A curriculum's state from a file: read, and found to be one, before a curriculum takes it up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ray_mentor.core.curriculum_state import CurriculumState
+from ray_mentor.core.guards import GuardState
+from ray_mentor.errors import UserError, shown
+
+
+def read_curriculum_state(table: Any) -> CurriculumState:
+    """What :meth:`~ray_mentor.core.curriculum_state.CurriculumState.table` gave, its mentor aside checked for sense.
+
+    Raises:
+        UserError: anything else, naming the entry and its value.
+    """
+    try:
+        state = CurriculumState.from_table(table)
+    except Exception as error:  # whatever a table that is none trips over
+        reason = f"{type(error).__name__}: {shown(str(error))}"
+        raise UserError(f"the curriculum's state can't be read ({reason}); give what state_dict() gave") from error
+    for name in ("step", "meta_updates"):
+        _require(_is_count(getattr(state, name)), name, getattr(state, name), _COUNT)
+    percentile = state.percentile
+    fits = percentile is None or _is_number(percentile)
+    _require(fits, "percentile", percentile, "it must be a finite number, or None before the first step")
+    _check_history(state.history)
+    _check_guards(state.guards)
+    return state
+
+
+def _check_history(history: Any) -> None:
+    is_table = isinstance(history, Tensor) and history.ndim == 2 and history.is_floating_point()
+    _require(is_table, "history", history, "it must be a table of losses, samples by epochs")
+    _require(not bool(history.isinf().any()), "history", history, "it must hold finite losses, or NaN for none yet")
+
+
+def _check_guards(guards: GuardState) -> None:
+    for name in ("fallbacks", "epochs_since"):
+        _require(_is_count(getattr(guards, name)), name, getattr(guards, name), _COUNT)
+    stopped, lowest, shares = guards.stopped_at, guards.lowest_holdout, guards.class_shares
+    _require(stopped is None or _is_count(stopped), "stopped_at", stopped, f"{_COUNT}, or None")
+    _require(lowest is None or _is_number(lowest), "lowest_holdout", lowest, "it must be a finite number, or None")
+    are_shares = isinstance(shares, Mapping) and all(map(_is_count, shares)) and all(map(_is_number, shares.values()))
+    _require(are_shares, "class_shares", shares, "it must hold a finite number per class")
+
+
+_COUNT = "it must be an integer from 0 on"
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float and math.isfinite(value)
+
+
+def _require(ok: bool, name: str, value: object, rule: str) -> None:
+    if not ok:
+        raise UserError(f"{name} of the curriculum's state is {shown(value)}, but {rule}; give what state_dict() gave")

@@ -1,0 +1,188 @@
+"""Files in the place of a checkpoint: nothing in them is executed or unpacked, whatever they are."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import tarfile
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hostile_data import Creates, answer, nothing_is_created
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ray_mentor.core.plain_load import load_plain
+from ray_mentor.core.state import RunState
+from ray_mentor.errors import UserError
+
+TABLE = {"step": 3, "history": torch.arange(6.0).reshape(2, 3), "rows": [{"loss": 0.5, "none": None}], "raw": b"abc"}
+
+
+def saved(value: Any, **options: Any) -> bytes:
+    file = io.BytesIO()
+    torch.save(value, file, **options)
+    return file.getvalue()
+
+
+def repacked(
+    data: bytes, change: Callable[[str, bytes], bytes] = lambda _, content: content, *,
+    compression: int = zipfile.ZIP_STORED, more: dict[str, bytes] | None = None,
+) -> bytes:  # fmt: skip
+    """The same archive with other contents or more files."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(file, "w", compression) as new:
+        for part in old.infolist():
+            new.writestr(part.filename, change(part.filename, old.read(part)))
+        for name, content in (more or {}).items():
+            new.writestr(name, content)
+    return file.getvalue()
+
+
+def refused(data: bytes) -> str:
+    """Both loaders refuse; what the checkpoint's says."""
+    with pytest.raises(Exception):  # noqa: B017, PT011 - of any class
+        load_plain(data)
+    said = answer(lambda: RunState.from_bytes(data, "run/state.pt"))
+    assert said is not None
+    assert said.startswith("checkpoint run/state.pt ")
+    return said
+
+
+# Pickles
+
+
+def forms(trap: Creates) -> dict[str, bytes]:
+    """Everything that some version of torch.load would unpickle."""
+    pickled = pickle.dumps(trap)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        old = saved(trap, _use_new_zipfile_serialization=False)
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as archive:
+        for name in ("storages", "tensors", "pickle"):
+            info = tarfile.TarInfo(name)
+            info.size = len(pickled)
+            archive.addfile(info, io.BytesIO(pickled))
+    return {
+        "a pickle": pickled,
+        "a text pickle": pickle.dumps(trap, protocol=0),
+        "an archive": saved(trap),
+        "an archive with a pickle in it": saved({"format_version": 3, "curriculum": {"step": trap}}),
+        "the format before archives": old,
+        "the format before that": tar.getvalue(),
+        "a pickle behind an archive": saved(TABLE) + pickled,
+        "an archive behind a pickle": pickled + saved(TABLE),
+        "a pickle in the place of data.pkl": repacked(
+            saved(TABLE), lambda name, content: pickled if name.endswith("data.pkl") else content
+        ),
+        "TorchScript": repacked(saved(trap), more={"archive/constants.pkl": pickled, "archive/code/x.py": b"1/0"}),
+    }
+
+
+@pytest.mark.parametrize("form", forms(Creates(Path("nowhere"))))
+def test_a_pickle_is_not_executed(tmp_path: Path, form: str) -> None:
+    with nothing_is_created(tmp_path / "created") as trap:
+        refused(forms(trap)[form])
+
+
+def test_such_a_pickle_is_executed_by_a_loader_that_does_not_care(tmp_path: Path) -> None:
+    """So that the test above can fail."""
+    data = forms(Creates(tmp_path / "created"))["an archive"]
+    torch.load(io.BytesIO(data), weights_only=False).close()
+    assert (tmp_path / "created").exists()
+
+
+# Archives
+
+
+def test_an_archive_that_is_compressed_is_not_unpacked() -> None:
+    """A gigabyte in a megabyte; twenty times that, in files that share their bytes, would be no larger."""
+    data = repacked(saved(TABLE), compression=zipfile.ZIP_DEFLATED, more={"archive/data/9": bytes(2**26)})
+    assert len(data) < 2**17
+    with pytest.raises(ValueError, match="it unpacks to 67,"):
+        load_plain(data)
+
+
+def test_files_beside_those_that_are_expected_do_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    more = {"../../up": b"x", "/tmp/absolute": b"x", "archive/data/../9": b"x", "C:\\x": b"x", "archive/e/": b""}
+    assert load_plain(repacked(saved(TABLE), more=more))["step"] == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_file_that_is_there_twice() -> None:
+    for more in ({"archive/data.pkl": b"junk"}, {"archive/data/0": b"junk"}):
+        answer(lambda more=more: RunState.from_bytes(repacked(saved(TABLE), more=more), "x"))
+
+
+def test_a_tensor_that_claims_more_than_its_file_holds() -> None:
+    def larger(name: str, content: bytes) -> bytes:
+        return content.replace(b"K\x06tq", b"J\x00\x00\x00\x10tq") if name.endswith("data.pkl") else content
+
+    data = repacked(saved(TABLE), larger)
+    assert data != repacked(saved(TABLE))
+    said = refused(data)
+    assert "does not match expected size" in said or "cannot be read" in said
+
+
+def test_a_tensor_that_repeats_what_its_file_holds() -> None:
+    data = saved({**TABLE, "history": torch.zeros(1).expand(10**9)})
+    assert len(data) < 5000
+    with pytest.raises(ValueError, match=r"it declares a tensor of shape \(1000000000,\), but does not hold it"):
+        load_plain(data)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.zeros(2, 2).to_sparse(),
+        torch.empty(3, device="meta"),
+        torch.quantize_per_tensor(torch.zeros(2), 0.1, 0, torch.qint8),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_of_other_kinds(value: torch.Tensor) -> None:
+    answer(lambda: RunState.from_bytes(saved({"format_version": 3, "curriculum": value}), "x"))
+
+
+def test_containers_that_hold_themselves() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    wide: Any = []
+    for _ in range(50):
+        wide = [wide, wide]  # 2^50 ways to get to the innermost
+    table = load_plain(saved({**TABLE, "wide": wide, "loop": loop}))
+    assert table["step"] == 3
+
+
+def test_what_was_saved_comes_back() -> None:
+    table = load_plain(saved(TABLE))
+    assert torch.equal(table.pop("history"), TABLE["history"])
+    assert table == {name: value for name, value in TABLE.items() if name != "history"}
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    places=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=3),
+    end=st.floats(0, 1),
+    junk=st.binary(max_size=20),
+)
+def test_bytes_that_are_wrong(places: list[tuple[float, int]], end: float, junk: bytes) -> None:
+    content = bytearray(saved(TABLE))
+    for place, byte in places:
+        content[int(place * len(content))] = byte
+    data = bytes(content[: round(max(end, 0.5) * len(content))]) + junk
+    try:
+        table = load_plain(data)
+    except Exception:
+        with pytest.raises(UserError):
+            RunState.from_bytes(data, "x")
+    else:  # what lies between the files of an archive may be anything
+        assert torch.equal(table["history"], TABLE["history"])

@@ -1,0 +1,231 @@
+"""What an epoch ends with: accuracies, and the mentor's own loss on trusted samples that it never learns from."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ray_mentor.config import CurriculumConfig, MentorConfig
+from ray_mentor.core.curriculum import Curriculum
+from ray_mentor.core.curriculum_state import capture_curriculum
+from ray_mentor.core.exchange import Alone
+from ray_mentor.data import FeatureInputs, Samples, Splits
+from ray_mentor.data.batches import epoch_batches
+from ray_mentor.data.splits import trusted_parts
+from ray_mentor.errors import UserError
+from ray_mentor.on_ray.accuracy import measured
+from ray_mentor.on_ray.assemble import assemble, batch_of
+from ray_mentor.on_ray.job import Job
+from ray_mentor.on_ray.outcome import guard_figures
+from ray_mentor.students import MLP
+
+STEPS_AN_EPOCH = 5
+
+
+@pytest.fixture(autouse=True)
+def outside_of_ray_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which alone may prepare a student."""
+
+    def make_student(job: Job, _: Alone) -> nn.Module:
+        torch.manual_seed(job.seed)
+        return job.student()
+
+    monkeypatch.setattr("ray_mentor.on_ray.assemble.make_student", make_student)
+
+
+def job_of(splits: Splits, mentor: dict[str, Any], method: str = "mentornet") -> Job:
+    known: dict[str, Any] = {
+        "student": functools.partial(_student, 8, 3),
+        "optimizer": functools.partial(torch.optim.SGD, lr=0.05, momentum=0.9),
+        "schedule": "constant",
+        "sync_batch_norm": False,
+        "splits": splits,
+        "augment": "none",
+        "loss": None,
+        "curriculum": CurriculumConfig(method=method, burn_in=0.0),
+        "mentor": MentorConfig(**{"update_interval": 1, "meta_batch_size": 20, "mentor_hidden": (8,), **mentor}),
+        "seed": 0,
+    }
+    return Job(**{field.name: known.get(field.name) for field in dataclasses.fields(Job)})
+
+
+def _student(n_inputs: int, n_classes: int) -> nn.Module:
+    return nn.Sequential(MLP(n_inputs, 16, (16,)), nn.BatchNorm1d(16), nn.Dropout(0.3), nn.Linear(16, n_classes))
+
+
+def train(job: Job, epochs: int) -> tuple[Curriculum, list[dict[str, float | None]]]:
+    assert isinstance(job.splits, Splits)
+    curriculum = assemble(job, job.splits, Alone(), epochs * STEPS_AN_EPOCH)
+    rows = []
+    for epoch in range(epochs):
+        losses = []
+        for chosen in epoch_batches(len(job.splits.train), 32, 0, epoch):
+            losses.append(curriculum.step(batch_of(job.splits.train, chosen, Alone())).meta_loss)
+        known = [loss for loss in losses if loss is not None]
+        row = measured(curriculum, job.splits, job, Alone())
+        rows.append({"meta_loss": sum(known) / len(known) if known else None, **row})
+    return curriculum, rows
+
+
+def test_the_held_out_meta_loss_in_evaluation_mode(small_splits: Splits) -> None:
+    job = job_of(small_splits, {"meta_holdout": 0.3})
+    curriculum, rows = train(job, 2)
+    held_out = trusted_parts(small_splits.meta, 0.3, 0)[1]
+    assert held_out is not None
+    assert len(held_out) == 9
+    inputs, labels = held_out.inputs.take(np.arange(9)), torch.from_numpy(held_out.labels)
+    assert isinstance(inputs, Tensor)
+    assert curriculum.bare.training
+    curriculum.bare.eval()
+    chances = F.softmax(curriculum.bare(inputs), dim=1)[torch.arange(9), labels]
+    assert rows[-1]["meta_holdout_loss"] == pytest.approx(1 - chances.mean().item(), rel=1e-5)
+    assert list(rows[-1]) == ["meta_loss", "meta_holdout_loss", "test_accuracy", "validation_accuracy"]
+    assert curriculum.guards.state.lowest_holdout == min(row["meta_holdout_loss"] or 0.0 for row in rows)
+
+
+def test_the_mentor_never_learns_from_what_is_held_out(small_splits: Splits) -> None:
+    job = job_of(small_splits, {"meta_holdout": 0.3, "meta_batch_size": 8})
+    curriculum = assemble(job, small_splits, Alone(), 10)
+    learnt, held_out = trusted_parts(small_splits.meta, 0.3, 0)
+    assert held_out is not None
+    seen = torch.cat([curriculum.parts.meta_batch(n).inputs for n in range(20)])  # type: ignore[misc]
+    assert {tuple(row) for row in seen.tolist()} == {tuple(row) for row in rows_of(learnt)}
+    assert not {tuple(row) for row in seen.tolist()} & {tuple(row) for row in rows_of(held_out)}
+
+
+def rows_of(samples: Samples) -> list[list[float]]:
+    values = samples.inputs.take(np.arange(len(samples)))
+    assert isinstance(values, Tensor)
+    return values.tolist()
+
+
+def test_two_workers_measure_their_shares(small_splits: Splits) -> None:
+    class Half(Alone):
+        world_size = 2
+        given: float = 0.0
+
+        def __init__(self, rank: int) -> None:
+            self.rank = rank
+
+        def total(self, value: float) -> float:
+            Half.given += value
+            return value
+
+    job = job_of(small_splits, {"meta_holdout": 0.3})
+    curriculum, rows = train(job, 1)
+    shares = []
+    for rank in range(2):
+        shares.append(measured(curriculum, small_splits, job, Half(rank))["meta_holdout_loss"] or 0.0)
+    assert sum(shares) == pytest.approx(rows[0]["meta_holdout_loss"])
+    assert min(shares) > 0
+
+
+@pytest.mark.parametrize(("method", "holdout"), [("uniform", 0.3), ("mentornet", 0.0)])
+def test_nothing_is_held_out_without_a_mentor_or_a_share(small_splits: Splits, method: str, holdout: float) -> None:
+    curriculum, rows = train(job_of(small_splits, {"meta_holdout": holdout, "meta_batch_size": 30}, method), 1)
+    assert rows[0]["meta_holdout_loss"] is None
+    assert rows[0]["test_accuracy"] is not None
+    assert len(curriculum.parts.meta_batch(0).labels) == 30
+    assert curriculum.guards.state.lowest_holdout is None
+
+
+N, WIDTH = 150, 30
+
+
+def own_labels(n: int, seed: int) -> Samples:
+    """Three clusters; the label of sample i is 3i + its class, which names the sample to a mentor that sees labels."""
+    draw = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    values = (3 * np.eye(3, WIDTH)[labels] + draw.standard_normal((n, WIDTH))).astype(np.float32)
+    names = tuple(map(str, range(3 * N)))
+    return Samples(FeatureInputs(values), 1000 * seed + np.arange(n), 3 * np.arange(n) + labels, None, names)
+
+
+def by_class(outputs: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(outputs, labels % 3, reduction="none")
+
+
+def learning_by_heart(patience: int, *, random: bool) -> tuple[Curriculum, list[dict[str, float | None]]]:
+    """A mentor with a param a sample, and 12 meta samples to learn from; 48 are held out."""
+    train_samples, meta = own_labels(N, 1), own_labels(60, 2)
+    draw = np.random.default_rng(5)
+    wrong = (train_samples.labels % 3 + (draw.random(N) < 0.4)) % 3
+    classes = draw.permutation(meta.labels % 3) if random else meta.labels % 3
+    splits = Splits(
+        train_samples.with_labels(3 * np.arange(N) + wrong, None), None, meta.with_labels(classes, None), None, ()
+    )
+    settings: dict[str, Any] = {"meta_holdout": 0.8, "mentor_patience": patience, "mentor_learning_rate": 0.1}
+    alone: dict[str, Any] = {"mentor_features": ("label",), "mentor_hidden": (), "entropy": 0.0, "min_class_share": 0.0}
+    job = job_of(splits, {**settings, **alone})
+    return train(dataclasses.replace(job, loss=by_class, student=functools.partial(nn.Linear, WIDTH, 3)), 24)
+
+
+def test_a_mentor_that_learns_random_meta_labels_by_heart_is_seen() -> None:
+    for random in (True, False):
+        curriculum, rows = learning_by_heart(0, random=random)
+        learnt, held_out = rows[-1]["meta_loss"], rows[-1]["meta_holdout_loss"]
+        assert learnt is not None
+        assert held_out is not None
+        assert learnt < (0.45 if random else 0.25), "chance is 0.67"
+        assert (held_out > 0.6) if random else (held_out < 0.25)
+        assert curriculum.guards.stopped_at is None, "it has all the patience in the world"
+
+
+def test_a_mentor_that_learns_random_meta_labels_by_heart_is_stopped() -> None:
+    stopped, rows = learning_by_heart(5, random=True)
+    at = stopped.guards.stopped_at
+    assert at is not None
+    assert 6 * STEPS_AN_EPOCH <= at < 24 * STEPS_AN_EPOCH
+    assert stopped.meta.done == at
+    lows = [row["meta_holdout_loss"] or 0.0 for row in rows][: at // STEPS_AN_EPOCH]
+    assert min(lows) == lows[-6], "five epochs without a lower one"
+    assert [row["meta_loss"] is None for row in rows] == [epoch * STEPS_AN_EPOCH >= at for epoch in range(24)]
+    assert learning_by_heart(5, random=False)[0].guards.stopped_at is None
+
+
+def test_figures_of_the_guards(small_splits: Splits) -> None:
+    curriculum, rows = train(job_of(small_splits, {"meta_holdout": 0.3}), 2)
+    curriculum.guards.count_fallback()
+    figures = guard_figures(capture_curriculum(curriculum), [*rows, {**rows[-1], "meta_loss": None}])
+    assert figures == {
+        "fallbacks": 1,
+        "skipped_updates": 0,
+        "mentor_stopped_at": None,
+        "meta_loss": rows[-1]["meta_loss"],
+        "meta_holdout_loss": rows[-1]["meta_holdout_loss"],
+    }
+    assert math.isfinite(figures["meta_loss"] or math.nan)
+    plain, rows = train(job_of(small_splits, {}, "uniform"), 1)
+    assert guard_figures(capture_curriculum(plain), rows) is None
+
+
+class Three(Alone):
+    world_size = 3
+
+
+def test_a_meta_set_that_leaves_a_worker_without_a_sample(small_splits: Splits) -> None:
+    splits = dataclasses.replace(small_splits, meta=small_splits.meta.select(np.array([0, 3, 6])))
+    with pytest.raises(UserError) as raised:
+        assemble(job_of(splits, {"meta_holdout": 0.4}), splits, Three(), 10)
+    assert str(raised.value) == (
+        "meta_holdout is 0.4, which leaves 2 of 3 meta samples, but each of the 3 workers needs one; give more, or "
+        "--meta-holdout 0"
+    )
+
+
+def test_patience_with_a_meta_set_of_which_nothing_can_be_held_out(small_splits: Splits) -> None:
+    splits = dataclasses.replace(small_splits, meta=small_splits.meta.select(np.arange(3)))
+    with pytest.raises(UserError) as raised:
+        assemble(job_of(splits, {"mentor_patience": 2}), splits, Alone(), 10)
+    assert str(raised.value) == (
+        "mentor_patience is 2, but of 3 meta samples none can be held out (meta_holdout 0.1, one of each class stays); "
+        "give more, or --mentor-patience 0"
+    )
