@@ -25,7 +25,6 @@ from ray_mentor.core.guards import Guards
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor_access import LocalMentor
 from ray_mentor.core.mentor_learner import MentorLearner
-from ray_mentor.core.mentor_trial import mentor_of
 from ray_mentor.core.meta_set import MetaSet, meta_batches
 from ray_mentor.core.methods import method_of, parts_of
 from ray_mentor.core.replay import check_replay
@@ -101,8 +100,7 @@ class LearnedCurriculum:
         ranks = exchange or _ranks_of(student)
         device = next(student.parameters()).device
         learns = method_of(schedule.method).learns
-        self._mentor_made_with = (settings, n_classes or 1, seed)
-        self.mentor = LocalMentor(MentorLearner(*self._mentor_made_with)) if learns else None
+        self.mentor = LocalMentor(MentorLearner(settings, n_classes or 1, seed)) if learns else None
         self._meta = meta_batches(meta_loader, settings.meta_batch_size, ranks, device, seed)
         self.curriculum = Curriculum(
             student,
@@ -233,8 +231,6 @@ class LearnedCurriculum:
         if type(found) is not int or found != FORMAT_VERSION:
             raise UserError(f"the state has format version {shown(found)}, but this version reads {FORMAT_VERSION}")
         checked = read_curriculum_state(state.get("curriculum"))
-        if checked.mentor is not None and self.mentor is not None:
-            mentor_of(checked.mentor, *self._mentor_made_with)
         before = self.state_dict()
         try:
             self._restore(checked, state.get("meta_set"))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ray_mentor.core.features import Features
 from ray_mentor.core.mentor_learner import MentorLearner, MentorState, MetaUpdate
+from ray_mentor.core.mentor_trial import mentor_of
 
 
 class AbstractMentorAccess(ABC):
@@ -60,7 +61,7 @@ class LocalMentor(AbstractMentorAccess):
         return self._learner.skipped
 
     def load(self, state: MentorState) -> None:
-        self._learner.load(state)
+        self._learner = mentor_of(state, *self._learner.made_with)
 
 
 def score_by_rank(learner: MentorLearner, features: Features, rank_sizes: tuple[int, ...]) -> Float[Tensor, " batch"]:

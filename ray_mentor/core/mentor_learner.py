@@ -15,6 +15,7 @@ from ray_mentor.core.features import Features
 from ray_mentor.core.mentors import AbstractMentor, make_mentor
 from ray_mentor.core.mentors.base import initial_logit
 from ray_mentor.core.normalisation import normalise
+from ray_mentor.core.plain_load import load_plain
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class MentorLearner:
     """
 
     def __init__(self, config: MentorConfig, n_classes: int, seed: int) -> None:
+        self.made_with = (config, n_classes, seed)
         self._config = config
         self._mentor: AbstractMentor = make_mentor(
             config.mentor,
@@ -160,7 +162,7 @@ class MentorLearner:
 
     def load(self, state: MentorState) -> None:
         """Becomes the mentor that ``state`` was taken of, whatever this one was."""
-        payload = torch.load(io.BytesIO(state.payload), weights_only=True)
+        payload = load_plain(state.payload)
         self._mentor.load_state_dict(payload["mentor"])
         self._optimizer.load_state_dict(payload["optimizer"])
         self.version = state.version

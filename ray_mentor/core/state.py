@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import io
-import zipfile
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,8 @@ from torch import Tensor
 
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.curriculum_state import CurriculumState, capture_curriculum, restore_curriculum
+from ray_mentor.core.plain_load import load_plain
+from ray_mentor.core.state_fit import check_fits
 from ray_mentor.core.tally import TallyState
 from ray_mentor.errors import UserError
 
@@ -80,8 +81,7 @@ class RunState:
             UserError: damaged bytes, or another format version.
         """
         try:
-            _check_sums(data)
-            table = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            table = load_plain(data)
             found = table.pop("format_version")
             if found == FORMAT_VERSION:
                 curriculum, log = CurriculumState.from_table(table.pop("curriculum")), table.pop("log")
@@ -90,14 +90,6 @@ class RunState:
         except Exception as error:
             raise UserError(f"checkpoint {name} cannot be read ({type(error).__name__}: {error})") from error
         raise UserError(f"checkpoint {name} has format version {found}, but this version reads {FORMAT_VERSION}")
-
-
-def _check_sums(data: bytes) -> None:
-    """``torch.load`` does not compare the checksums that ``torch.save`` writes: a damaged file would load as it is."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise ValueError(f"its part {damaged} is damaged")
 
 
 def capture(curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler, log: LogState) -> RunState:
@@ -112,7 +104,12 @@ def capture(curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRSchedul
 
 
 def restore(state: RunState, curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler) -> None:
-    """Makes ``curriculum`` and ``schedule`` go on where ``state`` was captured; the mentor too, wherever it lives."""
+    """Makes ``curriculum`` and ``schedule`` go on where ``state`` was captured; the mentor too, wherever it lives.
+
+    Raises:
+        UserError: a state of another run, or one that no run would have written; then nothing has changed.
+    """
+    check_fits(state, curriculum, schedule)
     curriculum.bare.load_state_dict(state.student)
     curriculum.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
     schedule.load_state_dict(state.schedule)

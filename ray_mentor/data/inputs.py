@@ -207,8 +207,8 @@ def _as_tensor(value: Any, index: int) -> Tensor:
             "add ToTensor() to the data set's transform"
         )
     if isinstance(value, np.ndarray | np.number | int | float):
-        array = np.array(value)
-        value = torch.from_numpy(array) if array.dtype.kind in "biuf" else array
+        array = np.asarray(value)
+        value = _float_tensor(array) if array.dtype.kind in "biuf" else array
     if not isinstance(value, Tensor) or value.is_complex() or value.layout != torch.strided:
         kind = getattr(value, "dtype", type(value).__name__)
         raise UserError(
@@ -216,6 +216,12 @@ def _as_tensor(value: Any, index: int) -> Tensor:
             "transform (real numbers, not sparse)"
         )
     return value.detach().to("cpu", torch.float32)
+
+
+def _float_tensor(array: NDArray[Any]) -> Tensor:
+    """Of numbers in any byte order and of any width."""
+    with np.errstate(over="ignore"):  # becomes infinite, and the losses are checked
+        return torch.from_numpy(array.astype(np.float32))
 
 
 def _no_scale(size: int) -> Scale:

@@ -62,8 +62,9 @@ class RunDirectory:
 
     def remove(self, name: str) -> None:
         """Removes a file, if it is there."""
-        if self.read(name) is not None:
-            self._files.delete_file(posixpath.join(self._root, name))
+        path = posixpath.join(self._root, name)
+        if self._files.get_file_info(path).is_file:
+            self._files.delete_file(path)
 
     def write_metrics(self, rows: Sequence[Mapping[str, float | None]]) -> None:
         """Writes the metrics, a row an epoch."""

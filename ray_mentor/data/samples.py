@@ -121,7 +121,7 @@ def _known_labels(dataset: Any) -> ArrayLike:
         labels: ArrayLike | None = getattr(dataset, name, None)
         if labels is not None:
             return labels
-    return np.array(list(_labels_one_by_one(dataset)), np.int64)
+    return np.array(list(_labels_one_by_one(dataset)))
 
 
 def _labels_one_by_one(dataset: Any) -> Iterator[int]:
@@ -129,7 +129,7 @@ def _labels_one_by_one(dataset: Any) -> Iterator[int]:
         try:
             _, label = dataset[index]
             yield int(label)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise UserError(
                 f"dataset[{index}] must give (input, label) with an integer label; "
                 "change the data set, or give labels=... yourself"
@@ -166,6 +166,8 @@ def _integers(values: ArrayLike, name: str, size: int) -> NDArray[np.int64]:
         raise UserError(f"{name} must be integers in one row, but are {array.dtype} of shape {array.shape}")
     if len(array) != size:
         raise UserError(f"{name} has {len(array)} entries, but there are {size} inputs; give one for each")
+    if array.dtype.kind == "u" and (array > np.iinfo(np.int64).max).any():
+        raise UserError(f"{name} must be int64, but the largest is {array.max()}; write them smaller")
     return array.astype(np.int64, copy=False)
 
 

@@ -37,7 +37,7 @@ def check_same_run(record: Mapping[str, Any], directory: RunDirectory) -> None:
     written = directory.read(CONFIG)
     if written is None:
         raise UserError(f"{directory.path} is not a run: it has no {CONFIG}; check --run-name and --storage-path")
-    before, now = tomllib.loads(written.decode()), tomllib.loads(to_toml(record))
+    before, now = _settings(written, f"{directory.path}/{CONFIG}"), tomllib.loads(to_toml(record))
     if now.get("epochs", 0) < before.get("epochs", 0):
         raise UserError(
             f"epochs is {now['epochs']}, but run {directory.path} was started with {before['epochs']}; a run goes on "
@@ -49,3 +49,14 @@ def check_same_run(record: Mapping[str, Any], directory: RunDirectory) -> None:
                 f"{name} is {now.get(name)!r}, but run {directory.path} was started with {before.get(name)!r}; "
                 f"go on with --config {directory.path}/{CONFIG}, or start another run"
             )
+
+
+def _settings(written: bytes, name: str) -> dict[str, Any]:
+    try:
+        settings = tomllib.loads(written.decode())
+        settings["epochs"] = int(settings.get("epochs", 0))
+    except Exception as error:  # [[[[... is a RecursionError
+        raise UserError(
+            f"{name} cannot be read ({type(error).__name__}: {error}); it is damaged: put it back, or start another run"
+        ) from error
+    return settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import random
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +14,6 @@ from typing import Any
 import pytest
 import torch
 from hostile_data import LABELS, NUMBERS, ROWS, nothing_is_created, parquet
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from ray_mentor import cli
 
@@ -109,19 +108,12 @@ VALUES = [
 ]  # fmt: skip
 
 
-# To be mended in core/state.py, core/mentor_learner.py and core/mentor_access.py: check_fits before restore, mentor_of
-# in the place of load, load_plain in the place of torch.load. What a state holds is believed, and fails wherever it is
-# used first.
-@pytest.mark.xfail(strict=True, reason="a checkpoint's contents are believed")
-@settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(draw=st.data())
-def test_any_entry_may_be_anything(
-    resumed: Callable[..., tuple[int, str]], table: dict[str, Any], draw: st.DataObject
-) -> None:
-    place = draw.draw(st.sampled_from(keys(table)))
-    value = draw.draw(st.sampled_from(VALUES))
-    code, said = resumed(with_entry(table, place, value))
-    assert code == 0 or "state" in said or "checkpoint" in said
+def test_any_entry_may_be_anything(resumed: Callable[..., tuple[int, str]], table: dict[str, Any]) -> None:
+    draw = random.Random(0)
+    for _ in range(100):
+        place, value = draw.choice(keys(table)), draw.choice(VALUES)
+        code, said = resumed(with_entry(table, place, value))
+        assert code == 0 or "state" in said or "checkpoint" in said, (place, value, said)
 
 
 @pytest.mark.parametrize("place", [("curriculum", "mentor", "payload"), ("student",)])
@@ -132,10 +124,7 @@ def test_a_pickle_inside(
         file = io.BytesIO()
         torch.save(trap, file)
         value = file.getvalue() if place[-1] == "payload" else trap
-        try:
-            resumed(with_entry(table, place, value))
-        except AssertionError as error:  # see above: refused, and not as it should be
-            assert "Traceback" in str(error)  # noqa: PT017
+        assert resumed(with_entry(table, place, value))[0] == 2
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", bytes(10**6), b"PK\x05\x06" + bytes(18)])
@@ -145,8 +134,6 @@ def test_a_file_that_is_none(resumed: Callable[..., tuple[int, str]], content: b
     assert "cannot be read (" in said
 
 
-# To be mended in on_ray/resume.py: the settings of the run are read without a net.
-@pytest.mark.xfail(strict=True, reason="a damaged config.toml ends in a traceback")
 @pytest.mark.parametrize("config", [b"epochs = = 1", b"\xff\xfe", b"epochs = " + b"[" * 5000, b"epochs = '1'"])
 def test_a_config_that_is_damaged(resumed: Callable[..., tuple[int, str]], first: Path, config: bytes) -> None:
     code, said = resumed(newest(first), config)
