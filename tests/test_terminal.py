@@ -93,6 +93,14 @@ def test_long_lines_are_not_broken() -> None:
     assert sink.getvalue().count("\n") == 1
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_befell_a_run_stays_to_be_read(terminal: bool) -> None:
+    text = "checkpoint [a] cannot be read; going on from b"
+    rows = whole_run(2)
+    said = shown([*rows[:2], {"kind": "note", "text": text}, *rows[2:]], 2, force_terminal=terminal, _environ=TERMINAL)
+    assert said.count(text) == 1
+
+
 def test_one_live_line_in_a_terminal() -> None:
     text = shown(whole_run(3), 3, force_terminal=True, _environ=TERMINAL)
     assert "\x1b[" in text, "the line is drawn over itself"

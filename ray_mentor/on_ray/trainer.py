@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,9 +17,8 @@ import torch
 from ray.actor import ActorHandle
 from ray.train.torch import TorchTrainer
 from torch import nn
-from torch.utils.data import Dataset
 
-from ray_mentor.config import CurriculumConfig, DataConfig, MentorConfig, RunSettings, StudentConfig, TrainConfig
+from ray_mentor.config import CurriculumConfig, DataConfig, MentorConfig, RunSettings, StudentConfig
 from ray_mentor.config_file import to_toml
 from ray_mentor.core.detection import noise_auroc
 from ray_mentor.core.losses import PerSampleLoss
@@ -30,11 +28,17 @@ from ray_mentor.core.optimizers import make_optimizer
 from ray_mentor.core.state import RunState
 from ray_mentor.core.step_jacobian import check_optimizer
 from ray_mentor.core.weightings.oracle import TRUTH_MISSING
-from ray_mentor.data.batches import epoch_batches
 from ray_mentor.data.run_directory import CONFIG, RESULT, RunDirectory
-from ray_mentor.data.samples import Samples, samples_from_dataset
-from ray_mentor.data.splits import Splits
 from ray_mentor.errors import MentorLostError, UserError
+from ray_mentor.on_ray.arguments import (
+    Data,
+    check_shares,
+    checkpoint_config,
+    least_resources,
+    placed,
+    plain_settings,
+    splits_of,
+)
 from ray_mentor.on_ray.checkpoint import newest_good
 from ray_mentor.on_ray.environment import hangs_end_after
 from ray_mentor.on_ray.failures import Failures, causes, how_to_go_on, users_error
@@ -47,8 +51,6 @@ from ray_mentor.on_ray.resume import check_same_run
 from ray_mentor.on_ray.session import check_machine, ctrl_c_is_ours, quiet, ray_session
 from ray_mentor.on_ray.watch import LocalBoard, watched
 from ray_mentor.on_ray.worker_loop import worker_loop
-
-Data = Samples | Dataset[Any]
 
 
 class CurriculumTrainer:
@@ -129,9 +131,9 @@ class CurriculumTrainer:
             max_failures=max_failures,
             hang_seconds=hang_seconds,
         )
-        self._splits = _splits(data, meta, test, validation)
+        self._splits = splits_of(data, meta, test, validation)
         self._scaling: Any = scaling_config or ray.train.ScalingConfig(num_workers=2)
-        self._run = _placed(run_config or ray.train.RunConfig(), max_failures)
+        self._run = placed(run_config or ray.train.RunConfig(), max_failures)
         self._resume = resume
         self._verbose = verbose
         self._began = began
@@ -154,23 +156,24 @@ class CurriculumTrainer:
             seed=seed,
             checkpoint_seconds=checkpoint_seconds,
             checkpoint_steps=checkpoint_steps,
-            keep_checkpoints=_checkpoint_config(self._run).num_to_keep or sys.maxsize,
+            keep_checkpoints=checkpoint_config(self._run).num_to_keep or sys.maxsize,
             hang_seconds=hang_seconds,
             local=self._scaling.num_workers == 0,
         )
-        self._record = dict(record) if record is not None else _plain(self._job, self._scaling)
+        self._record = dict(record) if record is not None else plain_settings(self._job, self._scaling)
         self._try_method()
 
     def fit(self, show: Show | None = None) -> Outcome:
         """Trains to the end and writes ``result.json``.
 
         Args:
-            show: called with each progress row: a dict with ``kind`` "started", "step" (once a
-                second), "epoch" or "ended".
+            show: called with each progress row: a dict with ``kind`` "started" (again after a failure), "step"
+                (once a second), "epoch", "note" (with a ``text``) or "ended".
 
         Raises:
             UserError: what the user can mend: a run of this name that is there already, too few CPUs, a
-                loss that is not finite.
+                loss that is not finite, a full disk.
+            MentorLostError: the mentor actor died, and cannot be brought back.
         """
         began = time.time() if self._began is None else self._began
         self._check_directory()
@@ -210,7 +213,7 @@ class CurriculumTrainer:
 
     def _claim_directory(self) -> None:
         """Nothing is written before this, so that a run that is refused leaves its name free."""
-        _check_shares(self._splits, self._job.batch_size, self._scaling)
+        check_shares(self._splits, self._job.batch_size, self._scaling)
         self.directory.create()
         self.directory.remove(RESULT)
         self.directory.write(CONFIG, to_toml(self._record).encode())
@@ -225,7 +228,7 @@ class CurriculumTrainer:
 
     def _fit_on_ray(self, marks: Marks) -> None:
         with ExitStack() as stack:
-            stack.enter_context(ray_session(*_least_resources(self._scaling), verbose=self._verbose))
+            stack.enter_context(ray_session(*least_resources(self._scaling), verbose=self._verbose))
             self._claim_directory()
             marks.ray_ready = time.time()
             board: Any = stack.enter_context(_for_this_run(ray.remote(ProgressBoard).options(num_cpus=0).remote()))
@@ -295,73 +298,3 @@ def _for_this_run(actor: Any) -> Iterator[Any]:
     finally:
         if actor is not None:
             ray.kill(actor)
-
-
-def _splits(data: Data, meta: Data, test: Data | None, validation: Data | None) -> Splits:
-    train = _samples(data)
-
-    def alike(other: Data) -> Samples:
-        return _samples(other, train.classes)
-
-    return Splits(
-        train=train,
-        validation=None if validation is None else alike(validation),
-        meta=alike(meta),
-        test=None if test is None else alike(test),
-        notes=(),
-    )
-
-
-def _samples(data: Data, classes: tuple[str, ...] | None = None) -> Samples:
-    return data if isinstance(data, Samples) else samples_from_dataset(data, classes=classes)
-
-
-def _check_shares(splits: Splits, batch_size: int, scaling: Any) -> None:
-    """Refuses batches of which some worker would get no sample."""
-    most: int = scaling.max_workers  # Ray's annotations lack it
-    smallest = min(map(len, epoch_batches(len(splits.train), batch_size, 0, 0)))
-    if smallest < most:
-        raise UserError(
-            f"batch_size is {batch_size}, which cuts the {len(splits.train)} training samples into batches of "
-            f"{smallest}, but each of the {most} workers needs a sample of every batch; raise --batch-size, or give "
-            "fewer --workers"
-        )
-    if len(splits.meta) < most:
-        raise UserError(
-            f"the meta set has {len(splits.meta)} samples, but each of the {most} workers needs one; give more, or "
-            "fewer --workers"
-        )
-
-
-def _placed(run: ray.train.RunConfig, max_failures: int) -> ray.train.RunConfig:
-    """With an absolute storage path, and our defaults where it has Ray's."""
-    storage = str(run.storage_path)
-    failures = run.failure_config
-    if failures is None or failures == ray.train.FailureConfig():
-        failures = ray.train.FailureConfig(max_failures=max_failures)
-    return dataclasses.replace(
-        run,
-        storage_path=storage if "://" in storage else os.path.abspath(os.path.expanduser(storage)),
-        checkpoint_config=_checkpoint_config(run),
-        failure_config=failures,
-    )
-
-
-def _checkpoint_config(run: ray.train.RunConfig) -> ray.train.CheckpointConfig:
-    """The two newest checkpoints are kept unless it says how many."""
-    given = run.checkpoint_config or ray.train.CheckpointConfig()
-    return ray.train.CheckpointConfig(num_to_keep=2) if given == ray.train.CheckpointConfig() else given
-
-
-def _least_resources(scaling: Any) -> tuple[float, float]:
-    """CPUs and GPUs without which the workers can never start."""
-    share = scaling.min_workers / scaling.max_workers
-    total = scaling.total_resources
-    return share * total.get("CPU", 0.0), share * total.get("GPU", 0.0)
-
-
-def _plain(job: Job, scaling: Any) -> dict[str, Any]:
-    own = {f.name: getattr(job, f.name) for f in dataclasses.fields(job) if f.name in TrainConfig().flat()}
-    simple = {name: value for name, value in own.items() if isinstance(value, str | int | float)}
-    workers = {"workers": scaling.max_workers}
-    return {**simple, **workers, **dataclasses.asdict(job.mentor), **dataclasses.asdict(job.curriculum)}

@@ -67,6 +67,8 @@ class RunDisplay:
         if row["kind"] == "started":
             self._started, self._progress = now, row["progress"]
             self._bar.update(self._task, description="training")
+        if row["kind"] == "note":
+            self.console.print(row["text"], soft_wrap=True, markup=False)
         if row["kind"] not in ("step", "epoch"):
             return
         self._figures.update(row)

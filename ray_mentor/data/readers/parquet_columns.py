@@ -29,8 +29,8 @@ class Columns:
 
     @property
     def about(self) -> list[str]:
-        """Everything but the inputs."""
-        return [name for name in (self.label, self.true_label, self.id) if name is not None]
+        """Everything but the inputs, each once: a column may have two meanings."""
+        return list(dict.fromkeys(name for name in (self.label, self.true_label, self.id) if name is not None))
 
     @property
     def inputs(self) -> list[str]:
