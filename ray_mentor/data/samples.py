@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -128,7 +129,7 @@ def _labels_one_by_one(dataset: Any) -> Iterator[int]:
     for index in range(len(dataset)):
         try:
             _, label = dataset[index]
-            yield int(label)
+            yield operator.index(label)
         except (TypeError, ValueError, OverflowError):
             raise UserError(
                 f"dataset[{index}] must give (input, label) with an integer label; "

@@ -15,6 +15,7 @@ import torch
 
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.environment import ENVIRONMENT
+from ray_mentor.on_ray.own_ray import connecting, own_ray
 
 
 @contextmanager
@@ -31,16 +32,17 @@ def ray_session(cpus: float, gpus: float, *, verbose: bool) -> Iterator[None]:
         yield
         return
     quiet(verbose)
-    remote = "RAY_ADDRESS" in os.environ
-    if not remote:
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:
         check_machine(cpus, gpus)
-    ray.init(
-        configure_logging=verbose,
-        log_to_driver=verbose,
-        runtime_env={"env_vars": ENVIRONMENT} if remote else None,
-        include_dashboard=None if remote else True,
-        dashboard_host="127.0.0.1",
-    )
+    with connecting(address) if address else own_ray():
+        ray.init(
+            configure_logging=verbose,
+            log_to_driver=verbose,
+            runtime_env={"env_vars": ENVIRONMENT} if address else None,
+            include_dashboard=None if address else True,
+            dashboard_host="127.0.0.1",
+        )
     try:
         _check_fits(ray.cluster_resources(), cpus, gpus)
         yield

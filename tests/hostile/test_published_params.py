@@ -115,4 +115,4 @@ def test_arrays_of_any_shape_type_and_value(
     with np.errstate(invalid="ignore"):
         wrong = np.full(shape, value).astype(dtype)
     said = said_of(tmp_path / "p.npz", packed({**good(), name: wrong}))
-    assert said is None or name in said
+    assert said is None or name in said or "the embeddings' widths ask for" in said

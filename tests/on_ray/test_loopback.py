@@ -1,0 +1,102 @@
+"""A run that starts a Ray of its own: it listens on this machine alone, asks for a token, and tells nobody."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sockets import Listener, below, listeners
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+WORDS = "train --workers 2 --epochs 100000 --run-name endless"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def run(home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A run in the middle of its training, in an environment and a home that say nothing of Ray."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "GLOO_"))}
+    with (home / "log").open("wb") as log:
+        started = subprocess.Popen(
+            [sys.executable, "-m", "ray_mentor", *WORDS.split()],
+            cwd=home, env={**environment, "HOME": str(home)}, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 150
+        while b"\nepoch " not in (home / "log").read_bytes():
+            assert started.poll() is None, (home / "log").read_text()
+            assert time.monotonic() < deadline, (home / "log").read_text()
+            time.sleep(0.2)
+        yield started
+    finally:
+        started.send_signal(signal.SIGINT)
+        started.wait(60)
+
+
+@pytest.fixture(scope="module")
+def found(run: subprocess.Popen[bytes]) -> list[Listener]:
+    return listeners(below(run.pid))
+
+
+def test_there_are_listeners(found: list[Listener]) -> None:
+    """So that the test below says something."""
+    processes = " ".join(listener.process for listener in found)
+    for name in ("gcs_server", "raylet", "dashboard", "MentorActor", "RayTrainWorker"):
+        assert name in processes
+
+
+# To be mended in on_ray/session.py: ray.init inside own_ray(); so is the last test's.
+@pytest.mark.xfail(strict=True, reason="Ray listens on all interfaces by default")
+def test_nobody_outside_can_reach_them(found: list[Listener]) -> None:
+    """But for one: the store in which rank 0's PyTorch lets the ranks meet, which can listen on all interfaces only."""
+    outside = [listener for listener in found if not listener.is_loopback]
+    assert len(outside) <= 1, outside
+    assert all("RayTrainWorker" in listener.process for listener in outside), outside
+
+
+@pytest.mark.parametrize("path", ["/api/jobs/", "/api/v0/actors", "/nodes?view=summary"])
+def test_the_dashboard_asks_for_a_token(found: list[Listener], path: str) -> None:
+    (port,) = {each.port for each in found if "dashboard.py" in each.process and answers(each.port)}
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10)
+    assert refused.value.code == 401
+    refused.value.close()
+
+
+def answers(port: int) -> bool:
+    """Whether this is the dashboard's page, and not its metrics."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/version", timeout=10) as reply:
+            return b"ray_version" in reply.read()
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code == 401
+    except OSError:
+        return False
+
+
+def test_usage_statistics_are_off_in_every_process(run: subprocess.Popen[bytes]) -> None:
+    for pid in below(run.pid):
+        try:
+            environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        except OSError:  # it has ended
+            continue
+        assert not environment[0] or b"RAY_USAGE_STATS_ENABLED=0" in environment or pid == run.pid
+
+
+@pytest.mark.xfail(strict=True, reason="Ray writes its token for all to read")
+def test_the_token_is_the_owners_alone(run: subprocess.Popen[bytes], home: Path) -> None:
+    assert (home / ".ray/auth_token").stat().st_mode & 0o777 == 0o600
