@@ -58,8 +58,6 @@ def test_there_are_listeners(found: list[Listener]) -> None:
         assert name in processes
 
 
-# To be mended in on_ray/session.py: ray.init inside own_ray(); so is the last test's.
-@pytest.mark.xfail(strict=True, reason="Ray listens on all interfaces by default")
 def test_nobody_outside_can_reach_them(found: list[Listener]) -> None:
     """But for one: the store in which rank 0's PyTorch lets the ranks meet, which can listen on all interfaces only."""
     outside = [listener for listener in found if not listener.is_loopback]
@@ -97,6 +95,5 @@ def test_usage_statistics_are_off_in_every_process(run: subprocess.Popen[bytes])
         assert not environment[0] or b"RAY_USAGE_STATS_ENABLED=0" in environment or pid == run.pid
 
 
-@pytest.mark.xfail(strict=True, reason="Ray writes its token for all to read")
 def test_the_token_is_the_owners_alone(run: subprocess.Popen[bytes], home: Path) -> None:
     assert (home / ".ray/auth_token").stat().st_mode & 0o777 == 0o600

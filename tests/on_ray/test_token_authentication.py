@@ -157,8 +157,6 @@ def test_a_job_with_the_token_ends_well(head: Head, tmp_path: Path) -> None:
     assert "epoch 2/2" in said
 
 
-# To be mended in on_ray/session.py: ray.init inside connecting(RAY_ADDRESS).
-@pytest.mark.xfail(strict=True, reason="a ConnectionError and a traceback, and no word of a token")
 def test_a_driver_without_the_token_is_told_what_it_lacks(
     head: Head, stranger: tuple[subprocess.Popen[bytes], Path]
 ) -> None:
