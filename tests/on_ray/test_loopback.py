@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -21,18 +23,22 @@ WORDS = "train --workers 2 --epochs 100000 --run-name endless"
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
+def home() -> Iterator[Path]:
+    """Short: Ray's sockets lie in it."""
+    folder = Path(tempfile.mkdtemp(prefix="rm", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
 def run(home: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A run in the middle of its training, in an environment and a home that say nothing of Ray."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "GLOO_"))}
+    private = {"HOME": str(home), "RAY_TMPDIR": str(home)}  # and so it finds no Ray of anyone else's
     with (home / "log").open("wb") as log:
         started = subprocess.Popen(
             [sys.executable, "-m", "ray_mentor", *WORDS.split()],
-            cwd=home, env={**environment, "HOME": str(home)}, stdout=log, stderr=log, start_new_session=True,
+            cwd=home, env={**environment, **private}, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     try:
         deadline = time.monotonic() + 150
@@ -43,7 +49,12 @@ def run(home: Path) -> Iterator[subprocess.Popen[bytes]]:
         yield started
     finally:
         started.send_signal(signal.SIGINT)
-        started.wait(60)
+        try:
+            started.wait(60)
+        except subprocess.TimeoutExpired:
+            for pid in below(started.pid):
+                os.kill(pid, signal.SIGKILL)
+            raise
 
 
 @pytest.fixture(scope="module")

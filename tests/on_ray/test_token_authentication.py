@@ -78,7 +78,11 @@ def head() -> Iterator[Head]:
     home = Path(tempfile.mkdtemp(prefix="rm", dir="/tmp"))  # short: Ray's sockets lie in it
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "GLOO_"))}
-    variables |= {"HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    variables |= {
+        "HOME": str(home),
+        "RAY_TMPDIR": str(home),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
     options = " ".join(f"--{name}={port}" for name, port in ports.items())
     line = f"exec env {START} {options} --num-cpus=2 --temp-dir={home}/ray"
     head = Head(None, home, ports["port"], ports["dashboard-port"], variables)  # type: ignore[arg-type]

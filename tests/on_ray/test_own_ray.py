@@ -1,0 +1,92 @@
+"""What surrounds the start of Ray: variables, the token's file, and the message of a Ray that lets nobody in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from ray._private import ray_constants, services
+from ray.exceptions import AuthenticationError
+
+from ray_mentor.errors import UserError
+from ray_mentor.on_ray.own_ray import LOOPBACK, connecting, keep_token_private, own_ray
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of its own, in an environment that says nothing of tokens."""
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", *LOOPBACK):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_a_token_is_made_for_its_owner_alone(home: Path) -> None:
+    keep_token_private()
+    token = home / ".ray/auth_token"
+    assert mode(token) == 0o600
+    assert len(bytes.fromhex(token.read_text())) == 32
+    before = token.read_text()
+    keep_token_private()
+    assert token.read_text() == before
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_token_that_others_could_read_is_kept_and_closed(
+    home: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    token = home / ("elsewhere" if named else ".ray/auth_token")
+    token.parent.mkdir(exist_ok=True)
+    token.write_text("abc")
+    token.chmod(0o664)
+    if named:
+        monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
+    keep_token_private()
+    assert (token.read_text(), mode(token)) == ("abc", 0o600)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("RAY_AUTH_MODE", "disabled"), ("RAY_AUTH_TOKEN", "abc"), ("RAY_AUTH_TOKEN_PATH", "nowhere")]
+)
+def test_no_token_is_made_where_none_is_asked_for(
+    home: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    keep_token_private()
+    assert list(home.iterdir()) == []
+
+
+def test_a_home_that_cannot_be_written_to(home: Path) -> None:
+    (home / ".ray").write_text("in the way")
+    keep_token_private()
+
+
+def test_ray_takes_loopback_inside_and_what_it_took_before_outside() -> None:
+    before = dict(os.environ)
+    with own_ray():
+        assert services.get_node_ip_address() == "127.0.0.1"
+        assert LOOPBACK.items() <= os.environ.items()
+    assert dict(os.environ) == before
+    assert ray_constants.ENABLE_RAY_CLUSTER
+
+
+def test_who_wants_all_interfaces_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1")
+    with own_ray():
+        assert ray_constants.ENABLE_RAY_CLUSTER
+    assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "1"
+
+
+@pytest.mark.parametrize("error", [ConnectionError("no answer"), AuthenticationError("no token")])
+def test_a_ray_that_lets_nobody_in(error: Exception) -> None:
+    with pytest.raises(UserError) as raised, connecting("10.0.0.1:6379"):
+        raise error
+    assert str(raised.value) == (
+        "RAY_ADDRESS is '10.0.0.1:6379', but no Ray there lets us in; check that it runs, and if it asks for a token, "
+        "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to the file that holds it"
+    )
