@@ -54,14 +54,20 @@ class Checkpoints:
         return None if data is None else RunState.from_bytes(data, path)
 
     def add(self, state: RunState) -> None:
-        """Writes rank 0's state, which is the run's, once every rank has got here; drops the oldest."""
+        """Writes rank 0's state, which is the run's, once every rank has got here; drops the oldest.
+
+        A damaged checkpoint of a later step, which the run went on without, does not count among those that are kept:
+        its turn comes when the run gets there again.
+        """
         self._exchange.wait_for_all()
         if self._exchange.rank:
             return
         if self._directory.read(ATTEMPT) != self._attempt:
             raise UserError(f"another process has taken up the run {self._directory.path}; this one stops")
-        self._directory.write(f"{CHECKPOINTS}/{name_of(state.curriculum.step)}", state.to_bytes())
-        for name in checkpoint_names(self._directory)[: -self._keep]:
+        newest = name_of(state.curriculum.step)
+        self._directory.write(f"{CHECKPOINTS}/{newest}", state.to_bytes())
+        up_to_here = [name for name in checkpoint_names(self._directory) if name <= newest]
+        for name in up_to_here[: -self._keep]:
             self._directory.remove(f"{CHECKPOINTS}/{name}")
 
 

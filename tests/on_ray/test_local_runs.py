@@ -462,6 +462,25 @@ def test_a_damaged_checkpoint_is_passed_over(
     assert note.endswith(f"; going on from {older}")
 
 
+def test_a_damaged_checkpoint_does_not_push_a_good_one_out(
+    finished: Outcome, small_splits: Splits, tmp_path: Path
+) -> None:
+    """Where one is kept, it is the one that was written last, though the damaged one bears a higher step."""
+    with pytest.raises(KeyboardInterrupt):
+        trainer_for(small_splits, tmp_path, "torn").fit(Stop(2))
+    (tmp_path / "torn" / "checkpoints" / f"step-{10:012d}.pt").write_bytes(b"not a checkpoint")
+    one = ray.train.CheckpointConfig(num_to_keep=1)
+    place = ray.train.RunConfig(name="torn", storage_path=str(tmp_path), checkpoint_config=one)
+    changes: dict[str, Any] = {"run_config": place, "checkpoint_steps": 1, "resume": True}
+    stopped = trainer_for(small_splits, tmp_path, "torn", optimizer=interrupted(3), **changes)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.fit()
+    rows: list[dict[str, Any]] = []
+    assert_same_run(trainer_for(small_splits, tmp_path, "torn", **changes).fit(rows.append), finished)
+    (started,) = [row for row in rows if row["kind"] == "started"]
+    assert started["progress"] == 7 / STEPS
+
+
 def test_where_every_checkpoint_is_damaged_nothing_goes_on(small_splits: Splits, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         trainer_for(small_splits, tmp_path, "torn").fit(Stop(2))
