@@ -19,6 +19,7 @@ import pytest
 from ray_mentor import cli
 from ray_mentor.config import TrainConfig
 from ray_mentor.config_file import read_config
+from ray_mentor.errors import MentorLostError
 
 STOPPED = "stopped; a run with a checkpoint goes on: --run-name NAME (printed above) --resume\n"
 QUICK = ("--workers", "0", "--epochs", "1", "--train-size", "200", "--test-size", "50")
@@ -176,6 +177,16 @@ def test_our_own_mistake_is_exit_code_1_with_a_traceback(command: Any, monkeypat
     assert answer.code == 1
     assert "ZeroDivisionError" in answer.err
     assert answer.err.endswith("error: this is a mistake of ray_mentor's, not of yours; the run directory is kept\n")
+
+
+def test_what_was_saved_is_said_below_the_error(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose_the_mentor(*_: Any) -> None:
+        error = MentorLostError("the mentor is gone")
+        error.add_note("saved: step 5")
+        raise error
+
+    monkeypatch.setattr("ray_mentor.run.prepare", lose_the_mentor)
+    assert command("train") == Said(2, "", "error: the mentor is gone\nsaved: step 5\n")
 
 
 def test_ctrl_c_is_exit_code_1_and_says_how_to_go_on(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:

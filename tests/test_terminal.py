@@ -101,6 +101,10 @@ def test_what_befell_a_run_stays_to_be_read(terminal: bool) -> None:
     assert said.count(text) == 1
 
 
+def test_a_name_in_a_note_cannot_steer_the_terminal() -> None:
+    assert "\x1b]0;" not in shown([{"kind": "note", "text": "\x1b]0;title"}], 2, force_terminal=True, _environ=TERMINAL)
+
+
 def test_one_live_line_in_a_terminal() -> None:
     text = shown(whole_run(3), 3, force_terminal=True, _environ=TERMINAL)
     assert "\x1b[" in text, "the line is drawn over itself"
