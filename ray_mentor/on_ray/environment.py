@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
@@ -24,17 +24,20 @@ def set_environment() -> None:
 
 
 @contextmanager
-def hangs_end_after(seconds: float) -> Iterator[None]:
-    """Ray Train, started inside, takes a worker that gives no sign of life for so long for dead."""
-    before = os.environ.get(_HANG)
-    os.environ[_HANG] = f"{seconds:g}"
+def having(values: Mapping[str, str]) -> Iterator[None]:
+    """These environment variables, inside; afterwards what was there before."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[_HANG]
-        else:
-            os.environ[_HANG] = before
+        for name, old in before.items():
+            if old is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = old
 
 
-_HANG = "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"
+def hangs_end_after(seconds: float) -> AbstractContextManager[None]:
+    """Ray Train, started inside, takes a worker that gives no sign of life for so long for dead."""
+    return having({"RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": f"{seconds:g}"})

@@ -13,6 +13,7 @@ from ray._private import ray_constants
 from ray.exceptions import AuthenticationError
 
 from ray_mentor.errors import UserError
+from ray_mentor.on_ray.environment import having
 
 LOOPBACK = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # all of Ray listens on 127.0.0.1, as it does on macOS anyway
@@ -29,21 +30,14 @@ def own_ray() -> Iterator[None]:
     all users of the machine to read.
     """
     keep_token_private()
-    before = {name: os.environ.get(name) for name in LOOPBACK}
     clusters = ray_constants.ENABLE_RAY_CLUSTER
-    for name, value in LOOPBACK.items():
-        os.environ.setdefault(name, value)
-    # Ray has read the variable when it was imported, maybe before us.
-    ray_constants.ENABLE_RAY_CLUSTER = os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] != "0"
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = clusters
-        for name, old in before.items():
-            if old is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = old
+    with having({name: os.environ.get(name, value) for name, value in LOOPBACK.items()}):
+        # Ray has read the variable when it was imported, maybe before us.
+        ray_constants.ENABLE_RAY_CLUSTER = os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] != "0"
+        try:
+            yield
+        finally:
+            ray_constants.ENABLE_RAY_CLUSTER = clusters
 
 
 @contextmanager

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from typing import Any
 
 import pytest
 import torch
+from same_values import assert_same_values
 from tiny_run import batch_of, curriculum_of, student_of
-from torch import Tensor
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.curriculum import Curriculum
@@ -43,24 +42,11 @@ def state_of(curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRSchedu
     return capture(curriculum, schedule, LogState([{"loss": 1.5, "meta_loss": None}], tally, 2.5, 0.5))
 
 
-def assert_equal(found: Any, expected: Any, where: str = "state") -> None:
-    if isinstance(expected, Tensor):
-        torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True, msg=where)
-    elif isinstance(expected, dict):
-        assert found.keys() == expected.keys(), where
-        for key in expected:
-            assert_equal(found[key], expected[key], f"{where}.{key}")
-    elif dataclasses.is_dataclass(expected):
-        assert_equal(vars(found), vars(expected), where)
-    else:
-        assert found == expected, where
-
-
 def test_bytes_and_back() -> None:
     run = started()
     go_on(*run, range(3))
     state = state_of(*run)
-    assert_equal(RunState.from_bytes(state.to_bytes(), "x"), state)
+    assert_same_values(RunState.from_bytes(state.to_bytes(), "x"), state)
     assert state.curriculum.step == 3
     assert state.curriculum.meta_updates == 2
 
@@ -83,8 +69,8 @@ def test_a_run_that_was_put_back_goes_on_bit_for_bit() -> None:
     go_on(*again, range(1))  # whatever it was before is forgotten
     restore(RunState.from_bytes(data, "x"), *again)
     for found, record in zip(go_on(*again, range(3, 7)), expected, strict=True):
-        assert_equal(found, record)
-    assert_equal(state_of(*again), state_of(*straight))
+        assert_same_values(found, record)
+    assert_same_values(state_of(*again), state_of(*straight))
 
 
 def test_a_state_stays_as_it_was_when_its_run_goes_on() -> None:
@@ -93,17 +79,17 @@ def test_a_state_stays_as_it_was_when_its_run_goes_on() -> None:
     state = state_of(*run)
     data = state.to_bytes()
     go_on(*run, range(3, 5))
-    assert_equal(state, RunState.from_bytes(data, "x"))
+    assert_same_values(state, RunState.from_bytes(data, "x"))
     restore(state, *run)
     go_on(*run, range(3, 5))
-    assert_equal(state, RunState.from_bytes(data, "x"))
+    assert_same_values(state, RunState.from_bytes(data, "x"))
 
 
 def test_a_run_that_has_not_begun() -> None:
     run = started()
     state = state_of(*run)
     assert state.curriculum.percentile is None
-    assert_equal(RunState.from_bytes(state.to_bytes(), "x"), state)
+    assert_same_values(RunState.from_bytes(state.to_bytes(), "x"), state)
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +116,7 @@ def test_a_flipped_byte_gives_an_error_or_changes_nothing(whole: bytes, seed: in
             found = RunState.from_bytes(damaged, "x")
         except UserError:
             continue
-        assert_equal(found, expected)
+        assert_same_values(found, expected)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray.train
 import torch
+from same_values import assert_same_values
 from torch import Tensor
 
 from ray_mentor.config import CurriculumConfig, MentorConfig, StudentConfig
@@ -116,17 +117,6 @@ def carried(outcome: Outcome) -> dict[str, Any]:
         mentor["payload"] = torch.load(io.BytesIO(mentor["payload"]), weights_only=True)
     log = table["log"]
     return {**table, "log": {"metrics": without_clocks(log["metrics"]), "meta losses": log["tally"]["meta_losses"]}}
-
-
-def assert_same_values(found: Any, expected: Any, where: str = "state") -> None:
-    if isinstance(expected, Tensor):
-        torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True, msg=where)
-    elif isinstance(expected, dict):
-        assert found.keys() == expected.keys(), where
-        for key in expected:
-            assert_same_values(found[key], expected[key], f"{where}.{key}")
-    else:
-        assert found == expected, where
 
 
 def assert_one_row_per_sample_and_epoch(ledger: pa.Table, splits: Splits, epochs: int = EPOCHS) -> None:
