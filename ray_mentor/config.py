@@ -173,6 +173,8 @@ class MentorConfig:
     """Architecture: mlp, or mentornet (the published network)."""
     mentor_hidden: tuple[int, ...] = (100,)
     """Widths of the mlp's hidden layers."""
+    mentor_embedding: tuple[int, int] = (2, 5)
+    """Widths of the mentornet's two embeddings, of the label and of the percent of training, each from 1 to 100."""
     mentor_features: tuple[str, ...] = ("loss", "loss_difference")
     """Features the mlp sees: loss, loss_difference, label, progress, history."""
     history_length: int = 0
@@ -237,6 +239,13 @@ class MentorConfig:
             one_of(name, FEATURES, "mentor feature")
         require(bool(self.mentor_features), "mentor_features", self.mentor_features, "at least one is needed")
         require(all(w > 0 for w in self.mentor_hidden), "mentor_hidden", self.mentor_hidden, "widths are above 0")
+        require(
+            len(self.mentor_embedding) == 2 and all(1 <= w <= 100 for w in self.mentor_embedding),
+            "mentor_embedding",
+            self.mentor_embedding,
+            "it must be two widths from 1 to 100, of label and percent",
+            "e.g. 2 5",
+        )
         require(self.mentor_learning_rate > 0, "mentor_learning_rate", self.mentor_learning_rate, "it must be above 0")
         require(
             0 < self.initial_sample_weight < 1,

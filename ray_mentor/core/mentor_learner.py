@@ -70,6 +70,7 @@ class MentorLearner:
             history_length=config.history_length,
             initial_sample_weight=config.initial_sample_weight,
             seed=seed,
+            embedding=config.mentor_embedding,
         )
         self._optimizer = torch.optim.AdamW(
             [p for p in self._mentor.parameters() if p.requires_grad],

@@ -21,6 +21,7 @@ def make_mentor(
     history_length: int,
     initial_sample_weight: float,
     seed: int,
+    embedding: tuple[int, int] = (2, 5),
 ) -> AbstractMentor:
     """Builds a fresh mentor of the named kind.
 
@@ -33,6 +34,7 @@ def make_mentor(
         history_length: past losses per sample in the feature ``history``.
         initial_sample_weight: the sample weight that the fresh mentor gives to every sample, in (0, 1).
         seed: of the initial params; the global random state is untouched.
+        embedding: widths of a mentornet's embeddings of label and percent; an mlp has none (see :class:`MLPMentor`).
 
     Raises:
         UserError: an unknown kind, or an argument that the kind refuses.
@@ -40,10 +42,12 @@ def make_mentor(
     one_of(kind, MENTORS, "mentor")
     if kind == "mlp":
         return MLPMentor(features, hidden, n_classes, history_length, initial_sample_weight, seed)
-    return _mentornet(features, n_classes, initial_sample_weight, seed)
+    return _mentornet(features, embedding, n_classes, initial_sample_weight, seed)
 
 
-def _mentornet(features: tuple[str, ...], n_classes: int, initial_sample_weight: float, seed: int) -> MentorNet:
+def _mentornet(
+    features: tuple[str, ...], embedding: tuple[int, int], n_classes: int, initial_sample_weight: float, seed: int
+) -> MentorNet:
     if "history" in features:
         raise UserError(
             f"features is {features!r}, but mentor mentornet can't see 'history' "
@@ -52,6 +56,8 @@ def _mentornet(features: tuple[str, ...], n_classes: int, initial_sample_weight:
     label_feature = "label" in features
     return MentorNet(
         n_labels=n_classes if label_feature else 2,
+        label_width=embedding[0],
+        percent_width=embedding[1],
         label_feature=label_feature,
         initial_sample_weight=initial_sample_weight,
         seed=seed,
