@@ -86,10 +86,10 @@ def _check_log(log: dict[str, Any]) -> None:
     _require(is_rows, "log.metrics", metrics, "a list of rows")
     for row in metrics:
         for name, value in row.items():
-            _require(isinstance(name, str), "log.metrics", name, "named by text")
-            _require(value is None or _is_number(value), f"log.metrics.{name}", value, "a finite number")
-    for name in ("train_seconds", "epoch_seconds"):
-        _require(_is_number(log[name]) and log[name] >= 0, f"log.{name}", log[name], "a time")
+            _require(isinstance(name, str) and name.isidentifier(), "log.metrics", name, "a column's name")
+            _require(value is None or _is_figure(value), f"log.metrics.{name}", value, "a finite number")
+    for name, least in (("train_seconds", 1e-9), ("epoch_seconds", 0)):
+        _require(_is_number(log[name]) and log[name] >= least, f"log.{name}", log[name], "a time")
     sums, losses = tally["sums"], tally["meta_losses"]
     is_sums = isinstance(sums, Tensor) and sums.dtype == torch.float64 and sums.ndim == 2 and sums.shape[1] == 3
     _require(is_sums and bool(sums.isfinite().all()), "log.tally.sums", sums, "three sums a rank")
@@ -102,6 +102,11 @@ def _is_number(value: Any) -> bool:
 
 
 _LARGEST = 1e300
+
+
+def _is_figure(value: Any) -> bool:
+    """A number that a table's column holds among floats, of which a whole one has 53 bits."""
+    return _is_number(value) and (isinstance(value, float) or abs(value) < 2**53)
 
 
 _FIX = "; it is damaged, or of a run with other settings: start another run, or go on from another checkpoint"

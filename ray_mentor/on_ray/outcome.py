@@ -37,6 +37,11 @@ class Outcome:
         return RunDirectory(self.path).ledger()
 
 
+def last_value(metrics: list[dict[str, float | None]], name: str) -> float | None:
+    """What the last epoch's row says; None where a checkpoint that someone made by hand says nothing."""
+    return metrics[-1].get(name) if metrics else None
+
+
 def selected(metrics: list[dict[str, float | None]]) -> float | None:
     """Test accuracy at the epoch with the best (noisy) validation accuracy; the first of equals."""
     rows = [row for row in metrics if row.get("validation_accuracy") is not None]
@@ -50,13 +55,13 @@ def guard_figures(state: CurriculumState, metrics: list[dict[str, float | None]]
     """
     if state.mentor is None:
         return None
-    meta_losses = [row["meta_loss"] for row in metrics if row["meta_loss"] is not None]
+    meta_losses = [loss for row in metrics if (loss := row.get("meta_loss")) is not None]
     return {
         "fallbacks": state.guards.fallbacks,
         "skipped_updates": state.mentor.skipped,
         "mentor_stopped_at": state.guards.stopped_at,
         "meta_loss": meta_losses[-1] if meta_losses else None,
-        "meta_holdout_loss": metrics[-1].get("meta_holdout_loss"),
+        "meta_holdout_loss": last_value(metrics, "meta_holdout_loss"),
     }
 
 

@@ -45,7 +45,7 @@ from ray_mentor.on_ray.failures import Failures, causes, how_to_go_on, users_err
 from ray_mentor.on_ray.job import Job, MakeOptimizer
 from ray_mentor.on_ray.marks import Marks, Show
 from ray_mentor.on_ray.mentor_actor import MentorActor
-from ray_mentor.on_ray.outcome import Outcome, guard_figures, selected, versions
+from ray_mentor.on_ray.outcome import Outcome, guard_figures, last_value, selected, versions
 from ray_mentor.on_ray.progress import ProgressBoard
 from ray_mentor.on_ray.resume import check_same_run
 from ray_mentor.on_ray.session import check_machine, ctrl_c_is_ours, quiet, ray_session
@@ -269,11 +269,10 @@ class CurriculumTrainer:
         return handle
 
     def _result(self, state: RunState, marks: Marks) -> dict[str, Any]:
-        last = state.log.metrics[-1]
         samples = len(self._splits.train) * self._job.epochs
         auroc = noise_auroc(self.directory.ledger(epoch=self._job.epochs - 1))
         return {
-            "test_accuracy": last["test_accuracy"],
+            "test_accuracy": last_value(state.log.metrics, "test_accuracy"),
             "test_accuracy_selected": selected(state.log.metrics),
             "noise_auroc": auroc,
             "train_seconds": state.log.train_seconds,

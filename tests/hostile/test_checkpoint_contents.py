@@ -45,7 +45,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def resumed(first: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
     """Goes on with the run from one checkpoint alone: exit code and message, a result exactly if all went well."""
 
-    def resume(checkpoint: bytes, config: bytes | None = None) -> tuple[int, str]:
+    def resume(checkpoint: bytes, config: bytes | None = None, epochs: int = 3) -> tuple[int, str]:
         run = first / "runs/again"
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(first / "runs/run", run)
@@ -54,7 +54,7 @@ def resumed(first: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tu
         if config is not None:
             (run / "config.toml").write_bytes(config)
         began = time.monotonic()
-        code = cli.main([*WORDS, "--epochs", "3", "--run-name", "again", "--resume"])
+        code = cli.main([*WORDS, "--epochs", str(epochs), "--run-name", "again", "--resume"])
         assert time.monotonic() - began < 20
         said = capsys.readouterr().err
         assert code in (0, 2), said
@@ -114,6 +114,28 @@ def test_any_entry_may_be_anything(resumed: Callable[..., tuple[int, str]], tabl
         place, value = draw.choice(keys(table)), draw.choice(VALUES)
         code, said = resumed(with_entry(table, place, value))
         assert code == 0 or "state" in said or "checkpoint" in said, (place, value, said)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "code"),
+    [
+        (("log", "metrics", 1, "test_accuracy"), MISSING, 0),
+        (("log", "metrics", 1, "meta_loss"), MISSING, 0),
+        (("log", "metrics", 1), {}, 0),
+        (("log", "metrics"), [], 0),
+        (("log", "metrics", 0, "steps"), 2**60, 2),
+        (("log", "metrics", 1, "\ud800"), 1.0, 2),
+        (("log", "train_seconds"), 0.0, 2),
+    ],
+)
+@pytest.mark.parametrize("epochs", [2, 3])
+def test_a_log_that_no_run_would_have_kept(
+    resumed: Callable[..., tuple[int, str]], table: dict[str, Any], place: Key, value: Any, code: int, epochs: int
+) -> None:
+    """Whether the run is at its end with them, or goes on."""
+    found, said = resumed(with_entry(table, place, value), epochs=epochs)
+    assert found == code, said
+    assert code == 0 or ".".join(map(str, place[:2])) in said
 
 
 @pytest.mark.parametrize("place", [("curriculum", "mentor", "payload"), ("student",)])
