@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -256,26 +254,6 @@ def test_a_run_without_a_name_gets_a_fresh_one(command: Any, tmp_path: Path) -> 
     assert command("train", *QUICK, "--method", "self-paced").code == 0
     (run,) = (tmp_path / "runs").iterdir()
     assert re.fullmatch(r"self-paced-digits-\d{8}-\d{6}-\d+", run.name)
-
-
-def test_ctrl_c_stops_a_run_on_ray(tmp_path: Path) -> None:
-    """Not as if it were done, which Ray's own handler says by exit code 0; and the checkpoint is there."""
-    words = "train --workers 1 --epochs 100000 --checkpoint-seconds 0.1 --run-name stopped"
-    run = subprocess.Popen(
-        [sys.executable, "-m", "ray_mentor", *words.split()],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while run.poll() is None and len(list((tmp_path / "runs/stopped").glob("checkpoints/*.pt"))) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    run.send_signal(signal.SIGINT)
-    _, err = run.communicate(timeout=60)
-    assert (run.returncode, err) == (
-        1,
-        STOPPED,
-    )
-    assert not (tmp_path / "runs/stopped/result.json").exists()
 
 
 def test_as_a_module_in_a_process_of_its_own(tmp_path: Path) -> None:

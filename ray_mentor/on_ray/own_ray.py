@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import ray
 from ray._private import ray_constants
 from ray.exceptions import AuthenticationError
+from ray.train.v2._internal import constants
 
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.environment import having
@@ -24,7 +26,7 @@ LOOPBACK = {
 
 @contextmanager
 def own_ray() -> Iterator[None]:
-    """Inside, ``ray.init()`` without an address starts such a Ray; one that runs on this machine already is found.
+    """Inside, ``ray.init(address="local")`` starts such a Ray.
 
     By default Ray listens on all interfaces, dashboard aside. It asks whoever connects for a token, but writes that for
     all users of the machine to read.
@@ -38,6 +40,24 @@ def own_ray() -> Iterator[None]:
             yield
         finally:
             ray_constants.ENABLE_RAY_CLUSTER = clusters
+
+
+@contextmanager
+def train_asks_this_ray() -> Iterator[None]:
+    """Inside, Ray Train asks the Ray that this process is connected to whether a run's controller is alive.
+
+    By default it asks the one that ``ray start`` was called for last, which may be another. That one knows of no such
+    controller, and Train, which takes it for dead, gives its workers' places back.
+    """
+    if ray.util.client.ray.is_connected():
+        yield
+        return
+    constants.ENV_VARS_TO_PROPAGATE.add(_ADDRESS)
+    with having({_ADDRESS: ray.get_runtime_context().gcs_address}):
+        yield
+
+
+_ADDRESS = "RAY_ADDRESS"
 
 
 @contextmanager

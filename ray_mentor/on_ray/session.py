@@ -1,4 +1,4 @@
-"""The Ray that a run uses: found, or started for it."""
+"""The Ray that a run uses: one that is named or that this process is connected to, or one started for it alone."""
 
 from __future__ import annotations
 
@@ -8,35 +8,39 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import ray
 import torch
 
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.environment import ENVIRONMENT
-from ray_mentor.on_ray.own_ray import connecting, own_ray
+from ray_mentor.on_ray.own_ray import connecting, own_ray, train_asks_this_ray
 
 
 @contextmanager
 def ray_session(cpus: float, gpus: float, *, verbose: bool) -> Iterator[None]:
-    """Uses the Ray that is there, or the cluster RAY_ADDRESS names; starts one on this machine if there is none.
+    """The Ray that this process is connected to, else the one RAY_ADDRESS names, else one started for this run alone.
 
-    What was started is shut down at the end.
+    RAY_ADDRESS=auto is the one that runs on this machine. What was started is shut down at the end.
 
     Raises:
         UserError: if the cluster can never place what the run needs.
     """
-    if ray.is_initialized():
+    with nullcontext() if ray.is_initialized() else _connected(cpus, gpus, verbose), train_asks_this_ray():
         _check_fits(ray.cluster_resources(), cpus, gpus)
         yield
-        return
+
+
+@contextmanager
+def _connected(cpus: float, gpus: float, verbose: bool) -> Iterator[None]:
     quiet(verbose)
-    address = os.environ.get("RAY_ADDRESS")
-    if not address:
+    address = named_address()
+    if address is None:
         check_machine(cpus, gpus)
-    with connecting(address) if address else own_ray():
+    with own_ray() if address is None else connecting(address):
         ray.init(
+            address=address or "local",
             configure_logging=verbose,
             log_to_driver=verbose,
             runtime_env={"env_vars": ENVIRONMENT} if address else None,
@@ -44,10 +48,15 @@ def ray_session(cpus: float, gpus: float, *, verbose: bool) -> Iterator[None]:
             dashboard_host="127.0.0.1",
         )
     try:
-        _check_fits(ray.cluster_resources(), cpus, gpus)
         yield
     finally:
         ray.shutdown()
+
+
+def named_address() -> str | None:
+    """What RAY_ADDRESS says, as a job's has it; None: the run gets a Ray of its own."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    return None if address in ("", "local") else address
 
 
 @contextmanager

@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     options = parser.parse_args()
     storage = Path(tempfile.mkdtemp())
-    ray.init(num_cpus=2, dashboard_host="127.0.0.1", configure_logging=False, log_to_driver=False)
+    ray.init("local", num_cpus=2, dashboard_host="127.0.0.1", configure_logging=False, log_to_driver=False)
     calm = Driver(storage, "undisturbed", {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}, workers=2)
     assert calm.wait() == 0, calm.log.read_text()
     same, kills = 0, 0

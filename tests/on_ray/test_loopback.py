@@ -1,10 +1,14 @@
-"""A run that starts a Ray of its own: it listens on this machine alone, asks for a token, and tells nobody."""
+"""A run that starts a Ray of its own: it listens on this machine alone, asks for a token, and tells nobody.
+
+One run serves all tests; the last one stops it.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,7 +23,8 @@ from sockets import Listener, below, listeners
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
-WORDS = "train --workers 2 --epochs 100000 --run-name endless"
+STOPPED = "stopped; a run with a checkpoint goes on: --run-name NAME (printed above) --resume\n"
+WORDS = "train --workers 2 --epochs 100000 --checkpoint-seconds 0.1 --run-name endless"
 
 
 @pytest.fixture(scope="module")
@@ -31,30 +36,36 @@ def home() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def run(home: Path) -> Iterator[subprocess.Popen[bytes]]:
+def foreign(home: Path) -> Iterator[socket.socket]:
+    """Where somebody else's Ray is said to be, as ``ray start`` says it to all who look for one."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        (home / "ray").mkdir()
+        (home / "ray/ray_current_cluster").write_text("{}:{}".format(*listening.getsockname()))
+        listening.setblocking(False)
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def run(home: Path, foreign: socket.socket) -> Iterator[subprocess.Popen[bytes]]:
     """A run in the middle of its training, in an environment and a home that say nothing of Ray."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "GLOO_"))}
-    private = {"HOME": str(home), "RAY_TMPDIR": str(home)}  # and so it finds no Ray of anyone else's
-    with (home / "log").open("wb") as log:
+    private = {"HOME": str(home), "RAY_TMPDIR": str(home)}
+    with (home / "log").open("wb") as log, (home / "errors").open("wb") as errors:
         started = subprocess.Popen(
             [sys.executable, "-m", "ray_mentor", *WORDS.split()],
-            cwd=home, env={**environment, **private}, stdout=log, stderr=log, start_new_session=True,
+            cwd=home, env={**environment, **private}, stdout=log, stderr=errors, start_new_session=True,
         )  # fmt: skip
     try:
-        deadline = time.monotonic() + 150
+        deadline = time.monotonic() + 240
         while b"\nepoch " not in (home / "log").read_bytes():
-            assert started.poll() is None, (home / "log").read_text()
-            assert time.monotonic() < deadline, (home / "log").read_text()
+            assert started.poll() is None, (home / "errors").read_text()
+            assert time.monotonic() < deadline, (home / "log").read_text() + (home / "errors").read_text()
             time.sleep(0.2)
         yield started
     finally:
-        started.send_signal(signal.SIGINT)
-        try:
-            started.wait(60)
-        except subprocess.TimeoutExpired:
-            for pid in below(started.pid):
-                os.kill(pid, signal.SIGKILL)
-            raise
+        for pid in below(started.pid) if started.poll() is None else ():
+            os.kill(pid, signal.SIGKILL)
+        started.wait(30)
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +119,17 @@ def test_usage_statistics_are_off_in_every_process(run: subprocess.Popen[bytes])
 
 def test_the_token_is_the_owners_alone(run: subprocess.Popen[bytes], home: Path) -> None:
     assert (home / ".ray/auth_token").stat().st_mode & 0o777 == 0o600
+
+
+def test_it_is_no_one_elses_ray(run: subprocess.Popen[bytes], foreign: socket.socket) -> None:
+    """One that runs on this machine may be another user's, or another run's, and end with it."""
+    with pytest.raises(BlockingIOError):  # nobody has called
+        foreign.accept()
+
+
+def test_ctrl_c_stops_it(run: subprocess.Popen[bytes], home: Path) -> None:
+    """Not as if it were done, which Ray's own handler says by exit code 0; and the checkpoint is there."""
+    assert list((home / "runs/endless").glob("checkpoints/*.pt"))
+    run.send_signal(signal.SIGINT)
+    assert (run.wait(100), (home / "errors").read_text()) == (1, STOPPED)
+    assert not (home / "runs/endless/result.json").exists()

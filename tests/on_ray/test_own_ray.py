@@ -1,4 +1,4 @@
-"""What surrounds the start of Ray: variables, the token's file, and the message of a Ray that lets nobody in."""
+"""What surrounds the start of Ray: which one, variables, the token's file, and the message of a Ray that lets nobody in."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ray.exceptions import AuthenticationError
 
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.own_ray import LOOPBACK, connecting, keep_token_private, own_ray
+from ray_mentor.on_ray.session import named_address
 
 
 @pytest.fixture(autouse=True)
@@ -90,3 +91,14 @@ def test_a_ray_that_lets_nobody_in(error: Exception) -> None:
         "RAY_ADDRESS is '10.0.0.1:6379', but no Ray there lets us in; check that it runs, and if it asks for a token, "
         "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to the file that holds it"
     )
+
+
+@pytest.mark.parametrize(
+    ("variable", "expected"),
+    [(None, None), ("", None), ("local", None), ("auto", "auto"), ("10.0.0.1:6379", "10.0.0.1:6379")],
+)
+def test_which_ray_a_run_uses(monkeypatch: pytest.MonkeyPatch, variable: str | None, expected: str | None) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("RAY_ADDRESS", variable)
+    assert named_address() == expected

@@ -115,6 +115,7 @@ def test_it_listens_on_this_machine_alone(head: Head) -> None:
     assert [listener for listener in found if not listener.is_loopback] == []
 
 
+@pytest.mark.usefixtures("stranger")
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
@@ -142,6 +143,21 @@ def stranger(head: Head, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
     )  # fmt: skip
     yield process, folder / "log"
     process.kill()
+
+
+AUTO = """
+import ray
+from ray_mentor.on_ray.session import ray_session
+with ray_session(1, 0, verbose=False):
+    print(ray.get_runtime_context().gcs_address)
+"""
+
+
+def test_who_asks_for_the_one_that_is_there_gets_it(head: Head, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    asks = head.shell(f"exec python -c '{AUTO}'", log=log, RAY_ADDRESS="auto", RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0")
+    assert asks.wait(100) == 0, log.read_text()
+    assert log.read_text() == f"127.0.0.1:{head.port}\n"
 
 
 @pytest.mark.usefixtures("stranger")
