@@ -68,7 +68,14 @@ def test_nor_do_data_students_and_report(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["ray_mentor", "ray_mentor.config", "ray_mentor.config_file", "ray_mentor.cli", "ray_mentor.on_ray.progress"],
+    [
+        "ray_mentor",
+        "ray_mentor.config",
+        "ray_mentor.config_file",
+        "ray_mentor.config_meaning",
+        "ray_mentor.cli",
+        "ray_mentor.on_ray.progress",
+    ],
 )
 def test_what_must_load_fast_loads_neither_torch_nor_ray(name: str) -> None:
     assert not loaded_by(name) & {"torch", "ray", "sklearn", "pyarrow"}
@@ -102,10 +109,13 @@ def test_imports_point_one_way() -> None:
         ("lightning.py", "import ray", "ray_mentor.lightning -> ray"),
         ("core/replay.py", "import ray_mentor.lightning", "ray_mentor.core.replay -> ray_mentor.lightning"),
         ("config.py", "import ray_mentor.core.losses", "ray_mentor.config -> ray_mentor.core.losses"),
+        ("config_meaning.py", "import ray_mentor.core.methods", "ray_mentor.config_meaning -> ray_mentor.core.methods"),
+        ("on_ray/sweep/spaces.py", "import tune_spaces.joint", "ray_mentor.on_ray.sweep.spaces -> tune_spaces.joint"),
     ],
 )
 def test_a_forbidden_import_is_found(file: str, forbidden: str, said: str, tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "ray_mentor", tmp_path / "ray_mentor", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in ("ray_mentor", "tune_spaces"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     with (tmp_path / "ray_mentor" / file).open("a") as module:
         module.write(f"\n{forbidden}\n")

@@ -1,0 +1,130 @@
+"""Which settings mean something beside the others: one that another makes meaningless keeps its default.
+
+Two tables that train the same student then read alike, so that a search takes them for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ray_mentor.config import MentorConfig
+
+Condition = Callable[[Any], bool]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Settings decide nothing of a student where each setting in ``where`` is as its condition says.
+
+    Attributes:
+        settings: that mean nothing there.
+        where: a setting's name → what it has to be. Of one that a table lacks nothing is known, and no rule holds.
+        because: the reason, after "means nothing, because".
+    """
+
+    settings: tuple[str, ...]
+    where: Mapping[str, Condition]
+    because: str
+
+
+def _is(*values: Any) -> Condition:
+    return lambda value: value in values
+
+
+def _is_not(*values: Any) -> Condition:
+    return lambda value: value not in values
+
+
+def _lacks(item: str) -> Condition:
+    return lambda items: item not in items
+
+
+LEARNED = (
+    "mentor",
+    "mentor_hidden",
+    "mentor_embedding",
+    "mentor_features",
+    "history_length",
+    "mentor_learning_rate",
+    "mentor_weight_decay",
+    "initial_sample_weight",
+    "update_interval",
+    "meta_batch_size",
+    "influence_samples",
+    "estimator",
+    "unroll_steps",
+    "meta_loss",
+    "entropy",
+    "anchor",
+    "min_effective_share",
+    "min_class_share",
+    "meta_holdout",
+    "mentor_patience",
+    "scoring",
+)
+"""Settings of a mentor that learns: what it is, what it sees, how it learns and who watches over it."""
+
+LEARNING_METHODS = ("mentornet",)
+
+RULES = (
+    Rule(LEARNED, {"method": _is_not(*LEARNING_METHODS)}, "the method has no mentor that learns"),
+    Rule(("mentor_params",), {"method": _is_not("mentornet-pd")}, "only mentornet-pd reads published params"),
+    Rule(("mentor_hidden",), {"mentor": _is_not("mlp")}, "only an mlp has hidden layers to choose"),
+    Rule(("history_length",), {"mentor": _is_not("mlp")}, "only an mlp sees the history"),
+    Rule(("mentor_embedding",), {"mentor": _is_not("mentornet")}, "an mlp's first layer is its embedding"),
+    Rule(("history_length",), {"mentor_features": _lacks("history")}, "the mentor does not see the history"),
+    Rule(("unroll_steps",), {"estimator": _is_not("unrolled")}, "the estimator looks one step ahead"),
+    Rule(("anchor",), {"normalisation": _is_not("sum")}, "the scale of the sample weights is not free"),
+    Rule(("mentor_patience",), {"meta_holdout": _is(0)}, "nothing is held out"),
+    Rule(("mixup_alpha",), {"mixing": _is_not("mixup")}, "nothing is mixed"),
+    Rule(("momentum", "nesterov"), {"optimizer": _is_not("sgd")}, "only sgd has a momentum to choose"),
+    Rule(("burn_in",), {"method": _is("uniform")}, "all sample weights are 1 in any case"),
+    Rule(
+        ("normalisation",),
+        {"method": _is("uniform"), "example_dropout": _is("")},
+        "all sample weights are 1, and their sum is the batch's size",
+    ),
+    Rule(
+        ("loss_percentile", "percentile_decay"),
+        {"method": _is("uniform", "oracle")},
+        "the method does not see the loss difference",
+    ),
+    Rule(
+        ("loss_percentile", "percentile_decay"),
+        {"method": _is(*LEARNING_METHODS), "mentor": _is("mlp"), "mentor_features": _lacks("loss_difference")},
+        "the mentor does not see the loss difference",
+    ),
+)
+"""Each setting that a rule looks at is meaningless only where those that the rule drops are, too; so no setting that
+means nothing decides about one that does."""
+
+
+def settled(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of ``table`` that mean something beside each other; what is left out keeps its default.
+
+    Of the features, a mentornet reads only whether the label is among them; they are settled to what it sees.
+
+    Args:
+        table: flat settings, all or a part of them. Data and how a run is carried out are left as they are.
+    """
+    kept = {name: value for name, value in table.items() if reason_against(name, table) is None}
+    if "mentor_features" in kept and kept.get("mentor") == "mentornet":
+        features = _seen_by_mentornet(kept.pop("mentor_features"))
+        kept.update({} if features is None else {"mentor_features": features})
+    return kept
+
+
+def reason_against(name: str, table: Mapping[str, Any]) -> str | None:
+    """Why the setting ``name`` means nothing in ``table``; None where it does."""
+    return next((rule.because for rule in RULES if name in rule.settings and _holds(rule, table)), None)
+
+
+def _holds(rule: Rule, table: Mapping[str, Any]) -> bool:
+    return all(name in table and condition(table[name]) for name, condition in rule.where.items())
+
+
+def _seen_by_mentornet(features: tuple[str, ...]) -> tuple[str, ...] | None:
+    """It always sees loss, loss difference and progress; None for the default."""
+    return (*MentorConfig.mentor_features, "label") if "label" in features else None

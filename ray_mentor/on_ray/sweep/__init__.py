@@ -1,0 +1,1 @@
+"""A sweep: Ray Tune searches the mentor's settings, each trial an ordinary run."""
