@@ -11,8 +11,15 @@ import os  # noqa: E402
 import sys  # noqa: E402
 import traceback  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
+from typing import TYPE_CHECKING, TypeVar  # noqa: E402
 
 from ray_mentor.errors import UserError, printable, shown  # noqa: E402
+
+if TYPE_CHECKING:
+    from ray_mentor.config import TrainConfig
+    from ray_mentor.sweep_config import SweepConfig
+
+Config = TypeVar("Config", "TrainConfig", "SweepConfig")
 
 DONE, OURS, YOURS = 0, 1, 2
 """Exit codes: done, our mistake, the user's mistake."""
@@ -22,9 +29,11 @@ _HELP = """usage: ray-mentor COMMAND [OPTIONS]
 Trains a student on labels that can't all be trusted; a mentor weighs each sample.
 
 commands:
-  train    train a student: by default on 8x8 images of digits, 40 % of whose labels are wrong
+  train          train a student: by default on 8x8 images of digits, 40 % of whose labels are wrong
+  tune SPACE     search settings of the mentor; SPACE is joint, mentor_architecture, update_frequency, curriculum,
+                 smoke, module:function or a path to a file of your own
 
-ray-mentor train --help lists the options."""
+ray-mentor train --help and ray-mentor tune --help list the options."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,11 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(_HELP)
         return DONE if words else YOURS
-    if words[0] != "train":
-        print(f"error: unknown command {shown(words[0])}; valid: train", file=sys.stderr)
+    commands = {"train": _train, "tune": _tune}
+    if words[0] not in commands:
+        print(f"error: unknown command {shown(words[0])}; valid: {', '.join(commands)}", file=sys.stderr)
         return YOURS
     try:
-        _train(words[1:])
+        commands[words[0]](words[1:])
     except UserError as error:
         for line in (f"error: {error}", *getattr(error, "__notes__", ())):
             print(printable(line), file=sys.stderr)
@@ -59,9 +69,42 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(words: list[str]) -> None:
-    import tyro  # noqa: PLC0415 - not before the command is known
+    from ray_mentor.config import TrainConfig  # noqa: PLC0415 - not before the command is known
 
-    from ray_mentor.config import TrainConfig  # noqa: PLC0415
+    config, verbose = _parsed(words, TrainConfig, "ray-mentor train", "Trains a student on weighted samples.")
+    from ray_mentor.run import train  # noqa: PLC0415 - loads PyTorch and Ray, which --help need not wait for
+
+    train(config, verbose=verbose, began=BEGAN)
+
+
+def _tune(words: list[str]) -> None:
+    from ray_mentor.sweep_config import SweepConfig  # noqa: PLC0415
+
+    space, words = _space(words)
+    says = (
+        "Searches settings of the mentor with Ray Tune. SPACE: joint, mentor_architecture, update_frequency, "
+        "curriculum, smoke, module:function, or a path to a file of your own. The options of train are what is trained "
+        "around the searched settings; --run-name names the sweep, --resume goes on with it, and --workers is 0 unless "
+        "given: each trial is one process."
+    )
+    config, verbose = _parsed(words, SweepConfig, "ray-mentor tune SPACE", says)
+    from ray_mentor.sweep import tune_curriculum  # noqa: PLC0415
+
+    tune_curriculum(space, config.train, config.sweep, verbose=verbose)
+
+
+def _space(words: list[str]) -> tuple[str, list[str]]:
+    if words and not words[0].startswith("-"):
+        return words[0], words[1:]
+    if set(words) & {"-h", "--help"}:
+        return "", words
+    raise UserError("tune needs what it shall search as its first word, e.g. ray-mentor tune joint; see --help")
+
+
+def _parsed(words: list[str], kind: type[Config], prog: str, says: str) -> tuple[Config, bool]:
+    """The command's settings: defaults, under those of a file, under those of the command line; and --verbose."""
+    import tyro  # noqa: PLC0415
+
     from ray_mentor.config_file import read_config  # noqa: PLC0415
     from ray_mentor.config_values import check_possible  # noqa: PLC0415
 
@@ -71,19 +114,16 @@ def _train(words: list[str]) -> None:
     first.add_argument("--config")
     first.add_argument("-v", "--verbose", action="store_true")
     early, rest = first.parse_known_args(words)
-    default = TrainConfig.from_flat(read_config(early.config) if early.config else {})
     config = tyro.cli(
-        TrainConfig,
-        prog="ray-mentor train",
-        description="Trains a student on weighted samples. Also: --config FILE (TOML or YAML with the same names; "
-        "the command line wins over it), -v or --verbose (Ray's own log).",
+        kind,
+        prog=prog,
+        description=f"{says} Also: --config FILE (TOML or YAML with the same names; the command line wins over it), "
+        "-v or --verbose (Ray's own log).",
         args=rest,
-        default=default,
+        default=kind.from_flat(read_config(early.config) if early.config else {}),
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
     )
-    from ray_mentor.run import train  # noqa: PLC0415 - loads PyTorch and Ray, which --help need not wait for
-
-    train(config, verbose=early.verbose, began=BEGAN)
+    return config, early.verbose
 
 
 if __name__ == "__main__":

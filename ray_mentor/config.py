@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -328,7 +328,9 @@ class RunSettings:
     workers: int = 2
     """Student workers; 0 trains in this process, without starting Ray."""
     gpu: bool = False
-    """Give each worker one GPU."""
+    """Give each worker a GPU."""
+    gpus_per_worker: float = 1.0
+    """GPUs of each worker with gpu, > 0: a share below 1 lets several workers, or trials of a sweep, use one card."""
     storage_path: str = "runs"
     """Folder that holds the run directories."""
     run_name: str | None = None
@@ -354,6 +356,13 @@ class RunSettings:
             require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
         for name in ("seed", "workers", "checkpoint_seconds", "checkpoint_steps", "max_failures"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "it must be at least 0")
+        require(self.gpus_per_worker > 0, "gpus_per_worker", self.gpus_per_worker, "it must be above 0", "e.g. 0.5")
+        require(
+            self.gpus_per_worker <= 1 or self.gpus_per_worker.is_integer(),
+            "gpus_per_worker",
+            self.gpus_per_worker,
+            "above 1 it must be whole",
+        )
         require(self.hang_seconds > 0, "hang_seconds", self.hang_seconds, "it must be above 0")
         require(
             self.min_workers is None or 1 <= self.min_workers <= self.workers,
@@ -398,18 +407,29 @@ class TrainConfig:
         Raises:
             UserError: an unknown name (with the nearest valid ones), or a value of the wrong type.
         """
-        known = {inner.name: inner for outer in _groups() for inner in dataclasses.fields(outer)}
-        for name in table:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=3) or sorted(known)
-                raise UserError(f"unknown setting {shown(name)}; nearest valid: {', '.join(near)}")
-        return cls(*(group(**_values(group, table)) for group in _groups()))
+        check_names(table, names_of(*_groups()))
+        return cls(*(group(**values_of(group, table)) for group in _groups()))
 
 
 def _groups() -> tuple[type, ...]:
     return (DataConfig, StudentConfig, MentorConfig, CurriculumConfig, RunSettings)
 
 
-def _values(group: type, table: Mapping[str, Any]) -> dict[str, Any]:
+def names_of(*groups: type) -> list[str]:
+    """The settings in these groups."""
+    return [setting.name for group in groups for setting in dataclasses.fields(group)]
+
+
+def check_names(table: Iterable[str], known: Iterable[str]) -> None:
+    """Raises a UserError that lists the nearest valid names if one of the table's is not known."""
+    names = list(known)
+    for name in table:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=3) or sorted(names)
+            raise UserError(f"unknown setting {shown(name)}; nearest valid: {', '.join(near)}")
+
+
+def values_of(group: type, table: Mapping[str, Any]) -> dict[str, Any]:
+    """What the table says of a group's settings, each of its type."""
     names = [f for f in dataclasses.fields(group) if f.name in table]
     return {f.name: typed(f.name, str(f.type), table[f.name]) for f in names}

@@ -12,6 +12,10 @@ class UserError(ValueError):
     """A mistake in what the user asked for (an option, a column, a file): exit code 2, no traceback."""
 
 
+class RunStoppedError(Exception):
+    """Whoever watches over a run has ended it at the end of an epoch; it can go on from its newest checkpoint."""
+
+
 class NonFiniteLossError(UserError):
     """A per-sample loss was NaN or infinite; raised before the update that would have spread it."""
 

@@ -80,7 +80,11 @@ def make_trainer(
         epochs=run.epochs,
         batch_size=run.batch_size,
         seed=run.seed,
-        scaling_config=ray.train.ScalingConfig(num_workers=workers, use_gpu=run.gpu),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=workers,
+            use_gpu=run.gpu,
+            resources_per_worker={"CPU": 1, "GPU": run.gpus_per_worker} if run.gpu else None,
+        ),
         run_config=ray.train.RunConfig(
             name=run.run_name or fresh_name(config),
             storage_path=run.storage_path,

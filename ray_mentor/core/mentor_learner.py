@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -72,14 +73,16 @@ class MentorLearner:
             seed=seed,
             embedding=config.mentor_embedding,
         )
-        self._optimizer = torch.optim.AdamW(
-            [p for p in self._mentor.parameters() if p.requires_grad],
-            lr=config.mentor_learning_rate * config.update_interval,
-            weight_decay=config.mentor_weight_decay,
-        )
+        self._optimizer = torch.optim.AdamW([p for p in self._mentor.parameters() if p.requires_grad], **self._rates)
         self.version = 0
         self.update_id = -1
         self.skipped = 0
+
+    @property
+    def _rates(self) -> dict[str, Any]:
+        """What the settings say of the optimizer."""
+        rate = self._config.mentor_learning_rate * self._config.update_interval
+        return {"lr": rate, "weight_decay": self._config.mentor_weight_decay}
 
     @torch.no_grad()
     def score(self, features: Features) -> Float[Tensor, " batch"]:
@@ -162,10 +165,12 @@ class MentorLearner:
         return MentorState(self.version, self.update_id, buffer.getvalue(), self.skipped)
 
     def load(self, state: MentorState) -> None:
-        """Becomes the mentor that ``state`` was taken of, whatever this one was."""
+        """Becomes the mentor that ``state`` was taken of, whatever this one was; it learns by its own settings."""
         payload = load_plain(state.payload)
         self._mentor.load_state_dict(payload["mentor"])
         self._optimizer.load_state_dict(payload["optimizer"])
+        for group in self._optimizer.param_groups:
+            group.update(self._rates)
         self.version = state.version
         self.update_id = state.update_id
         self.skipped = state.skipped

@@ -38,10 +38,10 @@ class RunDirectory:
         with _usable(self.path):
             return bool(self._files.get_file_info(self._root).type != pyarrow.fs.FileType.NotFound)
 
-    def create(self) -> None:
+    def create(self, folders: Sequence[str] = (LEDGER, CHECKPOINTS)) -> None:
         """Makes the folder, and those in it."""
         with _usable(self.path):
-            for name in (LEDGER, CHECKPOINTS):
+            for name in folders:
                 self._files.create_dir(posixpath.join(self._root, name), recursive=True)
 
     def write(self, name: str, data: bytes) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.data.splits import Splits
+from ray_mentor.on_ray.gate import AnyGate
 from ray_mentor.on_ray.mentor_actor import MentorActor
 from ray_mentor.on_ray.progress import ProgressBoard
 
@@ -37,6 +38,7 @@ class Job:
         checkpoint_steps: between checkpoints; 0: by the seconds alone.
         keep_checkpoints: how many.
         hang_seconds: after which a silent mentor counts as dead.
+        gate: where the run waits at the end of each epoch; None: it does not.
         local: the run is one process without Ray, and holds its mentor itself.
     """
 
@@ -60,3 +62,4 @@ class Job:
     keep_checkpoints: int
     hang_seconds: float
     local: bool
+    gate: AnyGate | None = None

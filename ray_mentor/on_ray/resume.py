@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ray_mentor.config_file import to_toml
@@ -17,6 +17,7 @@ MAY_CHANGE = {
     "workers",
     "min_workers",
     "gpu",
+    "gpus_per_worker",
     "checkpoint_seconds",
     "checkpoint_steps",
     "keep_checkpoints",
@@ -28,8 +29,11 @@ MAY_CHANGE = {
 schedule of the longer run."""
 
 
-def check_same_run(record: Mapping[str, Any], directory: RunDirectory) -> None:
+def check_same_run(record: Mapping[str, Any], directory: RunDirectory, also_kept: Collection[str] = ()) -> None:
     """Refuses to go on with a run under other settings than it was started with.
+
+    Args:
+        also_kept: settings that may not change either.
 
     Raises:
         UserError: no run there, or a setting that differs; the message names both values.
@@ -43,7 +47,7 @@ def check_same_run(record: Mapping[str, Any], directory: RunDirectory) -> None:
             f"epochs is {now['epochs']}, but run {directory.path} was started with {before['epochs']}; a run goes on "
             "with as many or more"
         )
-    for name in sorted((before.keys() | now.keys()) - MAY_CHANGE):
+    for name in sorted((before.keys() | now.keys()) - (MAY_CHANGE - set(also_kept))):
         if before.get(name) != now.get(name):
             raise UserError(
                 f"{name} is {now.get(name)!r}, but run {directory.path} was started with {before.get(name)!r}; "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ray.actor import ActorHandle
@@ -61,6 +63,16 @@ class RunLog:
         """Time from the first step to now, over all attempts; less what was done twice."""
         return time.monotonic() - self._began
 
+    @contextmanager
+    def clocks_stopped(self) -> Iterator[None]:
+        """Time spent inside is not time spent training."""
+        began = time.monotonic()
+        yield
+        waited = time.monotonic() - began
+        self._began += waited
+        self._epoch_began += waited
+        self._posted += waited
+
     def add(self, epoch: int, record: StepRecord, progress: float) -> None:
         """Takes down one step, and posts how far the run is once a second."""
         self._ledger.append(epoch, record)
@@ -81,6 +93,7 @@ class RunLog:
             "epoch": epoch,
             "steps": curriculum.step_number,
             "meta_updates": curriculum.meta.done,
+            "fallbacks": curriculum.guards.fallbacks,
             **means,
             **measured,
             "learning_rate": curriculum.optimizer.param_groups[0]["lr"],

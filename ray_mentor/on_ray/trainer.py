@@ -29,7 +29,7 @@ from ray_mentor.core.state import RunState
 from ray_mentor.core.step_jacobian import check_optimizer
 from ray_mentor.core.weightings.oracle import TRUTH_MISSING
 from ray_mentor.data.run_directory import CONFIG, RESULT, RunDirectory
-from ray_mentor.errors import MentorLostError, UserError
+from ray_mentor.errors import MentorLostError, RunStoppedError, UserError
 from ray_mentor.on_ray.arguments import (
     Data,
     check_shares,
@@ -42,6 +42,7 @@ from ray_mentor.on_ray.arguments import (
 from ray_mentor.on_ray.checkpoint import newest_good
 from ray_mentor.on_ray.environment import hangs_end_after
 from ray_mentor.on_ray.failures import Failures, causes, how_to_go_on, users_error
+from ray_mentor.on_ray.gate import AnyGate, call
 from ray_mentor.on_ray.job import Job, MakeOptimizer
 from ray_mentor.on_ray.marks import Marks, Show
 from ray_mentor.on_ray.mentor_actor import MentorActor
@@ -163,25 +164,31 @@ class CurriculumTrainer:
         self._record = dict(record) if record is not None else plain_settings(self._job, self._scaling)
         self._try_method()
 
-    def fit(self, show: Show | None = None) -> Outcome:
+    def fit(self, show: Show | None = None, gate: AnyGate | None = None) -> Outcome:
         """Trains to the end and writes ``result.json``.
 
         Args:
             show: called with each progress row: a dict with ``kind`` "started" (again after a failure), "step"
                 (once a second), "epoch", "note" (with a ``text``) or "ended".
+            gate: where the run waits at the end of each epoch for leave to go on: an actor of class Gate, or for a run
+                in this process a Gate itself; None: it does not wait.
 
         Raises:
             UserError: what the user can mend: a run of this name that is there already, too few CPUs, a
                 loss that is not finite, a full disk.
             MentorLostError: the mentor actor died, and cannot be brought back.
+            RunStoppedError: the run was ended at its gate.
         """
         began = time.time() if self._began is None else self._began
+        self._job = dataclasses.replace(self._job, gate=gate)
         self._check_directory()
         marks = Marks(began, show or (lambda row: None))
         if self._job.local:
             self._fit_here(marks)
         else:
             self._fit_on_ray(marks)
+        if gate is not None and call(gate, "stopped"):
+            raise RunStoppedError(f"the run {self.directory.path} was ended at the end of an epoch")
         state = self._final_state()
         result = self._result(state, marks)
         self.directory.write_result(result)

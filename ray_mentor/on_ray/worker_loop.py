@@ -21,12 +21,13 @@ from ray_mentor.data.splits import Splits
 from ray_mentor.on_ray.accuracy import measured
 from ray_mentor.on_ray.assemble import assemble, batch_of
 from ray_mentor.on_ray.checkpoint import Checkpoints, Timetable
+from ray_mentor.on_ray.gate import passed
 from ray_mentor.on_ray.job import Job
 from ray_mentor.on_ray.run_log import RunLog, started_row
 
 
 def worker_loop(config: dict[str, Job]) -> None:
-    """Trains one rank's student from the newest checkpoint, or from the start; ends with a checkpoint."""
+    """Trains one rank's student from the newest checkpoint, or from the start; ends with a checkpoint, or at a gate."""
     job = config["job"]
     exchange = _exchange(job)
     splits: Splits = job.splits if isinstance(job.splits, Splits) else ray.get(job.splits)
@@ -44,6 +45,10 @@ def worker_loop(config: dict[str, Job]) -> None:
     log.begin(first, state.log if state else None)
     timetable = Timetable(job.checkpoint_seconds, job.checkpoint_steps, first, plan.total_steps, exchange)
 
+    def save() -> None:
+        log.write(curriculum.step_number)
+        checkpoints.add(capture(curriculum, schedule, log.state()))
+
     log.post(started_row(curriculum.progress))
     for epoch, rows, ends_epoch in plan.steps(first):
         batch = batch_of(splits.train, rows, exchange)
@@ -54,8 +59,12 @@ def worker_loop(config: dict[str, Job]) -> None:
         if ends_epoch:
             log.end_epoch(epoch, curriculum, measured(curriculum, splits, job, exchange))
         if timetable.due(curriculum.step_number, ready=not curriculum.meta.waits):
-            log.write(curriculum.step_number)
-            checkpoints.add(capture(curriculum, schedule, log.state()))
+            save()
+        if ends_epoch:
+            with log.clocks_stopped():
+                goes_on = passed(job.gate, epoch + 1, exchange, save)
+            if not goes_on:
+                return
     log.post({"kind": "ended"})
 
 

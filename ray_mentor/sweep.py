@@ -1,0 +1,180 @@
+"""One sweep from its settings: space, trials, terminal, files."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from ray import tune
+from rich.console import Console
+
+from ray_mentor.config import DataConfig, TrainConfig
+from ray_mentor.config_file import to_toml
+from ray_mentor.data.run_directory import CONFIG, RunDirectory
+from ray_mentor.data.splits import Splits, prepare
+from ray_mentor.errors import UserError, printable
+from ray_mentor.on_ray.resume import check_same_run
+from ray_mentor.on_ray.session import quiet
+from ray_mentor.on_ray.sweep.spaces import FoundSpace, check_space, find_space, space_of
+from ray_mentor.on_ray.sweep.study import Found, Study
+from ray_mentor.on_ray.sweep.told import ToldRows
+from ray_mentor.on_ray.sweep.trial import MakeTrainer
+from ray_mentor.on_ray.trainer import CurriculumTrainer
+from ray_mentor.report.sweep_display import SweepDisplay, closing_sweep_table
+from ray_mentor.report.sweep_page import page
+from ray_mentor.run import make_trainer
+from ray_mentor.sweep_config import SweepSettings, one_process_a_trial
+
+BEST, SWEEP, TRIALS, PAGE = "best.toml", "sweep.json", "trials.parquet", "sweep.html"
+
+_OF_THE_SWEEP = ("run_name", "storage_path", "resume")
+"""Run settings that say where a sweep lies, not what its runs are."""
+
+
+@dataclass(frozen=True)
+class SweepOutcome:
+    """A finished sweep.
+
+    Attributes:
+        grid: Ray Tune's results, one a trial.
+        trials: a row a trial, best first: state, objective, accuracy on validation, projected seconds, settings.
+        curves: a row a trial and epoch.
+        best: the best trial's settings; None if no trial got through an epoch.
+        sweep: what ``sweep.json`` holds.
+        path: the sweep's folder.
+    """
+
+    grid: tune.ResultGrid
+    trials: pd.DataFrame
+    curves: pd.DataFrame
+    best: TrainConfig | None
+    sweep: dict[str, Any]
+    path: str
+
+
+def tune_curriculum(
+    space: str | Mapping[str, Any],
+    config: TrainConfig | None = None,
+    settings: SweepSettings | None = None,
+    *,
+    make: MakeTrainer | None = None,
+    verbose: bool = False,
+    console: Console | None = None,
+) -> SweepOutcome:
+    """Does what ``ray-mentor tune`` does: searches settings of the mentor with Ray Tune.
+
+    Example:
+        >>> outcome = tune_curriculum("joint", settings=SweepSettings(trials=32, scheduler="asha"))
+        >>> outcome.trials.head(), outcome.best
+
+    Args:
+        space: a shipped one, ``module:function``, a path to a file, or a dict of setting names to Ray Tune's domains.
+        config: the settings around it; its run name is the sweep's. None: the defaults, one process a trial.
+        settings: how it is searched.
+        make: makes a trial's trainer from its settings, e.g. of a model and data of one's own; picklable. None: what
+            ``config`` describes.
+        verbose: let Ray's own log through.
+        console: where to print; None: standard output.
+
+    Raises:
+        UserError: an unknown space, or one that gives settings that are not valid; trials that can never be placed; a
+            sweep of this name that is there already. Before the first trial.
+    """
+    quiet(verbose)
+    config = config or one_process_a_trial()
+    settings = settings or SweepSettings()
+    found = _space(space)
+    check_space(found, config)
+    splits = _splits(config.data, config.run.seed) if make is None else None
+    if splits is not None and splits.validation is None:
+        raise UserError(
+            f"validation_share is {config.data.validation_share:g}, but a sweep chooses by the accuracy on a "
+            "validation split, never on the test split; give a share, e.g. --validation-share 0.1"
+        )
+    config = _named(config, found)
+    directory = _claimed(config, settings, found)
+    told = ToldRows(directory)
+    display = SweepDisplay(settings.trials, config.run.epochs, console)
+    display.console.print(printable(f"sweep: {directory.path}"), soft_wrap=True, markup=False)
+    study = Study(
+        found, config, settings, make or ConfiguredTrainer(verbose), directory.path, display.show, told, verbose
+    )
+    with display:
+        outcome = study.run()
+    told.write()
+    return _closed(outcome, directory, display)
+
+
+@dataclass(frozen=True)
+class ConfiguredTrainer:
+    """Makes the trainer that a config describes, with data that the process reads once."""
+
+    verbose: bool = False
+
+    def __call__(self, config: TrainConfig, *, test: bool) -> CurriculumTrainer:
+        splits = _splits(config.data, config.run.seed)
+        return make_trainer(config, splits if test else dataclasses.replace(splits, test=None), verbose=self.verbose)
+
+
+@functools.lru_cache(maxsize=2)
+def _splits(data: DataConfig, seed: int) -> Splits:
+    return prepare(data, seed)
+
+
+def _space(space: str | Mapping[str, Any]) -> FoundSpace:
+    return find_space(space) if isinstance(space, str) else space_of("dict", dict(space))
+
+
+def _named(config: TrainConfig, found: FoundSpace) -> TrainConfig:
+    """With a name for the sweep, where it has none."""
+    word = "".join(c if c.isalnum() else "-" for c in found.name.rsplit("/", 1)[-1])[:_LONGEST]
+    name = config.run.run_name or f"sweep-{word}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    return dataclasses.replace(config, run=dataclasses.replace(config.run, run_name=name))
+
+
+_LONGEST = 48  # characters of a file's name
+
+
+def _claimed(config: TrainConfig, settings: SweepSettings, found: FoundSpace) -> RunDirectory:
+    """The sweep's folder, with its settings in it; that of an interrupted sweep is taken up under the same ones."""
+    storage = config.run.storage_path
+    root = storage if "://" in storage else os.path.abspath(os.path.expanduser(storage))
+    directory = RunDirectory(f"{root}/{config.run.run_name}")
+    record = {"space": found.name, **dataclasses.asdict(settings), **config.flat()}
+    if directory.exists() and not config.run.resume:
+        raise UserError(f"sweep {directory.path} is there already; give another --run-name, or go on with it: --resume")
+    if config.run.resume:
+        if not directory.exists():
+            raise UserError(f"there is no sweep {directory.path} to resume; check --run-name and --storage-path")
+        check_same_run(record, directory, also_kept=("epochs", "workers"))
+    directory.create(("runs", "tune"))
+    directory.write(CONFIG, to_toml(record).encode())
+    return directory
+
+
+def _closed(found: Found, directory: RunDirectory, display: SweepDisplay) -> SweepOutcome:
+    """Writes what a person reads, ``sweep.json`` last."""
+    best = None if found.best is None else found.best.config
+    if best is not None:
+        plain = {name: value for name, value in best.flat().items() if name not in _OF_THE_SWEEP}
+        directory.write(BEST, to_toml(plain).encode())
+    directory.write(TRIALS, _plain(found.trials).to_parquet(index=False))
+    directory.write(PAGE, page(found.trials, found.curves, found.summary).encode())
+    directory.write(SWEEP, json.dumps(found.summary, indent=2).encode())
+    display.console.print(closing_sweep_table(found.summary, found.trials))
+    for name in (BEST, PAGE):
+        display.console.print(printable(f"{directory.path}/{name}"), soft_wrap=True, markup=False)
+    return SweepOutcome(found.grid, found.trials, found.curves, best, found.summary, directory.path)
+
+
+def _plain(trials: pd.DataFrame) -> pd.DataFrame:
+    """With columns of one type each: a setting that is sometimes text and sometimes a number becomes text."""
+    mixed = [str(name) for name in trials if len({type(value) for value in trials[name].dropna()}) > 1]
+    return trials.assign(**{name: trials[name].map(str, na_action="ignore") for name in mixed})

@@ -1,0 +1,70 @@
+"""Every setting of a sweep: how it searches, and the run around what is searched."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ray_mentor.config import TrainConfig, check_names, names_of, values_of
+from ray_mentor.config_values import require
+from ray_mentor.errors import one_of
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """How a sweep searches, and how sure it makes of what it found."""
+
+    trials: int = 16
+    """Trials, >= 1."""
+    scheduler: Literal["asha", "pbt", "none"] = "asha"
+    """Which trials go on: asha (the best third at each rung), pbt (the worst take over the state of the best, and
+    change settings in the middle of the run), none (all to the end)."""
+    search: Literal["random", "optuna", "pareto"] = "random"
+    """What is tried next: random draws, optuna (TPE on the objective), pareto (optuna on accuracy against seconds)."""
+    objective: Literal["accuracy", "gap-per-cost"] | None = None
+    """What is made large: accuracy on the noisy validation split, or gap-per-cost, by how much it lies above that of
+    equal sample weights, over the ratio of their times. None: the space's own."""
+    concurrent: int | None = None
+    """Trials at a time, >= 1, at most as many as fit. None: as many as fit."""
+    confirm_seeds: int = 3
+    """Fresh seeds on which the best settings and those that were not searched train side by side in the end, >= 0."""
+    end_hopeless: bool = True
+    """End a trial whose sample weights collapse at every other step, two epochs long."""
+
+    def __post_init__(self) -> None:
+        one_of(self.scheduler, ("asha", "pbt", "none"), "scheduler")
+        one_of(self.search, ("random", "optuna", "pareto"), "search")
+        if self.objective is not None:
+            one_of(self.objective, ("accuracy", "gap-per-cost"), "objective")
+        require(self.trials >= 1, "trials", self.trials, "it must be at least 1")
+        require(self.confirm_seeds >= 0, "confirm_seeds", self.confirm_seeds, "it must be at least 0")
+        require(self.concurrent is None or self.concurrent >= 1, "concurrent", self.concurrent, "it must be at least 1")
+
+
+def one_process_a_trial() -> TrainConfig:
+    """The defaults of ``ray-mentor train``, with a run in one process."""
+    base = TrainConfig()
+    return dataclasses.replace(base, run=dataclasses.replace(base.run, workers=0))
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """A whole sweep."""
+
+    sweep: SweepSettings = field(default_factory=SweepSettings)
+    train: TrainConfig = field(default_factory=one_process_a_trial)
+
+    @classmethod
+    def from_flat(cls, table: Mapping[str, Any]) -> SweepConfig:
+        """Builds a sweep from one flat table; what it lacks keeps its default.
+
+        Raises:
+            UserError: an unknown name (with the nearest valid ones), or a value of the wrong type.
+        """
+        own = names_of(SweepSettings)
+        check_names(table, [*own, *TrainConfig().flat()])
+        of_runs = {name: value for name, value in table.items() if name not in own}
+        train = TrainConfig.from_flat({"workers": 0, **of_runs})
+        return cls(SweepSettings(**values_of(SweepSettings, table)), train)

@@ -1,0 +1,187 @@
+"""The parts of a sweep that need no Ray to run: room, schedulers, objective, verdict, what was told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ray import tune
+from ray.tune.schedulers import PopulationBasedTraining
+from scipy import stats
+from small_sweeps import BASE, having
+
+from ray_mentor.data.run_directory import RunDirectory
+from ray_mentor.errors import UserError
+from ray_mentor.on_ray.sweep.confirm import fresh_seeds, verdict
+from ray_mentor.on_ray.sweep.objective import Objective
+from ray_mentor.on_ray.sweep.room import at_once, needs
+from ray_mentor.on_ray.sweep.search import make_scheduler, make_search
+from ray_mentor.on_ray.sweep.told import FILE, ToldRows
+
+# Room
+
+
+@pytest.mark.parametrize(
+    ("workers", "share", "there", "expected"),
+    [
+        (0, None, {"CPU": 2.0}, 2),
+        (0, None, {"CPU": 7.0}, 7),
+        (2, None, {"CPU": 7.0}, 3),
+        (3, None, {"CPU": 3.0}, 1),
+        (0, 0.25, {"CPU": 16.0, "GPU": 1.0}, 4),
+        (0, 0.1, {"CPU": 16.0, "GPU": 1.0}, 10),
+        (2, 0.5, {"CPU": 16.0, "GPU": 4.0}, 4),
+        (0, 1.0, {"CPU": 2.0, "GPU": 8.0}, 2),
+    ],
+)
+def test_as_many_trials_as_the_scarcest_allows(
+    workers: int, share: float | None, there: dict[str, float], expected: int
+) -> None:
+    run = having(BASE, workers=workers, gpu=share is not None, gpus_per_worker=share or 1.0).run
+    assert at_once(run, there, None) == expected
+    assert at_once(run, there, 1) == 1
+    taken = {name: expected * amount for name, amount in needs(run).items()}
+    assert all(amount <= there.get(name, 0.0) + 1e-9 for name, amount in taken.items())
+
+
+def test_a_trial_that_never_fits_is_refused() -> None:
+    run = having(BASE, workers=4, gpu=True, gpus_per_worker=0.5).run
+    with pytest.raises(UserError) as refused:
+        at_once(run, {"CPU": 3.0}, None)
+    assert str(refused.value) == (
+        "a trial needs 4 CPUs and 2 GPUs, but there are 3 CPUs and 0 GPUs; give fewer --workers, or a smaller share of "
+        "a GPU"
+    )
+
+
+# Schedulers and searches
+
+
+def test_asha_first_looks_when_burn_in_is_over() -> None:
+    scheduler: Any = make_scheduler("asha", {}, 60)
+    rungs = sorted(milestone for bracket in scheduler._brackets for milestone, _ in bracket._rungs)
+    assert rungs == [12, 36]
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 4])
+def test_asha_of_a_short_run(epochs: int) -> None:
+    make_scheduler("asha", {}, epochs)
+
+
+def test_pbt_changes_what_can_be_changed_and_stays_inside() -> None:
+    domains = {
+        "mentor_learning_rate": tune.loguniform(1e-3, 2e-3),
+        "update_interval": tune.choice([1, 5, 10]),
+        "meta_batch_size": tune.randint(10, 20),
+        "mentor_width": tune.choice([8, 16]),
+    }
+    scheduler: Any = make_scheduler("pbt", domains, 60)
+    assert isinstance(scheduler, PopulationBasedTraining)
+    assert set(scheduler._hyperparam_mutations) == {"mentor_learning_rate", "update_interval", "meta_batch_size"}
+    sample = {"mentor_learning_rate": 2e-3, "update_interval": 10, "meta_batch_size": 19, "mentor_width": 8}
+    inside = scheduler._custom_explore_fn({**sample, "mentor_learning_rate": 2.4e-3, "meta_batch_size": 23})
+    assert inside == sample
+    inside = scheduler._custom_explore_fn({**sample, "mentor_learning_rate": 8e-4, "meta_batch_size": 8})
+    assert inside == {**sample, "mentor_learning_rate": 1e-3, "meta_batch_size": 10}
+
+
+def test_pbt_refuses_a_space_in_which_nothing_can_change() -> None:
+    with pytest.raises(UserError, match="scheduler pbt changes settings in the middle of a run, but this space has"):
+        make_scheduler("pbt", {"mentor_width": tune.choice([8, 16])}, 60)
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(UserError, match=r"unknown scheduler 'x'; valid: asha, pbt, none"):
+        make_scheduler("x", {}, 60)
+    with pytest.raises(UserError, match=r"unknown search 'x'; valid: random, optuna, pareto"):
+        make_search("x", 0)
+
+
+# Objective
+
+
+def row(epoch: int, **values: float) -> dict[str, float | None]:
+    return {"epoch": epoch, "validation_accuracy": 0.5, "train_seconds": 2.0, "fallbacks": 0, "steps": 10, **values}
+
+
+def test_seconds_are_those_of_a_whole_run() -> None:
+    figures = Objective("accuracy", 10).figures(row(3, train_seconds=8.0), None)
+    assert figures.epoch == 4
+    assert figures.seconds == 20.0
+    assert figures.objective == figures.accuracy == 0.5
+
+
+def test_gap_per_cost() -> None:
+    baseline = [row(0, validation_accuracy=0.4, train_seconds=1.0), row(1, validation_accuracy=0.45, train_seconds=2.0)]
+    figures = Objective("gap-per-cost", 2, baseline).figures(row(1, validation_accuracy=0.6, train_seconds=3.0), None)
+    assert figures.objective == pytest.approx((0.6 - 0.45) / (3.0 / 2.0))
+
+
+def test_the_share_of_collapsed_steps_is_of_this_epoch_alone() -> None:
+    before, now = row(0, fallbacks=10, steps=10), row(1, fallbacks=12, steps=20)
+    assert Objective("accuracy", 2).figures(now, before).equal_share == pytest.approx(0.2)
+    assert Objective("accuracy", 2).figures(before, None).equal_share == 1.0
+
+
+def test_without_a_validation_split_there_is_nothing_to_choose_by() -> None:
+    with pytest.raises(UserError, match="validation"):
+        Objective("accuracy", 2).figures({**row(0), "validation_accuracy": None}, None)
+
+
+# Verdict
+
+
+def test_the_interval_is_that_of_a_paired_t_test() -> None:
+    draw = np.random.default_rng(0)
+    for shift, says in ((0.05, "better"), (-0.05, "worse"), (0.0, "no difference shown")):
+        default = draw.normal(0.9, 0.02, 5)
+        best = default + shift + draw.normal(0, 0.01, 5)
+        found = verdict(best.tolist(), default.tolist())
+        interval = stats.ttest_rel(best, default).confidence_interval(0.95)
+        assert found["difference"]["low"] == pytest.approx(interval.low)
+        assert found["difference"]["high"] == pytest.approx(interval.high)
+        assert found["verdict"] == says
+
+
+def test_one_seed_shows_nothing() -> None:
+    assert verdict([0.9], [0.1]) == {
+        "difference": {"mean": pytest.approx(0.8), "low": None, "high": None},
+        "verdict": "no difference shown",
+    }
+
+
+def test_fresh_seeds_are_not_the_sweeps_own() -> None:
+    assert fresh_seeds(7, 3) == [8, 9, 10]
+
+
+# What was told
+
+
+def told(trial: str, epoch: int, accuracy: float) -> dict[str, Any]:
+    return {
+        "kind": "trial",
+        "trial": trial,
+        "epoch": epoch,
+        "accuracy": accuracy,
+        "objective": accuracy,
+        "seconds": 1.0,
+    }
+
+
+def test_an_interrupted_sweep_knows_what_was_told_before(tmp_path: Path) -> None:
+    first = ToldRows(RunDirectory(str(tmp_path)))
+    for one in (told("a", 1, 0.1), told("b", 1, 0.2), {"kind": "ended", "trial": "b", "state": "stopped"}):
+        first.add(one)
+    first.write()
+    again = ToldRows(RunDirectory(str(tmp_path)))
+    again.add(told("a", 2, 0.3))
+    again.add(told("a", 1, 0.15))  # a restart told it again
+    table = again.table()
+    assert table[["trial", "epoch", "accuracy"]].to_numpy().tolist() == [["a", 1, 0.15], ["a", 2, 0.3], ["b", 1, 0.2]]
+
+
+def test_nothing_told_is_an_empty_table(tmp_path: Path) -> None:
+    assert ToldRows(RunDirectory(str(tmp_path))).table().empty
+    assert not (tmp_path / FILE).exists()

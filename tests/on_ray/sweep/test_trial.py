@@ -1,0 +1,237 @@
+"""A trial, in this process: epoch by epoch, stopped, saved, taken over by another, taken up again."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from same_values import assert_same_values
+from small_runs import STEPS, assert_same_bits, trainer_for, without_clocks
+from small_sweeps import BASE, EPOCHS, Board, MakeSmall, having, plan_for
+
+from ray_mentor.config import StudentConfig, TrainConfig
+from ray_mentor.core.optimizers import make_optimizer
+from ray_mentor.data import Splits
+from ray_mentor.data.run_directory import RunDirectory
+from ray_mentor.on_ray.checkpoint import Found, newest_good
+from ray_mentor.on_ray.sweep.objective import Objective
+from ray_mentor.on_ray.sweep.trial import Trial
+
+A_STEP = STEPS // EPOCHS
+NewTrial = Callable[..., Trial]
+
+
+@pytest.fixture
+def new_trial(tmp_path: Path) -> Iterator[NewTrial]:
+    """Makes trials, each under an id of its own; none is left running."""
+    made: list[Trial] = []
+
+    def make(name: str, sample: dict[str, Any], board: Any = None, **changes: Any) -> Trial:
+        plan = plan_for(tmp_path, board, **changes)
+        trial = type(
+            "Named", (Trial,), {"trial_id": name, "setup": lambda self, config: Trial.setup(self, config, plan)}
+        )(sample)
+        made.append(trial)
+        return trial
+
+    yield make
+    for trial in made:
+        trial.cleanup()
+    assert not [thread for thread in threading.enumerate() if thread.name == "run"]
+
+
+def state_in(folder: Path) -> Found:
+    found = newest_good(RunDirectory(str(folder)), lambda text: None)
+    assert found is not None
+    return found
+
+
+def assert_same_state(one: Found, other: Found) -> None:
+    """Bit for bit, clocks aside."""
+    assert_same_bits(one.state.student, other.state.student)
+    assert_same_values(one.state.optimizer, other.state.optimizer)
+    assert_same_values(one.state.curriculum.table(), other.state.curriculum.table())
+    assert without_clocks(one.state.log.metrics) == without_clocks(other.state.log.metrics)
+
+
+def test_a_trial_is_the_run_of_its_settings(new_trial: NewTrial, small_splits: Splits, tmp_path: Path) -> None:
+    board = Board()
+    trial = new_trial("one", {"update_interval": 3}, board)
+    replies = [trial.step() for _ in range(EPOCHS)]
+    assert [reply["epoch"] for reply in replies] == [1, 2, 3, 4]
+    assert [reply["done"] for reply in replies] == [False, False, False, True]
+    alone = trainer_for(
+        small_splits, tmp_path, "alone", mentor=dataclasses.replace(BASE.mentor, update_interval=3)
+    ).fit()
+    assert_same_bits(state_in(tmp_path / "one").state.student, alone.student_state)
+    assert [reply["accuracy"] for reply in replies] == [row["validation_accuracy"] for row in alone.metrics]
+    assert replies[-1]["objective"] == replies[-1]["accuracy"]
+    assert [row["epoch"] for row in board.rows if row["kind"] == "trial"] == [1, 2, 3, 4]
+    assert board.rows[-1]["kind"] == "ended"
+    assert board.rows[-1]["state"] == "finished"
+
+
+def test_no_trial_of_a_search_measures_the_test_split(new_trial: NewTrial, tmp_path: Path) -> None:
+    trial = new_trial("one", {"update_interval": 3})
+    replies = [trial.step() for _ in range(EPOCHS)]
+    assert replies[-1]["result"]["test_accuracy"] is None
+    assert {row["test_accuracy"] for row in state_in(tmp_path / "one").state.log.metrics} == {None}
+
+
+def test_a_listed_run_does_measure_it(new_trial: NewTrial) -> None:
+    trial = new_trial("one", {"listed": 1}, listed=(BASE, having(BASE, seed=5)))
+    replies = [trial.step() for _ in range(EPOCHS)]
+    assert replies[-1]["result"]["test_accuracy"] > 0.5
+    assert replies[-1]["result"]["seed"] == 5
+
+
+def test_a_stopped_trial_says_so_and_leaves_no_result(new_trial: NewTrial, tmp_path: Path) -> None:
+    board = Board()
+    trial = new_trial("one", {"update_interval": 3}, board)
+    trial.step()
+    trial.cleanup()
+    assert board.rows[-1] == {
+        "kind": "ended",
+        "trial": "one",
+        "state": "stopped",
+        "objective": board.rows[0]["objective"],
+    }
+    assert not (tmp_path / "one" / "result.json").exists()
+
+
+def test_a_paused_trial_goes_on_where_it_was(new_trial: NewTrial, tmp_path: Path) -> None:
+    board = Board()
+    paused = new_trial("one", {"update_interval": 3}, board)
+    paused.step()
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    paused.save_checkpoint(str(saved))
+    paused.cleanup()
+    assert "ended" not in {row["kind"] for row in board.rows}
+    again = new_trial("one", {"update_interval": 3}, board)
+    again.load_checkpoint(str(saved))
+    assert [again.step()["epoch"] for _ in range(EPOCHS - 1)] == [2, 3, 4]
+    undisturbed = new_trial("two", {"update_interval": 3})
+    for _ in range(EPOCHS):
+        undisturbed.step()
+    assert_same_state(state_in(tmp_path / "one"), state_in(tmp_path / "two"))
+
+
+def test_a_trial_takes_over_the_whole_state_of_another(new_trial: NewTrial, tmp_path: Path) -> None:
+    good = new_trial("good", {"mentor_learning_rate": 0.025})
+    good.step()
+    good.step()
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    good.save_checkpoint(str(saved))
+    bad = new_trial("bad", {"mentor_learning_rate": 0.9})
+    bad.step()
+    bad.reset_config({"mentor_learning_rate": 0.025})
+    bad.load_checkpoint(str(saved))
+    for trial in (good, bad):
+        assert [trial.step()["epoch"] for _ in range(2)] == [3, 4]
+    assert_same_state(state_in(tmp_path / "bad~2"), state_in(tmp_path / "good"))
+    assert json.loads((tmp_path / "bad~2" / "branch.json").read_text()) == {
+        "run": str(tmp_path / "good"),
+        "step": 2 * A_STEP,
+    }
+    assert (tmp_path / "bad" / "config.toml").exists(), "what it was before stays to be read"
+
+
+def test_it_goes_on_under_its_own_settings(new_trial: NewTrial, tmp_path: Path) -> None:
+    good = new_trial("good", {"mentor_learning_rate": 0.025, "update_interval": 2})
+    good.step()
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    good.save_checkpoint(str(saved))
+    branch = new_trial("branch", {"mentor_learning_rate": 0.001, "update_interval": 4})
+    branch.load_checkpoint(str(saved))
+    branch.step()
+    branch.save_checkpoint(str(saved))
+    mentor = state_in(tmp_path / "branch").state.curriculum.mentor
+    assert mentor is not None
+    payload = torch.load(io.BytesIO(mentor.payload), weights_only=True)
+    assert payload["optimizer"]["param_groups"][0]["lr"] == pytest.approx(0.001 * 4)
+    updates = [row["meta_updates"] for row in state_in(tmp_path / "branch").state.log.metrics]
+    assert updates == [3, 4], "steps 0, 2, 4 of the good one, then 8 alone"
+
+
+def test_one_process_serves_trial_after_trial(new_trial: NewTrial, tmp_path: Path) -> None:
+    trial = new_trial("one", {"update_interval": 3})
+    trial.step()
+    type(trial).trial_id = "next"  # as Ray Tune renames a process that it uses again
+    assert trial.reset_config({"update_interval": 2})
+    assert [trial.step()["epoch"] for _ in range(EPOCHS)] == [1, 2, 3, 4]
+    assert (tmp_path / "next" / "result.json").exists()
+
+
+def test_a_trial_whose_process_died_goes_on_from_its_runs_checkpoint(new_trial: NewTrial, tmp_path: Path) -> None:
+    dies = new_trial("one", {"update_interval": 3}, make=MakeSmall(fails_at(12)))
+    dies.step()
+    dies.step()
+    with pytest.raises(RuntimeError, match="as planned"):
+        dies.step()
+    again = new_trial("one", {"update_interval": 3})
+    assert [again.step()["epoch"] for _ in range(2)] == [3, 4]
+    undisturbed = new_trial("two", {"update_interval": 3})
+    for _ in range(EPOCHS):
+        undisturbed.step()
+    assert_same_state(state_in(tmp_path / "one"), state_in(tmp_path / "two"))
+
+
+def test_a_trial_that_was_done_when_its_process_died_says_so_again(new_trial: NewTrial) -> None:
+    first = new_trial("one", {"update_interval": 3})
+    last = [first.step() for _ in range(EPOCHS)][-1]
+    again = new_trial("one", {"update_interval": 3}).step()
+    assert again["done"]
+    assert again["accuracy"] == last["accuracy"]
+
+
+def test_a_trial_whose_mentor_collapses_is_ended(new_trial: NewTrial) -> None:
+    board = Board()
+    floors = dataclasses.replace(BASE.mentor, min_effective_share=0.99)  # no weights but equal ones get past this
+    base = having(dataclasses.replace(BASE, mentor=floors), epochs=3 * EPOCHS)
+    trial = new_trial("one", {"update_interval": 1}, board, base=base, objective=Objective("accuracy", 3 * EPOCHS))
+    replies = [trial.step()]
+    while not replies[-1]["done"]:
+        replies.append(trial.step())
+    assert replies[-1]["hopeless"]
+    assert replies[-1]["epoch"] < 3 * EPOCHS
+    assert board.rows[-1]["state"] == "hopeless"
+
+
+def test_gap_per_cost_is_measured_from_equal_weights(new_trial: NewTrial) -> None:
+    plain = [{"epoch": n, "validation_accuracy": 0.1, "train_seconds": 0.5 * (n + 1)} for n in range(EPOCHS)]
+    trial = new_trial("one", {"update_interval": 3}, objective=Objective("gap-per-cost", EPOCHS, plain))
+    reply = trial.step()
+    cost = reply["seconds"] / EPOCHS / 0.5
+    assert reply["objective"] == pytest.approx((reply["accuracy"] - 0.1) / cost)
+
+
+def fails_at(step: int) -> Callable[[TrainConfig], Any]:
+    """Makes optimizers that fail at a step."""
+
+    def make(config: TrainConfig) -> Any:
+        def optimizer(params: Any) -> torch.optim.Optimizer:
+            made = make_optimizer(params, StudentConfig(learning_rate=0.02))
+            steps = 0
+
+            def count(*_: Any) -> None:
+                nonlocal steps
+                steps += 1
+                if steps == step:
+                    raise RuntimeError("as planned")
+
+            made.register_step_pre_hook(count)
+            return made
+
+        return optimizer
+
+    return make
