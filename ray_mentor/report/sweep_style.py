@@ -1,0 +1,87 @@
+"""How a sweep's page looks and draws: its style sheet, and the script that hands the figures to plotly.js."""
+
+from __future__ import annotations
+
+CSS = """
+:root {
+  color-scheme: light dark;
+  --page: #ffffff; --panel: #f6f7f9; --ink: #1b1d21; --muted: #62676f; --grid: #e3e6ea; --none: rgba(0,0,0,0);
+  --accent: #2563c9; --best: #d1495b; --base: #b7791f; --warn: #a8651b; --bad: #b3261e; --good: #1d7a46;
+  --scale-low: #cfd6df; --scale-middle: #7fa6dc; --scale-high: #0f3f94;
+}
+@media screen and (prefers-color-scheme: dark) {
+  :root {
+    --page: #15171b; --panel: #1e2127; --ink: #e9ebee; --muted: #a1a8b3; --grid: #31363f;
+    --accent: #6aa5f8; --best: #ff7d8d; --base: #e5b454; --warn: #e0a15a; --bad: #f28b82; --good: #6fcf97;
+    --scale-low: #3a414c; --scale-middle: #4d7fc4; --scale-high: #bcd8ff;
+  }
+}
+* { box-sizing: border-box; }
+body {
+  margin: 0; background: var(--page); color: var(--ink);
+  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
+}
+main { max-width: 1080px; margin: 0 auto; padding: 40px 24px 64px; }
+h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 12px; letter-spacing: -0.015em; overflow-wrap: anywhere; }
+h2 { font-size: 1.25rem; margin: 0 0 4px; letter-spacing: -0.01em; }
+p { margin: 0 0 12px; max-width: 46rem; overflow-wrap: anywhere; }
+section { margin-top: 48px; }
+.caption, footer { color: var(--muted); font-size: 0.9375rem; }
+.verdict { background: var(--panel); border-left: 4px solid var(--muted); border-radius: 4px; padding: 12px 16px; }
+.verdict.better { border-color: var(--good); }
+.verdict.worse { border-color: var(--bad); }
+.counts { display: flex; flex-wrap: wrap; gap: 8px 28px; padding: 0; margin: 20px 0 0; list-style: none; }
+.counts b { font-size: 1.375rem; font-weight: 600; margin-right: 6px; font-variant-numeric: tabular-nums; }
+.counts li { color: var(--muted); }
+.counts b { color: var(--ink); }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: 0.875rem; font-variant-numeric: tabular-nums; margin-top: 8px; }
+th, td { text-align: left; padding: 7px 14px 7px 0; border-bottom: 1px solid var(--grid); white-space: nowrap; }
+th { color: var(--muted); font-weight: 500; vertical-align: bottom; }
+td.number, th.number { text-align: right; }
+th.setting { white-space: normal; }
+tr.best td { font-weight: 600; }
+code, pre { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; font-size: 0.8125rem; }
+pre { background: var(--panel); border-radius: 4px; padding: 10px 14px; white-space: pre-wrap; margin: 6px 0; }
+pre, code { overflow-wrap: anywhere; }
+summary { cursor: pointer; }
+#problems { color: var(--bad); }
+#problems:empty { display: none; }
+footer { margin-top: 56px; border-top: 1px solid var(--grid); padding-top: 16px; }
+@media (max-width: 640px) { main { padding: 24px 16px 48px; } h1 { font-size: 1.5rem; } section { margin-top: 36px; } }
+@media print { section { break-inside: avoid; } }
+"""
+
+WATCH = """
+function problem(text) { document.getElementById("problems").append("A figure could not be drawn: " + text + "\\n"); }
+window.addEventListener("error", event => problem(event.message));
+window.addEventListener("unhandledrejection", event => problem(event.reason));
+document.addEventListener("securitypolicyviolation", event => problem("refused " + event.blockedURI));
+"""
+"""Comes first, so that nothing goes wrong unseen."""
+
+DRAW = """
+const FIGURES = JSON.parse(document.getElementById("figures").textContent);
+const CONFIG = { responsive: true, displaylogo: false };
+
+// the names of colours as the style sheet has them now; nothing but colours is looked at
+function coloured(value, key) {
+  if (Array.isArray(value)) return value.map(each => coloured(each, key));
+  if (value && typeof value === "object")
+    return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, coloured(each, name)]));
+  const named = typeof value === "string" && value.startsWith("--") && key.includes("color");
+  return named ? getComputedStyle(document.documentElement).getPropertyValue(value).trim() : value;
+}
+
+async function draw() {
+  for (const [name, figure] of Object.entries(FIGURES)) {
+    const place = document.getElementById(name);
+    const config = { ...CONFIG, modeBarButtons: [figure.buttons] };
+    await Plotly.newPlot(place, coloured(figure.data, ""), coloured(figure.layout, ""), config);
+    place.dataset.drawn = "yes";
+  }
+}
+
+draw();
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+"""
