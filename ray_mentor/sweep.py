@@ -17,14 +17,13 @@ from rich.console import Console
 
 from ray_mentor.config import DataConfig, TrainConfig
 from ray_mentor.config_file import to_toml
-from ray_mentor.data.run_directory import CONFIG, RunDirectory
+from ray_mentor.data.run_directory import RunDirectory
 from ray_mentor.data.splits import Splits, prepare
 from ray_mentor.errors import UserError, printable
 from ray_mentor.on_ray.resume import check_same_run
 from ray_mentor.on_ray.session import quiet
 from ray_mentor.on_ray.sweep.spaces import FoundSpace, check_space, find_space, space_of
 from ray_mentor.on_ray.sweep.study import Found, Study
-from ray_mentor.on_ray.sweep.told import ToldRows
 from ray_mentor.on_ray.sweep.trial import MakeTrainer
 from ray_mentor.on_ray.trainer import CurriculumTrainer
 from ray_mentor.report.sweep_display import SweepDisplay, closing_sweep_table
@@ -99,16 +98,14 @@ def tune_curriculum(
             "validation split, never on the test split; give a share, e.g. --validation-share 0.1"
         )
     config = _named(config, found)
-    directory = _claimed(config, settings, found)
-    told = ToldRows(directory)
+    record = {"space": found.name, **dataclasses.asdict(settings), **config.flat()}
+    directory = _directory(config, record)
     display = SweepDisplay(settings.trials, config.run.epochs, console)
     display.console.print(printable(f"sweep: {directory.path}"), soft_wrap=True, markup=False)
-    study = Study(
-        found, config, settings, make or ConfiguredTrainer(verbose), directory.path, display.show, told, verbose
-    )
+    trainer = make or ConfiguredTrainer(verbose)
+    study = Study(found, config, settings, trainer, directory, record, display.show, verbose)
     with display:
         outcome = study.run()
-    told.write()
     return _closed(outcome, directory, display)
 
 
@@ -142,20 +139,17 @@ def _named(config: TrainConfig, found: FoundSpace) -> TrainConfig:
 _LONGEST = 48  # characters of a file's name
 
 
-def _claimed(config: TrainConfig, settings: SweepSettings, found: FoundSpace) -> RunDirectory:
-    """The sweep's folder, with its settings in it; that of an interrupted sweep is taken up under the same ones."""
+def _directory(config: TrainConfig, record: Mapping[str, Any]) -> RunDirectory:
+    """Where the sweep writes; what is there already is taken up only if it is to be, and under the same settings."""
     storage = config.run.storage_path
     root = storage if "://" in storage else os.path.abspath(os.path.expanduser(storage))
     directory = RunDirectory(f"{root}/{config.run.run_name}")
-    record = {"space": found.name, **dataclasses.asdict(settings), **config.flat()}
     if directory.exists() and not config.run.resume:
         raise UserError(f"sweep {directory.path} is there already; give another --run-name, or go on with it: --resume")
     if config.run.resume:
         if not directory.exists():
             raise UserError(f"there is no sweep {directory.path} to resume; check --run-name and --storage-path")
         check_same_run(record, directory, also_kept=("epochs", "workers"))
-    directory.create(("runs", "tune"))
-    directory.write(CONFIG, to_toml(record).encode())
     return directory
 
 

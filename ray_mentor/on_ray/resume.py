@@ -24,6 +24,7 @@ MAY_CHANGE = {
     "max_failures",
     "hang_seconds",
     "epochs",
+    "concurrent",
 }
 """Settings that say where a run happens and how far it goes, not what it is. More epochs go on under the
 schedule of the longer run."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ray_mentor.on_ray.sweep.objective import Objective
 from ray_mentor.on_ray.sweep.trial import Plan
 from ray_mentor.on_ray.trainer import CurriculumTrainer
 
-for module in (accidents, same_values, small_runs):
+for module in (accidents, same_values, small_runs, sys.modules[__name__]):
     ray.cloudpickle.register_pickle_by_value(module)  # type: ignore[attr-defined]
 
 EPOCHS = 4

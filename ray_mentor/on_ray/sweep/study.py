@@ -14,7 +14,8 @@ import ray
 from ray import tune
 
 from ray_mentor.config import TrainConfig
-from ray_mentor.data.run_directory import RunDirectory
+from ray_mentor.config_file import to_toml
+from ray_mentor.data.run_directory import CONFIG, RunDirectory
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.checkpoint import newest_good
 from ray_mentor.on_ray.marks import Show
@@ -75,9 +76,9 @@ class Study:
         base: the settings around it.
         settings: how it is searched.
         make: makes trainers, in the trials' processes.
-        folder: of the sweep.
+        directory: of the sweep.
+        record: settings to write into it.
         show: takes progress rows of the search, and notes.
-        told: keeps the rows.
         verbose: let Ray's own log through.
     """
 
@@ -85,9 +86,9 @@ class Study:
     base: TrainConfig
     settings: SweepSettings
     make: MakeTrainer
-    folder: str
+    directory: RunDirectory
+    record: Mapping[str, Any]
     show: Show
-    told: ToldRows
     verbose: bool = False
 
     @property
@@ -96,7 +97,7 @@ class Study:
         return self.settings.objective or self.space.objective
 
     def run(self) -> Found:
-        """Runs it, or the rest of one that was interrupted.
+        """Runs it, or the rest of one that was interrupted. Nothing is written for one that is refused.
 
         Raises:
             UserError: a cluster on which no trial fits.
@@ -108,9 +109,12 @@ class Study:
         with ray_session(each["CPU"], each["GPU"], verbose=self.verbose):
             there = ray.cluster_resources()
             concurrent = min(at_once(run, there, self.settings.concurrent), self.settings.trials)
+            self.directory.create(("runs", "tune"))
+            self.directory.write(CONFIG, to_toml(self.record).encode())
             self._note(_room(concurrent, run.workers, there, each))
             baseline = self._baseline(concurrent) if self.objective == "gap-per-cost" else []
-            grid = self._search(scheduler, concurrent, baseline)
+            told = ToldRows(self.directory)
+            grid = self._search(scheduler, concurrent, baseline, told)
             trials = trial_table(grid, self.space.domains, self.base)
             best = self._best(grid, trials)
             confirmed = self._confirm(concurrent, best.config) if best and self.settings.confirm_seeds else None
@@ -124,7 +128,7 @@ class Study:
             "confirm": confirmed,
             "versions": versions(),
         }
-        return Found(grid, trials, self.told.table(), best, figures)
+        return Found(grid, trials, told.table(), best, figures)
 
     def _baseline(self, concurrent: int) -> Metrics:
         """The metrics of equal sample weights, which gap-per-cost is measured from."""
@@ -138,15 +142,25 @@ class Study:
         assert found is not None, "a finished run has a checkpoint"
         return found.state.log.metrics
 
-    def _search(self, scheduler: Any, concurrent: int, baseline: Metrics) -> tune.ResultGrid:
+    def _search(self, scheduler: Any, concurrent: int, baseline: Metrics, told: ToldRows) -> tune.ResultGrid:
         objective = Objective(self.objective, self.base.run.epochs, baseline)
-        with self._board(self._take_down) as board:
+
+        def take_down(row: Row) -> None:
+            told.add(row)
+            self.show(row)
+
+        with told.kept(), self._board(take_down) as board:
             plan = Plan(
-                self.base, self.make, objective, f"{self.folder}/runs", board, ends_hopeless=self.settings.end_hopeless
+                self.base,
+                self.make,
+                objective,
+                f"{self.directory.path}/runs",
+                board,
+                ends_hopeless=self.settings.end_hopeless,
             )
             return Stage(
                 plan,
-                f"{self.folder}/tune",
+                f"{self.directory.path}/tune",
                 "search",
                 concurrent,
                 self.space.domains,
@@ -189,8 +203,8 @@ class Study:
         """Runs that are not searched, each to its end."""
         objective = Objective("accuracy", self.base.run.epochs)
         with self._board(lambda row: None) as board:
-            plan = Plan(self.base, self.make, objective, f"{self.folder}/{name}", board, tuple(configs), False)
-            return results_of(Stage(plan, f"{self.folder}/tune", name, min(concurrent, len(configs)), {}).run())
+            plan = Plan(self.base, self.make, objective, f"{self.directory.path}/{name}", board, tuple(configs), False)
+            return results_of(Stage(plan, f"{self.directory.path}/tune", name, min(concurrent, len(configs)), {}).run())
 
     @contextmanager
     def _board(self, show: Show) -> Iterator[Any]:
@@ -200,10 +214,6 @@ class Study:
                 yield board
         finally:
             ray.kill(board)
-
-    def _take_down(self, row: Row) -> None:
-        self.told.add(row)
-        self.show(row)
 
     def _note(self, text: str) -> None:
         self.show({"kind": "note", "text": text})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pandas as pd
 
@@ -34,6 +36,14 @@ class ToldRows:
         """Takes a row down."""
         self._lines.append(json.dumps(row))
         if time.monotonic() - self._written > _EVERY:
+            self.write()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Whatever ends what runs inside, the file has it all."""
+        try:
+            yield
+        finally:
             self.write()
 
     def write(self) -> None:

@@ -22,7 +22,7 @@ from ray.actor import ActorHandle
 
 from ray_mentor.config import TrainConfig
 from ray_mentor.config_file import to_toml
-from ray_mentor.data.run_directory import CHECKPOINTS, CONFIG, RunDirectory
+from ray_mentor.data.run_directory import CHECKPOINTS, CONFIG, RESULT, RunDirectory
 from ray_mentor.errors import RunStoppedError
 from ray_mentor.on_ray.checkpoint import name_of, newest_good
 from ray_mentor.on_ray.gate import AnyGate, Gate, call
@@ -96,10 +96,8 @@ class Trial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Lets the run go on by an epoch."""
-        if self._running is None:
-            self._running = _Running(self._trainer(), on_ray=self._config.run.workers > 0)
         self._saved = False
-        row = self._running.next_epoch()
+        row = self._next_epoch()
         figures = self._plan.objective.figures(row, self._before)
         self._before = row
         collapsed = figures.equal_share > 0.5
@@ -109,7 +107,7 @@ class Trial(tune.Trainable):
         self._tell("trial", **dataclasses.asdict(figures), settings=self._sample)
         reply: dict[str, Any] = {**dataclasses.asdict(figures), "path": self._directory.path, "hopeless": hopeless}
         if finished:
-            reply["result"] = self._running.finish().result
+            reply["result"] = self._result()
             self._tell("ended", state="finished", objective=figures.objective)
         elif hopeless:
             self._tell("ended", state="hopeless", objective=figures.objective)
@@ -148,6 +146,23 @@ class Trial(tune.Trainable):
             self._running = None
             if not (self._ended or self._saved or self._last is None):
                 self._tell("ended", state="stopped", objective=self._last.objective)
+
+    def _next_epoch(self) -> Row:
+        """The metrics of the run's next epoch; of its last, if all was done when the trial's process died."""
+        if self._directory.read(RESULT) is not None:
+            found = newest_good(self._directory, lambda text: None)
+            assert found is not None, "a finished run has a checkpoint"
+            return dict(found.state.log.metrics[-1])
+        if self._running is None:
+            self._running = _Running(self._trainer(), on_ray=self._config.run.workers > 0)
+        return self._running.next_epoch()
+
+    def _result(self) -> dict[str, Any]:
+        """Of a run whose epochs are done."""
+        if self._running is not None:
+            self._running.finish()
+        result: dict[str, Any] = json.loads(self._directory.read(RESULT) or b"{}")
+        return result
 
     def _prepare(self, sample: dict[str, Any]) -> None:
         self._sample = sample

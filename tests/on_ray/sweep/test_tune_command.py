@@ -1,0 +1,157 @@
+"""``ray-mentor tune``: mistakes before the first trial, and a sweep whose driver is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import ray
+
+from ray_mentor import cli
+from ray_mentor.config_file import read_config
+
+QUICK = ("--train-size", "300", "--test-size", "100", "--epochs", "6")
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Runs a command that must be refused, in an empty folder and without Ray; returns what it says."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray was started"))
+
+    def run(*words: str) -> str:
+        assert cli.main(words) == 2
+        return capsys.readouterr().err.strip()
+
+    return run
+
+
+def test_the_space_comes_first(said: Callable[..., str]) -> None:
+    expected = "error: tune needs what it shall search as its first word, e.g. ray-mentor tune joint; see --help"
+    assert said("tune") == expected
+    assert said("tune", "--trials", "2") == expected
+
+
+def test_help_needs_no_space(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.main(["tune", "--help"])
+    assert left.value.code == 0
+    text = capsys.readouterr().out
+    for option in ("--trials", "--scheduler", "--search", "--objective", "--confirm-seeds", "--update-interval"):
+        assert option in text
+
+
+def test_an_unknown_space(said: Callable[..., str]) -> None:
+    text = said("tune", "jont")
+    assert "unknown space 'jont' (nearest: joint)" in text
+    assert "curriculum, joint, mentor_architecture, smoke, update_frequency" in text
+
+
+def test_a_space_whose_samples_are_not_valid(said: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from ray import tune\n\ndef space():\n    return {'update_interval': tune.choice([0])}\n"
+    )
+    text = said("tune", "mine.py")
+    assert "update_interval is 0, but it must be at least 1" in text
+    assert "such a sample: update_interval=0" in text
+
+
+def test_trials_that_can_never_be_placed(said: Callable[..., str]) -> None:
+    assert "the workers need 1000 CPUs, but there are" in said("tune", "smoke", "--workers", "1000")
+
+
+def test_no_validation_split(said: Callable[..., str]) -> None:
+    assert said("tune", "smoke", "--validation-share", "0") == (
+        "error: validation_share is 0, but a sweep chooses by the accuracy on a validation split, never on the test "
+        "split; give a share, e.g. --validation-share 0.1"
+    )
+
+
+def test_pbt_on_what_cannot_change(said: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from ray import tune\n\ndef space():\n    return {'mentor_width': tune.choice([8, 16])}\n"
+    )
+    text = said("tune", "mine.py", "--scheduler", "pbt")
+    assert text.startswith("error: scheduler pbt changes settings in the middle of a run, but this space has none")
+    assert not (tmp_path / "runs").exists(), "nothing is written for a sweep that is refused"
+
+
+def test_nothing_to_resume(said: Callable[..., str]) -> None:
+    assert "there is no sweep" in said("tune", "smoke", "--run-name", "gone", "--resume")
+
+
+def test_a_misspelt_setting_in_a_config_file(said: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("trails = 3\n")
+    assert said("tune", "smoke", "--config", "c.toml").startswith(
+        "error: unknown setting 'trails'; nearest valid: trials"
+    )
+
+
+def test_a_sweep_whose_driver_was_killed_goes_on_and_repeats_no_finished_trial(tmp_path: Path) -> None:
+    sweep = tmp_path / "runs" / "mine"
+    words = (
+        "tune",
+        "smoke",
+        "--trials",
+        "3",
+        "--scheduler",
+        "none",
+        "--confirm-seeds",
+        "2",
+        "--run-name",
+        "mine",
+        *QUICK,
+    )
+    first = start(tmp_path, *words, "--concurrent", "1")
+    wait_until(lambda: first.poll() is not None or len(list(sweep.glob("runs/*/result.json"))) >= 1)
+    assert first.poll() is None
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    finished = {path: path.stat().st_mtime_ns for path in sweep.glob("runs/*/result.json")}
+    assert 1 <= len(finished) < 3
+    assert not (sweep / "sweep.json").exists()
+
+    again = start(tmp_path, *words, "--concurrent", "1", "--resume")
+    assert again.wait(240) == 0, (tmp_path / "log").read_text()
+    now = {path: path.stat().st_mtime_ns for path in sweep.glob("runs/*/result.json")}
+    assert len(now) == 3
+    assert {path: now[path] for path in finished} == finished
+    # What a sweep leaves.
+    summary = json.loads((sweep / "sweep.json").read_text())
+    assert summary["states"] == {"finished": 3}
+    assert len(summary["confirm"]["best"]["test_accuracy"]) == 2
+    assert len(pd.read_parquet(sweep / "trials.parquet")) == 3
+    assert (sweep / "sweep.html").stat().st_size > 100_000
+    log = (tmp_path / "log").read_text()
+    assert "is it really better?" in log
+    assert "Traceback" not in log
+    # The best settings are a config that train takes as it is.
+    best = read_config(str(sweep / "best.toml"))
+    assert best["update_interval"] == summary["best"]["settings"]["update_interval"]
+    assert start(tmp_path, "train", "--config", str(sweep / "best.toml")).wait(120) == 0, (tmp_path / "log").read_text()
+    # Whoever starts it again without saying so is refused.
+    assert start(tmp_path, *words).wait(120) == 2
+    assert "is there already" in (tmp_path / "log").read_text()
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ray_mentor", *words], cwd=folder, stdout=log, stderr=subprocess.STDOUT
+        )
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
