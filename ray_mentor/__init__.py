@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ray_mentor.on_ray.outcome import Outcome
     from ray_mentor.on_ray.trainer import CurriculumTrainer
     from ray_mentor.run import train
+    from ray_mentor.sweep import SweepOutcome, tune_curriculum
+    from ray_mentor.sweep_config import SweepSettings
 
 _HOMES = {
     "CurriculumConfig": "ray_mentor.config",
@@ -29,6 +31,9 @@ _HOMES = {
     "Outcome": "ray_mentor.on_ray.outcome",
     "CurriculumTrainer": "ray_mentor.on_ray.trainer",
     "train": "ray_mentor.run",
+    "SweepOutcome": "ray_mentor.sweep",
+    "tune_curriculum": "ray_mentor.sweep",
+    "SweepSettings": "ray_mentor.sweep_config",
 }
 """Public name to the module it lives in. Loaded on first use: whoever wants the core alone never loads Ray,
 and the process of a light actor never loads PyTorch."""
@@ -44,10 +49,13 @@ __all__ = [
     "RunSettings",
     "Samples",
     "StudentConfig",
+    "SweepOutcome",
+    "SweepSettings",
     "TrainConfig",
     "UserError",
     "samples_from_dataset",
     "train",
+    "tune_curriculum",
 ]
 
 

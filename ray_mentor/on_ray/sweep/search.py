@@ -56,15 +56,22 @@ def make_scheduler(name: str, domains: Mapping[str, Any], epochs: int) -> TrialS
     )
 
 
-def make_search(name: str, seed: int) -> SearchAlgorithm | Searcher:
+def make_search(name: str, seed: int, domains: Mapping[str, Any]) -> SearchAlgorithm | Searcher:
     """The search of this name: random draws, Optuna's TPE, or pareto: Optuna for accuracy against seconds.
 
     Raises:
-        UserError: an unknown name.
+        UserError: an unknown name, or a domain that Optuna does not know.
     """
     one_of(name, SEARCHES, "search")
     if name == "random":
         return BasicVariantGenerator(random_state=seed)
+    try:
+        OptunaSearch.convert_search_space(dict(domains))
+    except Exception as error:  # Ray Tune raises whatever it trips over
+        raise UserError(
+            f"search is {name!r}, but the space has a domain that Optuna does not know ({error}); use choice, uniform, "
+            "loguniform, quniform, randint or lograndint, or give --search random"
+        ) from error
     if name == "optuna":
         return OptunaSearch(metric=_OBJECTIVE, mode="max", seed=seed)
     return OptunaSearch(metric=["accuracy", "seconds"], mode=["max", "min"], seed=seed)

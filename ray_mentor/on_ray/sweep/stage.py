@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +48,7 @@ class Stage:
         """
         trainable = tune.with_resources(tune.with_parameters(Trial, plan=self.plan), reserved(self.plan.base.run))
         path = f"{self.folder}/{self.name}"
-        with having(_QUIET):
+        with having(_QUIET), _ctrl_c_is_told():
             if tune.Tuner.can_restore(path):
                 return tune.Tuner.restore(path, trainable, resume_unfinished=True, resume_errored=True).fit()
             return self._tuner(trainable).fit()
@@ -67,9 +70,33 @@ class Stage:
                 name=self.name,
                 storage_path=self.folder,
                 verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # a run writes its own
                 failure_config=tune.FailureConfig(max_failures=self.plan.base.run.max_failures),
             ),
         )
+
+
+@contextmanager
+def _ctrl_c_is_told() -> Iterator[None]:
+    """Ctrl-C lets Ray Tune save what it knows, and then raises KeyboardInterrupt.
+
+    Ray Tune's own handler ends its loop as if all were done, and puts back the one that it found, which tells that it
+    was called; when it was not, it stays, and would swallow the next Ctrl-C.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+        if signal.getsignal(signal.SIGINT) is interrupt:
+            raise KeyboardInterrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def results_of(grid: tune.ResultGrid) -> list[tune.Result]:

@@ -105,6 +105,7 @@ class Study:
         began = time.time()
         run = self.base.run
         scheduler = make_scheduler(self.settings.scheduler, self.space.domains, run.epochs)
+        search = make_search(self.settings.search, run.seed, self.space.domains)
         each = needs(run)
         with ray_session(each["CPU"], each["GPU"], verbose=self.verbose):
             there = ray.cluster_resources()
@@ -114,7 +115,7 @@ class Study:
             self._note(_room(concurrent, run.workers, there, each))
             baseline = self._baseline(concurrent) if self.objective == "gap-per-cost" else []
             told = ToldRows(self.directory)
-            grid = self._search(scheduler, concurrent, baseline, told)
+            grid = self._search(search, scheduler, concurrent, baseline, told)
             trials = trial_table(grid, self.space.domains, self.base)
             best = self._best(grid, trials)
             confirmed = self._confirm(concurrent, best.config) if best and self.settings.confirm_seeds else None
@@ -142,7 +143,9 @@ class Study:
         assert found is not None, "a finished run has a checkpoint"
         return found.state.log.metrics
 
-    def _search(self, scheduler: Any, concurrent: int, baseline: Metrics, told: ToldRows) -> tune.ResultGrid:
+    def _search(
+        self, search: Any, scheduler: Any, concurrent: int, baseline: Metrics, told: ToldRows
+    ) -> tune.ResultGrid:
         objective = Objective(self.objective, self.base.run.epochs, baseline)
 
         def take_down(row: Row) -> None:
@@ -164,7 +167,7 @@ class Study:
                 "search",
                 concurrent,
                 self.space.domains,
-                make_search(self.settings.search, self.base.run.seed),
+                search,
                 scheduler,
                 self.settings.trials,
             ).run()

@@ -96,6 +96,14 @@ class Trial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Lets the run go on by an epoch."""
+        try:
+            return self._step()
+        except Exception as error:
+            self._tell("note", text=f"trial {self.trial_id} failed: {error}")
+            self._tell("ended", state="failed", objective=None)
+            raise
+
+    def _step(self) -> dict[str, Any]:
         self._saved = False
         row = self._next_epoch()
         figures = self._plan.objective.figures(row, self._before)

@@ -96,7 +96,13 @@ def test_unknown_names() -> None:
     with pytest.raises(UserError, match=r"unknown scheduler 'x'; valid: asha, pbt, none"):
         make_scheduler("x", {}, 60)
     with pytest.raises(UserError, match=r"unknown search 'x'; valid: random, optuna, pareto"):
-        make_search("x", 0)
+        make_search("x", 0, {})
+
+
+def test_optuna_refuses_a_domain_that_it_does_not_know() -> None:
+    with pytest.raises(UserError, match=r"search is 'optuna', but the space has a domain that Optuna does not know"):
+        make_search("optuna", 0, {"entropy": tune.randn(0, 1)})
+    make_search("random", 0, {"entropy": tune.randn(0, 1)})
 
 
 # Objective

@@ -129,6 +129,7 @@ def test_trials_that_are_stopped_early_leave_nothing(tmp_path: Path, board: Any)
     assert min(epochs) < EPOCHS, "none was stopped"
     ended = [row["state"] for row in ray.get(board.read.remote(0)) if row["kind"] == "ended"]
     assert ended.count("finished") == epochs.count(EPOCHS)
+    assert ended.count("stopped") > 0
 
 
 def test_a_crashed_trial_goes_on_and_one_that_always_crashes_does_not_end_the_sweep(
