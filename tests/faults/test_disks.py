@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,10 +46,32 @@ def read_only(run: Path) -> Iterator[Callable[[], None]]:
         for folder in folders:
             folder.chmod(mode)
 
+    with without_privileges():
+        try:
+            yield lambda: permit(0o500)
+        finally:
+            permit(0o700)
+
+
+@contextmanager
+def without_privileges() -> Iterator[None]:
+    """This thread may write where the folders' modes say so, even if it is root's."""
+    if os.geteuid() != 0:
+        yield
+        return
+    header, before = (ctypes.c_uint32 * 2)(VERSION_3, 0), (ctypes.c_uint32 * 6)()
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.capget(header, before) == 0
+    less = (ctypes.c_uint32 * 6)(before[0] & ~DAC_OVERRIDE, *before[1:])
+    assert libc.capset(header, less) == 0
     try:
-        yield lambda: permit(0o500)
+        yield
     finally:
-        permit(0o700)
+        assert libc.capset(header, before) == 0
+
+
+VERSION_3, DAC_OVERRIDE = 0x20080522, 1 << 1  # <linux/capability.h>
+ROOT_MAY_ALL = pytest.mark.skipif(os.geteuid() == 0 and sys.platform != "linux", reason="root may write anywhere")
 
 
 class Then:
@@ -57,19 +81,12 @@ class Then:
         self.meet = act
 
 
-NOT_ROOT = pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-
-
 @pytest.mark.parametrize(
     ("trouble", "says"),
     [
         (full, "File too large"),
         (vanished, "No such file or directory"),
-        pytest.param(
-            read_only,
-            "Permission denied",
-            marks=pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere"),
-        ),
+        pytest.param(read_only, "Permission denied", marks=ROOT_MAY_ALL),
     ],
 )
 def test_what_cannot_be_written_is_said(trouble: Any, says: str, small_splits: Splits, tmp_path: Path) -> None:
@@ -90,3 +107,14 @@ def test_what_cannot_be_written_is_said(trouble: Any, says: str, small_splits: S
         *(f"step-{step:09d}-rank-0000.parquet" for step in (0, 5)),
     }
     assert_same_run(trainer_for(small_splits, tmp_path, "run", resume=True).fit(), whole)
+
+
+@ROOT_MAY_ALL
+def test_a_storage_path_that_may_only_be_read(small_splits: Splits, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with without_privileges(), pytest.raises(UserError) as raised:
+        trainer_for(small_splits, tmp_path, "run").fit()
+    tmp_path.chmod(0o700)
+    assert str(raised.value).startswith(f"the run directory {tmp_path}/run cannot be used (")
+    assert "Permission denied" in str(raised.value)
+    assert not list(tmp_path.iterdir())
