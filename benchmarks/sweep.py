@@ -43,8 +43,8 @@ def main() -> None:
         sweep = seconds([sys.executable, "-m", "ray_mentor", *map(str, [*words, *place])])
         alone = seconds([sys.executable, "-c", ALONE, str(Path(folder) / "sweep")])
         print(
-            f"{options.trials} trials of {options.epochs} epochs: sweep {sweep:.1f} s, the trainings alone {alone:.1f} s, "
-            f"ratio {sweep / alone:.2f}"
+            f"{options.trials} trials of {options.epochs} epochs: sweep {sweep:.1f} s, "
+            f"the trainings alone {alone:.1f} s, ratio {sweep / alone:.2f}"
         )
 
 

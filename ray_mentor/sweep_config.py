@@ -38,6 +38,13 @@ class SweepSettings:
         one_of(self.search, ("random", "optuna", "pareto"), "search")
         if self.objective is not None:
             one_of(self.objective, ("accuracy", "gap-per-cost"), "objective")
+        require(
+            self.scheduler != "pbt" or self.search == "random",
+            "search",
+            self.search,
+            "scheduler pbt begins with random draws and changes them itself",
+            "give --search random",
+        )
         require(self.trials >= 1, "trials", self.trials, "it must be at least 1")
         require(self.confirm_seeds >= 0, "confirm_seeds", self.confirm_seeds, "it must be at least 0")
         require(self.concurrent is None or self.concurrent >= 1, "concurrent", self.concurrent, "it must be at least 1")

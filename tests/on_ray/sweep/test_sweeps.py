@@ -16,15 +16,16 @@ import ray.util
 import ray.util.state
 from accidents import Accident, AtStep
 from ray import tune
-from small_runs import MENTOR, assert_same_bits, trainer_for
+from small_runs import MENTOR, STEPS, assert_same_bits, trainer_for
 from small_sweeps import BASE, EPOCHS, MakeSmall, having, plan_for
 
 from ray_mentor.config import TrainConfig
+from ray_mentor.config_file import read_config
 from ray_mentor.data import Splits
 from ray_mentor.data.run_directory import RunDirectory
 from ray_mentor.on_ray.checkpoint import newest_good
 from ray_mentor.on_ray.progress import ProgressBoard, Row
-from ray_mentor.on_ray.sweep.search import make_scheduler
+from ray_mentor.on_ray.sweep.search import make_scheduler, make_search
 from ray_mentor.on_ray.sweep.spaces import space_of
 from ray_mentor.on_ray.sweep.stage import Stage, results_of
 from ray_mentor.on_ray.sweep.study import Found, Study
@@ -91,7 +92,7 @@ def test_a_sweep_finds_its_best_and_says_whether_it_is_better(tmp_path: Path) ->
     found: Found = Study(
         space_of("mine", SPACE),
         BASE,
-        SweepSettings(trials=3, scheduler="none", confirm_seeds=2, objective="gap-per-cost"),
+        SweepSettings(trials=3, scheduler="none", search="optuna", confirm_seeds=2, objective="gap-per-cost"),
         MakeSmall(),
         directory,
         BASE.flat(),
@@ -122,7 +123,11 @@ def test_a_sweep_finds_its_best_and_says_whether_it_is_better(tmp_path: Path) ->
 
 def test_trials_that_are_stopped_early_leave_nothing(tmp_path: Path, board: Any) -> None:
     stage = dataclasses.replace(
-        stage_of(tmp_path, board), domains=SPACE, trials=6, scheduler=make_scheduler("asha", SPACE, EPOCHS)
+        stage_of(tmp_path, board),
+        domains=SPACE,
+        trials=6,
+        search=make_search("pareto", 0, SPACE),
+        scheduler=make_scheduler("asha", SPACE, EPOCHS),
     )
     epochs = [int((result.metrics or {})["epoch"]) for result in results_of(stage.run())]
     assert len(epochs) == 6
@@ -130,6 +135,27 @@ def test_trials_that_are_stopped_early_leave_nothing(tmp_path: Path, board: Any)
     ended = [row["state"] for row in ray.get(board.read.remote(0)) if row["kind"] == "ended"]
     assert ended.count("finished") == epochs.count(EPOCHS)
     assert ended.count("stopped") > 0
+
+
+def test_the_worst_of_a_population_takes_over_a_better_ones_state(tmp_path: Path, board: Any) -> None:
+    stage = dataclasses.replace(
+        stage_of(tmp_path, board), domains=SPACE, trials=3, scheduler=make_scheduler("pbt", SPACE, EPOCHS)
+    )
+    results = results_of(stage.run())
+    assert [(result.metrics or {})["epoch"] for result in results] == [EPOCHS] * 3
+    branches = [json.loads(file.read_text()) for file in (tmp_path / "runs").glob("*/branch.json")]
+    assert branches
+    for branch in branches:
+        donor = Path(branch["run"])
+        assert donor.parent == tmp_path / "runs"
+        assert branch["step"] > 0
+    # Each goes on from there to the end, under the settings that Ray Tune says it has.
+    for result in results:
+        metrics, sample = result.metrics or {}, result.config or {}
+        config = read_config(f"{metrics['path']}/config.toml")
+        assert config["update_interval"] == sample["update_interval"]
+        assert config["mentor_learning_rate"] == pytest.approx(sample["mentor_learning_rate"])
+        assert metrics["result"]["steps"] == STEPS
 
 
 def test_a_crashed_trial_goes_on_and_one_that_always_crashes_does_not_end_the_sweep(
