@@ -1,17 +1,31 @@
-"""What all tests share: one torch thread, a small data set, and a Ray of their own."""
+"""What all tests share: one torch thread, a small data set, a run that nothing befell, and a Ray of their own."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import ray
 import torch
-from small_runs import make_small_splits
+from driver import Driver
+from made_once import made_once
+from small_runs import make_small_splits, outcome_of
 
 from ray_mentor.data import Splits
 from ray_mentor.on_ray.environment import set_environment
+from ray_mentor.on_ray.outcome import Outcome
+
+HERE = Path(__file__).parent
+FIRST = ("faults", "on_ray")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take minutes come first: then no process is left alone with one of them at the end."""
+    items.sort(key=lambda item: item.path.relative_to(HERE).parts[0] not in FIRST)
+
 
 torch.set_num_threads(1)  # the machines that run these tests have few cores, and rounding depends on the number
 set_environment()
@@ -42,10 +56,23 @@ def _surroundings() -> dict[str, object]:
 @pytest.fixture(scope="module")
 def local_ray() -> Iterator[None]:
     """A Ray with 2 CPUs and a dashboard, for one test module."""
+    with a_ray(dashboard=True):
+        yield
+
+
+@pytest.fixture(scope="module")
+def bare_ray() -> Iterator[None]:
+    """The same without the dashboard, a dozen processes, for actors of ours alone: Ray Train and Tune need it."""
+    with a_ray(dashboard=False):
+        yield
+
+
+@contextmanager
+def a_ray(*, dashboard: bool) -> Iterator[None]:
     ray.init(
         address="local",
         num_cpus=2,
-        include_dashboard=True,
+        include_dashboard=dashboard,
         dashboard_host="127.0.0.1",
         configure_logging=False,
         log_to_driver=False,
@@ -57,3 +84,23 @@ def local_ray() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def small_splits() -> Splits:
     return make_small_splits()
+
+
+@pytest.fixture(scope="session")
+def undisturbed_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a run of two workers lies that nothing befell: ``run``, the rows it showed, and its mentor's calls."""
+
+    def make(folder: Path) -> None:
+        driver = Driver(folder, "run", workers=2, calls=str(folder))
+        try:
+            assert driver.wait() == 0, driver.log.read_text()
+        finally:
+            driver.end()
+
+    return made_once(tmp_path_factory, "undisturbed", make)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(undisturbed_storage: Path) -> Outcome:
+    """That run, which those that something befell are compared with."""
+    return outcome_of(undisturbed_storage / "run")

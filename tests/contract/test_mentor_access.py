@@ -122,7 +122,7 @@ def learn_behind_its_back(actor: Any, version: int, step: int) -> LearnReply:
 
 
 @pytest.fixture(scope="module")
-def one_actor(local_ray: None) -> Any:
+def one_actor(bare_ray: None) -> Any:
     """One actor for the tests that don't kill it: each starts by loading a fresh mentor."""
     return make_actor()
 

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import psutil
 import ray
-from driver import Driver, kill
+from driver import A_LONG_TIME, Driver, kill
 from small_runs import assert_one_row_per_sample_and_epoch, assert_same_run, make_small_splits, outcome_of
 
 from ray_mentor.on_ray.outcome import Outcome
@@ -61,7 +61,7 @@ def chaotic_run(seed: int, storage: Path) -> tuple[Path, list[str]]:
                 continue
             kill(draw.choice(processes(one.victim)))
             starts += one.victim == "RayTrainWorker"
-        code = driver.wait(300)
+        code = driver.wait()
         assert code == 0, driver.log.read_text()
     finally:
         driver.end()
@@ -73,7 +73,7 @@ def start(storage: Path, name: str) -> Driver:
     return Driver(storage, name, address, workers=2, checkpoint_steps=2, slow=STEP_SECONDS)
 
 
-def wait_for_training(driver: Driver, starts: int, seconds: float = 120) -> None:
+def wait_for_training(driver: Driver, starts: int, seconds: float = A_LONG_TIME) -> None:
     """Until the workers have begun so many times."""
     deadline = time.monotonic() + seconds
     while driver.process.poll() is None and len(driver.rows("started")) < starts:

@@ -12,8 +12,9 @@ from typing import Any
 import accidents
 import pytest
 import ray
+import ray.train
 from accidents import Accident, AtCheckpoint, AtStep, count, mentor_that_meets
-from small_runs import assert_one_row_per_sample_and_epoch, assert_same_run, trainer_for
+from small_runs import STEPS, assert_one_row_per_sample_and_epoch, assert_same_run, trainer_for
 
 from ray_mentor.data import Splits
 from ray_mentor.errors import MentorLostError
@@ -27,6 +28,8 @@ ray.cloudpickle.register_pickle_by_value(accidents)  # type: ignore[attr-defined
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[attr-defined]
 
 Rows = list[dict[str, Any]]
+
+HANG_SECONDS = 40  # in which a mentor must start, where other tests keep all cores busy
 
 
 @pytest.fixture(scope="module")
@@ -56,22 +59,36 @@ def notes(rows: Rows) -> list[str]:
     return [row["text"] for row in rows if row["kind"] == "note"]
 
 
-def test_workers_that_die(accident: Any, undisturbed: Outcome, small_splits: Splits, storage: Path) -> None:
-    """One in the middle of an epoch, then one in a checkpoint, when its ledger rows are there and its state is not."""
+def test_workers_and_a_mentor_that_die_or_hang(
+    accident: Any, undisturbed: Outcome, small_splits: Splits, storage: Path, tmp_path: Path
+) -> None:
+    """What hangs is stopped, as a lost network would stop it, and counts as dead.
+
+    Rank 0 dies in the first checkpoint, when its ledger rows are there and its state is not; then the mentor hangs;
+    rank 1 dies in the middle of an epoch; and hangs in another.
+    """
+    actor = mentor_that_meets(str(tmp_path), {("score", 4): accident("the mentor", "stop")})
     rows: Rows = []
-    outcome = trainer_for(
-        small_splits,
-        storage,
-        "workers",
-        workers=2,
-        optimizer=AtStep(((1, 8, accident("rank 1 in step 8", "exit")),)),
-        student=AtCheckpoint(accident("rank 0 in a checkpoint")),
-        checkpoint_steps=3,
-    ).fit(rows.append)
-    assert starts(rows)[0] == 0.0
-    assert len(starts(rows)) == 3
-    assert len(notes(rows)) == 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer_module, "MentorActor", actor)
+        began = time.monotonic()
+        outcome = trainer_for(
+            small_splits,
+            storage,
+            "die-or-hang",
+            workers=2,
+            student=AtCheckpoint(accident("rank 0 in a checkpoint")),
+            optimizer=AtStep(
+                ((1, 8, accident("rank 1 in step 8", "exit")), (1, 12, accident("12 steps after a start", "stop")))
+            ),
+            checkpoint_steps=3,
+            hang_seconds=HANG_SECONDS,
+        ).fit(rows.append)
+    assert starts(rows) == [0.0, 0.0, 6 / STEPS, 15 / STEPS]
+    assert count(str(tmp_path), "started") == 2
+    assert len(notes(rows)) == 3
     assert all("all workers start again from the newest checkpoint" in note for note in notes(rows))
+    assert time.monotonic() - began < 2 * HANG_SECONDS + 240
     assert_same_run(outcome, undisturbed)
     assert_one_row_per_sample_and_epoch(outcome.ledger(), small_splits)
 
@@ -103,29 +120,6 @@ def test_a_mentor_that_dies_at_every_moment(
     assert_same_run(outcome, undisturbed)
 
 
-def test_what_hangs_counts_as_dead(
-    accident: Any, undisturbed: Outcome, small_splits: Splits, storage: Path, tmp_path: Path
-) -> None:
-    """First the mentor, then a worker are stopped as a lost network would stop them."""
-    actor = mentor_that_meets(str(tmp_path), {("score", 4): accident("the mentor", "stop")})
-    rows: Rows = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer_module, "MentorActor", actor)
-        began = time.monotonic()
-        outcome = trainer_for(
-            small_splits,
-            storage,
-            "hangs",
-            workers=2,
-            optimizer=AtStep(((1, 12, accident("rank 1", "stop")),)),
-            hang_seconds=8,
-        ).fit(rows.append)
-    assert len(starts(rows)) == 2
-    assert starts(rows)[1] == 0.5
-    assert time.monotonic() - began < 120
-    assert_same_run(outcome, undisturbed)
-
-
 def mentor_that_dies_for_good(folder: Path) -> type[MentorActor]:
     """In its fourth update; the next one cannot be made."""
 
@@ -144,17 +138,30 @@ def mentor_that_dies_for_good(folder: Path) -> type[MentorActor]:
     return CannotComeBack
 
 
-def test_a_mentor_that_cannot_come_back(
-    undisturbed: Outcome, small_splits: Splits, storage: Path, tmp_path: Path
+def test_a_mentor_that_cannot_come_back_and_a_worker_that_dies_too_often(
+    accident: Any, small_splits: Splits, storage: Path, tmp_path: Path
 ) -> None:
-    """The run ends, and says what was saved and how to go on; which then works."""
+    """Each ends the run, which says what was saved and how to go on; which then works, as if nothing had happened."""
     rows: Rows = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trainer_module, "MentorActor", mentor_that_dies_for_good(tmp_path))
-        with pytest.raises(MentorLostError) as raised:
-            trainer_for(small_splits, storage, "lost", workers=2).fit(rows.append)
-    assert str(raised.value).startswith("the mentor actor died and did not come back (")
-    (saved,) = raised.value.__notes__
-    assert saved == f"saved: {storage}/lost/checkpoints/step-{5:012d}.pt, step 5; go on with --resume"
+        with pytest.raises(MentorLostError) as lost:
+            trainer_for(small_splits, storage, "lost", workers=1).fit(rows.append)
+    assert str(lost.value).startswith("the mentor actor died and did not come back (")
+    assert lost.value.__notes__ == [saved(storage, 5)]
     assert len(starts(rows)) == 1
-    assert_same_run(trainer_for(small_splits, storage, "lost", workers=2, resume=True).fit(), undisturbed)
+
+    out_of_memory = AtStep(((0, 7, accident("killed, as by the kernel that has no memory left")),))
+    again: Any = {"workers": 1, "resume": True}
+    trainer = trainer_for(small_splits, storage, "lost", optimizer=out_of_memory, max_failures=0, **again)
+    with pytest.raises(ray.train.TrainingFailedError) as failed:
+        trainer.fit(rows.append)
+    assert failed.value.__notes__ == [saved(storage, 10)]
+    assert starts(rows)[1:] == [5 / STEPS]
+
+    alone = trainer_for(small_splits, storage, "alone").fit()
+    assert_same_run(trainer_for(small_splits, storage, "lost", **again).fit(), alone)
+
+
+def saved(storage: Path, step: int) -> str:
+    return f"saved: {storage}/lost/checkpoints/step-{step:012d}.pt, step {step}; go on with --resume"

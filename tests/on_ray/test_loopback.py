@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from interruptible import interruptible
 from sockets import Listener, below, listeners
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -50,13 +51,13 @@ def run(home: Path, foreign: socket.socket) -> Iterator[subprocess.Popen[bytes]]
     """A run in the middle of its training, in an environment and a home that say nothing of Ray."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "GLOO_"))}
     private = {"HOME": str(home), "RAY_TMPDIR": str(home)}
-    with (home / "log").open("wb") as log, (home / "errors").open("wb") as errors:
+    with (home / "log").open("wb") as log, (home / "errors").open("wb") as errors, interruptible():
         started = subprocess.Popen(
             [sys.executable, "-m", "ray_mentor", *WORDS.split()],
             cwd=home, env={**environment, **private}, stdout=log, stderr=errors, start_new_session=True,
         )  # fmt: skip
     try:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 400
         while b"\nepoch " not in (home / "log").read_bytes():
             assert started.poll() is None, (home / "errors").read_text()
             assert time.monotonic() < deadline, (home / "log").read_text() + (home / "errors").read_text()
@@ -131,5 +132,5 @@ def test_ctrl_c_stops_it(run: subprocess.Popen[bytes], home: Path) -> None:
     """Not as if it were done, which Ray's own handler says by exit code 0; and the checkpoint is there."""
     assert list((home / "runs/endless").glob("checkpoints/*.pt"))
     run.send_signal(signal.SIGINT)
-    assert (run.wait(100), (home / "errors").read_text()) == (1, STOPPED)
+    assert (run.wait(200), (home / "errors").read_text()) == (1, STOPPED)
     assert not (home / "runs/endless/result.json").exists()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import json
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ import ray
 import ray.train
 import ray.util.state
 import torch
+from accidents import count
+from driver import rows_of
 from small_runs import (
     EPOCHS,
     INTERVAL,
@@ -31,15 +33,13 @@ from ray_mentor.config import StudentConfig
 from ray_mentor.core.optimizers import make_optimizer
 from ray_mentor.data import Splits
 from ray_mentor.errors import NonFiniteLossError, UserError
-from ray_mentor.on_ray import trainer as trainer_module
-from ray_mentor.on_ray.mentor_actor import MentorActor
 from ray_mentor.on_ray.outcome import Outcome
 from ray_mentor.on_ray.progress import ProgressBoard
 from ray_mentor.on_ray.watch import watched
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
-OURS = ("MentorActor", "Counting", "ProgressBoard")
+OURS = ("MentorActor", "ProgressBoard")
 
 ON_CTRL_C = signal.getsignal(signal.SIGINT)  # a shell's background job ignores it
 
@@ -49,41 +49,40 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
-@pytest.fixture(scope="module")
-def rows() -> list[dict[str, Any]]:
-    """What the run with actor scoring showed."""
-    return []
+@dataclass(frozen=True)
+class Broke:
+    """A run whose student went bad in its third epoch, and that went on once it was mended.
+
+    Attributes:
+        error: what the first half ended with.
+        had_result: whether there was a result by then.
+        rows: what the second half showed.
+        outcome: at the end.
+    """
+
+    error: NonFiniteLossError
+    had_result: bool
+    rows: list[dict[str, Any]]
+    outcome: Outcome
 
 
 @pytest.fixture(scope="module")
-def by_actor(small_splits: Splits, storage: Path, rows: list[dict[str, Any]]) -> Outcome:
-    """A run whose actor scores, and notes each call in a file."""
-    calls = str(storage / "calls")
-
-    class Counting(MentorActor):
-        def score(self, *arguments: Any) -> Any:
-            return self._noted("score", super().score(*arguments))
-
-        def learn(self, *arguments: Any) -> Any:
-            return self._noted("learn", super().learn(*arguments))
-
-        def load(self, *arguments: Any) -> Any:
-            return self._noted("load", super().load(*arguments))
-
-        def _noted(self, name: str, reply: Any) -> Any:
-            with open(calls, "a") as file:
-                print(name, file=file)
-            return reply
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer_module, "MentorActor", Counting)
-        return trainer_for(small_splits, storage, "by-actor", workers=2).fit(rows.append)
-
-
-@pytest.fixture(scope="module")
-def by_replica(small_splits: Splits, storage: Path) -> Outcome:
-    mentor = dataclasses.replace(MENTOR, scoring="replica")
-    return trainer_for(small_splits, storage, "by-replica", workers=2, mentor=mentor).fit()
+def broke(small_splits: Splits, storage: Path) -> Broke:
+    """The workers score with replicas of the mentor."""
+    broken = storage / "broken"
+    broken.touch()
+    changes: dict[str, Any] = {
+        "workers": 2,
+        "optimizer": breaking(str(broken), after_steps=12),
+        "mentor": dataclasses.replace(MENTOR, scoring="replica"),
+    }
+    with pytest.raises(NonFiniteLossError) as raised:
+        trainer_for(small_splits, storage, "broke", **changes).fit()
+    had_result = (storage / "broke" / "result.json").exists()
+    broken.unlink()
+    rows: list[dict[str, Any]] = []
+    outcome = trainer_for(small_splits, storage, "broke", resume=True, **changes).fit(rows.append)
+    return Broke(raised.value, had_result, rows, outcome)
 
 
 @pytest.fixture(scope="module")
@@ -91,25 +90,26 @@ def alone(small_splits: Splits, storage: Path) -> Outcome:
     return trainer_for(small_splits, storage, "alone").fit()
 
 
-def test_there_is_one_call_per_step_and_no_other(by_actor: Outcome, storage: Path) -> None:
+def test_there_is_one_call_per_step_and_no_other(undisturbed_storage: Path) -> None:
     """One score a step, made by rank 0 for all, and one learn a meta update; nothing is handed over or repeated."""
-    calls = collections.Counter((storage / "calls").read_text().split())
-    assert calls == {"score": STEPS, "learn": STEPS // INTERVAL}
+    calls = {what: count(str(undisturbed_storage), what) for what in ("started", "score", "learn", "learned", "loaded")}
+    assert calls == {"started": 1, "score": STEPS, "learn": (n := STEPS // INTERVAL), "learned": n, "loaded": 0}
 
 
-def test_actor_and_replica_scoring_give_the_same_bits(by_actor: Outcome, by_replica: Outcome) -> None:
-    assert_same_run(by_replica, by_actor)
+def test_actor_and_replica_scoring_give_the_same_bits(undisturbed: Outcome, broke: Broke) -> None:
+    """And a run that went on from its checkpoint those of one that never stopped."""
+    assert_same_run(broke.outcome, undisturbed)
 
 
-def test_two_workers_give_what_one_process_gives(by_actor: Outcome, alone: Outcome) -> None:
+def test_two_workers_give_what_one_process_gives(undisturbed: Outcome, alone: Outcome) -> None:
     """Up to rounding: two ranks add their gradients in another order, 1e-7 a step, and 20 steps carry it on."""
     for name, value in alone.student_state.items():
-        torch.testing.assert_close(by_actor.student_state[name], value, rtol=1e-4, atol=1e-5)
-    for ours, theirs in zip(by_actor.metrics, alone.metrics, strict=True):
+        torch.testing.assert_close(undisturbed.student_state[name], value, rtol=1e-4, atol=1e-5)
+    for ours, theirs in zip(undisturbed.metrics, alone.metrics, strict=True):
         same = ("epoch", "steps", "meta_updates", "test_accuracy", "validation_accuracy", "learning_rate")
         assert [ours[name] for name in same] == [theirs[name] for name in same]
         assert ours["meta_loss"] == pytest.approx(theirs["meta_loss"], rel=1e-4)
-    one, two = in_order(alone.ledger()), in_order(by_actor.ledger())
+    one, two = in_order(alone.ledger()), in_order(undisturbed.ledger())
     for name in ("sample_id", "epoch", "step", "given_label", "true_label"):
         assert two[name].equals(one[name]), name
     for name in ("loss", "scored_weight", "sample_weight", "influence"):
@@ -117,49 +117,40 @@ def test_two_workers_give_what_one_process_gives(by_actor: Outcome, alone: Outco
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
-def test_the_ledger_of_two_ranks_has_a_row_per_sample_and_epoch(by_actor: Outcome, small_splits: Splits) -> None:
-    assert_one_row_per_sample_and_epoch(by_actor.ledger(), small_splits)
-    files = {file.name for file in (Path(by_actor.path) / "ledger").iterdir()}
+def test_the_ledger_of_two_ranks_has_a_row_per_sample_and_epoch(undisturbed: Outcome, small_splits: Splits) -> None:
+    assert_one_row_per_sample_and_epoch(undisturbed.ledger(), small_splits)
+    files = {file.name for file in (Path(undisturbed.path) / "ledger").iterdir()}
     assert {name.split("rank-")[1] for name in files} == {"0000.parquet", "0001.parquet"}
 
 
-def test_the_run_directory_of_two_workers(by_actor: Outcome, storage: Path) -> None:
+def test_the_run_directory_of_two_workers(undisturbed: Outcome) -> None:
     """Our files, and the two newest checkpoints among them; Ray Train adds nothing that is seen."""
-    names = {entry.name for entry in Path(by_actor.path).iterdir() if not entry.name.startswith(".")}
+    names = {entry.name for entry in Path(undisturbed.path).iterdir() if not entry.name.startswith(".")}
     assert names == {"config.toml", "result.json", "metrics.csv", "attempt", "ledger", "checkpoints"}
-    assert len(list((Path(by_actor.path) / "checkpoints").iterdir())) == 2
-    result = json.loads((Path(by_actor.path) / "result.json").read_text())
-    assert result == by_actor.result
+    assert len(list((Path(undisturbed.path) / "checkpoints").iterdir())) == 2
+    result = json.loads((Path(undisturbed.path) / "result.json").read_text())
     assert (result["steps"], result["meta_updates"], result["workers"]) == (STEPS, STEPS // INTERVAL, 2)
 
 
-def test_rows_are_shown_while_the_run_goes_on(by_actor: Outcome, rows: list[dict[str, Any]]) -> None:
+def test_rows_are_shown_while_the_run_goes_on(undisturbed: Outcome, undisturbed_storage: Path) -> None:
+    rows = rows_of(next(undisturbed_storage.glob("run-*.log")))
     assert [row["kind"] for row in rows if row["kind"] != "step"] == ["started", *["epoch"] * EPOCHS, "ended"]
-    assert rows[1:-1] == [{"kind": "epoch", **row} for row in by_actor.metrics]
+    assert [row for row in rows if row["kind"] == "epoch"] == [{"kind": "epoch", **row} for row in undisturbed.metrics]
 
 
-def test_a_bad_loss_stops_both_workers_and_the_run_goes_on_from_its_checkpoint(
-    by_actor: Outcome, small_splits: Splits, storage: Path
-) -> None:
-    """A student that goes bad in its third epoch: an error that names step and samples. Then, mended, the same run."""
-    broken = storage / "broken"
-    broken.touch()
-    optimizer = breaking(str(broken), after_steps=12)
-    with pytest.raises(NonFiniteLossError) as raised:
-        trainer_for(small_splits, storage, "broke", workers=2, optimizer=optimizer).fit()
-    text = str(raised.value)
+def test_a_bad_loss_stops_both_workers(small_splits: Splits, broke: Broke) -> None:
+    """An error that names step and samples."""
+    text = str(broke.error)
     assert text.startswith("the loss is not finite at step 12 for 30 of 30 samples (sample ids ")
     assert "Traceback" not in text
     ids = map(int, text.split("sample ids ")[1].split(", ...")[0].split(", "))
     assert set(ids) <= set(small_splits.train.ids.tolist())
-    assert not (storage / "broke" / "result.json").exists()
+    assert not broke.had_result
 
-    broken.unlink()
-    shown: list[dict[str, Any]] = []
-    outcome = trainer_for(small_splits, storage, "broke", workers=2, optimizer=optimizer, resume=True).fit(shown.append)
-    assert [row["epoch"] for row in shown if row["kind"] == "epoch"] == [2, 3]
-    assert_same_run(outcome, by_actor)
-    assert_one_row_per_sample_and_epoch(outcome.ledger(), small_splits)
+
+def test_the_run_goes_on_from_its_checkpoint(small_splits: Splits, broke: Broke) -> None:
+    assert [row["epoch"] for row in broke.rows if row["kind"] == "epoch"] == [2, 3]
+    assert_one_row_per_sample_and_epoch(broke.outcome.ledger(), small_splits)
 
 
 def breaking(broken: str, after_steps: int) -> Any:
@@ -182,7 +173,7 @@ def breaking(broken: str, after_steps: int) -> Any:
     return make
 
 
-def test_ctrl_c_means_what_it_meant_before(by_actor: Outcome) -> None:
+def test_ctrl_c_means_what_it_meant_before(broke: Broke) -> None:
     assert signal.getsignal(signal.SIGINT) is ON_CTRL_C
 
 
@@ -204,7 +195,7 @@ def test_a_board_that_died_does_not_end_the_run() -> None:
     assert seen in ([], [{"kind": "started"}])
 
 
-def test_no_actor_of_ours_outlives_its_run(by_actor: Outcome, by_replica: Outcome) -> None:
+def test_no_actor_of_ours_outlives_its_run(broke: Broke) -> None:
     """Runs on a Ray of the user's own must leave it as they found it; after failed runs too."""
     deadline = time.monotonic() + 60
     while left := actors_of_ours():
@@ -217,7 +208,7 @@ def actors_of_ours() -> list[Any]:
     return [actor for actor in actors if actor.class_name in OURS and actor.state != "DEAD"]
 
 
-def test_all_cpus_are_free_again(by_actor: Outcome) -> None:
+def test_all_cpus_are_free_again(broke: Broke) -> None:
     deadline = time.monotonic() + 60
     while ray.available_resources().get("CPU") != 2.0:
         assert time.monotonic() < deadline, ray.available_resources()

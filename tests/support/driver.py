@@ -1,6 +1,7 @@
 """A process that drives a small run, for tests that kill it: ``python driver.py STORAGE NAME [ARGUMENTS]``.
 
-Goes on with the run if it is there already. ARGUMENTS is a JSON object: the trainer's, and ``slow``, seconds a step.
+Goes on with the run if it is there already. ARGUMENTS is a JSON object: the trainer's, ``slow``, seconds a step, and
+``calls``, a folder in which the calls of the mentor are counted.
 Where RAY_ADDRESS is set, the run uses that Ray; otherwise one of its own.
 """
 
@@ -20,9 +21,15 @@ import accidents
 import psutil
 import ray
 import torch
+from interruptible import interruptible
 from small_runs import make_small_splits, trainer_for
 
+from ray_mentor.on_ray import trainer
+
 ray.cloudpickle.register_pickle_by_value(accidents)  # type: ignore[attr-defined]
+
+
+A_LONG_TIME = 400.0  # seconds: a start takes 20, and minutes on a machine that has much else to do
 
 
 def main(storage: str, name: str, arguments: str = "{}") -> None:
@@ -30,6 +37,8 @@ def main(storage: str, name: str, arguments: str = "{}") -> None:
     given: dict[str, Any] = {"resume": (Path(storage) / name / "config.toml").exists(), **json.loads(arguments)}
     slow = given.pop("slow", 0.0)
     given["optimizer"] = accidents.Slow(slow)
+    if "calls" in given:
+        trainer.MentorActor = accidents.mentor_that_meets(given.pop("calls"), {})  # type: ignore[misc]
     trainer_for(make_small_splits(), Path(storage), name, **given).fit(lambda row: print(json.dumps(row), flush=True))
 
 
@@ -40,7 +49,7 @@ class Driver:
         self.run = storage / name
         self._family: list[psutil.Process] = []
         self.log = storage / f"{name}-{time.monotonic_ns()}.log"
-        with self.log.open("w") as log:
+        with self.log.open("w") as log, interruptible():
             self.process = subprocess.Popen(
                 [sys.executable, __file__, str(storage), name, json.dumps(arguments)],
                 stdout=log,
@@ -49,7 +58,7 @@ class Driver:
                 start_new_session=True,
             )
 
-    def wait_for_step(self, step: int, seconds: float = 120) -> None:
+    def wait_for_step(self, step: int, seconds: float = A_LONG_TIME) -> None:
         """Until there is a checkpoint of this step, or a later one."""
         deadline = time.monotonic() + seconds
         while not any(int(file.stem.split("-")[1]) >= step for file in (self.run / "checkpoints").glob("step-*.pt")):
@@ -57,7 +66,7 @@ class Driver:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.02)
 
-    def wait(self, seconds: float = 180) -> int:
+    def wait(self, seconds: float = A_LONG_TIME) -> int:
         """Its exit code."""
         return self.process.wait(timeout=seconds)
 
@@ -69,8 +78,7 @@ class Driver:
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
         """The progress rows of this kind that it has printed."""
-        lines = [line for line in self.log.read_text().splitlines() if line.startswith('{"kind"')]
-        return [row for row in map(json.loads, lines) if row["kind"] == kind]
+        return [row for row in rows_of(self.log) if row["kind"] == kind]
 
     def end(self) -> None:
         """For the end of a test: nothing of it is left, whatever happened."""
@@ -79,6 +87,11 @@ class Driver:
         for process in self._family:
             kill(process)
         self.process.wait(timeout=30)
+
+
+def rows_of(log: Path) -> list[dict[str, Any]]:
+    """All progress rows that a driver has printed."""
+    return [json.loads(line) for line in log.read_text().splitlines() if line.startswith('{"kind"')]
 
 
 def kill(process: psutil.Process, number: int = signal.SIGKILL) -> None:
