@@ -258,7 +258,7 @@ def test_a_run_without_a_name_gets_a_fresh_one(command: Any, tmp_path: Path) -> 
 
 def test_as_a_module_in_a_process_of_its_own(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "ray_mentor", "train", "--noise", "symmetric:2"]
-    done = subprocess.run(words, cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(words, cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 2
     assert "noise rate is 2.0, but it must lie in [0, 1)" in done.stderr.replace("\n", " ").replace("│", "")
     assert done.stdout == ""

@@ -17,7 +17,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 def printed_by(*command: str) -> str:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     done = subprocess.run(
-        [sys.executable, *command], env=environment, capture_output=True, text=True, timeout=280, check=False
+        [sys.executable, *command], env=environment, capture_output=True, text=True, timeout=560, check=False
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout

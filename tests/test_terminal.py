@@ -158,7 +158,7 @@ def test_a_reader_that_leaves_does_not_end_the_run() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=200,
     )
     assert done.stdout == "a line that nobody reads\n"
     assert done.stderr == "went on\n"

@@ -113,7 +113,7 @@ def rank_main(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2, timeout=timedelta(seconds=60)
+        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2, timeout=timedelta(seconds=200)
     )
     torch.save({name: run(name, 2) for name in SCENARIOS}, Path(folder) / f"rank{rank}.pt")
     dist.barrier()

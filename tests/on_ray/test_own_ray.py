@@ -1,4 +1,4 @@
-"""What surrounds the start of Ray: which one, variables, the token's file, and the message of a Ray that lets nobody in."""
+"""What surrounds the start of Ray: which one it is, variables, the token's file, the message where nobody is let in."""
 
 from __future__ import annotations
 

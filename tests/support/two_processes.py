@@ -11,7 +11,7 @@ import torch
 import torch.multiprocessing as mp
 
 
-def found_by_both(rank_main: Callable[[int, str], None], folder: Path, seconds: float = 120) -> list[dict[str, Any]]:
+def found_by_both(rank_main: Callable[[int, str], None], folder: Path, seconds: float = 300) -> list[dict[str, Any]]:
     """What ``rank_main(rank, folder)`` saved as ``rank0.pt`` and ``rank1.pt``.
 
     Both must end by themselves, without an error, within so many seconds.
