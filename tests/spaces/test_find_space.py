@@ -181,6 +181,8 @@ def test_a_function_that_fails(file: Path) -> None:
          "the whole sweep: --seed"),
         ("{'meta_size': tune.choice([1])}", "names meta_size, but all trials must see the same data; set it for the "
          "whole sweep: --meta-size"),
+        ("{'epochs': tune.choice([1])}", "names epochs, but trials are compared after as many epochs; set it for the "
+         "whole sweep: --epochs"),
         ("{'workers': tune.choice([1])}", "names workers, but it says how a run is carried out; set it for the whole "
          "sweep: --workers"),
         ("{'mentor_width': tune.choice([1]), 'mentor_hidden': ''}", "names mentor_hidden and mentor_width, which say "
@@ -211,7 +213,7 @@ def test_an_objective_that_is_none(file: Path) -> None:
     assert error_of(name) == "unknown OBJECTIVE of a space 'speed'; valid: accuracy, gap-per-cost"
 
 
-@pytest.mark.parametrize("setting", ["batch_size", "epochs", "learning_rate", "student", "mentor_depth", "burn_in"])
+@pytest.mark.parametrize("setting", ["batch_size", "learning_rate", "student", "mentor_depth", "burn_in"])
 def test_these_may_be_searched(file: Path, setting: str) -> None:
     name = written(file, returning(f"{{{setting!r}: tune.choice([1])}}"))
     assert list(find_space(name).domains) == [setting]

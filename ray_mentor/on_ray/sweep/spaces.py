@@ -62,8 +62,9 @@ _REFUSED = {
     **{field.name: "it says how a run is carried out" for field in dataclasses.fields(RunSettings)},
     **{field.name: "all trials must see the same data" for field in dataclasses.fields(DataConfig)},
     "seed": "all trials must see the same data, which it draws",
+    "epochs": "trials are compared after as many epochs",
 }
-_SEARCHED = sorted({*_TYPES, *SPELLINGS} - {*_REFUSED} | {"batch_size", "epochs"})
+_SEARCHED = sorted({*_TYPES, *SPELLINGS} - {*_REFUSED} | {"batch_size"})
 _EXAMPLE = "e.g. {'update_interval': tune.choice([1, 10])}"
 
 

@@ -9,26 +9,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import queue
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import ray
 from ray import tune
 from ray.actor import ActorHandle
 
 from ray_mentor.config import TrainConfig
 from ray_mentor.config_file import to_toml
 from ray_mentor.data.run_directory import CHECKPOINTS, CONFIG, RESULT, RunDirectory
-from ray_mentor.errors import RunStoppedError
 from ray_mentor.on_ray.checkpoint import name_of, newest_good
-from ray_mentor.on_ray.gate import AnyGate, Gate, call
-from ray_mentor.on_ray.outcome import Outcome
 from ray_mentor.on_ray.progress import ProgressBoard, Row
 from ray_mentor.on_ray.sweep.objective import Figures, Objective
+from ray_mentor.on_ray.sweep.running import Running
 from ray_mentor.on_ray.sweep.spaces import config_of
 from ray_mentor.on_ray.trainer import CurriculumTrainer
 
@@ -81,7 +76,7 @@ class Trial(tune.Trainable):
 
     _directory: RunDirectory
     _hopeless: int
-    _running: _Running | None
+    _running: Running | None
     _before: Row | None
     _last: Figures | None
 
@@ -162,7 +157,7 @@ class Trial(tune.Trainable):
             assert found is not None, "a finished run has a checkpoint"
             return dict(found.state.log.metrics[-1])
         if self._running is None:
-            self._running = _Running(self._trainer(), on_ray=self._config.run.workers > 0)
+            self._running = Running(self._trainer(), on_ray=self._config.run.workers > 0)
         return self._running.next_epoch()
 
     def _result(self) -> dict[str, Any]:
@@ -206,62 +201,3 @@ class Trial(tune.Trainable):
 
     def _tell(self, kind: str, **row: Any) -> None:
         self._plan.board.post.remote({"kind": kind, "trial": self.trial_id, **row})
-
-
-class _Running:
-    """A run in a thread."""
-
-    def __init__(self, trainer: CurriculumTrainer, *, on_ray: bool) -> None:
-        actor: Any = ray.remote(Gate).options(num_cpus=0) if on_ray else None
-        self._gate: AnyGate = actor.remote() if on_ray else Gate()
-        self._rows: queue.SimpleQueue[Row] = queue.SimpleQueue()
-        self._epochs = 0
-        self._outcome: Outcome | None = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(trainer,), name="run", daemon=True)
-        self._thread.start()
-
-    def next_epoch(self) -> Row:
-        """Lets the run pass where it waits, and waits for the end of its next epoch."""
-        call(self._gate, "let_pass", self._epochs)
-        row = self._rows.get()
-        if not row:
-            row = dict(self.finish().metrics[-1])  # taken up again when all was done
-        self._epochs = int(row["epoch"]) + 1
-        return row
-
-    def finish(self) -> Outcome:
-        """The outcome of a run whose epochs are done; raises the error of one that failed."""
-        call(self._gate, "let_pass", self._epochs)
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        assert self._outcome is not None
-        return self._outcome
-
-    def save(self) -> None:
-        """Has a run that waits write a checkpoint; one that has ended has written its last."""
-        number = call(self._gate, "wish_save")
-        while self._thread.is_alive() and call(self._gate, "saves") < number:
-            self._thread.join(0.01)
-
-    def stop(self) -> None:
-        """Ends it at the end of its epoch."""
-        call(self._gate, "stop")
-        self._thread.join()
-        if not isinstance(self._gate, Gate):
-            ray.kill(self._gate)
-
-    def _run(self, trainer: CurriculumTrainer) -> None:
-        try:
-            self._outcome = trainer.fit(self._take, self._gate)
-        except RunStoppedError:
-            pass
-        except BaseException as error:
-            self._error = error
-        finally:
-            self._rows.put({})
-
-    def _take(self, row: Row) -> None:
-        if row["kind"] == "epoch":
-            self._rows.put(row)

@@ -178,6 +178,7 @@ def test_a_crashed_trial_goes_on_and_one_that_always_crashes_does_not_end_the_sw
         assert_same_bits(student_in((by_place[place].metrics or {})["path"]), alone.student_state)
 
 
+@pytest.mark.timeout(600)
 def test_more_trials_than_fit_of_two_workers_each_and_one_ended_in_the_middle(tmp_path: Path, board: Any) -> None:
     collapses = dataclasses.replace(BASE.mentor, update_interval=1, min_effective_share=0.99)
     listed = tuple(

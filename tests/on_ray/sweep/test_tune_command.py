@@ -103,6 +103,7 @@ def test_a_misspelt_setting_in_a_config_file(said: Callable[..., str], tmp_path:
     )
 
 
+@pytest.mark.timeout(600)
 def test_a_sweep_whose_driver_was_killed_goes_on_and_repeats_no_finished_trial(tmp_path: Path) -> None:
     sweep = tmp_path / "runs" / "mine"
     words = (

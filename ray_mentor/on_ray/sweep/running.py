@@ -1,0 +1,78 @@
+"""A run in a thread of a trial's process, an epoch at a time."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import Any
+
+import ray
+
+from ray_mentor.errors import RunStoppedError
+from ray_mentor.on_ray.gate import AnyGate, Gate, call
+from ray_mentor.on_ray.outcome import Outcome
+from ray_mentor.on_ray.progress import Row
+from ray_mentor.on_ray.trainer import CurriculumTrainer
+
+
+class Running:
+    """A run that goes on by an epoch when it is asked to.
+
+    Args:
+        on_ray: it has workers of its own, which can ask an actor alone.
+    """
+
+    def __init__(self, trainer: CurriculumTrainer, *, on_ray: bool) -> None:
+        actor: Any = ray.remote(Gate).options(num_cpus=0) if on_ray else None
+        self._gate: AnyGate = actor.remote() if on_ray else Gate()
+        self._rows: queue.SimpleQueue[Row] = queue.SimpleQueue()
+        self._epochs = 0
+        self._outcome: Outcome | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(trainer,), name="run", daemon=True)
+        self._thread.start()
+
+    def next_epoch(self) -> Row:
+        """Lets the run pass where it waits, and waits for the end of its next epoch."""
+        call(self._gate, "let_pass", self._epochs)
+        row = self._rows.get()
+        if not row:
+            row = dict(self.finish().metrics[-1])  # taken up again when all was done
+        self._epochs = int(row["epoch"]) + 1
+        return row
+
+    def finish(self) -> Outcome:
+        """The outcome of a run whose epochs are done; raises the error of one that failed."""
+        call(self._gate, "let_pass", self._epochs)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        assert self._outcome is not None
+        return self._outcome
+
+    def save(self) -> None:
+        """Has a run that waits write a checkpoint; one that has ended has written its last."""
+        number = call(self._gate, "wish_save")
+        while self._thread.is_alive() and call(self._gate, "saves") < number:
+            self._thread.join(0.01)
+
+    def stop(self) -> None:
+        """Ends it at the end of its epoch."""
+        call(self._gate, "stop")
+        self._thread.join()
+        if not isinstance(self._gate, Gate):
+            ray.kill(self._gate)
+
+    def _run(self, trainer: CurriculumTrainer) -> None:
+        try:
+            self._outcome = trainer.fit(self._take, self._gate)
+        except RunStoppedError:
+            pass
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._rows.put({})
+
+    def _take(self, row: Row) -> None:
+        if row["kind"] == "epoch":
+            self._rows.put(row)
