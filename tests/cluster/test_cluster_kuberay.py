@@ -1,0 +1,163 @@
+"""The KubeRay files against the operator's schemas and rules, without Kubernetes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+from cluster_files import KUBERAY, STORAGE, loaded
+from operator_rules import broken_rules
+from strict_schema import CRDS, complaints, schema_of
+
+needs_schemas = pytest.mark.skipif(not CRDS.exists(), reason=f"the KubeRay schemas are not there ({CRDS.name})")
+JOBS = KUBERAY[1:]
+cached_schema = cache(schema_of)
+
+
+def cluster_of(document: dict[str, Any]) -> dict[str, Any]:
+    spec: dict[str, Any] = document["spec"]
+    return spec if document["kind"] == "RayCluster" else spec["rayClusterSpec"]
+
+
+def pods_of(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The specs of all pods, a job's submitter among them."""
+    cluster = cluster_of(document)
+    submitter = [document["spec"]["submitterPodTemplate"]] if document["kind"] == "RayJob" else []
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    return [template["spec"] for template in [*(group["template"] for group in groups), *submitter]]
+
+
+@needs_schemas
+@pytest.mark.parametrize("name", KUBERAY)
+def test_the_schema_accepts_it(name: str) -> None:
+    document = loaded(name)
+    assert complaints(document, cached_schema(document["kind"])) == []
+
+
+def _rename(table: dict[str, Any], right: str, wrong: str) -> None:
+    table[wrong] = table.pop(right)
+
+
+TYPOS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "enableInTreeAutoscaler": lambda d: cluster_of(d).update(enableInTreeAutoscaler=True),
+    "maxReplica": lambda d: _rename(cluster_of(d)["workerGroupSpecs"][0], "maxReplicas", "maxReplica"),
+    "runAsNonroot": lambda d: _rename(pods_of(d)[0]["securityContext"], "runAsNonRoot", "runAsNonroot"),
+    "limit": lambda d: _rename(pods_of(d)[1]["containers"][0]["resources"], "limits", "limit"),
+    "nodeSelectors": lambda d: _rename(pods_of(d)[1], "nodeSelector", "nodeSelectors"),
+    "on": lambda d: cluster_of(d)["authOptions"].update(mode="on"),
+    "three": lambda d: cluster_of(d)["workerGroupSpecs"][0].update(replicas="three"),
+    "lable": lambda d: d["metadata"].update(lable={}),
+}
+
+
+@needs_schemas
+@pytest.mark.parametrize("name", KUBERAY)
+@pytest.mark.parametrize("typo", TYPOS)
+def test_a_typo_is_found(name: str, typo: str) -> None:
+    document = loaded(name)
+    TYPOS[typo](document)
+    found = complaints(document, cached_schema(document["kind"]))
+    assert any(f"'{typo}'" in line for line in found), found
+
+
+@needs_schemas
+@pytest.mark.parametrize(
+    ("right", "wrong"), [("ttlSecondsAfterFinished", "ttlSecondAfterFinished"), ("entrypoint", "entryPoint")]
+)
+def test_a_typo_in_a_job_is_found(right: str, wrong: str) -> None:
+    document = loaded("kuberay-train.yaml")
+    _rename(document["spec"], right, wrong)
+    assert any(wrong in line for line in complaints(document, cached_schema("RayJob")))
+
+
+@pytest.mark.parametrize("name", KUBERAY)
+def test_it_breaks_no_rule_of_the_operator(name: str) -> None:
+    assert broken_rules(loaded(name)) == []
+
+
+BREAKS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "needs rayVersion": lambda d: cluster_of(d).update(rayVersion="2.51.0"),
+    "<= maxReplicas": lambda d: cluster_of(d)["workerGroupSpecs"][0].update(maxReplicas=1),
+    "one name": lambda d: cluster_of(d)["workerGroupSpecs"].append(cluster_of(d)["workerGroupSpecs"][0]),
+    "and beside it": lambda d: cluster_of(d)["headGroupSpec"].update(resources={"CPU": "1"}),
+    "a container": lambda d: pods_of(d)[0].update(containers=[]),
+}
+
+
+@pytest.mark.parametrize("name", KUBERAY)
+@pytest.mark.parametrize("rule", BREAKS)
+def test_a_broken_rule_is_found(name: str, rule: str) -> None:
+    document = loaded(name)
+    BREAKS[rule](document)
+    assert any(rule in line for line in broken_rules(document))
+
+
+def test_autoscaler_v2_with_pods_that_restart_is_found() -> None:
+    document = loaded("kuberay-cluster.yaml")
+    pods_of(document)[1]["restartPolicy"] = "Always"
+    assert broken_rules(document) == ["restartPolicy must be Never with autoscaler v2"]
+
+
+def test_a_job_that_would_not_end_its_cluster_is_found() -> None:
+    document = loaded("kuberay-train.yaml")
+    document["spec"]["shutdownAfterJobFinishes"] = False
+    assert broken_rules(document) == ["ttlSecondsAfterFinished needs shutdownAfterJobFinishes"]
+
+
+@pytest.mark.parametrize("name", KUBERAY)
+def test_no_pod_runs_as_root_or_without_limits(name: str) -> None:
+    for pod in pods_of(loaded(name)):
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] == 1000
+        for container in pod["containers"]:
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert container["resources"]["limits"]["memory"] == container["resources"]["requests"]["memory"]
+            assert container["resources"]["limits"]["cpu"]
+
+
+@pytest.mark.parametrize("name", KUBERAY)
+def test_workers_have_a_gpu_and_all_share_the_storage(name: str) -> None:
+    document = loaded(name)
+    cluster = cluster_of(document)
+    assert cluster["authOptions"] == {"mode": "token"}
+    assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    claim = loaded(STORAGE)["metadata"]["name"]
+    for pod in pods_of(document)[:2]:
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        assert volumes["results"]["persistentVolumeClaim"]["claimName"] == claim
+        mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+        assert mounts == {"results": "/results", "shm": "/dev/shm"}
+    worker = pods_of(document)[1]
+    assert worker["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert worker["nodeSelector"]
+    assert "nodeSelector" not in pods_of(document)[0]
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_job_ends_its_cluster_and_writes_to_the_shared_storage(name: str) -> None:
+    spec = loaded(name)["spec"]
+    assert spec["shutdownAfterJobFinishes"] is True
+    assert spec["ttlSecondsAfterFinished"] > 0
+    assert spec["activeDeadlineSeconds"] > 0
+    assert "--storage-path /results" in spec["entrypoint"]
+
+
+def test_the_training_job_has_a_gpu_for_each_worker() -> None:
+    document = loaded("kuberay-train.yaml")
+    assert f"--workers {cluster_of(document)['workerGroupSpecs'][0]['replicas']} " in document["spec"]["entrypoint"]
+
+
+@needs_schemas
+def test_the_claim_of_storage_is_shared_and_as_kubernetes_has_it() -> None:
+    claim = loaded(STORAGE)
+    head = cached_schema("RayCluster")["properties"]["spec"]["properties"]["headGroupSpec"]
+    volumes = head["properties"]["template"]["properties"]["spec"]["properties"]["volumes"]
+    template = volumes["items"]["properties"]["ephemeral"]["properties"]["volumeClaimTemplate"]
+    schema = template["properties"]["spec"]
+    assert complaints(claim["spec"], schema) == []
+    assert complaints({**claim["spec"], "accessMode": []}, schema)
+    assert (claim["apiVersion"], claim["kind"]) == ("v1", "PersistentVolumeClaim")
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
