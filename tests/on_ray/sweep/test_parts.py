@@ -19,6 +19,7 @@ from ray_mentor.on_ray.sweep.objective import Objective
 from ray_mentor.on_ray.sweep.room import at_once, needs
 from ray_mentor.on_ray.sweep.search import make_scheduler, make_search
 from ray_mentor.on_ray.sweep.told import FILE, ToldRows
+from ray_mentor.sweep_config import SweepSettings
 
 # Room
 
@@ -90,6 +91,14 @@ def test_pbt_changes_what_can_be_changed_and_stays_inside() -> None:
 def test_pbt_refuses_a_space_in_which_nothing_can_change() -> None:
     with pytest.raises(UserError, match="scheduler pbt changes settings in the middle of a run, but this space has"):
         make_scheduler("pbt", {"mentor_width": tune.choice([8, 16])}, 60)
+
+
+def test_pbt_does_its_own_search() -> None:
+    with pytest.raises(UserError) as refused:
+        SweepSettings(scheduler="pbt", search="optuna")
+    assert str(refused.value) == (
+        "search is 'optuna', but scheduler pbt begins with random draws and changes them itself; give --search random"
+    )
 
 
 def test_unknown_names() -> None:

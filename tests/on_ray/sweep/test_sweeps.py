@@ -60,7 +60,8 @@ def nothing_is_left() -> Iterator[None]:
 
 
 def _left() -> list[str]:
-    alive = ray.util.state.list_actors(filters=[("state", "!=", "DEAD")])
+    here = ray.get_runtime_context().gcs_address  # without it, the Ray that was started last is asked
+    alive = ray.util.state.list_actors(address=here, filters=[("state", "!=", "DEAD")], limit=1000)
     actors = [actor for actor in alive if actor.class_name != "_AutoscalingCoordinatorActor"]
     groups = [group for group in ray.util.placement_group_table().values() if group["state"] != "REMOVED"]
     busy = ray.cluster_resources()["CPU"] - ray.available_resources().get("CPU", 0.0)

@@ -85,13 +85,6 @@ def test_pbt_on_what_cannot_change(said: Callable[..., str], tmp_path: Path) -> 
     assert not (tmp_path / "runs").exists(), "nothing is written for a sweep that is refused"
 
 
-def test_pbt_does_its_own_search(said: Callable[..., str]) -> None:
-    assert said("tune", "smoke", "--scheduler", "pbt", "--search", "optuna") == (
-        "error: search is 'optuna', but scheduler pbt begins with random draws and changes them itself; give --search "
-        "random"
-    )
-
-
 def test_nothing_to_resume(said: Callable[..., str]) -> None:
     assert "there is no sweep" in said("tune", "smoke", "--run-name", "gone", "--resume")
 
