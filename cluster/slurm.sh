@@ -35,7 +35,7 @@ python -c 'import secrets; print(secrets.token_hex(32), end="")' > "$RAY_AUTH_TO
 export RAY_TMPDIR="/tmp/ray-mentor-$SLURM_JOB_ID"  # /tmp/ray may be another user's
 trap 'rm -f "$RAY_AUTH_TOKEN_PATH"' EXIT
 
-# this script runs on the job's first node, which is the head
+# This script runs on the job's first node, which is the head. Of several networks, its first one's address is taken.
 addresses=$(hostname --all-ip-addresses)
 address="${addresses%% *}:$((20000 + SLURM_JOB_ID % 10000))"
 

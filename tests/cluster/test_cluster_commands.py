@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import click
 import pytest
@@ -72,7 +73,7 @@ def _check_symmetric(words: list[str]) -> None:
             raise click.NoSuchOption(word)
 
 
-def listed(commands: list[Command]) -> list[pytest.param]:  # type: ignore[valid-type]
+def listed(commands: list[Command]) -> list[Any]:
     return [pytest.param(c.words, id=f"{c.where}-{'-'.join(c.words[:2])}-{i}") for i, c in enumerate(commands)]
 
 
