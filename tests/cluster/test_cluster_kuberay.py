@@ -11,7 +11,9 @@ from cluster_files import KUBERAY, STORAGE, loaded
 from operator_rules import broken_rules
 from strict_schema import CRDS, complaints, schema_of
 
-needs_schemas = pytest.mark.skipif(not CRDS.exists(), reason="../shared/data/kuberay, which has the schemas, is not there")
+needs_schemas = pytest.mark.skipif(
+    not CRDS.exists(), reason="../shared/data/kuberay, which has the schemas, is not there"
+)
 JOBS = KUBERAY[1:]
 cached_schema = cache(schema_of)
 
