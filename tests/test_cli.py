@@ -66,7 +66,8 @@ def options(text: str) -> dict[str, str]:
 def test_no_command_shows_the_commands(command: Any) -> None:
     said = command()
     assert said.code == 2
-    assert "train    train a student" in said.out
+    assert "  train          train a student" in said.out
+    assert "  tune SPACE     search settings of the mentor" in said.out
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
@@ -78,7 +79,7 @@ def test_help(command: Any, flag: str) -> None:
 
 
 def test_an_unknown_command(command: Any) -> None:
-    assert command("fly") == Said(2, "", "error: unknown command 'fly'; valid: train\n")
+    assert command("fly") == Said(2, "", "error: unknown command 'fly'; valid: train, tune\n")
 
 
 def test_every_setting_is_an_option_with_its_default_and_its_meaning(command: Any) -> None:

@@ -135,7 +135,7 @@ def test_a_mentor_of_another_make() -> None:
     assert said.endswith("; it is damaged, or of a mentor that was made with other settings")
 
 
-@pytest.mark.parametrize("what", ["exp_avg", "params", "a learning rate", "a step"])
+@pytest.mark.parametrize("what", ["exp_avg", "params", "a step"])
 def test_a_mentor_that_would_fail_later(what: str) -> None:
     """Its params fit, but its next step would not work, or would make it NaN."""
     state = copy.deepcopy(STATE)
@@ -144,18 +144,31 @@ def test_a_mentor_that_would_fail_later(what: str) -> None:
         payload["optimizer"]["state"][0]["exp_avg"] = torch.zeros(3)
     elif what == "params":
         next(iter(payload["mentor"].values()))[0] = torch.nan
-    elif what == "a learning rate":
-        payload["optimizer"]["param_groups"][0]["lr"] = float("nan")
     else:
         payload["optimizer"]["state"][0]["step"] = "first"
-    file = io.BytesIO()
-    torch.save(payload, file)
-    state["curriculum"]["mentor"]["payload"] = file.getvalue()
+    state["curriculum"]["mentor"]["payload"] = saved(payload)
     before = LOOP.curriculum.state_dict()
     said = answer(lambda: LOOP.curriculum.load_state_dict(state))
     assert said is not None
     assert said.startswith("the mentor's state can't be taken up (")
     assert_equal(LOOP.curriculum.state_dict(), before)
+
+
+def test_a_mentor_learns_at_its_own_rate_whatever_the_state_says() -> None:
+    state = copy.deepcopy(STATE)
+    payload = torch.load(io.BytesIO(state["curriculum"]["mentor"]["payload"]), weights_only=True)
+    payload["optimizer"]["param_groups"][0]["lr"] = float("nan")
+    state["curriculum"]["mentor"]["payload"] = saved(payload)
+    before = LOOP.curriculum.state_dict()
+    LOOP.curriculum.load_state_dict(state)
+    assert_equal(LOOP.curriculum.state_dict(), STATE)
+    LOOP.curriculum.load_state_dict(before)
+
+
+def saved(payload: dict[str, Any]) -> bytes:
+    file = io.BytesIO()
+    torch.save(payload, file)
+    return file.getvalue()
 
 
 def test_a_pickle_in_the_place_of_the_mentor(tmp_path: Path) -> None:

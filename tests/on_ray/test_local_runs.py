@@ -131,7 +131,8 @@ def test_the_metrics_have_a_row_an_epoch(finished: Outcome) -> None:
     assert [int(row["epoch"]) for row in rows] == list(range(EPOCHS))
     assert list(rows[0]) == [
         "epoch", "steps", "meta_updates", "fallbacks", "loss", "mean_sample_weight", "meta_loss",
-        "meta_holdout_loss", "test_accuracy", "validation_accuracy", "learning_rate", "samples_per_second", "train_seconds",
+        "meta_holdout_loss", "test_accuracy", "validation_accuracy", "learning_rate", "samples_per_second",
+        "train_seconds",
     ]  # fmt: skip
     for row, expected in zip(rows, finished.metrics, strict=True):
         assert {name: float(value) for name, value in row.items()} == pytest.approx(expected)
