@@ -26,13 +26,16 @@ ray.cloudpickle.register_pickle_by_value(accidents)  # type: ignore[attr-defined
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[attr-defined]
 
 
+HEAD = {"num_cpus": 0, "include_dashboard": False, "dashboard_port": None}  # by default 8265, which may be taken
+
+
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """A head without CPUs. It says where it is to all who look for a Ray: in a folder of its own."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="rm", dir="/tmp") as folder:
         patch.setenv("RAY_TMPDIR", folder)  # short: Ray's sockets lie in it
-        patch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "8")
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        patch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "30")  # two workers must make it on a busy machine
+        made = Cluster(initialize_head=True, head_node_args=HEAD)
         try:
             yield made
         finally:
