@@ -50,7 +50,7 @@ from ray_mentor.on_ray.outcome import Outcome, guard_figures, last_value, select
 from ray_mentor.on_ray.progress import ProgressBoard
 from ray_mentor.on_ray.resume import check_same_run
 from ray_mentor.on_ray.session import check_machine, ctrl_c_is_ours, quiet, ray_session
-from ray_mentor.on_ray.watch import LocalBoard, watched
+from ray_mentor.on_ray.watch import LocalBoard, board_here, watched
 from ray_mentor.on_ray.worker_loop import worker_loop
 
 
@@ -238,7 +238,7 @@ class CurriculumTrainer:
             stack.enter_context(ray_session(*least_resources(self._scaling), verbose=self._verbose))
             self._claim_directory()
             marks.ray_ready = time.time()
-            board: Any = stack.enter_context(_for_this_run(ray.remote(ProgressBoard).options(num_cpus=0).remote()))
+            board: Any = stack.enter_context(_for_this_run(board_here()))
             mentor = stack.enter_context(_for_this_run(self._mentor_actor()))
             job = dataclasses.replace(self._job, splits=ray.put(self._splits), mentor_actor=mentor, board=board)
             callbacks: Any = [*(self._run.callbacks or ()), Failures(board)]

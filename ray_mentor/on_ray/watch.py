@@ -5,14 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 import ray.exceptions
 from ray.actor import ActorHandle
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ray_mentor.on_ray.progress import ProgressBoard, Row
 
 _EVERY = 0.2  # seconds between two looks
+
+
+def board_here() -> Any:
+    """A board on this process's own node: on another one, it would die with that node, and the run go on unseen."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    return ray.remote(ProgressBoard).options(num_cpus=0, scheduling_strategy=here).remote()
 
 
 class LocalBoard(ProgressBoard):
