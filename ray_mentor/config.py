@@ -19,6 +19,9 @@ from ray_mentor.errors import UserError, one_of, shown
 FEATURES = ("loss", "loss_difference", "label", "progress", "history")
 """What a mentor may look at, per sample."""
 
+BACKENDS = ("memory", "arrow")
+"""Ways to hold the inputs of a run; the samples, their order and the result are the same with each."""
+
 
 def parse_noise(text: str) -> tuple[str, float]:
     """Reads ``none`` or ``KIND:RATE`` into (kind, noise rate in [0, 1)).
@@ -74,6 +77,10 @@ class DataConfig:
     """Folder of the torchvision data sets."""
     download: bool = False
     """Let torchvision download a missing data set into data_folder."""
+    data_backend: str = "memory"
+    """memory: all inputs in the memory of every worker. arrow (Parquet): in a file that all workers of a node map."""
+    data_cache: str = "~/.cache/ray_mentor"
+    """arrow: folder of the files that Parquet is decoded into once; on a cluster, one that all nodes share."""
     label_column: str = "label"
     """Parquet: the column of given labels (integers, or strings as class names)."""
     image_column: str | None = None
@@ -107,6 +114,8 @@ class DataConfig:
         if self.noise != "auto":
             parse_noise(self.noise)
         require(bool(self.data), "data", self.data, "it must name a data set or a path")
+        one_of(self.data_backend, BACKENDS, "data_backend")
+        require(bool(self.data_cache), "data_cache", self.data_cache, "it must name a folder", "leave it out")
         require(
             self.meta_size > 0 or self.meta_data is not None,
             "meta_size",

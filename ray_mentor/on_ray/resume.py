@@ -14,6 +14,8 @@ MAY_CHANGE = {
     "resume",
     "run_name",
     "storage_path",
+    "data_backend",
+    "data_cache",
     "workers",
     "min_workers",
     "gpu",

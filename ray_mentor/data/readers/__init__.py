@@ -19,6 +19,11 @@ def read(config: DataConfig) -> Raw:
     Raises:
         UserError: an unknown name that is no path either, or whatever is wrong with the data.
     """
+    if config.data_backend != "memory" and config.data in ("digits", *CIFAR):
+        raise UserError(
+            f"data_backend is {config.data_backend!r}, but {config.data} is small and is held in memory; "
+            "leave --data-backend out, or give a path to Parquet"
+        )
     if config.data == "digits":
         return read_digits()
     if config.data in CIFAR:

@@ -30,6 +30,8 @@ def read_parquet(config: DataConfig) -> Raw:
     Raises:
         UserError: whatever is wrong with files, columns, labels or inputs, naming file, row and sample id.
     """
+    if config.data_backend != "memory":
+        raise UserError(f"data_backend {config.data_backend!r} can't read Parquet yet; leave --data-backend out")
     files = find_splits(Path(config.data))
     schema = read_schema(files.train[0])
     columns = choose_columns(schema, config, files.train[0])
