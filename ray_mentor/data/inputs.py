@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -15,14 +16,19 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import override
 
+from ray_mentor.data.arrow_file import Rows as Rows
+from ray_mentor.data.mapped import CONTENT, MOMENTS, MappedArray
 from ray_mentor.errors import UserError
 
-Rows = NDArray[np.int64]
 Scale = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Mean and standard deviation, per channel or per feature."""
 
-_CHUNK = 4096  # rows at a time where a statistic needs a wider type than the values have
-_DIGEST_BYTES = 16
+Values = NDArray[Any] | MappedArray
+"""Rows in memory, or in a file."""
+
+_PART_BYTES = 2**24  # at a time where wider types than the values' are needed
+DIGEST_BYTES = 16
+"""Of a content hash."""
 
 
 class AbstractInputs(ABC):
@@ -48,31 +54,64 @@ class AbstractInputs(ABC):
     def content_hashes(self) -> NDArray[np.bytes_]:
         """One 16-byte digest a row. Equal content has equal digests, whatever the scale."""
 
+    def open(self) -> None:  # noqa: B027 - most have nothing to do
+        """Gets what this machine lacks to take rows: the first row that is taken waits for it otherwise."""
+
 
 class AbstractArrayInputs(AbstractInputs):
-    """Inputs that lie in one array, and are scaled to (value − mean) / std on their way to the model."""
+    """Inputs that are the rows of one array, scaled to (value − mean) / std on their way to the model."""
+
+    def __init__(self, values: Values, scale: Scale | None = None) -> None:
+        self.values = values
+        self.scale = scale if scale is not None else _no_scale(values.shape[-1])
+
+    @override
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @override
+    def select(self, rows: Rows) -> Self:
+        values = self.values.select(rows) if isinstance(self.values, MappedArray) else self.values[rows]
+        return type(self)(values, self.scale)
+
+    def scaled(self, scale: Scale) -> Self:
+        """The same values with another mean and standard deviation."""
+        return type(self)(self.values, scale)
+
+    @override
+    def content_hashes(self) -> NDArray[np.bytes_]:
+        if isinstance(self.values, MappedArray):
+            return self.values.beside(CONTENT)
+        parts = (self._content(self.values[rows]) for rows in self._parts())
+        return _join_digests(_digest(row.tobytes()) for part in parts for row in part)
+
+    @override
+    def open(self) -> None:
+        if isinstance(self.values, MappedArray):
+            self.values.open()
 
     @abstractmethod
     def statistics(self) -> Scale:
         """Mean and standard deviation per channel or feature; the deviation of a constant counts as 1."""
 
+    @staticmethod
     @abstractmethod
-    def scaled(self, scale: Scale) -> AbstractArrayInputs:
-        """The same values with another mean and standard deviation."""
+    def _content(values: NDArray[Any]) -> NDArray[Any]:
+        """What tells these rows from others."""
+
+    def _parts(self) -> Iterator[slice]:
+        """All rows, some megabytes at a time."""
+        size = max(1, _PART_BYTES // (math.prod(self.values.shape[1:]) * self.values.dtype.itemsize))
+        return (slice(start, start + size) for start in range(0, len(self), size))
 
 
 class FeatureInputs(AbstractArrayInputs):
     """Numeric features, float32 (N, F)."""
 
-    def __init__(self, values: NDArray[np.float32], scale: Scale | None = None) -> None:
+    def __init__(self, values: Values, scale: Scale | None = None) -> None:
         assert values.ndim == 2
         assert values.dtype == np.float32
-        self.values = values
-        self.scale = scale if scale is not None else _no_scale(values.shape[1])
-
-    @override
-    def __len__(self) -> int:
-        return len(self.values)
+        super().__init__(values, scale)
 
     @property
     @override
@@ -85,77 +124,63 @@ class FeatureInputs(AbstractArrayInputs):
         return torch.from_numpy(self.values[rows]).sub_(mean).div_(std)
 
     @override
-    def select(self, rows: Rows) -> FeatureInputs:
-        return FeatureInputs(self.values[rows], self.scale)
-
-    @override
-    def content_hashes(self) -> NDArray[np.bytes_]:
-        return _digests(self.values + np.float32(0))  # −0 and 0 are the same content
-
-    @override
     def statistics(self) -> Scale:
-        return _scale(self.values.mean(0, dtype=np.float64), self.values.var(0, dtype=np.float64))
+        mean = sum(self.values[rows].sum(0, dtype=np.float64) for rows in self._parts()) / len(self)
+        return _scale(mean, sum(np.square(self.values[rows] - mean).sum(0) for rows in self._parts()) / len(self))
 
+    @staticmethod
     @override
-    def scaled(self, scale: Scale) -> FeatureInputs:
-        return FeatureInputs(self.values, scale)
+    def _content(values: NDArray[Any]) -> NDArray[Any]:
+        return values + np.float32(0)  # −0 and 0 are the same content
 
 
 class ImageInputs(AbstractArrayInputs):
     """Images of one size, uint8 (N, H, W, C); the model is fed (pixel / 255 − mean) / std as (C, H, W)."""
 
-    def __init__(self, pixels: NDArray[np.uint8], scale: Scale | None = None) -> None:
+    def __init__(self, pixels: Values, scale: Scale | None = None) -> None:
         assert pixels.ndim == 4
         assert pixels.dtype == np.uint8
-        self.pixels = pixels
-        self.scale = scale if scale is not None else _no_scale(pixels.shape[3])
-
-    @override
-    def __len__(self) -> int:
-        return len(self.pixels)
+        super().__init__(pixels, scale)
 
     @property
     @override
     def shape(self) -> tuple[int, ...]:
-        height, width, channels = self.pixels.shape[1:]
+        height, width, channels = self.values.shape[1:]
         return (channels, height, width)
 
     @override
     def take(self, rows: Rows) -> Float[Tensor, "rows channels height width"]:
         mean, std = (_own_tensor(value * np.float32(255)).reshape(-1, 1, 1) for value in self.scale)
         # Channels stay last in memory, as the pixels are stored and as convolutions like them best.
-        images = torch.from_numpy(self.pixels[rows]).permute(0, 3, 1, 2).to(torch.float32)
+        images = torch.from_numpy(self.values[rows]).permute(0, 3, 1, 2).to(torch.float32)
         return images.sub_(mean).div_(std)
 
     @override
-    def select(self, rows: Rows) -> ImageInputs:
-        return ImageInputs(self.pixels[rows], self.scale)
-
-    @override
-    def content_hashes(self) -> NDArray[np.bytes_]:
-        return _digests(self.pixels)
-
-    @override
     def statistics(self) -> Scale:
-        levels = np.arange(256) / 255
-        share = self._histogram() / max(1, self.pixels[..., 0].size)
-        mean = share @ levels
-        return _scale(mean, share @ levels**2 - mean**2)
-
-    @override
-    def scaled(self, scale: Scale) -> ImageInputs:
-        return ImageInputs(self.pixels, scale)
+        totals = sum(self._moments(rows).sum(0) for rows in self._parts())
+        count = len(self) * math.prod(self.shape[1:])
+        mean = np.broadcast_to(totals[0] / (255 * count), self.shape[:1])
+        return _scale(mean, totals[1] / (255**2 * count) - mean**2)
 
     def in_colour(self) -> ImageInputs:
         """The same images with 3 channels: grey ones have theirs repeated."""
-        return self if self.pixels.shape[3] == 3 else ImageInputs(self.pixels.repeat(3, axis=3))
+        return self if self.shape[0] == 3 else ImageInputs(self.values.repeat(3, axis=3))
 
-    def _histogram(self) -> NDArray[np.int64]:
-        counts = np.zeros((self.pixels.shape[3], 256), np.int64)
-        for start in range(0, len(self), _CHUNK):
-            for channel, count in enumerate(counts):
-                count += np.bincount(self.pixels[start : start + _CHUNK, ..., channel].ravel(), minlength=256)
-        return counts
+    @staticmethod
+    @override
+    def _content(values: NDArray[Any]) -> NDArray[Any]:
+        return np.broadcast_to(values, (*values.shape[:3], 3))  # a grey image is the same content in colour
+
+    def _moments(self, rows: slice) -> NDArray[np.int64]:
+        return self.values.beside(MOMENTS, rows) if isinstance(self.values, MappedArray) else moments(self.values[rows])
+
+
+def moments(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Σ pixel and Σ pixel² of each image and channel, (N, 2, C); exact, so that no order of adding them matters."""
+    by_channel = pixels.reshape(len(pixels), -1, pixels.shape[3]).transpose(0, 2, 1)
+    planes = np.ascontiguousarray(by_channel)
+    squares = np.square(planes, dtype=np.uint16)
+    return np.stack([planes.sum(2, dtype=np.int64), squares.sum(2, dtype=np.int64)], axis=1)
 
 
 class DatasetInputs(AbstractInputs):
@@ -240,12 +265,8 @@ def _own_tensor(values: NDArray[np.float32]) -> Tensor:
 
 
 def _digest(content: bytes | memoryview) -> bytes:
-    return hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest()
-
-
-def _digests(values: NDArray[Any]) -> NDArray[np.bytes_]:
-    return _join_digests(_digest(row.tobytes()) for row in values)
+    return hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
 
 
 def _join_digests(digests: Iterable[bytes]) -> NDArray[np.bytes_]:
-    return np.frombuffer(b"".join(digests), dtype=f"S{_DIGEST_BYTES}")
+    return np.frombuffer(b"".join(digests), dtype=f"S{DIGEST_BYTES}")

@@ -41,6 +41,12 @@ class Splits:
     test: Samples | None
     notes: tuple[str, ...]
 
+    def open(self) -> None:
+        """Gets what this machine lacks to read them."""
+        for samples in (self.train, self.validation, self.meta, self.test):
+            if samples is not None:
+                samples.inputs.open()
+
 
 def prepare(config: DataConfig, seed: int) -> Splits:
     """Reads, splits, scales and adds noise; the same config and seed give the same splits.

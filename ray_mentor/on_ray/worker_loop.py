@@ -29,8 +29,9 @@ from ray_mentor.on_ray.run_log import RunLog, started_row
 def worker_loop(config: dict[str, Job]) -> None:
     """Trains one rank's student from the newest checkpoint, or from the start; ends with a checkpoint, or at a gate."""
     job = config["job"]
-    exchange = _exchange(job)
     splits: Splits = job.splits if isinstance(job.splits, Splits) else ray.get(job.splits)
+    splits.open()  # before ranks wait for one another: making a file that this node lacks may take minutes
+    exchange = _exchange(job)
     plan = Plan(len(splits.train), job.batch_size, job.seed, job.epochs)
     curriculum = assemble(job, splits, exchange, plan.total_steps)
     schedule = make_schedule(curriculum.optimizer, job.schedule, plan.total_steps)

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_data import image_bytes, write
 from torch.utils.data import TensorDataset
 
+from ray_mentor.config import DataConfig
 from ray_mentor.data import DatasetInputs, FeatureInputs, ImageInputs
+from ray_mentor.data.readers import read
 from ray_mentor.errors import UserError
 
 
@@ -29,25 +32,44 @@ def read_only(values):
     return values
 
 
-def features():
+def features(folder):
     return FeatureInputs(read_only(np.random.default_rng(0).standard_normal((10, 4)).astype(np.float32)))
 
 
-def images():
+def images(folder):
     return ImageInputs(read_only(np.random.default_rng(0).integers(0, 256, (10, 4, 6, 3), dtype=np.uint8)))
 
 
-def dataset():
+def mapped_features(folder):
+    values = np.random.default_rng(0).standard_normal((10, 4)).astype(np.float32)
+    return mapped(folder, {**dict(zip("abcd", values.T, strict=True)), "label": [0] * 10})
+
+
+def mapped_images(folder):
+    return mapped(folder, {"image": [image_bytes(i, (6, 4)) for i in range(10)], "label": [0] * 10})
+
+
+def mapped_grey_images_in_colour(folder):
+    return mapped(folder, {"image": [image_bytes(i, mode="L") for i in range(10)], "label": [0] * 10}).in_colour()
+
+
+def mapped(folder, columns):
+    path = write(folder / "a.parquet", columns)
+    return read(DataConfig(data=str(path), data_backend="arrow", data_cache=str(folder))).train.inputs
+
+
+def dataset(folder):
     values = torch.randn(10, 3, 4, generator=torch.Generator().manual_seed(0))
     return DatasetInputs(TensorDataset(values, torch.zeros(10)))
 
 
-ALL = pytest.mark.parametrize("make", [features, images, dataset])
+MAKERS = [features, images, mapped_features, mapped_images, mapped_grey_images_in_colour, dataset]
+ALL = pytest.mark.parametrize("make", MAKERS)
 
 
 @ALL
-def test_every_member_keeps_the_contract(make):
-    inputs = make()
+def test_every_member_keeps_the_contract(make, tmp_path):
+    inputs = make(tmp_path)
     rows = np.array([7, 2, 2])
     taken = inputs.take(rows)
     assert len(inputs) == 10
@@ -63,8 +85,8 @@ def test_every_member_keeps_the_contract(make):
 
 
 @ALL
-def test_every_member_hashes_content_and_survives_pickling(make):
-    inputs = make()
+def test_every_member_hashes_content_and_survives_pickling(make, tmp_path):
+    inputs = make(tmp_path)
     hashes = inputs.content_hashes()
     assert len(set(hashes.tolist())) == 10
     assert (inputs.select(np.array([3, 3])).content_hashes() == hashes[3]).all()
@@ -73,10 +95,11 @@ def test_every_member_hashes_content_and_survives_pickling(make):
     assert torch.equal(copy.take(np.arange(10)), inputs.take(np.arange(10)))
 
 
-def test_images_are_scaled_per_channel_into_channels_first():
-    inputs = images()
+@pytest.mark.parametrize("make", [images, mapped_images, mapped_grey_images_in_colour])
+def test_images_are_scaled_per_channel_into_channels_first(make, tmp_path):
+    inputs = make(tmp_path)
     mean, std = inputs.statistics()
-    x = inputs.pixels / 255
+    x = inputs.values[:] / 255
     np.testing.assert_allclose(mean, x.mean((0, 1, 2)), rtol=1e-6)
     np.testing.assert_allclose(std, x.std((0, 1, 2)), rtol=1e-6)
     taken = inputs.scaled((mean, std)).take(np.arange(10)).numpy()

@@ -44,7 +44,7 @@ def test_a_single_file_is_the_training_split(tmp_path):
     assert raw.test is None
     assert raw.train.inputs.shape == (3, 4, 4)
     assert raw.train.ids.tolist() == list(range(20))
-    assert (raw.train.inputs.pixels[7] == pixels(image_bytes(7))).all()
+    assert (raw.train.inputs.values[7] == pixels(image_bytes(7))).all()
 
 
 def test_splits_by_file_name_with_ids_that_go_on(tmp_path):
@@ -57,7 +57,7 @@ def test_splits_by_file_name_with_ids_that_go_on(tmp_path):
     (tmp_path / ".cache/train.parquet").write_bytes(b"junk")
     raw = read_path(tmp_path)
     assert [len(raw.train), len(raw.validation), len(raw.test)] == [10, 4, 3]
-    assert (raw.train.inputs.pixels[6] == pixels(image_bytes(6))).all()
+    assert (raw.train.inputs.values[6] == pixels(image_bytes(6))).all()
     assert raw.test.ids.tolist() == [14, 15, 16]
     assert raw.notes == ("left out 1 files that are named neither train*, test* nor valid*: extra.parquet",)
 
@@ -82,7 +82,7 @@ def test_hugging_face_structs_and_class_names(tmp_path):
     write(tmp_path / "train.parquet", {"img": images, "label": [0, 1, 1, 0, 0, 1]}, hugging_face(["cat", "dog", "ox"]))
     train = read_path(tmp_path).train
     assert train.classes == ("cat", "dog", "ox")
-    assert train.inputs.pixels.shape == (6, 4, 4, 3)
+    assert train.inputs.values.shape == (6, 4, 4, 3)
 
 
 def test_string_labels_and_true_labels_are_sorted_class_names(tmp_path):
@@ -119,9 +119,9 @@ def test_grey_images_keep_one_channel_unless_any_is_coloured(tmp_path):
     write_images(tmp_path / "mixed/test.parquet", 6, mode="L")
     raw = read_path(tmp_path / "mixed")
     grey = pixels(image_bytes(2, mode="L"))
-    assert (raw.train.inputs.pixels[2] == grey[..., None]).all()
-    assert (raw.test.inputs.pixels[2] == grey[..., None]).all()
-    assert (raw.train.inputs.pixels[8] == pixels(image_bytes(2))).all()
+    assert (raw.train.inputs.values[2] == grey[..., None]).all()
+    assert (raw.test.inputs.values[2] == grey[..., None]).all()
+    assert (raw.train.inputs.values[8] == pixels(image_bytes(2))).all()
 
 
 def test_images_with_palette_and_transparency_are_read(tmp_path):
@@ -303,7 +303,7 @@ def test_any_bytes_as_image_give_samples_or_a_user_error(tmp_path, data, prefix)
 def test_the_real_cifar10_test_shard():
     raw = read_path(CIFAR10 / "test.parquet", image_column="image")
     assert raw.train.classes[:3] == ("airplane", "automobile", "bird")
-    assert raw.train.inputs.pixels.shape == (10_000, 32, 32, 3)
+    assert raw.train.inputs.values.shape == (10_000, 32, 32, 3)
     assert raw.train.labels[:5].tolist() == [3, 8, 8, 0, 6]
     assert np.bincount(raw.train.labels).tolist() == [1000] * 10
     # The mean colour of the official test images, as published: 0.4942, 0.4851, 0.4504.

@@ -16,6 +16,7 @@ from ray_mentor.data.readers.parquet_features import read_features
 from ray_mentor.data.readers.parquet_files import SplitFiles, find_files, find_splits, is_there
 from ray_mentor.data.readers.parquet_images import read_images
 from ray_mentor.data.readers.parquet_labels import encode, find_classes
+from ray_mentor.data.readers.parquet_mapped import read_mapped
 from ray_mentor.data.readers.parquet_table import Table, named_classes, open_table, read_schema
 from ray_mentor.data.readers.raw import Raw, check_same_shape
 from ray_mentor.data.samples import Samples
@@ -30,15 +31,13 @@ def read_parquet(config: DataConfig) -> Raw:
     Raises:
         UserError: whatever is wrong with files, columns, labels or inputs, naming file, row and sample id.
     """
-    if config.data_backend != "memory":
-        raise UserError(f"data_backend {config.data_backend!r} can't read Parquet yet; leave --data-backend out")
     files = find_splits(Path(config.data))
     schema = read_schema(files.train[0])
     columns = choose_columns(schema, config, files.train[0])
     tables = _open_splits(files, columns)
     classes = find_classes(tables.values(), named_classes(schema, columns.label))
     labels = {split: _labels(table, classes) for split, table in tables.items()}
-    inputs = _in_one_colour({split: _inputs(table, columns) for split, table in tables.items()})
+    inputs = _in_one_colour({split: _inputs(table, columns, config) for split, table in tables.items()})
     samples = {split: Samples(inputs[split], tables[split].ids, *labels[split], classes) for split in tables}
     return Raw(
         samples["train"],
@@ -70,7 +69,7 @@ def read_trusted(config: DataConfig, raw: Raw) -> Samples:
     columns = choose_columns(schema, _meta_config(config, raw, schema), files[0])
     table = open_table(files, columns)
     labels, _ = _labels(table, raw.train.classes)
-    inputs = _inputs(table, columns)
+    inputs = _inputs(table, columns, config)
     if raw.train.inputs.shape[0] == 3 and isinstance(inputs, ImageInputs):
         inputs = inputs.in_colour()
     meta = Samples(inputs, table.ids, labels, None, raw.train.classes)
@@ -99,7 +98,9 @@ def _labels(table: Table, classes: tuple[str, ...]) -> tuple[Labels, Labels | No
     return given, None if truth is None else encode(table, truth, classes, "true label")
 
 
-def _inputs(table: Table, columns: Columns) -> AbstractArrayInputs:
+def _inputs(table: Table, columns: Columns, config: DataConfig) -> AbstractArrayInputs:
+    if config.data_backend == "arrow":
+        return read_mapped(table, columns, config.data_cache)
     if columns.image is not None:
         return read_images(table, columns.image)
     return read_features(table, columns.features)

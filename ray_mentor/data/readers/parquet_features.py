@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from ray_mentor.data.inputs import FeatureInputs
 from ray_mentor.data.memory import require_memory
@@ -15,32 +18,50 @@ def read_features(table: Table, columns: tuple[str, ...]) -> FeatureInputs:
     """float32 (N, F), columns in the order given.
 
     Raises:
-        UserError: null, NaN, or beyond float32, naming column, file, row and sample id; too much for the memory.
+        UserError: as :func:`feature_parts`, or too much for the memory.
     """
     size = len(table) * len(columns) * np.dtype(np.float32).itemsize
     require_memory(
-        size, f"{len(table):,} rows of {len(columns)} features", "name fewer feature_columns, or split the data"
+        size,
+        f"{len(table):,} rows of {len(columns)} features",
+        "name fewer feature_columns, split the data, or give --data-backend arrow",
     )
-    values = np.full((len(table), len(columns)), np.nan, np.float32)
-    for first, batch in table.batches(list(columns)):
-        part = values[first : first + len(batch)]
-        for place, name in enumerate(columns):
-            with np.errstate(over="ignore"):  # becomes infinite, which is reported below
-                part[:, place] = _numbers(batch.column(name))[: len(part)]
-    _check_finite(values, table, columns)
+    values = np.empty((len(table), len(columns)), np.float32)
+    done = 0
+    for part in feature_parts(table, columns):
+        values[done : done + len(part)] = part
+        done += len(part)
     return FeatureInputs(values)
 
 
-def _numbers(column: pa.Array) -> np.ndarray:
-    numbers: np.ndarray = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    return numbers
+def feature_parts(table: Table, columns: tuple[str, ...]) -> Iterator[NDArray[np.float32]]:
+    """The rows in order, float32 (some, F).
 
-
-def _check_finite(values: np.ndarray, table: Table, columns: tuple[str, ...]) -> None:
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
+    Raises:
+        UserError: null, NaN, or beyond float32, naming column, file, row and sample id; when all rows have been seen.
+    """
+    bad: list[tuple[int, int]] = []
+    for first, batch in table.batches(list(columns)):
+        part = _as_float32(batch, columns)
+        rows, places = np.nonzero(~np.isfinite(part))
+        bad += zip((first + rows).tolist(), places.tolist(), strict=True)
+        yield part
+    if bad:
         row, column = bad[0]
         raise UserError(
             f"feature {columns[column]!r} in {table.place(row)} is missing, NaN or too large for float32, "
             f"but every feature must be a finite number; fill it in or leave the row out ({len(bad)} such)"
         )
+
+
+def _as_float32(batch: pa.RecordBatch, columns: tuple[str, ...]) -> NDArray[np.float32]:
+    part = np.empty((len(batch), len(columns)), np.float32)
+    for place, name in enumerate(columns):
+        with np.errstate(over="ignore"):  # becomes infinite, which is reported
+            part[:, place] = _numbers(batch.column(name))
+    return part
+
+
+def _numbers(column: pa.Array) -> np.ndarray:
+    numbers: np.ndarray = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return numbers

@@ -31,6 +31,7 @@ _DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _MOST_PIXELS = 89_478_485  # a quarter of a gigabyte in colour, where Pillow begins to warn
 _TASK_IMAGES = 32  # images that one thread decodes in a row: small ones aren't worth a task each
 _MOST_THREADS = 8
+_PART_PIXELS = 2**26  # that are decoded before they are handed on
 
 
 def read_images(table: Table, column: str) -> ImageInputs:
@@ -39,60 +40,68 @@ def read_images(table: Table, column: str) -> ImageInputs:
     Needs the memory of the result and little else (once more for a moment where colour follows grey).
 
     Raises:
-        UserError: an empty or broken image, more than 8 bits a channel, sizes that differ, or too much
-            for the memory; names file, row and sample id.
+        UserError: as :func:`image_parts`, or too much for the memory.
     """
-    return ImageInputs(_Decoder(table).read(column))
+    shape = image_shape(table, column)
+    require_memory(
+        len(table) * math.prod(shape),
+        f"{len(table):,} images of {_by((shape[1], shape[0]))}",
+        "make them smaller first, or give --data-backend arrow",
+    )
+    pixels = np.empty((len(table), *shape), np.uint8)
+    done = 0
+    for part in image_parts(table, column, shape):
+        if part.shape[3] > pixels.shape[3]:
+            pixels = pixels.repeat(3, axis=3)
+        pixels[done : done + len(part)] = part
+        done += len(part)
+    return ImageInputs(pixels)
+
+
+def image_shape(table: Table, column: str) -> tuple[int, int, int]:
+    """(height, width, channels) of the first image, by its head alone."""
+    data = next((_bytes_of(batch.column(0))[0] for _, batch in table.batches([column]) if len(batch)), None)
+    first = _Decoder(table, (0, 0)).open(0, data)
+    return first.height, first.width, 1 if first.mode in _GREY else 3
+
+
+def image_parts(table: Table, column: str, shape: tuple[int, int, int]) -> Iterator[Pixels]:
+    """The images in order, uint8 (some, H, W, C): 1 channel if all of a part are grey, else 3.
+
+    Raises:
+        UserError: an empty or broken image, more than 8 bits a channel, or another size than in ``shape``; names
+            file, row and sample id.
+    """
+    decoder = _Decoder(table, (shape[1], shape[0]))
+    most = max(1, _PART_PIXELS // math.prod(shape[:2]))
+    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+        for first, batch in table.batches([column]):
+            encoded: Encoded = list(enumerate(_bytes_of(batch.column(0)), first))
+            for part in _cut(encoded, most):
+                images = list(chain.from_iterable(pool.map(decoder.decode_all, _cut(part, _TASK_IMAGES))))
+                channels = max(image.shape[2] for image in images)
+                yield np.stack([np.broadcast_to(image, (*image.shape[:2], channels)) for image in images])
 
 
 class _Decoder:
-    def __init__(self, table: Table) -> None:
+    """Decodes images of one size (width, height), and says which one can't be."""
+
+    def __init__(self, table: Table, size: tuple[int, int]) -> None:
         self.table = table
-        self.size: tuple[int, int] | None = None
-        self.done = 0
+        self.size = size
 
-    def read(self, column: str) -> Pixels:
-        pixels = np.empty((0, 0, 0, 0), np.uint8)
-        with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
-            for first, batch in self.table.batches([column]):
-                encoded: Encoded = list(enumerate(_bytes_of(batch.column(0)), first))
-                if self.size is None and encoded:
-                    pixels = self._allocate(self._open(*encoded[0]))
-                images = chain.from_iterable(pool.map(self._decode_all, _parts(encoded)))
-                pixels = self._fill(pixels, first, images)
-        if self.done != len(self.table):
-            raise UserError(f"column {column!r} has {self.done} rows, but there are {len(self.table)} labels")
-        return pixels
-
-    def _allocate(self, first: Image.Image) -> Pixels:
-        self.size = width, height = first.size
-        shape = len(self.table), height, width, 1 if first.mode in _GREY else 3
-        what = f"{len(self.table):,} images of {width}×{height}"
-        require_memory(math.prod(shape), what, "make them smaller first")
-        return np.empty(shape, np.uint8)
-
-    def _fill(self, pixels: Pixels, first: int, images: Iterator[Pixels]) -> Pixels:
-        for row, image in enumerate(images, first):
-            if row >= len(pixels):
-                break
-            if image.shape[2] > pixels.shape[3]:
-                pixels = pixels.repeat(3, axis=3)
-            pixels[row] = image
-            self.done = row + 1
-        return pixels
-
-    def _decode_all(self, encoded: Encoded) -> list[Pixels]:
+    def decode_all(self, encoded: Encoded) -> list[Pixels]:
         return [self._decode(row, data) for row, data in encoded]
 
     def _decode(self, row: int, data: bytes | None) -> Pixels:
-        image = self._open(row, data)
+        image = self.open(row, data)
         self._check(row, image)
         try:
             return _pixels(image)
         except Exception as error:  # Pillow's decoders raise whatever they trip over
             raise self._broken(row, error) from error
 
-    def _open(self, row: int, data: bytes | None) -> Image.Image:
+    def open(self, row: int, data: bytes | None) -> Image.Image:
         if not data:
             raise UserError(f"the image in {self.table.place(row)} is empty; put it in, or leave the row out")
         try:
@@ -108,7 +117,6 @@ class _Decoder:
 
     def _check(self, row: int, image: Image.Image) -> None:
         # Before the pixels are decoded, so that a huge image costs nothing.
-        assert self.size is not None
         if image.size != self.size:
             raise UserError(
                 f"images must have one size, but the one in {self.table.place(row)} is {_by(image.size)} "
@@ -143,8 +151,8 @@ def _bytes_of(column: pa.Array) -> list[bytes | None]:
     return values
 
 
-def _parts(encoded: Encoded) -> list[Encoded]:
-    return [encoded[start : start + _TASK_IMAGES] for start in range(0, len(encoded), _TASK_IMAGES)]
+def _cut(encoded: Encoded, size: int) -> list[Encoded]:
+    return [encoded[start : start + size] for start in range(0, len(encoded), size)]
 
 
 def _by(size: tuple[int, int]) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ray_mentor.data.memory import require_memory
 from ray_mentor.data.readers.parquet_columns import Columns, check_types, is_text
 from ray_mentor.data.readers.parquet_files import Files
-from ray_mentor.errors import UserError
+from ray_mentor.errors import UserError, listed
 
 _BATCH_ROWS = 256  # bounds what is held besides the result
 _NUMBER_BYTES = 8
@@ -49,13 +49,22 @@ class Table:
         return f"row {row - self.starts[file]} of {self.files[file]} (sample id {self.ids[row]})"
 
     def batches(self, columns: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """(row of its first sample, record batch) in order, a few hundred rows at a time."""
+        """(row of its first sample, record batch) in order, a few hundred rows at a time.
+
+        Raises:
+            UserError: at the end, if there are fewer rows than labels.
+        """
         row = 0
         for file in self.files:
             with reading(file), pq.ParquetFile(file) as parquet:
                 for batch in parquet.iter_batches(_BATCH_ROWS, columns=columns):
-                    yield row, batch
+                    yield row, batch.slice(0, max(0, len(self) - row))
                     row += len(batch)
+        if row < len(self):
+            raise UserError(
+                f"{listed(columns, 5)} of {self.files[0]} and its fellows end at row {row}, but there are {len(self)} "
+                "labels; write the files anew"
+            )
 
 
 def open_table(files: Files, columns: Columns, first_id: int = 0) -> Table:

@@ -1,0 +1,203 @@
+"""Inputs of a Parquet table, decoded once into an Arrow file that is mapped from then on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import PIL
+from typing_extensions import override
+
+from ray_mentor.data.arrow_file import ArrowFile, DamagedFileError, Part, write_arrow
+from ray_mentor.data.cache import make
+from ray_mentor.data.inputs import DIGEST_BYTES, AbstractArrayInputs, FeatureInputs, ImageInputs, moments
+from ray_mentor.data.mapped import CONTENT, MOMENTS, VALUES, AbstractSource, MappedArray
+from ray_mentor.data.readers.parquet_columns import Columns
+from ray_mentor.data.readers.parquet_features import feature_parts
+from ray_mentor.data.readers.parquet_files import Files
+from ray_mentor.data.readers.parquet_images import Pixels, image_parts, image_shape
+from ray_mentor.data.readers.parquet_table import Table, open_table
+from ray_mentor.errors import UserError
+
+_log = logging.getLogger(__name__)
+_FORMAT = 1
+_TAIL_BYTES = 2**16  # of a Parquet file: where its parts lie, how large they are and, mostly, their extremes
+_LONGEST = 40  # characters of a file's name, of up to four bytes each; a file system takes 255 bytes
+
+
+def read_mapped(table: Table, columns: Columns, cache: str) -> AbstractArrayInputs:
+    """The inputs of a table, in a file of the folder ``cache`` that is made if it is not there.
+
+    Raises:
+        UserError: whatever is wrong with the inputs; a folder that can't be written, or a full disk.
+    """
+    folder = str(Path(cache).expanduser().absolute())
+    source = ParquetSource(table.files, columns, len(table), folder, _identity(table.files, columns))
+    values = MappedArray.of(source, source.there() or source.made(table))
+    return FeatureInputs(values) if columns.image is None else ImageInputs(values)
+
+
+@dataclass(frozen=True)
+class ParquetSource(AbstractSource):
+    """An Arrow file, and the Parquet that it is made of.
+
+    Attributes:
+        files: of the split.
+        columns: what is what in them.
+        rows: how many.
+        cache: absolute path of the folder of Arrow files.
+        identity: of the Parquet files when the run began.
+    """
+
+    files: Files
+    columns: Columns
+    rows: int
+    cache: str
+    identity: str
+
+    @property
+    def path(self) -> Path:
+        """Of the Arrow file."""
+        return Path(self.cache) / f"{self.files[0].stem[:_LONGEST]}-{_digest(self.identity.encode())}.arrow"
+
+    @override
+    def open(self) -> ArrowFile:
+        return self.there() or self.made(self._table())
+
+    def there(self) -> ArrowFile | None:
+        """The file, if it is there and whole."""
+        try:
+            file = ArrowFile(self.path, self.identity)
+            _check(file, self)
+        except FileNotFoundError:
+            return None
+        except DamagedFileError as error:
+            _log.warning("%s is damaged (%s); it is made anew", self.path, error)
+            return None
+        except OSError as error:
+            raise self._unusable(error) from error
+        return file
+
+    def made(self, table: Table) -> ArrowFile:
+        """The file, made of its table, by this process or by another that was first."""
+        try:
+            make(self.path, lambda: self.there() is not None, lambda file: self._write(file, table))
+            return ArrowFile(self.path, self.identity)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: OSError) -> UserError:
+        reason = error.strerror or error
+        return UserError(
+            f"data_cache {self.cache!r} can't be used ({reason}); free what is full, or name another --data-cache"
+        )
+
+    def _write(self, file: BinaryIO, table: Table) -> None:
+        _log.warning("decoding %s rows of %s into %s, this once", f"{self.rows:,}", self.files[0].parent, self.path)
+        if self.columns.image is None:
+            _write_features(file, table, self)
+        else:
+            _write_images(file, table, self.columns.image, self)
+        if _identity(self.files, self.columns) != self.identity:
+            raise UserError(f"{self.files[0]} or its fellows changed while they were read; start again")
+
+    def _table(self) -> Table:
+        """The Parquet as this machine has it."""
+        try:
+            unchanged = _identity(self.files, self.columns) == self.identity
+        except OSError as error:
+            raise self._elsewhere(str(error)) from error
+        if not unchanged:
+            raise self._elsewhere(f"{self.files[0]} or its fellows are not those that the run began with")
+        return open_table(self.files, self.columns)
+
+    def _elsewhere(self, reason: str) -> UserError:
+        return UserError(
+            f"{self.path} is not on {socket.gethostname()} and can't be made there ({reason}); "
+            "name a folder that all nodes share with --data-cache"
+        )
+
+
+def _write_features(file: BinaryIO, table: Table, source: ParquetSource) -> None:
+    _require_disk(source, len(source.columns.features) * np.dtype(np.float32).itemsize + DIGEST_BYTES)
+    parts = feature_parts(table, source.columns.features)
+    stored = ({VALUES: part, CONTENT: FeatureInputs(part).content_hashes()} for part in parts)
+    write_arrow(file, stored, source.identity)
+
+
+def _write_images(file: BinaryIO, table: Table, column: str, source: ParquetSource) -> None:
+    height, width, channels = image_shape(table, column)
+    _require_disk(source, height * width * channels + DIGEST_BYTES)
+    parts = image_parts(table, column, (height, width, channels))
+    try:
+        write_arrow(file, _stored(_with_channels(parts, channels)), source.identity)
+    except _ColourFollowsGreyError:
+        file.seek(0)
+        file.truncate()
+        parts = image_parts(table, column, (height, width, channels))
+        write_arrow(file, _stored(_with_channels(parts, 3)), source.identity)
+
+
+class _ColourFollowsGreyError(Exception):
+    """What has been written has too few channels."""
+
+
+def _with_channels(parts: Iterator[Pixels], channels: int) -> Iterator[Pixels]:
+    for part in parts:
+        if part.shape[3] > channels:
+            raise _ColourFollowsGreyError
+        yield np.ascontiguousarray(np.broadcast_to(part, (*part.shape[:3], channels)))
+
+
+def _stored(parts: Iterator[Pixels]) -> Iterator[Part]:
+    for part in parts:
+        yield {VALUES: part, CONTENT: ImageInputs(part).content_hashes(), MOMENTS: moments(part)}
+
+
+def _require_disk(source: ParquetSource, row_bytes: int) -> None:
+    size, free = source.rows * row_bytes, shutil.disk_usage(source.cache).free
+    if size > free:
+        raise UserError(
+            f"data_cache {source.cache!r} has {free / 2**30:,.1f} GiB free, but {source.rows:,} rows of "
+            f"{source.files[0]} and its fellows take {size / 2**30:,.1f} GiB; free some, or name another --data-cache"
+        )
+
+
+def _check(file: ArrowFile, source: ParquetSource) -> None:
+    """Raises a DamagedFileError unless the file has what such a source's file has."""
+    layout = file.layout
+    shape, _ = layout.get(VALUES, ((), None))
+    expected: dict[str, Any] = {VALUES: (shape, np.dtype(np.float32)), CONTENT: ((), np.dtype(f"S{DIGEST_BYTES}"))}
+    good = shape == (len(source.columns.features),)
+    if source.columns.image is not None:
+        good = len(shape) == 3 and min(shape) > 0 and shape[2] in (1, 3)
+        expected[VALUES] = (shape, np.dtype(np.uint8))
+        expected[MOMENTS] = ((2, *shape[2:]), np.dtype(np.int64))
+    if not good or layout != expected or len(file) != source.rows:
+        raise DamagedFileError(f"{len(file):,} rows of {layout}, which is not what was written")
+
+
+def _identity(files: Files, columns: Columns) -> str:
+    """What an Arrow file is made of, as text: its Parquet files, which columns, and what decodes them."""
+    decoder = {} if columns.image is None else {"pillow": PIL.__version__}
+    sources = [_fingerprint(file) for file in files]
+    return json.dumps({"format": _FORMAT, "columns": columns.inputs, "files": sources, **decoder})
+
+
+def _fingerprint(file: Path) -> list[str | int]:
+    stat = file.stat()
+    with open(file, "rb") as opened:
+        opened.seek(max(0, stat.st_size - _TAIL_BYTES))
+        return [str(file.absolute()), stat.st_size, stat.st_mtime_ns, _digest(opened.read())]
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
