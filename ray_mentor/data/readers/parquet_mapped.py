@@ -101,13 +101,13 @@ class ParquetSource(AbstractSource):
         )
 
     def _write(self, file: BinaryIO, table: Table) -> None:
-        _log.warning("decoding %s rows of %s into %s, this once", f"{self.rows:,}", self.files[0].parent, self.path)
+        _log.warning("decoding %s rows of %s into %s, this once", f"{self.rows:,}", _named(self.files), self.path)
         if self.columns.image is None:
             _write_features(file, table, self)
         else:
             _write_images(file, table, self.columns.image, self)
         if _identity(self.files, self.columns) != self.identity:
-            raise UserError(f"{self.files[0]} or its fellows changed while they were read; start again")
+            raise UserError(f"{_named(self.files)} changed while being read; start again")
 
     def _table(self) -> Table:
         """The Parquet as this machine has it."""
@@ -116,7 +116,7 @@ class ParquetSource(AbstractSource):
         except OSError as error:
             raise self._elsewhere(str(error)) from error
         if not unchanged:
-            raise self._elsewhere(f"{self.files[0]} or its fellows are not those that the run began with")
+            raise self._elsewhere(f"{_named(self.files)} differ from those that the run began with")
         return open_table(self.files, self.columns)
 
     def _elsewhere(self, reason: str) -> UserError:
@@ -167,7 +167,7 @@ def _require_disk(source: ParquetSource, row_bytes: int) -> None:
     if size > free:
         raise UserError(
             f"data_cache {source.cache!r} has {free / 2**30:,.1f} GiB free, but {source.rows:,} rows of "
-            f"{source.files[0]} and its fellows take {size / 2**30:,.1f} GiB; free some, or name another --data-cache"
+            f"{_named(source.files)} take {size / 2**30:,.1f} GiB; free some, or name another --data-cache"
         )
 
 
@@ -183,6 +183,10 @@ def _check(file: ArrowFile, source: ParquetSource) -> None:
         expected[MOMENTS] = ((2, *shape[2:]), np.dtype(np.int64))
     if not good or layout != expected or len(file) != source.rows:
         raise DamagedFileError(f"{len(file):,} rows of {layout}, which is not what was written")
+
+
+def _named(files: Files) -> str:
+    return f"{files[0]}{f' and {len(files) - 1} more' if len(files) > 1 else ''}"
 
 
 def _identity(files: Files, columns: Columns) -> str:

@@ -62,8 +62,8 @@ class Table:
                     row += len(batch)
         if row < len(self):
             raise UserError(
-                f"{listed(columns, 5)} of {self.files[0]} and its fellows end at row {row}, but there are {len(self)} "
-                "labels; write the files anew"
+                f"{listed(columns, 5)} ends at row {row} of {self.files[0]} and what follows it, but there are "
+                f"{len(self)} labels; write the files anew"
             )
 
 

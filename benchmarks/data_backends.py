@@ -1,0 +1,199 @@
+"""What holding a run's data costs with each ``--data-backend``: start, memory of each process, rows a second.
+
+    python benchmarks/data_backends.py                          # a million generated images: minutes, 12 GB of disk
+    python benchmarks/data_backends.py --rows 100000 --backends memory arrow
+
+Noise of 32x32 pixels in colour, stored as BMP, which decodes fastest, in Parquet files of 50,000. For each backend and number of workers a
+process of its own does what a run does: it prepares the splits, starts Ray, puts the splits into the object store, and
+its workers read their shares of shuffled batches of 128, without a student. The first time the cache is empty, later
+it is not. Memory is what Linux says of the process: `own` belongs to it alone and can't be dropped (anonymous pages),
+`mapped` is the rest of what it has in memory, which all processes of the machine share.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from ray_mentor.config import BACKENDS, DataConfig
+
+FILE_ROWS = 50_000
+BATCH = 128
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--backends", nargs="+", default=list(BACKENDS), choices=BACKENDS)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="one run each")
+    parser.add_argument("--seconds", type=float, default=15.0, help="for which rows are read")
+    parser.add_argument("--folder", help="where the images are, or will be, kept (default: a temporary folder)")
+    parser.add_argument("--one", nargs=2, metavar=("BACKEND", "WORKERS"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        backend, workers = options.one
+        print(json.dumps(measured(Path(options.folder), backend, int(workers), options.seconds)))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(options.folder or temporary)
+        generate(folder / "data", options.rows)
+        runs = [(backend, workers) for backend in options.backends for workers in options.workers]
+        Console().print(table([in_a_process(folder, *run, options.seconds) for run in runs], options.rows))
+
+
+def generate(folder: Path, rows: int) -> None:
+    """Writes what is missing of the data set."""
+    folder.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    starts = range(0, rows, FILE_ROWS)
+    paths = [folder / f"train-{start:09}.parquet" for start in starts]
+    counts = [min(FILE_ROWS, rows - start) for start in starts]
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(write_file, paths, starts, counts))
+    print(f"{rows:,} images in {folder}: {time.monotonic() - began:.0f} s", flush=True)
+
+
+def write_file(path: Path, start: int, count: int) -> None:
+    if path.exists():
+        return
+    pixels = np.random.default_rng(start).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+    columns = {"image": [bmp(image) for image in pixels], "label": np.arange(count) % 10}
+    unfinished = path.with_suffix(".part")
+    pq.write_table(pa.table(columns), unfinished, row_group_size=5_000, use_dictionary=False, compression="none")
+    unfinished.rename(path)
+
+
+def bmp(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "BMP")
+    return file.getvalue()
+
+
+def in_a_process(folder: Path, backend: str, workers: int, seconds: float) -> dict[str, Any]:
+    words = [__file__, "--folder", folder, "--seconds", seconds, "--one", backend, workers]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *map(str, words)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    print(done.stdout.splitlines()[-1], flush=True)
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def measured(folder: Path, backend: str, workers: int, seconds: float) -> dict[str, Any]:
+    """What one run is like, in this process and its workers."""
+    import ray  # noqa: PLC0415 - the parent needs neither
+    import torch  # noqa: PLC0415
+
+    from ray_mentor.data import prepare  # noqa: PLC0415
+
+    torch.set_num_threads(1)
+    before = memory()
+    began = time.monotonic()
+    config = DataConfig(data=str(folder / "data"), data_backend=backend, data_cache=str(folder / "cache"))
+    splits = prepare(config, 0)
+    start = time.monotonic() - began
+    driver = {**grown(before), "peak": peak()}
+    ray.init(num_cpus=workers, include_dashboard=False, configure_logging=False, object_store_memory=10 * 2**30)
+    actors = [ray.remote(Reader).remote(rank, workers) for rank in range(workers)]
+    ray.get([actor.ready.remote() for actor in actors])
+    stored = ray.put(splits)
+    read = ray.get([actor.read.remote([stored], seconds) for actor in actors])
+    return {"backend": backend, "workers": workers, "start": start, "driver": driver, "readers": read}
+
+
+class Reader:
+    """A worker that reads its share of each batch and does nothing with it."""
+
+    def __init__(self, rank: int, workers: int) -> None:
+        self.rank = rank
+        self.workers = workers
+
+    def ready(self) -> None:
+        import torch  # noqa: PLC0415
+
+        import ray_mentor.data  # noqa: F401, PLC0415
+
+        torch.set_num_threads(1)
+        self.before = memory()
+
+    def read(self, stored: list[Any], seconds: float) -> dict[str, float]:
+        import ray  # noqa: PLC0415
+
+        splits = ray.get(stored[0])
+        splits.open()
+        began = time.monotonic()
+        rows = 0
+        for part in self.parts(len(splits.train)):
+            splits.train.inputs.take(part)
+            rows += len(part)
+            if time.monotonic() - began > seconds:
+                break
+        return {"rows": rows, "seconds": time.monotonic() - began, **grown(self.before)}
+
+    def parts(self, count: int) -> Iterator[np.ndarray]:
+        from ray_mentor.data.batches import Plan, rank_slice  # noqa: PLC0415
+
+        for _, batch, _ in Plan(count, BATCH, 0, 10_000).steps():
+            yield rank_slice(batch, self.rank, self.workers)
+
+
+def memory() -> dict[str, int]:
+    """MiB in memory: of this process alone, and files and Ray's object store that it has mapped."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]
+    sizes = {line.split(":")[0]: int(line.split()[1]) // 1024 for line in lines}
+    return {"own": sizes["Anonymous"], "mapped": sizes["Rss"] - sizes["Anonymous"]}
+
+
+def grown(before: dict[str, int]) -> dict[str, int]:
+    return {name: size - before[name] for name, size in memory().items()}
+
+
+def peak() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def table(runs: list[dict[str, Any]], rows: int) -> Table:
+    names = (
+        "backend",
+        "workers",
+        "start s",
+        "driver: own MiB",
+        "mapped",
+        "peak",
+        "worker: own MiB",
+        "mapped",
+        "rows/s",
+    )
+    shown = Table(*names, title=f"{rows:,} images of 32x32x3, {rows * 3072 / 2**30:.2f} GiB")
+    for run in runs:
+        driver, readers = run["driver"], run["readers"]
+        rate = sum(reader["rows"] / reader["seconds"] for reader in readers)
+        most = [max(reader[name] for reader in readers) for name in ("own", "mapped")]
+        figures = [driver["own"], driver["mapped"], driver["peak"], *most]
+        shown.add_row(
+            run["backend"], str(run["workers"]), f"{run['start']:.1f}", *(f"{f:,}" for f in figures), f"{rate:,.0f}"
+        )
+    return shown
+
+
+if __name__ == "__main__":
+    main()
