@@ -3,11 +3,12 @@
     python benchmarks/data_backends.py                          # a million generated images: minutes, 12 GB of disk
     python benchmarks/data_backends.py --rows 100000 --backends memory arrow
 
-Noise of 32x32 pixels in colour, stored as BMP, which decodes fastest, in Parquet files of 50,000. For each backend and number of workers a
-process of its own does what a run does: it prepares the splits, starts Ray, puts the splits into the object store, and
-its workers read their shares of shuffled batches of 128, without a student. The first time the cache is empty, later
-it is not. Memory is what Linux says of the process: `own` belongs to it alone and can't be dropped (anonymous pages),
-`mapped` is the rest of what it has in memory, which all processes of the machine share.
+Noise of 32x32 pixels in colour, stored as BMP, which decodes fastest, in Parquet files of 50,000. For each backend a
+process of its own does what a run does: it prepares the splits (the first time; of arrow the cache is empty), starts
+Ray, puts the splits into the object store, and one, then two workers read their shares of shuffled batches of 128,
+without a student. Another process prepares the splits once more. Memory is what Linux says of a process beyond what it
+had before it saw any data: `own` belongs to it alone and can't be dropped (anonymous pages), `mapped` is the rest of
+what it has in memory, the files and Ray's object store, which all processes of the machine share.
 """
 
 from __future__ import annotations
@@ -43,20 +44,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--backends", nargs="+", default=list(BACKENDS), choices=BACKENDS)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="one run each")
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2], help="that read at the same time")
     parser.add_argument("--seconds", type=float, default=15.0, help="for which rows are read")
-    parser.add_argument("--folder", help="where the images are, or will be, kept (default: a temporary folder)")
-    parser.add_argument("--one", nargs=2, metavar=("BACKEND", "WORKERS"), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", help="where the images and the cache are kept (default: a temporary folder)")
+    parser.add_argument("--one", choices=BACKENDS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        backend, workers = options.one
-        print(json.dumps(measured(Path(options.folder), backend, int(workers), options.seconds)))
+        print(json.dumps(measured(Path(options.folder), options.one, options.workers, options.seconds)))
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(options.folder or temporary)
         generate(folder / "data", options.rows)
-        runs = [(backend, workers) for backend in options.backends for workers in options.workers]
-        Console().print(table([in_a_process(folder, *run, options.seconds) for run in runs], options.rows))
+        runs = []
+        for backend in options.backends:
+            first = in_a_process(folder, backend, options.workers, options.seconds)
+            again = in_a_process(folder, backend, [], 0.0)
+            runs.append({**first, "again": again["start"]})
+        Console().print(table(runs, options.rows))
 
 
 def generate(folder: Path, rows: int) -> None:
@@ -87,8 +91,8 @@ def bmp(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def in_a_process(folder: Path, backend: str, workers: int, seconds: float) -> dict[str, Any]:
-    words = [__file__, "--folder", folder, "--seconds", seconds, "--one", backend, workers]
+def in_a_process(folder: Path, backend: str, workers: list[int], seconds: float) -> dict[str, Any]:
+    words = [__file__, "--folder", folder, "--seconds", seconds, "--one", backend, "--workers", *workers]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *map(str, words)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
@@ -97,10 +101,9 @@ def in_a_process(folder: Path, backend: str, workers: int, seconds: float) -> di
     return figures
 
 
-def measured(folder: Path, backend: str, workers: int, seconds: float) -> dict[str, Any]:
-    """What one run is like, in this process and its workers."""
-    import ray  # noqa: PLC0415 - the parent needs neither
-    import torch  # noqa: PLC0415
+def measured(folder: Path, backend: str, workers: list[int], seconds: float) -> dict[str, Any]:
+    """What a run is like, in this process and in so many workers."""
+    import torch  # noqa: PLC0415 - the parent needs neither
 
     from ray_mentor.data import prepare  # noqa: PLC0415
 
@@ -110,13 +113,25 @@ def measured(folder: Path, backend: str, workers: int, seconds: float) -> dict[s
     config = DataConfig(data=str(folder / "data"), data_backend=backend, data_cache=str(folder / "cache"))
     splits = prepare(config, 0)
     start = time.monotonic() - began
-    driver = {**grown(before), "peak": peak()}
-    ray.init(num_cpus=workers, include_dashboard=False, configure_logging=False, object_store_memory=10 * 2**30)
-    actors = [ray.remote(Reader).remote(rank, workers) for rank in range(workers)]
-    ray.get([actor.ready.remote() for actor in actors])
+    driver = {**grown(before), "peak": peak() - sum(before.values())}
+    read = reading(splits, workers, seconds) if workers else []
+    return {"backend": backend, "start": start, "driver": driver, "readers": read}
+
+
+def reading(splits: Any, workers: list[int], seconds: float) -> list[list[dict[str, float]]]:
+    """What each worker measured, for each number of workers."""
+    import ray  # noqa: PLC0415
+
+    ray.init(num_cpus=2, include_dashboard=False, configure_logging=False, object_store_memory=10 * 2**30)
     stored = ray.put(splits)
-    read = ray.get([actor.read.remote([stored], seconds) for actor in actors])
-    return {"backend": backend, "workers": workers, "start": start, "driver": driver, "readers": read}
+    found = []
+    for count in workers:
+        actors = [ray.remote(Reader).options(num_cpus=0).remote(rank, count) for rank in range(count)]
+        ray.get([actor.ready.remote() for actor in actors])
+        found.append(ray.get([actor.read.remote([stored], seconds) for actor in actors]))
+        for actor in actors:
+            ray.kill(actor)
+    return found
 
 
 class Reader:
@@ -174,24 +189,25 @@ def peak() -> int:
 def table(runs: list[dict[str, Any]], rows: int) -> Table:
     names = (
         "backend",
-        "workers",
         "start s",
+        "again",
         "driver: own MiB",
         "mapped",
         "peak",
-        "worker: own MiB",
+        "workers",
+        "own MiB",
         "mapped",
         "rows/s",
     )
     shown = Table(*names, title=f"{rows:,} images of 32x32x3, {rows * 3072 / 2**30:.2f} GiB")
     for run in runs:
-        driver, readers = run["driver"], run["readers"]
-        rate = sum(reader["rows"] / reader["seconds"] for reader in readers)
-        most = [max(reader[name] for reader in readers) for name in ("own", "mapped")]
-        figures = [driver["own"], driver["mapped"], driver["peak"], *most]
-        shown.add_row(
-            run["backend"], str(run["workers"]), f"{run['start']:.1f}", *(f"{f:,}" for f in figures), f"{rate:,.0f}"
-        )
+        driver = [f"{run['driver'][name]:,}" for name in ("own", "mapped", "peak")]
+        first = [run["backend"], f"{run['start']:.1f}", f"{run['again']:.1f}", *driver]
+        for readers in run["readers"]:
+            rate = sum(reader["rows"] / reader["seconds"] for reader in readers)
+            most = [f"{max(reader[name] for reader in readers):,}" for name in ("own", "mapped")]
+            shown.add_row(*first, str(len(readers)), *most, f"{rate:,.0f}")
+            first = [""] * len(first)
     return shown
 
 

@@ -18,6 +18,7 @@ import pytest
 import ray
 import ray.train
 import torch
+from mapped_splits import mapped_splits
 from small_runs import (
     BATCH,
     EPOCHS,
@@ -332,6 +333,21 @@ def test_ledger_rows_past_the_checkpoint_are_cut(finished: Outcome, small_splits
     directory.append_ledger(ledger.filter(pc.equal(ledger["epoch"], 2)), 0, 2 * (STEPS // EPOCHS))
     directory.append_ledger(ledger.filter(pc.equal(ledger["epoch"], 2)), 1, 2 * (STEPS // EPOCHS))
     assert_same_run(trainer_for(small_splits, tmp_path, "died", resume=True).fit(), finished)
+
+
+@pytest.mark.parametrize("first", ["memory", "arrow"])
+def test_a_run_goes_on_with_another_backend(
+    finished: Outcome, small_splits: Splits, tmp_path: Path, first: str
+) -> None:
+    """What holds the data is no part of what a run is: the same bits, and each sample once an epoch."""
+    splits = {"memory": small_splits, "arrow": mapped_splits(small_splits, tmp_path)}
+    second = "arrow" if first == "memory" else "memory"
+    with pytest.raises(KeyboardInterrupt):
+        trainer_for(splits[first], tmp_path, "stopped", record={"data_backend": first}).fit(Stop(2))
+    trainer = trainer_for(splits[second], tmp_path, "stopped", record={"data_backend": second}, resume=True)
+    outcome = trainer.fit()
+    assert_same_run(outcome, finished)
+    assert_one_row_per_sample_and_epoch(outcome.ledger(), small_splits)
 
 
 def test_seconds_of_training_add_up_over_a_stop(small_splits: Splits, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import ray.util.state
 import torch
 from accidents import count
 from driver import rows_of
+from mapped_splits import mapped_splits
 from small_runs import (
     EPOCHS,
     INTERVAL,
@@ -68,7 +69,7 @@ class Broke:
 
 @pytest.fixture(scope="module")
 def broke(small_splits: Splits, storage: Path) -> Broke:
-    """The workers score with replicas of the mentor."""
+    """The workers score with replicas of the mentor; the second half maps its data, and has to make the files anew."""
     broken = storage / "broken"
     broken.touch()
     changes: dict[str, Any] = {
@@ -81,7 +82,10 @@ def broke(small_splits: Splits, storage: Path) -> Broke:
     had_result = (storage / "broke" / "result.json").exists()
     broken.unlink()
     rows: list[dict[str, Any]] = []
-    outcome = trainer_for(small_splits, storage, "broke", resume=True, **changes).fit(rows.append)
+    mapped = mapped_splits(small_splits, storage)
+    for file in storage.glob("*/cache/*.arrow"):
+        file.unlink()
+    outcome = trainer_for(mapped, storage, "broke", resume=True, **changes).fit(rows.append)
     return Broke(raised.value, had_result, rows, outcome)
 
 
@@ -97,7 +101,7 @@ def test_there_is_one_call_per_step_and_no_other(undisturbed_storage: Path) -> N
 
 
 def test_actor_and_replica_scoring_give_the_same_bits(undisturbed: Outcome, broke: Broke) -> None:
-    """And a run that went on from its checkpoint those of one that never stopped."""
+    """And a run that went on from its checkpoint, on mapped data, those of one that never stopped."""
     assert_same_run(broke.outcome, undisturbed)
 
 
