@@ -115,7 +115,8 @@ class DataConfig:
             parse_noise(self.noise)
         require(bool(self.data), "data", self.data, "it must name a data set or a path")
         one_of(self.data_backend, BACKENDS, "data_backend")
-        require(bool(self.data_cache), "data_cache", self.data_cache, "it must name a folder", "leave it out")
+        is_folder = bool(self.data_cache) and "://" not in self.data_cache
+        require(is_folder, "data_cache", self.data_cache, "it must be a folder of a disk", "e.g. /scratch/cache")
         require(
             self.meta_size > 0 or self.meta_data is not None,
             "meta_size",

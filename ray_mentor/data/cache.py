@@ -4,62 +4,71 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-_UNFINISHED = ".part"
+_LOCK, _UNFINISHED = ".lock", ".part"
+_ABANDONED_AFTER = 3600  # seconds without a write; a lock can't tell, since some file systems keep it to the machine
 
 
 def make(path: Path, is_there: Callable[[], bool], write: Callable[[BinaryIO], None]) -> None:
     """Lets one process, of all that call this at the same time, write the file; the others wait for it.
 
-    A process that dies in the middle leaves a file ``.part``, which the next one overwrites or removes.
+    Where a file system has no locks, or none beyond one machine, more than one writes a whole file, and one stays.
 
     Args:
         path: of the file, in a folder that may not exist yet.
-        is_there: whether the file is there and whole; it is overwritten if not.
+        is_there: whether the file is there and whole; it is replaced if not.
         write: writes its content.
 
     Raises:
         OSError: the folder can't be written, or the disk is full; nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path.parent)
-    unfinished = path.with_name(path.name + _UNFINISHED)
-    with _locked(unfinished) as file:
-        try:
-            if is_there():
-                return
-            file.truncate()
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())  # or the name could reach the disk before the content
-            os.chmod(file.fileno(), 0o444)  # who changes a file that is mapped ends its readers
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+    with _locked(path.with_name(path.name + _LOCK)):
+        if not is_there():
+            _remove_abandoned(path.parent)
+            with _finished_as(path) as file:
+                write(file)
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[BinaryIO]:
-    """The file, open, that no other process has locked and that still bears this name."""
+def _finished_as(path: Path) -> Iterator[BinaryIO]:
+    """A new file that becomes ``path`` at the end, and vanishes after an error."""
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(8)}{_UNFINISHED}")
+    try:
+        # Read-only for whoever opens it later: to change a file that is mapped can end its readers.
+        with os.fdopen(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o444), "r+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # or the name could reach the disk before the content
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds the lock file, which is removed with the lock."""
     while True:
-        with _open(path) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if _is_named(file, path):
-                yield file
-                return
-
-
-def _open(path: Path) -> BinaryIO:
-    """To read and write, made if it is not there, with its content."""
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+b") as file:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is_named(file, path):
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
 
 
 def _is_named(file: BinaryIO, path: Path) -> bool:
-    """Not so if whoever had the lock before has renamed or removed it."""
+    """Not so if whoever had the lock before has removed it."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -67,9 +76,8 @@ def _is_named(file: BinaryIO, path: Path) -> bool:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """What is unfinished and not locked is nobody's any more."""
+    """Removes what processes that died left unfinished."""
     for path in folder.glob(f"*{_UNFINISHED}"):
-        with suppress(OSError), _open(path) as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_named(file, path):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
                 path.unlink()

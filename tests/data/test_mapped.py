@@ -22,6 +22,7 @@ from PIL import Image
 from small_data import image_bytes, write
 
 from ray_mentor.config import DataConfig
+from ray_mentor.data import cache
 from ray_mentor.data.readers import parquet_images, parquet_mapped, read
 from ray_mentor.errors import UserError
 
@@ -111,13 +112,18 @@ def test_other_columns_are_other_data(tmp_path, decodings):
     assert len(decodings) == 2
 
 
-def test_who_comes_at_the_same_time_waits(source, decodings):
+def found_by_threads(source, count):
     found = []
-    threads = [threading.Thread(target=lambda: found.append(mapped(source))) for _ in range(6)]
+    threads = [threading.Thread(target=lambda: found.append(mapped(source))) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    return found
+
+
+def test_who_comes_at_the_same_time_waits(source, decodings):
+    found = found_by_threads(source, 6)
     assert len(found) == 6
     assert all(same(inputs, source) for inputs in found)
     assert len(decodings) == 1
@@ -142,12 +148,31 @@ def test_a_process_that_is_killed_leaves_nothing_that_looks_finished(source, dec
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         process.stdout.readline()
         process.send_signal(signal.SIGKILL)
-    (left,) = (source.parent / "cache").iterdir()
-    assert left.name.endswith(".arrow.part")
-    other = write(source.parent / "other.parquet", {"x": [1.0], "label": [0]})
-    mapped(other)  # sweeps what is abandoned
-    cached(source).unlink()
+    names = sorted(path.suffix for path in (source.parent / "cache").iterdir())
+    assert names == [".lock", ".part"]
     assert same(mapped(source), source)
+    (left,) = (source.parent / "cache").glob("*.part")
+    os.utime(left, ns=(0, 0))  # long ago
+    mapped(write(source.parent / "b.parquet", {"x": [1.0], "label": [0]}))
+    assert sorted(path.name[:2] for path in (source.parent / "cache").iterdir()) == ["a-", "b-"]
+
+
+def test_without_locks_each_writes_a_whole_file(source, monkeypatch, decodings):
+    def refuse(*arguments):
+        raise OSError("no locks here")
+
+    monkeypatch.setattr(cache.fcntl, "flock", refuse)
+    waiting = threading.Barrier(3)
+    inner = parquet_mapped.image_parts
+
+    def together(*arguments):
+        yield from inner(*arguments)
+        waiting.wait(60)
+
+    monkeypatch.setattr(parquet_mapped, "image_parts", together)
+    found = found_by_threads(source, 3)
+    assert len(found) == 3
+    assert all(same(inputs, source) for inputs in found)
     cached(source)
 
 
