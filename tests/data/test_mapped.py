@@ -23,7 +23,7 @@ from small_data import image_bytes, write
 
 from ray_mentor.config import DataConfig
 from ray_mentor.data import cache
-from ray_mentor.data.readers import parquet_images, parquet_mapped, read
+from ray_mentor.data.readers import parquet_decoded, parquet_images, read
 from ray_mentor.errors import UserError
 
 N = 300
@@ -61,13 +61,13 @@ def decodings(monkeypatch):
     """A list that grows with each decoding."""
     calls = []
     for name in ("image_parts", "feature_parts"):
-        inner = getattr(parquet_mapped, name)
+        inner = getattr(parquet_decoded, name)
 
         def counted(*arguments, inner=inner):
             calls.append(arguments)
             return inner(*arguments)
 
-        monkeypatch.setattr(parquet_mapped, name, counted)
+        monkeypatch.setattr(parquet_decoded, name, counted)
     return calls
 
 
@@ -134,14 +134,14 @@ def test_a_process_that_is_killed_leaves_nothing_that_looks_finished(source, dec
     stuck = (
         "import sys, time\n"
         "from ray_mentor.config import DataConfig\n"
-        "from ray_mentor.data.readers import parquet_mapped, read\n"
-        "inner = parquet_mapped.image_parts\n"
+        "from ray_mentor.data.readers import parquet_decoded, read\n"
+        "inner = parquet_decoded.image_parts\n"
         "def slow(*arguments):\n"
         "    for part in inner(*arguments):\n"
         "        yield part\n"
         "        print('begun', flush=True)\n"
         "        time.sleep(100)\n"
-        "parquet_mapped.image_parts = slow\n"
+        "parquet_decoded.image_parts = slow\n"
         "read(DataConfig(data=sys.argv[1], data_backend='arrow', data_cache=sys.argv[2]))\n"
     )
     command = [sys.executable, "-c", stuck, str(source), str(source.parent / "cache")]
@@ -163,13 +163,13 @@ def test_without_locks_each_writes_a_whole_file(source, monkeypatch, decodings):
 
     monkeypatch.setattr(cache.fcntl, "flock", refuse)
     waiting = threading.Barrier(3)
-    inner = parquet_mapped.image_parts
+    inner = parquet_decoded.image_parts
 
     def together(*arguments):
         yield from inner(*arguments)
         waiting.wait(60)
 
-    monkeypatch.setattr(parquet_mapped, "image_parts", together)
+    monkeypatch.setattr(parquet_decoded, "image_parts", together)
     found = found_by_threads(source, 3)
     assert len(found) == 3
     assert all(same(inputs, source) for inputs in found)
@@ -223,13 +223,13 @@ def test_a_bad_image_leaves_nothing(tmp_path):
 
 
 def test_a_source_that_changes_meanwhile_is_refused(source, monkeypatch):
-    inner = parquet_mapped.image_parts
+    inner = parquet_decoded.image_parts
 
     def touching(*arguments):
         yield from inner(*arguments)
         os.utime(source)
 
-    monkeypatch.setattr(parquet_mapped, "image_parts", touching)
+    monkeypatch.setattr(parquet_decoded, "image_parts", touching)
     with pytest.raises(UserError, match=r"a.parquet changed while being read; start again"):
         mapped(source)
     assert list((source.parent / "cache").iterdir()) == []

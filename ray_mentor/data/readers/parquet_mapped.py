@@ -7,28 +7,24 @@ import json
 import logging
 import shutil
 import socket
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import numpy as np
 import PIL
 from typing_extensions import override
 
-from ray_mentor.data.arrow_file import ArrowFile, DamagedFileError, Part, write_arrow
+from ray_mentor.data.arrow_file import ArrowFile, DamagedFileError
 from ray_mentor.data.cache import make
-from ray_mentor.data.inputs import DIGEST_BYTES, AbstractArrayInputs, FeatureInputs, ImageInputs, moments
-from ray_mentor.data.mapped import CONTENT, MOMENTS, VALUES, AbstractSource, MappedArray
+from ray_mentor.data.inputs import AbstractArrayInputs, FeatureInputs, ImageInputs
+from ray_mentor.data.mapped import AbstractSource, MappedArray
 from ray_mentor.data.readers.parquet_columns import Columns
-from ray_mentor.data.readers.parquet_features import feature_parts
+from ray_mentor.data.readers.parquet_decoded import FORMAT, check_inputs, row_bytes, write_inputs
 from ray_mentor.data.readers.parquet_files import Files
-from ray_mentor.data.readers.parquet_images import Pixels, image_parts, image_shape
 from ray_mentor.data.readers.parquet_table import Table, open_table
 from ray_mentor.errors import UserError
 
 _log = logging.getLogger(__name__)
-_FORMAT = 1
 _TAIL_BYTES = 2**16  # of a Parquet file: where its parts lie, how large they are and, mostly, their extremes
 _LONGEST = 40  # characters of a file's name, of up to four bytes each; a file system takes 255 bytes
 
@@ -76,7 +72,7 @@ class ParquetSource(AbstractSource):
         """The file, if it is there and whole."""
         try:
             file = ArrowFile(self.path, self.identity)
-            _check(file, self)
+            check_inputs(file, self.columns, self.rows)
         except FileNotFoundError:
             return None
         except DamagedFileError as error:
@@ -101,11 +97,9 @@ class ParquetSource(AbstractSource):
         )
 
     def _write(self, file: BinaryIO, table: Table) -> None:
+        _require_disk(self, row_bytes(table, self.columns))
         _log.warning("decoding %s rows of %s into %s, this once", f"{self.rows:,}", _named(self.files), self.path)
-        if self.columns.image is None:
-            _write_features(file, table, self)
-        else:
-            _write_images(file, table, self.columns.image, self)
+        write_inputs(file, table, self.columns, self.identity)
         if _identity(self.files, self.columns) != self.identity:
             raise UserError(f"{_named(self.files)} changed while being read; start again")
 
@@ -126,42 +120,6 @@ class ParquetSource(AbstractSource):
         )
 
 
-def _write_features(file: BinaryIO, table: Table, source: ParquetSource) -> None:
-    _require_disk(source, len(source.columns.features) * np.dtype(np.float32).itemsize + DIGEST_BYTES)
-    parts = feature_parts(table, source.columns.features)
-    stored = ({VALUES: part, CONTENT: FeatureInputs(part).content_hashes()} for part in parts)
-    write_arrow(file, stored, source.identity)
-
-
-def _write_images(file: BinaryIO, table: Table, column: str, source: ParquetSource) -> None:
-    height, width, channels = image_shape(table, column)
-    _require_disk(source, height * width * channels + DIGEST_BYTES)
-    parts = image_parts(table, column, (height, width, channels))
-    try:
-        write_arrow(file, _stored(_with_channels(parts, channels)), source.identity)
-    except _ColourFollowsGreyError:
-        file.seek(0)
-        file.truncate()
-        parts = image_parts(table, column, (height, width, channels))
-        write_arrow(file, _stored(_with_channels(parts, 3)), source.identity)
-
-
-class _ColourFollowsGreyError(Exception):
-    """What has been written has too few channels."""
-
-
-def _with_channels(parts: Iterator[Pixels], channels: int) -> Iterator[Pixels]:
-    for part in parts:
-        if part.shape[3] > channels:
-            raise _ColourFollowsGreyError
-        yield np.ascontiguousarray(np.broadcast_to(part, (*part.shape[:3], channels)))
-
-
-def _stored(parts: Iterator[Pixels]) -> Iterator[Part]:
-    for part in parts:
-        yield {VALUES: part, CONTENT: ImageInputs(part).content_hashes(), MOMENTS: moments(part)}
-
-
 def _require_disk(source: ParquetSource, row_bytes: int) -> None:
     size, free = source.rows * row_bytes, shutil.disk_usage(source.cache).free
     if size > free:
@@ -169,20 +127,6 @@ def _require_disk(source: ParquetSource, row_bytes: int) -> None:
             f"data_cache {source.cache!r} has {free / 2**30:,.1f} GiB free, but {source.rows:,} rows of "
             f"{_named(source.files)} take {size / 2**30:,.1f} GiB; free some, or name another --data-cache"
         )
-
-
-def _check(file: ArrowFile, source: ParquetSource) -> None:
-    """Raises a DamagedFileError unless the file has what such a source's file has."""
-    layout = file.layout
-    shape, _ = layout.get(VALUES, ((), None))
-    expected: dict[str, Any] = {VALUES: (shape, np.dtype(np.float32)), CONTENT: ((), np.dtype(f"S{DIGEST_BYTES}"))}
-    good = shape == (len(source.columns.features),)
-    if source.columns.image is not None:
-        good = len(shape) == 3 and min(shape) > 0 and shape[2] in (1, 3)
-        expected[VALUES] = (shape, np.dtype(np.uint8))
-        expected[MOMENTS] = ((2, *shape[2:]), np.dtype(np.int64))
-    if not good or layout != expected or len(file) != source.rows:
-        raise DamagedFileError(f"{len(file):,} rows of {layout}, which is not what was written")
 
 
 def _named(files: Files) -> str:
@@ -193,7 +137,7 @@ def _identity(files: Files, columns: Columns) -> str:
     """What an Arrow file is made of, as text: its Parquet files, which columns, and what decodes them."""
     decoder = {} if columns.image is None else {"pillow": PIL.__version__}
     sources = [_fingerprint(file) for file in files]
-    return json.dumps({"format": _FORMAT, "columns": columns.inputs, "files": sources, **decoder})
+    return json.dumps({"format": FORMAT, "columns": columns.inputs, "files": sources, **decoder})
 
 
 def _fingerprint(file: Path) -> list[str | int]:

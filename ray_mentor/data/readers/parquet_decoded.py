@@ -1,0 +1,80 @@
+"""What lies in the Arrow file of a Parquet table's inputs: written by decoding them, checked before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ray_mentor.data.arrow_file import ArrowFile, DamagedFileError, Part, write_arrow
+from ray_mentor.data.inputs import DIGEST_BYTES, FeatureInputs, ImageInputs, moments
+from ray_mentor.data.mapped import CONTENT, MOMENTS, VALUES
+from ray_mentor.data.readers.parquet_columns import Columns
+from ray_mentor.data.readers.parquet_features import feature_parts
+from ray_mentor.data.readers.parquet_images import Pixels, image_parts, image_shape
+from ray_mentor.data.readers.parquet_table import Table
+
+FORMAT = 1
+"""Of the columns below; a file of another format is made anew."""
+
+
+def row_bytes(table: Table, columns: Columns) -> int:
+    """What a row takes at least."""
+    if columns.image is None:
+        return len(columns.features) * np.dtype(np.float32).itemsize + DIGEST_BYTES
+    height, width, channels = image_shape(table, columns.image)
+    return height * width * channels + DIGEST_BYTES
+
+
+def write_inputs(file: BinaryIO, table: Table, columns: Columns, identity: str) -> None:
+    """Decodes a table's inputs, a few hundred at a time."""
+    if columns.image is not None:
+        _write_images(file, table, columns.image, identity)
+        return
+    parts = feature_parts(table, columns.features)
+    write_arrow(file, ({VALUES: part, CONTENT: FeatureInputs(part).content_hashes()} for part in parts), identity)
+
+
+def check_inputs(file: ArrowFile, columns: Columns, rows: int) -> None:
+    """Raises a DamagedFileError unless the file has what :func:`write_inputs` writes."""
+    layout = file.layout
+    shape, _ = layout.get(VALUES, ((), None))
+    expected: dict[str, Any] = {VALUES: (shape, np.dtype(np.float32)), CONTENT: ((), np.dtype(f"S{DIGEST_BYTES}"))}
+    good = shape == (len(columns.features),)
+    if columns.image is not None:
+        good = len(shape) == 3 and min(shape) > 0 and shape[2] in (1, 3)
+        expected[VALUES] = (shape, np.dtype(np.uint8))
+        expected[MOMENTS] = ((2, *shape[2:]), np.dtype(np.int64))
+    if not good or layout != expected or len(file) != rows:
+        raise DamagedFileError(f"{len(file):,} rows of {layout}, which is not what was written")
+
+
+def _write_images(file: BinaryIO, table: Table, column: str, identity: str) -> None:
+    shape = image_shape(table, column)
+
+    def write(channels: int) -> None:
+        write_arrow(file, _stored(_with_channels(image_parts(table, column, shape), channels)), identity)
+
+    try:
+        write(shape[2])
+    except _ColourFollowsGreyError:
+        file.seek(0)
+        file.truncate()
+        write(3)
+
+
+class _ColourFollowsGreyError(Exception):
+    """What has been written has too few channels."""
+
+
+def _with_channels(parts: Iterator[Pixels], channels: int) -> Iterator[Pixels]:
+    for part in parts:
+        if part.shape[3] > channels:
+            raise _ColourFollowsGreyError
+        yield np.ascontiguousarray(np.broadcast_to(part, (*part.shape[:3], channels)))
+
+
+def _stored(parts: Iterator[Pixels]) -> Iterator[Part]:
+    for part in parts:
+        yield {VALUES: part, CONTENT: ImageInputs(part).content_hashes(), MOMENTS: moments(part)}
