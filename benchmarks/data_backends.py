@@ -6,8 +6,9 @@
 Noise of 32x32 pixels in colour, stored as BMP, which decodes fastest, in Parquet files of 50,000. For each backend a
 process of its own does what a run does: it prepares the splits (the first time; of arrow the cache is empty), starts
 Ray, puts the splits into the object store, and one, then two workers read their shares of shuffled batches of 128,
-without a student. Another process prepares the splits once more. Memory is what Linux says of a process beyond what it
-had before it saw any data: `own` belongs to it alone and can't be dropped (anonymous pages), `mapped` is the rest of
+without a student (0 workers: the process itself reads, without Ray). Another process prepares the splits once more.
+CPU seconds depend less than seconds on what else the machine does. Memory is what Linux says of a process beyond what
+it had before it saw any data: `own` belongs to it alone and can't be dropped (anonymous pages), `mapped` is the rest of
 what it has in memory, the files and Ray's object store, which all processes of the machine share.
 """
 
@@ -22,7 +23,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def main() -> None:
         for backend in options.backends:
             first = in_a_process(folder, backend, options.workers, options.seconds)
             again = in_a_process(folder, backend, [], 0.0)
-            runs.append({**first, "again": again["start"]})
+            runs.append({**first, "again": again["start"], "again_cpu": again["start_cpu"]})
         Console().print(table(runs, options.rows))
 
 
@@ -109,16 +109,18 @@ def measured(folder: Path, backend: str, workers: list[int], seconds: float) -> 
 
     torch.set_num_threads(1)
     before = memory()
-    began = time.monotonic()
+    began, cpu = time.monotonic(), time.process_time()
     config = DataConfig(data=str(folder / "data"), data_backend=backend, data_cache=str(folder / "cache"))
     splits = prepare(config, 0)
-    start = time.monotonic() - began
+    start = {"start": time.monotonic() - began, "start_cpu": time.process_time() - cpu}
     driver = {**grown(before), "peak": peak() - sum(before.values())}
-    read = reading(splits, workers, seconds) if workers else []
-    return {"backend": backend, "start": start, "driver": driver, "readers": read}
+    read = [[read_here(splits, 0, 1, seconds)]] if 0 in workers else []
+    if any(workers):
+        read += on_ray(splits, [count for count in workers if count], seconds)
+    return {"backend": backend, **start, "driver": driver, "readers": read}
 
 
-def reading(splits: Any, workers: list[int], seconds: float) -> list[list[dict[str, float]]]:
+def on_ray(splits: Any, workers: list[int], seconds: float) -> list[list[dict[str, float]]]:
     """What each worker measured, for each number of workers."""
     import ray  # noqa: PLC0415
 
@@ -152,22 +154,24 @@ class Reader:
     def read(self, stored: list[Any], seconds: float) -> dict[str, float]:
         import ray  # noqa: PLC0415
 
-        splits = ray.get(stored[0])
-        splits.open()
-        began = time.monotonic()
-        rows = 0
-        for part in self.parts(len(splits.train)):
-            splits.train.inputs.take(part)
-            rows += len(part)
-            if time.monotonic() - began > seconds:
-                break
-        return {"rows": rows, "seconds": time.monotonic() - began, **grown(self.before)}
+        return {**read_here(ray.get(stored[0]), self.rank, self.workers, seconds), **grown(self.before)}
 
-    def parts(self, count: int) -> Iterator[np.ndarray]:
-        from ray_mentor.data.batches import Plan, rank_slice  # noqa: PLC0415
 
-        for _, batch, _ in Plan(count, BATCH, 0, 10_000).steps():
-            yield rank_slice(batch, self.rank, self.workers)
+def read_here(splits: Any, rank: int, workers: int, seconds: float) -> dict[str, float]:
+    """Reads a rank's share of each batch for so many seconds."""
+    from ray_mentor.data.batches import Plan, rank_slice  # noqa: PLC0415
+
+    splits.open()
+    rows, before = 0, memory()
+    began, cpu = time.monotonic(), time.process_time()
+    for _, batch, _ in Plan(len(splits.train), BATCH, 0, 10_000).steps():
+        part = rank_slice(batch, rank, workers)
+        splits.train.inputs.take(part)
+        rows += len(part)
+        if time.monotonic() - began > seconds:
+            break
+    took = {"seconds": time.monotonic() - began, "cpu": time.process_time() - cpu}
+    return {"rows": rows, **took, **grown(before)}
 
 
 def memory() -> dict[str, int]:
@@ -187,26 +191,16 @@ def peak() -> int:
 
 
 def table(runs: list[dict[str, Any]], rows: int) -> Table:
-    names = (
-        "backend",
-        "start s",
-        "again",
-        "driver: own MiB",
-        "mapped",
-        "peak",
-        "workers",
-        "own MiB",
-        "mapped",
-        "rows/s",
-    )
+    start = ("start s", "CPU s", "again s", "CPU s")
+    names = ("backend", *start, "driver: own MiB", "mapped", "peak", "workers", "own MiB", "mapped", "rows/s", "/CPU s")
     shown = Table(*names, title=f"{rows:,} images of 32x32x3, {rows * 3072 / 2**30:.2f} GiB")
     for run in runs:
-        driver = [f"{run['driver'][name]:,}" for name in ("own", "mapped", "peak")]
-        first = [run["backend"], f"{run['start']:.1f}", f"{run['again']:.1f}", *driver]
+        seconds = [f"{run[name]:.1f}" for name in ("start", "start_cpu", "again", "again_cpu")]
+        first = [run["backend"], *seconds, *(f"{run['driver'][name]:,}" for name in ("own", "mapped", "peak"))]
         for readers in run["readers"]:
-            rate = sum(reader["rows"] / reader["seconds"] for reader in readers)
-            most = [f"{max(reader[name] for reader in readers):,}" for name in ("own", "mapped")]
-            shown.add_row(*first, str(len(readers)), *most, f"{rate:,.0f}")
+            rates = [sum(reader["rows"] / reader[clock] for reader in readers) for clock in ("seconds", "cpu")]
+            most = [max(reader[name] for reader in readers) for name in ("own", "mapped")]
+            shown.add_row(*first, str(len(readers)), *(f"{figure:,.0f}" for figure in (*most, *rates)))
             first = [""] * len(first)
     return shown
 
