@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import mmap
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -23,6 +23,7 @@ Part = Mapping[str, NDArray[Any]]
 """Some rows of each column."""
 
 _IDENTITY = b"ray_mentor"
+_BATCH_BYTES = 2**25
 
 
 class DamagedFileError(Exception):
@@ -121,16 +122,30 @@ def write_arrow(file: BinaryIO, parts: Iterable[Part], identity: str) -> None:
         parts: at least one; arrays of (rows, ...) by column, bytes of a fixed length or numbers with a further axis.
         identity: what the file is made of.
     """
-    remaining = iter(parts)
-    first = _batch(next(remaining))
+    batches = map(_batch, _grouped(parts))
+    first = next(batches)
     with pa.ipc.new_file(file, first.schema.with_metadata({_IDENTITY: identity})) as writer:
         writer.write_batch(first)
-        for part in remaining:
-            writer.write_batch(_batch(part))
+        for batch in batches:
+            writer.write_batch(batch)
 
 
-def _batch(part: Part) -> pa.RecordBatch:
-    return pa.record_batch({name: _arrow(np.ascontiguousarray(values)) for name, values in part.items()})
+def _grouped(parts: Iterable[Part]) -> Iterator[list[Part]]:
+    """So many parts at a time as make a record batch: to open a file, the head of each has to be read."""
+    group: list[Part] = []
+    size = 0
+    for part in parts:
+        group.append(part)
+        size += sum(values.nbytes for values in part.values())
+        if size >= _BATCH_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _batch(group: list[Part]) -> pa.RecordBatch:
+    return pa.record_batch({name: _arrow(np.concatenate([part[name] for part in group])) for name in group[0]})
 
 
 def _arrow(values: NDArray[Any]) -> pa.Array:

@@ -6,7 +6,7 @@ import torch
 from small_data import image_bytes, write, write_images
 
 from ray_mentor.config import DataConfig
-from ray_mentor.data import prepare
+from ray_mentor.data import arrow_file, prepare
 from ray_mentor.data.mapped import MappedArray
 
 SPLITS = ("train", "validation", "meta", "test")
@@ -54,6 +54,11 @@ ALL = pytest.mark.parametrize("make", [features, images, grey_images, colour_aft
 
 def on(backend, folder, **more):
     return DataConfig(data=str(folder / "data"), data_backend=backend, data_cache=str(folder / "cache"), **more)
+
+
+@pytest.fixture(autouse=True)
+def several_batches(monkeypatch):
+    monkeypatch.setattr(arrow_file, "_BATCH_BYTES", 1)
 
 
 @ALL

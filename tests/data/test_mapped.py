@@ -22,7 +22,7 @@ from PIL import Image
 from small_data import image_bytes, write
 
 from ray_mentor.config import DataConfig
-from ray_mentor.data import cache
+from ray_mentor.data import arrow_file, cache
 from ray_mentor.data.readers import parquet_decoded, parquet_images, read
 from ray_mentor.errors import UserError
 
@@ -56,6 +56,11 @@ def same(inputs, source):
     return (inputs.values[:] == held(source).values).all()
 
 
+@pytest.fixture(autouse=True)
+def several_batches(monkeypatch):
+    monkeypatch.setattr(arrow_file, "_BATCH_BYTES", 2**14)
+
+
 @pytest.fixture
 def decodings(monkeypatch):
     """A list that grows with each decoding."""
@@ -86,7 +91,9 @@ def test_the_second_time_nothing_is_decoded(source, decodings, caplog):
 
 def test_any_arrow_reader_reads_it(source):
     mapped(source)
-    table = pa.ipc.open_file(cached(source)).read_all()
+    file = pa.ipc.open_file(cached(source))
+    assert file.num_record_batches == 2
+    table = file.read_all()
     images = table["values"].combine_chunks().to_numpy_ndarray()
     assert (images == held(source).values).all()
     assert b"".join(table["content"].to_pylist()) == held(source).content_hashes().tobytes()
@@ -348,6 +355,7 @@ def test_where_it_cannot_be_made_the_user_is_told(source):
 
 def test_memory_does_not_grow_with_the_data(tmp_path, monkeypatch):
     monkeypatch.setattr(parquet_images, "_PART_PIXELS", 16 * 64 * 64)
+    monkeypatch.setattr(arrow_file, "_BATCH_BYTES", 2**18)
     file = io.BytesIO()
     Image.new("RGB", (64, 64)).save(file, "PNG")
     source = write(tmp_path / "a.parquet", {"image": [file.getvalue()] * 800, "label": [0] * 800})
