@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 
@@ -48,6 +50,7 @@ class Batch:
         partner_labels: given labels of the samples that were mixed in; None if nothing was.
         share: share of a sample's own input and label in the mix, in [0, 1]; None if nothing was mixed.
         rank_sizes: rows of the global batch on each rank, where the loader knows them; else they are asked for.
+        all_rows: ``rows`` of the global batch, in rank order, where the loader knows them; likewise.
     """
 
     rows: Int[Tensor, " batch"]
@@ -58,6 +61,7 @@ class Batch:
     partner_labels: Int[Tensor, " batch"] | None = None
     share: Float[Tensor, " batch"] | None = None
     rank_sizes: tuple[int, ...] | None = None
+    all_rows: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -42,6 +42,7 @@ class Curriculum:
         optimizer: the student's own, with its real state.
         total_steps: planned steps, which progress is measured against.
         n_samples: size of the training split, for the loss history.
+        split_history: whether each rank holds only its part of the loss history; then no rank alone has the whole.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Curriculum:
         total_steps: int,
         n_samples: int,
         seed: int,
+        split_history: bool = False,
     ) -> None:
         self.student = student
         self.optimizer = optimizer
@@ -63,7 +65,8 @@ class Curriculum:
         self.exchange = exchange
         self.step_number = 0
         self.percentile = RunningPercentile(mentor.loss_percentile, mentor.percentile_decay)
-        self.history = LossHistory(n_samples, mentor.history_length)
+        share = (exchange.rank, exchange.world_size) if split_history else (0, 1)
+        self.history = LossHistory(n_samples, mentor.history_length, *share)
         self.guards = Guards(mentor, parts.mentor)
         self.bare = unwrapped(student)
         self.meta = MetaUpdates(self.bare, optimizer, parts, exchange, mentor, self.generator)

@@ -6,30 +6,76 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ray_mentor.core.touched_rows import TouchedRows
+
 
 class LossHistory:
-    """A table of the last ``length`` losses per training sample, newest first.
+    """The last ``length`` losses of every training sample, newest first; of a rank's own rows where ranks split it.
 
-    Every rank holds the whole table: the losses of the global batch are exchanged anyway, so all
-    copies agree without further traffic. Cost: 4·length bytes a sample.
+    Rank r of R owns the rows ⌊r·N/R⌋ to ⌊(r + 1)·N/R⌋ − 1. Cost: 4·length/R bytes a sample.
+
+    Args:
+        n_samples: N.
+        rank: r.
+        ranks: R; 1: every rank holds the whole.
+
+    Attributes:
+        table: the own rows; NaN where there is no loss yet.
+        own: which rows these are.
+        touched: takes down which own rows are written to, where somebody wants to know.
     """
 
-    def __init__(self, n_samples: int, length: int) -> None:
-        self.table = torch.full((n_samples, length), torch.nan)
+    def __init__(self, n_samples: int, length: int, rank: int = 0, ranks: int = 1) -> None:
+        self.n_samples = n_samples
+        self.rank, self.ranks = rank, ranks
+        self._starts = torch.tensor([part * n_samples // ranks for part in range(ranks + 1)])
+        self.own = range(int(self._starts[rank]), int(self._starts[rank + 1]))
+        self.table = torch.full((len(self.own), length), torch.nan)
+        self.touched: TouchedRows | None = None
 
     @property
     def length(self) -> int:
         """Past losses kept per sample."""
         return int(self.table.shape[1])
 
-    def past(self, rows: Int[Tensor, " batch"], losses: Float[Tensor, " batch"]) -> Float[Tensor, "batch length"]:
-        """The past of ``rows``, with the current loss standing in where there is none yet."""
-        if self.length == 0:
-            return losses.new_empty((len(losses), 0))
-        past = self.table[rows]
-        return torch.where(past.isnan(), losses[:, None], past)
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Samples, and losses each, over all ranks."""
+        return self.n_samples, self.length
+
+    @property
+    def is_split(self) -> bool:
+        """Whether other ranks hold a part of it."""
+        return self.ranks > 1 and self.length > 0
+
+    def owners(self, rows: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+        """The rank that owns each row."""
+        return torch.searchsorted(self._starts, rows, right=True) - 1
+
+    def past(self, rows: Int[Tensor, " own"]) -> Float[Tensor, "own length"]:
+        """The past of rows that this rank owns; NaN where there is none yet."""
+        if not self.length:
+            return self.table.new_empty((len(rows), 0))
+        return self.table[rows - self.own.start]
 
     def push(self, rows: Int[Tensor, " batch"], losses: Float[Tensor, " batch"]) -> None:
-        """Records the current losses of ``rows``."""
-        if self.length:
-            self.table[rows] = torch.cat([losses[:, None].to(self.table), self.table[rows, :-1]], dim=1)
+        """Records the current losses of those of ``rows`` that this rank owns."""
+        if not self.length:
+            return
+        if self.is_split:
+            own = (rows >= self.own.start) & (rows < self.own.stop)
+            rows, losses = rows[own] - self.own.start, losses[own]
+        self.table[rows] = torch.cat([losses[:, None].to(self.table), self.table[rows, :-1]], dim=1)
+        if self.touched is not None:
+            self.touched.add(rows.numpy())
+
+    def load(self, whole: Float[Tensor, "samples length"]) -> None:
+        """Takes up the own rows of a whole table."""
+        self.table.copy_(whole[self.own.start : self.own.stop])
+
+
+def filled(past: Float[Tensor, "batch length"], losses: Float[Tensor, " batch"]) -> Float[Tensor, "batch length"]:
+    """The past, with the current loss standing in where there is none yet."""
+    if past.shape[1] == 0:
+        return losses.new_empty((len(losses), 0))
+    return torch.where(past.isnan(), losses[:, None], past)

@@ -11,7 +11,8 @@ from torch import Tensor
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.features import Features
-from ray_mentor.core.history import LossHistory
+from ray_mentor.core.gathered import gathered
+from ray_mentor.core.history import LossHistory, filled
 from ray_mentor.core.percentile import RunningPercentile
 from ray_mentor.errors import NonFiniteLossError
 
@@ -58,7 +59,8 @@ def observe(
     shown = batch.labels if batch.labels.ndim == 1 else unknown  # a mentor can see a class, not a mask or a text
     columns = [losses.detach(), shown, truth, batch.rows, batch.ids]
     sizes = batch.rank_sizes or exchange.sizes(len(batch))
-    table = exchange.gather(torch.stack([column.double().cpu() for column in columns], dim=1), sizes)
+    own = torch.stack([column.double().cpu() for column in columns], dim=1)
+    table, past = gathered(own, batch, sizes, history, exchange)
     loss, label, true_label, rows, ids = table.unbind(dim=1)
     _check_finite(loss, ids, step)
     loss = loss.to(losses.dtype)
@@ -67,7 +69,7 @@ def observe(
         loss_difference=loss - percentile.update(loss),
         label=label.long(),
         progress=torch.full_like(loss, progress),
-        history=history.past(rows.long(), loss),
+        history=filled(past, loss),
     )
     history.push(rows.long(), loss)
     start = sum(sizes[: exchange.rank])

@@ -55,6 +55,7 @@ def batch_of(samples: Samples, global_rows: Rows, exchange: AbstractExchange) ->
         labels=torch.from_numpy(samples.labels[rows]),
         true_labels=truth,
         rank_sizes=tuple(rank_sizes(len(global_rows), exchange.world_size)),
+        all_rows=global_rows,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from tiny_run import batch_of, curriculum_of, student_of
 
 from ray_mentor.config import MentorConfig
-from ray_mentor.core.history import LossHistory
+from ray_mentor.core.history import LossHistory, filled
 from ray_mentor.core.percentile import RunningPercentile
+from ray_mentor.core.touched_rows import TouchedRows
 
 LOSSES = st.lists(st.floats(0, 100, width=32), min_size=1, max_size=30)
 
@@ -42,18 +44,37 @@ def test_without_decay_only_the_present_batch_counts() -> None:
 def test_history_is_newest_first_and_keyed_by_row() -> None:
     history = LossHistory(4, 2)
     rows = torch.tensor([2, 0])
-    assert history.past(rows, torch.tensor([5.0, 6.0])).tolist() == [[5, 5], [6, 6]]
+    assert filled(history.past(rows), torch.tensor([5.0, 6.0])).tolist() == [[5, 5], [6, 6]]
     history.push(rows, torch.tensor([5.0, 6.0]))
-    assert history.past(rows, torch.tensor([7.0, 8.0])).tolist() == [[5, 7], [6, 8]]
+    assert filled(history.past(rows), torch.tensor([7.0, 8.0])).tolist() == [[5, 7], [6, 8]]
     history.push(rows.flip(0), torch.tensor([8.0, 7.0]))
     history.push(rows[:1], torch.tensor([9.0]))
-    assert history.past(torch.tensor([0, 1, 2]), torch.zeros(3)).tolist() == [[8, 6], [0, 0], [9, 7]]
+    assert filled(history.past(torch.tensor([0, 1, 2])), torch.zeros(3)).tolist() == [[8, 6], [0, 0], [9, 7]]
 
 
 def test_no_history_costs_nothing_and_gives_no_columns() -> None:
     history = LossHistory(10**9, 0)
     history.push(torch.tensor([1]), torch.tensor([1.0]))
-    assert history.past(torch.tensor([1, 2]), torch.zeros(2)).shape == (2, 0)
+    assert filled(history.past(torch.tensor([1, 2])), torch.zeros(2)).shape == (2, 0)
+
+
+@given(st.lists(st.integers(0, 99)), st.lists(st.integers(0, 99)))
+def test_touched_rows_are_a_set(first: list[int], second: list[int]) -> None:
+    touched = TouchedRows(100)
+    for rows in (first, second):
+        touched.add(np.array(rows, np.int64))
+    assert touched.rows().tolist() == sorted({*first, *second})
+    assert len(touched) == len({*first, *second})
+    touched.forget()
+    assert len(touched) == len(touched.rows()) == 0
+
+
+def test_touched_rows_of_a_large_table() -> None:
+    """More than is looked at together."""
+    rows = [0, 2**23 - 1, 2**23, 2**25 + 5, 2**25 + 6]
+    touched = TouchedRows(2**25 + 7)
+    touched.add(np.array(rows))
+    assert touched.rows().tolist() == rows
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

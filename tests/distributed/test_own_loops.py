@@ -8,7 +8,7 @@ import own_loops
 import pytest
 import torch
 from own_loops import SCENARIOS, SHARES
-from two_processes import found_by_both
+from processes import found_by_ranks
 
 Results = dict[str, Any]
 
@@ -19,7 +19,7 @@ def known(values: list[float | None]) -> list[float]:
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[Results]:
-    return found_by_both(own_loops.rank_main, tmp_path_factory.mktemp("ranks"))
+    return found_by_ranks(own_loops.rank_main, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

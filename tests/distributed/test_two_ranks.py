@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 import two_ranks
+from processes import found_by_ranks
 from torch import Tensor, nn
-from two_processes import found_by_both
 from two_ranks import SCENARIOS, SHARES, STEPS, norm_facts
 
 from ray_mentor.core.sync_batch_norm import GlobalBatchNorm, synchronised
@@ -18,7 +18,7 @@ Results = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[Results]:
-    return found_by_both(two_ranks.rank_main, tmp_path_factory.mktemp("ranks"))
+    return found_by_ranks(two_ranks.rank_main, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.fixture(scope="module")
