@@ -13,8 +13,11 @@ from ray_mentor.core.guards import GuardState
 from ray_mentor.errors import UserError, shown
 
 
-def read_curriculum_state(table: Any) -> CurriculumState:
+def read_curriculum_state(table: Any, *, history_apart: bool = False) -> CurriculumState:
     """What :meth:`~ray_mentor.core.curriculum_state.CurriculumState.table` gave, its mentor aside checked for sense.
+
+    Args:
+        history_apart: whether the loss history is kept elsewhere.
 
     Raises:
         UserError: anything else, naming the entry and its value.
@@ -29,7 +32,10 @@ def read_curriculum_state(table: Any) -> CurriculumState:
     percentile = state.percentile
     fits = percentile is None or _is_number(percentile)
     _require(fits, "percentile", percentile, "it must be a finite number, or None before the first step")
-    _check_history(state.history)
+    if history_apart:
+        _require(state.history is None, "history", state.history, "it is kept in files of its own")
+    else:
+        _check_history(state.history)
     _check_guards(state.guards)
     return state
 

@@ -22,7 +22,7 @@ class CurriculumState:
         step: steps done.
         meta_updates: meta updates done.
         percentile: the running percentile, None before the first step.
-        history: the loss history's table.
+        history: the whole loss history's table; None where it is kept apart.
         mentor: the latest mentor, None for methods without a learning one.
         guards: what the guards on it remember, and their counts.
     """
@@ -30,7 +30,7 @@ class CurriculumState:
     step: int
     meta_updates: int
     percentile: float | None
-    history: Tensor
+    history: Tensor | None
     mentor: MentorState | None
     guards: GuardState
 
@@ -47,14 +47,14 @@ class CurriculumState:
         return CurriculumState(**{**table, "mentor": mentor, "guards": GuardState(**table["guards"])})
 
 
-def capture_curriculum(curriculum: Curriculum) -> CurriculumState:
-    """The state as it stands; a copy."""
+def capture_curriculum(curriculum: Curriculum, history: Tensor | None) -> CurriculumState:
+    """The state as it stands; a copy, but for ``history``, which is put in as it is."""
     mentor = curriculum.parts.mentor
     return CurriculumState(
         step=curriculum.step_number,
         meta_updates=curriculum.meta.done,
         percentile=curriculum.percentile.value,
-        history=curriculum.history.table.clone(),
+        history=history,
         mentor=None if mentor is None else mentor.state,
         guards=curriculum.guards.state,
     )
@@ -63,12 +63,15 @@ def capture_curriculum(curriculum: Curriculum) -> CurriculumState:
 def restore_curriculum(state: CurriculumState, curriculum: Curriculum) -> None:
     """Makes ``curriculum`` go on where ``state`` was captured; the mentor too, wherever it lives.
 
+    A loss history that is kept apart is taken up by whoever keeps it.
+
     Raises:
         UserError: if the two do not fit together.
     """
     _check_fit(state, curriculum)
     curriculum.percentile.value = state.percentile
-    curriculum.history.table = state.history.clone()
+    if state.history is not None:
+        curriculum.history.load(state.history)
     curriculum.step_number = state.step
     curriculum.meta.done = state.meta_updates
     curriculum.guards.state = state.guards
@@ -77,12 +80,8 @@ def restore_curriculum(state: CurriculumState, curriculum: Curriculum) -> None:
 
 
 def _check_fit(state: CurriculumState, curriculum: Curriculum) -> None:
-    found, wanted = tuple(state.history.shape), tuple(curriculum.history.table.shape)
-    if found != wanted:
-        raise UserError(
-            f"the state's loss history is of {found} (samples, losses each), but this curriculum's is of {wanted}; "
-            "n_samples and history_length must be as they were"
-        )
+    if state.history is not None:
+        curriculum.history.check_shape(tuple(state.history.shape))
     if (state.mentor is None) != (curriculum.parts.mentor is None):
         one, other = ("no", "one") if state.mentor is None else ("a", "none")
         raise UserError(f"the state holds {one} mentor, but this curriculum has {other}; the method must be as it was")

@@ -26,6 +26,11 @@ class AbstractExchange(ABC):
     def gather(self, rows: Num[Tensor, "own columns"], sizes: tuple[int, ...]) -> Num[Tensor, "all columns"]:
         """Every rank's rows, in rank order; rank r gives ``sizes[r]`` of them."""
 
+    def gather_any(self, rows: Num[Tensor, "own columns"]) -> Num[Tensor, "all columns"]:
+        """Every rank's rows, in rank order, however many each has."""
+        sizes = self.sizes(len(rows))
+        return self.gather(rows, sizes) if any(sizes) else rows
+
     def total(self, value: float) -> float:
         """The sum of every rank's value."""
         one_each = (1,) * self.world_size

@@ -6,7 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.touched_rows import TouchedRows
+from ray_mentor.errors import UserError
 
 
 class LossHistory:
@@ -26,6 +28,7 @@ class LossHistory:
     """
 
     def __init__(self, n_samples: int, length: int, rank: int = 0, ranks: int = 1) -> None:
+        rank, ranks = (rank, ranks) if length else (0, 1)  # nothing to split
         self.n_samples = n_samples
         self.rank, self.ranks = rank, ranks
         self._starts = torch.tensor([part * n_samples // ranks for part in range(ranks + 1)])
@@ -46,7 +49,7 @@ class LossHistory:
     @property
     def is_split(self) -> bool:
         """Whether other ranks hold a part of it."""
-        return self.ranks > 1 and self.length > 0
+        return self.ranks > 1
 
     def owners(self, rows: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
         """The rank that owns each row."""
@@ -69,9 +72,23 @@ class LossHistory:
         if self.touched is not None:
             self.touched.add(rows.numpy())
 
+    def whole(self, exchange: AbstractExchange) -> Float[Tensor, "samples length"]:
+        """The table of all samples, on every rank; the one in use, where this rank has it. A collective call."""
+        if not self.is_split:
+            return self.table
+        return exchange.gather(self.table, tuple(self._starts.diff().tolist()))
+
     def load(self, whole: Float[Tensor, "samples length"]) -> None:
         """Takes up the own rows of a whole table."""
         self.table.copy_(whole[self.own.start : self.own.stop])
+
+    def check_shape(self, found: tuple[int, ...]) -> None:
+        """Raises a UserError if a whole table of this shape is not one of this history."""
+        if found != self.shape:
+            raise UserError(
+                f"the state's loss history is of {found} (samples, losses each), but this curriculum's is of "
+                f"{self.shape}; n_samples and history_length must be as they were"
+            )
 
 
 def filled(past: Float[Tensor, "batch length"], losses: Float[Tensor, " batch"]) -> Float[Tensor, "batch length"]:

@@ -212,10 +212,10 @@ class LearnedCurriculum:
     def state_dict(self) -> dict[str, Any]:
         """Everything but student and optimizer, in types that ``torch.load(weights_only=True)`` reads.
 
-        The meta set's place is in it: its batches go on where they were. Take it after ``after_step``. An estimator
-        that looks more than one step ahead starts its look again.
+        The whole loss history is in it, which every rank holds, and the meta set's place: its batches go on where they
+        were. Take it after ``after_step``. An estimator that looks more than one step ahead starts its look again.
         """
-        state = capture_curriculum(self.curriculum).table()
+        state = capture_curriculum(self.curriculum, self.curriculum.history.table.clone()).table()
         return {"format_version": FORMAT_VERSION, "curriculum": state, "meta_set": self._meta.state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

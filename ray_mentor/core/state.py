@@ -1,8 +1,10 @@
 """Everything that a run carries from one step to the next; nothing else does.
 
 What is random is drawn from (seed, step, purpose, rank) afresh, so no generator's state is kept, and
-the batches of an epoch are a function of seed and epoch. Data-parallel ranks hold the same student,
-optimizer and history, and take rank 0's buffers at each forward pass: one rank's state is the run's.
+the batches of an epoch are a function of seed and epoch. Data-parallel ranks hold the same student and
+optimizer, and take rank 0's buffers at each forward pass: one rank's state is the run's, but for the loss
+history, of which each rank holds a part. It is put together for the state where it is small, and kept apart
+in pieces where it is large.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from ray_mentor.core.state_fit import check_fits
 from ray_mentor.core.tally import TallyState
 from ray_mentor.errors import UserError
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class RunState:
         optimizer: its state dict.
         schedule: the learning-rate schedule's state dict.
         log: metrics and what is not in them yet.
+        history_pieces: what the loss history is made of (:mod:`~ray_mentor.core.history_pieces`), where it is kept
+            apart; None where ``curriculum`` holds it.
     """
 
     curriculum: CurriculumState
@@ -60,6 +64,7 @@ class RunState:
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
     log: LogState
+    history_pieces: Tensor | None = None
 
     def to_bytes(self) -> bytes:
         """The state as bytes that ``torch.load(weights_only=True)`` reads."""
@@ -69,6 +74,10 @@ class RunState:
         buffer = io.BytesIO()
         torch.save({"format_version": FORMAT_VERSION, **table}, buffer)
         return buffer.getvalue()
+
+    def with_history(self, whole: Tensor) -> RunState:
+        """The state with the loss history in it."""
+        return dataclasses.replace(self, curriculum=dataclasses.replace(self.curriculum, history=whole))
 
     @staticmethod
     def from_bytes(data: bytes, name: str) -> RunState:
@@ -93,9 +102,9 @@ class RunState:
 
 
 def capture(curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler, log: LogState) -> RunState:
-    """The state of a run, as it stands; a copy, so that it stays so while the run goes on."""
+    """The state of a run, as it stands, but for its loss history; a copy, so that it stays so while the run goes on."""
     return RunState(
-        curriculum=capture_curriculum(curriculum),
+        curriculum=capture_curriculum(curriculum, history=None),
         student=copy.deepcopy(dict(curriculum.bare.state_dict())),
         optimizer=copy.deepcopy(curriculum.optimizer.state_dict()),
         schedule=copy.deepcopy(schedule.state_dict()),

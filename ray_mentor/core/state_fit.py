@@ -28,7 +28,7 @@ def check_fits(state: RunState, curriculum: Curriculum, schedule: torch.optim.lr
     _check_alike("student", state.student, dict(curriculum.bare.state_dict()))
     _check_optimizer(state.optimizer, curriculum.optimizer)
     _check_alike("schedule", state.schedule, schedule.state_dict())
-    read_curriculum_state(state.curriculum.table())
+    read_curriculum_state(state.curriculum.table(), history_apart=state.history_pieces is not None)
     if state.curriculum.mentor is not None:
         check_mentor_state(state.curriculum.mentor)
     _check_log(dataclasses.asdict(state.log))

@@ -19,6 +19,7 @@ import pyarrow.parquet
 from ray_mentor.errors import UserError
 
 CONFIG, RESULT, METRICS, LEDGER, CHECKPOINTS = "config.toml", "result.json", "metrics.csv", "ledger", "checkpoints"
+HISTORY = f"{CHECKPOINTS}/history"
 
 
 class RunDirectory:
@@ -52,11 +53,11 @@ class RunDirectory:
         """
         self._write(name, lambda sink: sink.write(data))
 
-    def read(self, name: str) -> bytes | None:
-        """The content of a file; None if it is not there."""
+    def read(self, name: str, at_most: int | None = None) -> bytes | None:
+        """The content of a file, or its first bytes; None if it is not there."""
         try:
             with self._files.open_input_stream(posixpath.join(self._root, name)) as source:
-                return bytes(source.read())
+                return bytes(source.read(at_most))
         except FileNotFoundError:
             return None
 

@@ -41,6 +41,7 @@ def assemble(job: Job, splits: Splits, exchange: AbstractExchange, total_steps: 
         total_steps=total_steps,
         n_samples=len(splits.train),
         seed=job.seed,
+        split_history=True,
     )
 
 

@@ -2,20 +2,29 @@
 
 A checkpoint at step s stands for everything before s: the ledger rows of all ranks are written before it, and
 whoever goes on from it cuts those that were written after. So a run that is killed at any moment has lost nothing
-but the steps since its newest checkpoint.
+but the steps since its newest checkpoint. A loss history that is large has files of its own.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
-from ray_mentor.core.exchange import AbstractExchange
+import torch
+
+from ray_mentor.core.exchange import AbstractExchange, Alone
+from ray_mentor.core.history import LossHistory
 from ray_mentor.core.state import RunState
 from ray_mentor.data.run_directory import CHECKPOINTS, RunDirectory
 from ray_mentor.errors import UserError
+from ray_mentor.on_ray.history_files import HistoryFiles, check_there
+
+LARGEST_INSIDE = 4 << 20
+"""Bytes of a loss history's table up to which every checkpoint holds the whole of it."""
 
 ATTEMPT = "attempt"
 """The file that says who writes in a run directory: the last one that took it up."""
@@ -29,16 +38,27 @@ class Checkpoints:
 
     Args:
         keep: how many; the older one is what is left if the newest turns out to be damaged.
-        note: told of a damaged checkpoint, on rank 0.
+        note: told of a damaged checkpoint.
+        history: of this rank.
+        largest_inside: bytes of its table up to which it is no large one.
     """
 
     def __init__(
-        self, directory: RunDirectory, exchange: AbstractExchange, keep: int, note: Callable[[str], None]
+        self,
+        directory: RunDirectory,
+        exchange: AbstractExchange,
+        keep: int,
+        note: Callable[[str], None],
+        history: LossHistory,
+        largest_inside: int = LARGEST_INSIDE,
     ) -> None:
         self._directory = directory
         self._exchange = exchange
         self._keep = keep
         self._note = note
+        self._history = history
+        is_large = 4 * history.n_samples * history.length > largest_inside
+        self._history_files = HistoryFiles(directory, exchange, history) if is_large else None
         self._attempt = uuid.uuid4().bytes
         if exchange.rank == 0:
             directory.write(ATTEMPT, self._attempt)
@@ -46,12 +66,15 @@ class Checkpoints:
     def newest(self) -> RunState | None:
         """The newest state that can be read; None where there is no checkpoint yet.
 
+        A loss history that has files of its own is taken up from them.
+
         Raises:
             UserError: there are some, and none can be read.
         """
-        found = newest_good(self._directory, self._note) if self._exchange.rank == 0 else None
-        data, path = self._exchange.broadcast((found.data, found.path) if found else (None, ""))
-        return None if data is None else RunState.from_bytes(data, path)
+        found = _newest(self._directory, self._note, self._exchange, self._take_up_history)
+        if self._history_files is not None and self._exchange.rank == 0:
+            self._tidy(self._history_files)
+        return found.state if found else None
 
     def add(self, state: RunState) -> None:
         """Writes rank 0's state, which is the run's, once every rank has got here; drops the oldest.
@@ -59,6 +82,7 @@ class Checkpoints:
         A damaged checkpoint of a later step, which the run went on without, does not count among those that are kept:
         its turn comes when the run gets there again.
         """
+        state = self._with_history(state)
         self._exchange.wait_for_all()
         if self._exchange.rank:
             return
@@ -69,6 +93,31 @@ class Checkpoints:
         up_to_here = [name for name in checkpoint_names(self._directory) if name <= newest]
         for name in up_to_here[: -self._keep]:
             self._directory.remove(f"{CHECKPOINTS}/{name}")
+        if self._history_files is not None:
+            self._history_files.note(newest, state.history_pieces)
+            self._history_files.keep(checkpoint_names(self._directory))
+
+    def _with_history(self, state: RunState) -> RunState:
+        if self._history_files is None:
+            return state.with_history(self._history.whole(self._exchange))
+        return dataclasses.replace(state, history_pieces=self._history_files.save(state.curriculum.step))
+
+    def _take_up_history(self, state: RunState) -> None:
+        pieces = state.history_pieces
+        if (pieces is None) != (self._history_files is None):
+            raise ValueError(f"its loss history is not of {self._history.shape} (samples, losses each)")
+        if self._history_files is not None and pieces is not None:
+            self._history_files.load(pieces)
+
+    def _tidy(self, files: HistoryFiles) -> None:
+        """Removes the files that whoever wrote here before had written for a checkpoint that never came."""
+        files.find()
+        names = checkpoint_names(self._directory)
+        for name in names:
+            data = self._directory.read(f"{CHECKPOINTS}/{name}") or b""
+            with suppress(UserError, ValueError):
+                files.note(name, RunState.from_bytes(data, name).history_pieces)
+        files.keep(names)
 
 
 @dataclass(frozen=True)
@@ -89,14 +138,24 @@ def newest_good(directory: RunDirectory, note: Callable[[str], None]) -> Found |
     Raises:
         UserError: there are some, and none can be read.
     """
+    return _newest(directory, note, Alone(), lambda state: check_there(directory, state.history_pieces))
+
+
+def _newest(
+    directory: RunDirectory,
+    note: Callable[[str], None],
+    exchange: AbstractExchange,
+    take_up: Callable[[RunState], None],
+) -> Found | None:
+    """The newest checkpoint that every rank can read, and what belongs to it, which is taken up on the way."""
     damaged: list[str] = []
-    for name in reversed(checkpoint_names(directory)):
+    for name in reversed(exchange.broadcast(checkpoint_names(directory) if exchange.rank == 0 else None)):
         path = f"{directory.path}/{CHECKPOINTS}/{name}"
-        data = directory.read(f"{CHECKPOINTS}/{name}") or b""
-        try:
-            found = Found(path, data, RunState.from_bytes(data, path))
-        except UserError as error:
-            damaged.append(str(error))
+        data = exchange.broadcast(directory.read(f"{CHECKPOINTS}/{name}") or b"" if exchange.rank == 0 else None)
+        found, trouble = _read(path, data, take_up)
+        trouble = _first(trouble, exchange)
+        if trouble:
+            damaged.append(trouble)
             continue
         if damaged:
             note(f"{'; '.join(damaged)}; going on from {path}")
@@ -104,6 +163,25 @@ def newest_good(directory: RunDirectory, note: Callable[[str], None]) -> Found |
     if damaged:
         raise UserError(f"{'; '.join(damaged)}; there is no other checkpoint to go on from")
     return None
+
+
+def _read(path: str, data: bytes, take_up: Callable[[RunState], None]) -> tuple[Found | None, str]:
+    """A checkpoint, or what is wrong with it."""
+    try:
+        found = Found(path, data, RunState.from_bytes(data, path))
+        take_up(found.state)
+    except UserError as error:
+        return None, str(error)
+    except ValueError as error:
+        return None, f"checkpoint {path} cannot be read ({error})"
+    return found, ""
+
+
+def _first(trouble: str, exchange: AbstractExchange) -> str:
+    """What the first rank says that has something to say. A collective call."""
+    words = trouble.encode() + b"\0" if trouble else b""
+    said = exchange.gather_any(torch.tensor(list(words), dtype=torch.uint8)[:, None])
+    return bytes(said[:, 0].tolist()).split(b"\0")[0].decode()
 
 
 def checkpoint_names(directory: RunDirectory) -> list[str]:

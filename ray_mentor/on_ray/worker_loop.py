@@ -37,7 +37,7 @@ def worker_loop(config: dict[str, Job]) -> None:
     schedule = make_schedule(curriculum.optimizer, job.schedule, plan.total_steps)
     directory = RunDirectory(job.directory)
     log = RunLog(directory, job.board, exchange)
-    checkpoints = Checkpoints(directory, exchange, job.keep_checkpoints, log.note)
+    checkpoints = Checkpoints(directory, exchange, job.keep_checkpoints, log.note, curriculum.history)
 
     state = checkpoints.newest()
     if state is not None:

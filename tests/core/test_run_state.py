@@ -39,7 +39,8 @@ def go_on(curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler
 
 def state_of(curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler) -> RunState:
     tally = TallyState(torch.tensor([[3.0, 1.5, 0.25]], dtype=torch.float64), [0.5])
-    return capture(curriculum, schedule, LogState([{"loss": 1.5, "meta_loss": None}], tally, 2.5, 0.5))
+    state = capture(curriculum, schedule, LogState([{"loss": 1.5, "meta_loss": None}], tally, 2.5, 0.5))
+    return state.with_history(curriculum.history.table.clone())
 
 
 def test_bytes_and_back() -> None:
@@ -136,4 +137,4 @@ def test_another_format_version(whole: bytes) -> None:
     torch.save({**table, "format_version": FORMAT_VERSION + 1}, buffer)
     with pytest.raises(UserError) as caught:
         RunState.from_bytes(buffer.getvalue(), "run/state.pt")
-    assert str(caught.value) == "checkpoint run/state.pt has format version 4, but this version reads 3"
+    assert str(caught.value) == "checkpoint run/state.pt has format version 5, but this version reads 4"

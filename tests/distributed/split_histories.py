@@ -11,17 +11,21 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
+from bare_states import push_steps, state_at
 from torch import Tensor
 
 from ray_mentor.core.batch import Batch
-from ray_mentor.core.exchange import AbstractExchange, Ranks
+from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
 from ray_mentor.core.history import LossHistory
 from ray_mentor.core.observation import observe
 from ray_mentor.core.percentile import RunningPercentile
+from ray_mentor.data.run_directory import RunDirectory
+from ray_mentor.on_ray.checkpoint import LARGEST_INSIDE, Checkpoints
 
 SAMPLES, STEPS = 37, 24
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 WORLDS = (2, 3)
+INSIDE = (0, LARGEST_INSIDE)
 CASES = [(length, dtype, known) for length in (1, 3) for dtype in DTYPES for known in (True, False)]
 
 
@@ -74,12 +78,47 @@ def by_hand(length: int, dtype: torch.dtype) -> list[Tensor]:
     return [torch.tensor(rows, dtype=torch.float64) for rows in seen]
 
 
+CHAIN = (1, 2, 3, 1)
+CHAIN_STEPS = 6
+
+
+def go_on(directory: RunDirectory, exchange: AbstractExchange, largest_inside: int) -> Tensor:
+    """From the newest checkpoint to one some steps later, and on to where nothing is saved; the table at that one."""
+    history = LossHistory(SAMPLES, 3, exchange.rank, exchange.world_size)
+    checkpoints = Checkpoints(directory, exchange, 2, [].append, history, largest_inside)
+    state = checkpoints.newest()
+    if state is not None and state.curriculum.history is not None:
+        history.load(state.curriculum.history)
+    first = state.curriculum.step if state is not None else 0
+    for step in range(first, first + CHAIN_STEPS):
+        push_steps(history, range(step, step + 1))
+        checkpoints.add(state_at(step + 1))
+    table = history.table.clone()
+    push_steps(history, range(first + CHAIN_STEPS, first + 2 * CHAIN_STEPS))
+    return table
+
+
+def chain(folder: str, exchange: AbstractExchange) -> list[Tensor]:
+    """A run with files for its history, and one without."""
+    tables = []
+    for largest_inside in INSIDE:
+        directory = RunDirectory(f"{folder}/run{largest_inside}")
+        directory.create()
+        tables.append(go_on(directory, exchange, largest_inside))
+    return tables
+
+
 def rank_main(rank: int, folder: str) -> None:
-    """The first two of three processes as a group, and then all three."""
+    """The first one, the first two and all three of the processes as a group, and then the first one again."""
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     found: dict[str, Any] = {}
-    for world in (world for world in WORLDS if rank < world):
+    for stage, world in enumerate(CHAIN):
+        if rank >= world:
+            continue
+        if world == 1:
+            found[f"chain {stage}"] = chain(folder, Alone())
+            continue
         meet, wait = f"file://{folder}/meet{world}", timedelta(seconds=200)
         dist.init_process_group("gloo", init_method=meet, rank=rank, world_size=world, timeout=wait)
         exchange = Ranks()
@@ -87,6 +126,7 @@ def rank_main(rank: int, folder: str) -> None:
             length, dtype, known = case
             history = LossHistory(SAMPLES, length, rank, world)
             found[str((world, *case))] = push_and_look(history, exchange, dtype, known=known), history.table
+        found[f"chain {stage}"] = chain(folder, exchange)
         dist.barrier()
         dist.destroy_process_group()
     torch.save(found, Path(folder) / f"rank{rank}.pt")

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import split_histories
 import torch
+from bare_states import values_after
 from processes import found_by_ranks
-from split_histories import CASES, SAMPLES, WORLDS, by_hand, push_and_look
+from split_histories import CASES, CHAIN, CHAIN_STEPS, INSIDE, SAMPLES, WORLDS, by_hand, push_and_look
 
 from ray_mentor.core.exchange import Alone
 from ray_mentor.core.history import LossHistory
@@ -16,7 +17,7 @@ from ray_mentor.core.history import LossHistory
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    return found_by_ranks(split_histories.rank_main, tmp_path_factory.mktemp("ranks"), max(WORLDS))
+    return found_by_ranks(split_histories.rank_main, tmp_path_factory.mktemp("ranks"), max(CHAIN))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -44,3 +45,12 @@ def test_all_ranks_see_what_one_sees(
     assert sum(map(len, parts)) == SAMPLES
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
     assert torch.equal(torch.cat(parts).nan_to_num(-1), whole.table.nan_to_num(-1))
+
+
+@pytest.mark.parametrize("inside", range(len(INSIDE)), ids=["files of its own", "inside"])
+@pytest.mark.parametrize("stage", range(len(CHAIN)))
+def test_a_run_goes_on_with_other_numbers_of_ranks(stage: int, inside: int, ranks: list[dict[str, Any]]) -> None:
+    """None lost, none counted twice: 1, 2, 3 and 1 ranks, each from the checkpoint of those before."""
+    parts = [results[f"chain {stage}"][inside] for results in ranks[: CHAIN[stage]]]
+    whole = torch.cat(parts).nan_to_num(-1)
+    assert torch.equal(whole, values_after((stage + 1) * CHAIN_STEPS, SAMPLES, 3))

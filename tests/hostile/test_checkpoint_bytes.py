@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ray_mentor.core.plain_load import load_plain
-from ray_mentor.core.state import RunState
+from ray_mentor.core.state import FORMAT_VERSION, RunState
 from ray_mentor.errors import UserError
 
 TABLE = {"step": 3, "history": torch.arange(6.0).reshape(2, 3), "rows": [{"loss": 0.5, "none": None}], "raw": b"abc"}
@@ -74,7 +74,7 @@ def forms(trap: Creates) -> dict[str, bytes]:
         "a pickle": pickled,
         "a text pickle": pickle.dumps(trap, protocol=0),
         "an archive": saved(trap),
-        "an archive with a pickle in it": saved({"format_version": 3, "curriculum": {"step": trap}}),
+        "an archive with a pickle in it": saved({"format_version": FORMAT_VERSION, "curriculum": {"step": trap}}),
         "the format before archives": old,
         "the format before that": tar.getvalue(),
         "a pickle behind an archive": saved(TABLE) + pickled,
@@ -156,7 +156,7 @@ def test_a_tensor_that_repeats_what_its_file_holds() -> None:
 )
 @pytest.mark.filterwarnings("ignore")
 def test_tensors_of_other_kinds(value: torch.Tensor) -> None:
-    answer(lambda: RunState.from_bytes(saved({"format_version": 3, "curriculum": value}), "x"))
+    answer(lambda: RunState.from_bytes(saved({"format_version": FORMAT_VERSION, "curriculum": value}), "x"))
 
 
 def test_containers_that_hold_themselves() -> None:

@@ -23,6 +23,7 @@ from small_runs import (
     BATCH,
     EPOCHS,
     INTERVAL,
+    LARGE,
     MENTOR,
     STEPS,
     assert_one_row_per_sample_and_epoch,
@@ -311,9 +312,10 @@ def test_a_run_that_another_process_takes_up_stops(small_splits: Splits, tmp_pat
     assert [file.name for file in (tmp_path / "twice" / "checkpoints").iterdir()] == ["step-000000000005.pt"]
 
 
-def test_memory_of_past_losses_and_adam_survive_a_stop(small_splits: Splits, tmp_path: Path) -> None:
+@pytest.mark.parametrize("length", [2, LARGE])
+def test_memory_of_past_losses_and_adam_survive_a_stop(length: int, small_splits: Splits, tmp_path: Path) -> None:
     changes: dict[str, Any] = {
-        "mentor": dataclasses.replace(MENTOR, mentor_features=("loss", "history"), history_length=2),
+        "mentor": dataclasses.replace(MENTOR, mentor_features=("loss", "history"), history_length=length),
         "optimizer": functools.partial(make_optimizer, config=StudentConfig(optimizer="adam", learning_rate=0.01)),
         "curriculum": CurriculumConfig(mixing="mixup", burn_in=0.3, example_dropout="0.5:0.5,0.1:0.5"),
         "schedule": "constant",
@@ -322,6 +324,7 @@ def test_memory_of_past_losses_and_adam_survive_a_stop(small_splits: Splits, tmp
     with pytest.raises(KeyboardInterrupt):
         trainer_for(small_splits, tmp_path, "stopped", **changes).fit(Stop(2))
     assert_same_run(trainer_for(small_splits, tmp_path, "stopped", resume=True, **changes).fit(), whole)
+    assert (tmp_path / "stopped/checkpoints/history").exists() == (length == LARGE)
 
 
 def test_ledger_rows_past_the_checkpoint_are_cut(finished: Outcome, small_splits: Splits, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ from same_values import assert_same_values
 from torch import Tensor
 
 from ray_mentor.config import CurriculumConfig, MentorConfig, StudentConfig
+from ray_mentor.core.exchange import Alone
+from ray_mentor.core.history import LossHistory
 from ray_mentor.core.optimizers import make_optimizer
 from ray_mentor.data import FeatureInputs, Samples, Splits, add_noise
 from ray_mentor.data.run_directory import RunDirectory
-from ray_mentor.on_ray.checkpoint import newest_good
+from ray_mentor.on_ray.checkpoint import LARGEST_INSIDE, newest_good
+from ray_mentor.on_ray.history_files import HistoryFiles
 from ray_mentor.on_ray.outcome import Outcome
 from ray_mentor.on_ray.trainer import CurriculumTrainer
 from ray_mentor.students import MLP
@@ -28,6 +32,9 @@ from ray_mentor.students import MLP
 EPOCHS, BATCH, INTERVAL = 4, 32, 2
 STEPS = EPOCHS * 5  # 150 samples in ⌈150 / 32⌉ batches
 MENTOR = MentorConfig(update_interval=INTERVAL, meta_batch_size=20, mentor_hidden=(8,), mentor_learning_rate=0.025)
+LARGE = LARGEST_INSIDE // (4 * 150) + 1
+"""A history length with which the small splits' loss history is a large one, and has files of its own."""
+
 CLOCKS = ("samples_per_second", "train_seconds")
 """The figures of a metrics row that a clock has a say in."""
 
@@ -110,13 +117,26 @@ RESULT_CLOCKS = ("train_seconds", "wall_seconds", "phase_seconds", "samples_per_
 
 def carried(outcome: Outcome) -> dict[str, Any]:
     """All that the run's last checkpoint holds, clocks aside."""
-    newest = sorted((Path(outcome.path) / "checkpoints").iterdir())[-1]
+    newest = max((Path(outcome.path) / "checkpoints").glob("*.pt"))
     table: dict[str, Any] = torch.load(newest, weights_only=True)
     mentor = table["curriculum"]["mentor"]
     if mentor is not None:
         mentor["payload"] = torch.load(io.BytesIO(mentor["payload"]), weights_only=True)
+    if table.pop("history_pieces") is not None:
+        length = tomllib.loads((Path(outcome.path) / "config.toml").read_text())["history_length"]
+        table["curriculum"]["history"] = history_of(outcome.path, length)
     log = table["log"]
     return {**table, "log": {"metrics": without_clocks(log["metrics"]), "meta losses": log["tally"]["meta_losses"]}}
+
+
+def history_of(path: Path | str, length: int) -> Tensor:
+    """The loss history of all samples, where the run's newest checkpoint has files for it."""
+    found = newest_good(RunDirectory(str(path)), lambda text: None)
+    assert found is not None
+    assert found.state.history_pieces is not None
+    history = LossHistory(_NOISY[0][0], length)
+    HistoryFiles(RunDirectory(str(path)), Alone(), history).load(found.state.history_pieces)
+    return history.table
 
 
 def assert_one_row_per_sample_and_epoch(ledger: pa.Table, splits: Splits, epochs: int = EPOCHS) -> None:

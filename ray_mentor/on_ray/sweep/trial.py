@@ -19,8 +19,9 @@ from ray.actor import ActorHandle
 
 from ray_mentor.config import TrainConfig
 from ray_mentor.config_file import to_toml
-from ray_mentor.data.run_directory import CHECKPOINTS, CONFIG, RESULT, RunDirectory
+from ray_mentor.data.run_directory import CHECKPOINTS, CONFIG, HISTORY, LEDGER, RESULT, RunDirectory
 from ray_mentor.on_ray.checkpoint import name_of, newest_good
+from ray_mentor.on_ray.history_files import names_in
 from ray_mentor.on_ray.progress import ProgressBoard, Row
 from ray_mentor.on_ray.sweep.objective import Figures, Objective
 from ray_mentor.on_ray.sweep.running import Running
@@ -127,6 +128,8 @@ class Trial(tune.Trainable):
         folder, whose = Path(checkpoint_dir), {"run": self._directory.path, "step": 0}
         if found is not None:
             (folder / _STATE).write_bytes(found.data)
+            for name in names_in(found.state.history_pieces):
+                (folder / name).write_bytes(self._directory.read(f"{HISTORY}/{name}") or b"")
             whose["step"] = found.state.curriculum.step
         (folder / BRANCH).write_text(json.dumps(whose))
 
@@ -137,9 +140,11 @@ class Trial(tune.Trainable):
         if whose["run"] == self._directory.path or not whose["step"]:
             return
         self._directory = self._another_directory()
-        self._directory.create()
+        self._directory.create((LEDGER, HISTORY))
         self._directory.write(BRANCH, json.dumps(whose).encode())
         self._directory.write(CONFIG, to_toml(self._run_config().flat()).encode())
+        for file in folder.glob("step-*"):
+            self._directory.write(f"{HISTORY}/{file.name}", file.read_bytes())
         self._directory.write(f"{CHECKPOINTS}/{name_of(whose['step'])}", (folder / _STATE).read_bytes())
 
     def cleanup(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from same_values import assert_same_values
-from small_runs import STEPS, assert_same_bits, trainer_for, without_clocks
+from small_runs import LARGE, STEPS, assert_same_bits, history_of, trainer_for, without_clocks
 from small_sweeps import BASE, EPOCHS, Board, MakeSmall, having, plan_for
 
 from ray_mentor.config import StudentConfig, TrainConfig
@@ -124,14 +124,18 @@ def test_a_paused_trial_goes_on_where_it_was(new_trial: NewTrial, tmp_path: Path
     assert_same_state(state_in(tmp_path / "one"), state_in(tmp_path / "two"))
 
 
-def test_a_trial_takes_over_the_whole_state_of_another(new_trial: NewTrial, tmp_path: Path) -> None:
-    good = new_trial("good", {"mentor_learning_rate": 0.025})
+@pytest.mark.parametrize("length", [0, LARGE])
+def test_a_trial_takes_over_the_whole_state_of_another(length: int, new_trial: NewTrial, tmp_path: Path) -> None:
+    features = ("loss", "history") if length else ("loss",)
+    mentor = dataclasses.replace(BASE.mentor, mentor_features=features, history_length=length)
+    plan = {"base": dataclasses.replace(BASE, mentor=mentor)}
+    good = new_trial("good", {"mentor_learning_rate": 0.025}, **plan)
     good.step()
     good.step()
     saved = tmp_path / "saved"
     saved.mkdir()
     good.save_checkpoint(str(saved))
-    bad = new_trial("bad", {"mentor_learning_rate": 0.9})
+    bad = new_trial("bad", {"mentor_learning_rate": 0.9}, **plan)
     bad.step()
     bad.reset_config({"mentor_learning_rate": 0.025})
     bad.load_checkpoint(str(saved))
@@ -143,6 +147,9 @@ def test_a_trial_takes_over_the_whole_state_of_another(new_trial: NewTrial, tmp_
         "step": 2 * A_STEP,
     }
     assert (tmp_path / "bad" / "config.toml").exists(), "what it was before stays to be read"
+    if length:
+        found, expected = (history_of(tmp_path / name, length) for name in ("bad~2", "good"))
+        assert torch.equal(found.nan_to_num(-1), expected.nan_to_num(-1))
 
 
 def test_it_goes_on_under_its_own_settings(new_trial: NewTrial, tmp_path: Path) -> None:

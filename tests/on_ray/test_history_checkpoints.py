@@ -1,0 +1,253 @@
+"""A loss history in files of its own: what is written, what is kept, and what is made of damage. Needs no Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from bare_states import push_steps, state_at, values_after
+from thread_ranks import on_ranks
+from torch import Tensor
+
+from ray_mentor.core import history_pieces
+from ray_mentor.core.exchange import AbstractExchange, Alone
+from ray_mentor.core.history import LossHistory
+from ray_mentor.core.state import RunState
+from ray_mentor.data.run_directory import CHECKPOINTS, HISTORY, LEDGER, RunDirectory
+from ray_mentor.errors import UserError
+from ray_mentor.on_ray.checkpoint import LARGEST_INSIDE, Checkpoints, newest_good
+
+N, LENGTH, BATCH = 40, 3, 5
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    directory = RunDirectory(str(tmp_path / "run"))
+    directory.create((LEDGER, CHECKPOINTS))
+    return directory
+
+
+def train(
+    directory: RunDirectory, steps: range, exchange: AbstractExchange | None = None, *, every: int = 1,
+    largest_inside: int = 0, notes: list[str] | None = None,
+) -> Tensor:  # fmt: skip
+    """Goes on from the newest checkpoint to the end of ``steps``; returns this rank's values."""
+    exchange = exchange or Alone()
+    history = LossHistory(N, LENGTH, exchange.rank, exchange.world_size)
+    note = [].append if notes is None else notes.append
+    checkpoints = Checkpoints(directory, exchange, 2, note, history, largest_inside)
+    state = checkpoints.newest()
+    first = 0 if state is None else state.curriculum.step
+    if state is not None and state.curriculum.history is not None:
+        history.load(state.curriculum.history)
+    assert first == steps.start
+    for step in steps:
+        push_steps(history, range(step, step + 1))
+        if (step + 1) % every == 0:
+            checkpoints.add(state_at(step + 1))
+    return history.table.nan_to_num(-1)
+
+
+def files(directory: RunDirectory) -> dict[str, int]:
+    return {path.name: path.stat().st_size for path in Path(directory.path, HISTORY).iterdir()}
+
+
+def newest_pieces(directory: RunDirectory) -> list[history_pieces.Piece]:
+    found = newest_good(directory, lambda text: None)
+    assert found is not None
+    return history_pieces.pieces_of(found.state.history_pieces)
+
+
+def test_what_was_written_comes_back(run: RunDirectory) -> None:
+    train(run, range(7))
+    assert torch.equal(train(run, range(7, 7)), values_after(7, N, LENGTH))
+
+
+@pytest.mark.parametrize("largest_inside", [0, LARGEST_INSIDE])
+def test_as_many_ranks_as_one_likes(run: RunDirectory, largest_inside: int) -> None:
+    """None lost, none counted twice: the parts are the whole table, bit for bit; step by step on other ranks."""
+    done = 0
+    for world in (1, 3, 2, 1, 4):
+        steps = range(done, done + 4)
+        parts = on_ranks(world, lambda rank, steps=steps: train(run, steps, rank, largest_inside=largest_inside))
+        done = steps.stop
+        assert torch.equal(torch.cat(parts), values_after(done, N, LENGTH))
+    assert bool(files(run)) == (largest_inside == 0) if Path(run.path, HISTORY).exists() else largest_inside > 0
+
+
+def test_only_rows_that_were_written_to_are_written(run: RunDirectory) -> None:
+    train(run, range(2))
+    (first, second) = sorted(files(run).items())
+    assert {first[1], second[1]} == {BATCH * (4 + 4 * LENGTH)}
+    assert first[0].startswith(f"step-{1:012d}-row-")
+    assert second[0].startswith(f"step-{2:012d}-row-")
+
+
+def test_updates_that_outgrow_the_table_are_replaced_by_it(run: RunDirectory) -> None:
+    """And what no kept checkpoint names is gone."""
+    train(run, range(9))
+    table, updates = 4 * LENGTH * N, BATCH * (4 + 4 * LENGTH)
+    assert 5 * updates <= table < 6 * updates + updates
+    kinds = [name.rsplit(".", 1)[1] for name in sorted(files(run))]
+    fresh = table // updates + 1  # the step at which there would be more of updates than of the table
+    kept = {piece.name for piece in newest_pieces(run)}
+    assert kinds.count("whole") == 1
+    assert files(run).keys() == kept
+    assert [piece.step for piece in newest_pieces(run)] == list(range(fresh, 10))
+
+
+def test_a_checkpoint_of_nothing_new_writes_nothing(run: RunDirectory) -> None:
+    train(run, range(3))
+    before = files(run)
+    history = LossHistory(N, LENGTH)
+    checkpoints = Checkpoints(run, Alone(), 2, [].append, history, 0)
+    assert checkpoints.newest() is not None
+    checkpoints.add(state_at(3))
+    assert files(run) == before
+    assert torch.equal(train(run, range(3, 3)), values_after(3, N, LENGTH))
+
+
+def test_large_pieces_are_cut(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_pieces, "PIECE_BYTES", 50)
+    train(run, range(9))
+    assert max(files(run).values()) <= 50
+    assert torch.equal(train(run, range(9, 9)), values_after(9, N, LENGTH))
+
+
+def test_what_nobody_names_is_removed_by_who_takes_the_run_over(run: RunDirectory) -> None:
+    train(run, range(3))
+    named = files(run)
+    for name in ("step-000000000004-row-000000000000-00000000000000ab.updates", ".step.partial"):
+        run.write(f"{HISTORY}/{name}", b"x")
+    train(run, range(3, 3))
+    assert files(run) == named
+
+
+def test_a_run_that_was_taken_over_leaves_the_files_of_the_other_alone(run: RunDirectory) -> None:
+    history = LossHistory(N, LENGTH)
+    old = Checkpoints(run, Alone(), 2, [].append, history, 0)
+    old.newest()
+    push_steps(history, range(1))
+    old.add(state_at(1))
+    train(run, range(1, 4))
+    push_steps(history, range(1, 2))
+    with pytest.raises(UserError, match="another process has taken up the run"):
+        old.add(state_at(2))
+    assert torch.equal(train(run, range(4, 4)), values_after(4, N, LENGTH))
+
+
+# Damage
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+DAMAGE: dict[str, Callable[[Path], Any]] = {
+    "missing": Path.unlink,
+    "damaged, a bit": flip,
+    "damaged, empty": lambda path: path.write_bytes(b""),
+    "damaged, short": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "damaged, long": lambda path: path.write_bytes(path.read_bytes() + b"x"),
+}
+
+
+@pytest.mark.parametrize("world", [1, 2])
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damage_to_the_newest_is_named_and_passed_over(run: RunDirectory, kind: str, world: int) -> None:
+    """Whichever rank finds it, all take the one before."""
+    on_ranks(world, lambda rank: train(run, range(4), rank))
+    newest = [Path(run.path, HISTORY, name) for name in files(run) if name.startswith(f"step-{4:012d}")]
+    DAMAGE[kind](max(newest))
+    notes: list[str] = []
+    parts = on_ranks(world, lambda rank: train(run, range(3, 6), rank, notes=notes))
+    assert torch.equal(torch.cat(parts), values_after(6, N, LENGTH))
+    assert len(notes) == world
+    assert notes[0].startswith(
+        f"checkpoint {run.path}/checkpoints/step-{4:012d}.pt cannot be read (its {HISTORY}/step-"
+    )
+    assert f" is {kind.split(',')[0]}); going on from {run.path}/checkpoints/step-{3:012d}.pt" in notes[0]
+
+
+def test_a_file_that_all_checkpoints_need(run: RunDirectory) -> None:
+    train(run, range(3))
+    flip(Path(run.path, HISTORY, min(files(run))))
+    with pytest.raises(UserError, match=r"is damaged\); there is no other checkpoint to go on from"):
+        train(run, range(3, 4))
+
+
+def test_a_driver_sees_what_is_missing(run: RunDirectory) -> None:
+    train(run, range(3))
+    Path(run.path, HISTORY, max(files(run))).unlink()
+    notes: list[str] = []
+    found = newest_good(run, notes.append)
+    assert found is not None
+    assert found.state.curriculum.step == 2
+    assert "is missing); going on from" in notes[0]
+
+
+@pytest.mark.parametrize("largest_inside", [0, LARGEST_INSIDE])
+def test_a_history_of_another_kind(run: RunDirectory, largest_inside: int) -> None:
+    train(run, range(2), largest_inside=LARGEST_INSIDE - largest_inside)
+    with pytest.raises(UserError, match=r"its loss history is not of \(40, 3\) \(samples, losses each\)"):
+        train(run, range(2, 3), largest_inside=largest_inside)
+
+
+def whole(first: int, stop: int, **changes: int) -> list[int]:
+    facts = {"updates": 0, "step": 1, "first": first, "stop": stop, "count": stop - first, "writer": 1, "checksum": 1}
+    return list({**facts, **changes}.values())
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        None,
+        3,
+        torch.zeros(3),
+        torch.zeros(2, 7),
+        torch.zeros(2, 7, dtype=torch.long),
+        torch.full((1, 7), -1),
+        torch.full((1, 7), 2**62),
+        torch.tensor([whole(0, 20)]),
+        torch.tensor([whole(0, 20), whole(21, N)]),
+        torch.tensor([whole(0, 21), whole(20, N)]),
+        torch.tensor([whole(0, N), whole(0, N)]),
+        torch.tensor([whole(0, N + 1)]),
+        torch.tensor([whole(0, N, count=N - 1)]),
+        torch.tensor([whole(0, N, updates=1, count=N + 1)]),
+        torch.tensor([whole(0, N, updates=1), whole(0, N)]),
+        torch.tensor([whole(0, N)]),
+        torch.tensor([whole(0, 20, updates=1)]),
+    ],
+    ids=str,
+)
+def test_pieces_that_no_run_would_have_named(run: RunDirectory, table: Any) -> None:
+    train(run, range(1))
+    found = newest_good(run, lambda text: None)
+    assert found is not None
+    curriculum, *rest = (
+        getattr(found.state, name) for name in ("curriculum", "student", "optimizer", "schedule", "log")
+    )
+    run.write(f"{CHECKPOINTS}/step-{1:012d}.pt", RunState(curriculum, *rest, table).to_bytes())
+    with pytest.raises(UserError, match=r"cannot be read \(.*its .*; there is no other checkpoint to go on from"):
+        train(run, range(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("value", "says"), [("inf", "losses that are not finite"), ("row", "rows that are not its own")]
+)
+def test_content_that_no_run_would_have_written(run: RunDirectory, value: str, says: str) -> None:
+    train(run, range(1))
+    [piece] = newest_pieces(run)
+    data = bytearray(Path(run.path, HISTORY, piece.name).read_bytes())
+    if value == "inf":
+        data[-4:] = torch.tensor([torch.inf]).numpy().tobytes()
+    else:
+        data[:4] = b"\xff" * 4
+    with pytest.raises(ValueError, match=says):
+        history_pieces.take_up(piece, bytes(data), LossHistory(N, LENGTH))
