@@ -190,7 +190,8 @@ class MentorConfig:
     mentor_features: tuple[str, ...] = ("loss", "loss_difference")
     """Features the mlp sees: loss, loss_difference, label, progress, history."""
     history_length: int = 0
-    """Past losses per sample that the feature `history` holds, in epochs, >= 0."""
+    """Past losses per sample that the feature `history` holds, in epochs, >= 0. Each takes 4 bytes a sample of memory,
+    which the workers share out among themselves."""
     mentor_learning_rate: float = 0.0006
     """Learning rate of the mentor's Adam per student step, > 0: an update counts for the steps since the last one, and
     its rate is this times update_interval."""

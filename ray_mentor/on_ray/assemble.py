@@ -16,6 +16,7 @@ from ray_mentor.core.meta_step import MetaBatch
 from ray_mentor.core.methods import method_of, parts_of
 from ray_mentor.core.sync_batch_norm import synchronised
 from ray_mentor.data.batches import Rows, meta_batch, rank_sizes, rank_slice
+from ray_mentor.data.memory import require_memory
 from ray_mentor.data.samples import Samples
 from ray_mentor.data.splits import Splits, trusted_parts
 from ray_mentor.errors import UserError
@@ -25,6 +26,8 @@ from ray_mentor.on_ray.shared_mentor import SharedMentor
 
 def assemble(job: Job, splits: Splits, exchange: AbstractExchange, total_steps: int) -> Curriculum:
     """The curriculum of ``job`` on this rank, before its first step."""
+    history_bytes = 4 * job.mentor.history_length * len(splits.train) // exchange.world_size
+    require_memory(history_bytes, "the samples' past losses", "give a smaller --history-length, or more --workers")
     student = make_student(job, exchange)
     mentor = _access(job, splits, exchange) if method_of(job.curriculum.method).learns else None
     trusted = splits.meta if mentor is None else _trusted(splits.meta, job, exchange)

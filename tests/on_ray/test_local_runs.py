@@ -39,7 +39,7 @@ from ray_mentor.config import CurriculumConfig, MentorConfig, StudentConfig, Tra
 from ray_mentor.config_file import read_config
 from ray_mentor.core.ledger import SCHEMA
 from ray_mentor.core.optimizers import make_optimizer
-from ray_mentor.data import Splits
+from ray_mentor.data import Splits, memory
 from ray_mentor.data.run_directory import RunDirectory
 from ray_mentor.errors import NonFiniteLossError, UserError
 from ray_mentor.on_ray.outcome import Outcome
@@ -325,6 +325,15 @@ def test_memory_of_past_losses_and_adam_survive_a_stop(length: int, small_splits
         trainer_for(small_splits, tmp_path, "stopped", **changes).fit(Stop(2))
     assert_same_run(trainer_for(small_splits, tmp_path, "stopped", resume=True, **changes).fit(), whole)
     assert (tmp_path / "stopped/checkpoints/history").exists() == (length == LARGE)
+
+
+def test_a_history_larger_than_the_memory_is_refused(
+    small_splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: 2**20)
+    mentor = dataclasses.replace(MENTOR, mentor_features=("loss", "history"), history_length=LARGE)
+    with pytest.raises(UserError, match=r"the samples' past losses need .* give a smaller --history-length"):
+        trainer_for(small_splits, tmp_path, "large", mentor=mentor).fit()
 
 
 def test_ledger_rows_past_the_checkpoint_are_cut(finished: Outcome, small_splits: Splits, tmp_path: Path) -> None:
