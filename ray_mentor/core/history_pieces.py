@@ -21,6 +21,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ray_mentor.core.history import LossHistory
+from ray_mentor.core.touched_rows import TouchedRows
 
 PIECE_BYTES = 32 << 20
 """The largest piece: what writing or reading takes beside the table."""
@@ -79,10 +80,9 @@ def whole_stretches(history: LossHistory) -> Iterator[Content]:
         yield Content(first, first + len(part), len(part), part.astype("<f4", copy=False).tobytes())
 
 
-def updates(history: LossHistory) -> Iterator[Content]:
-    """The past of the own rows that were touched."""
-    assert history.touched is not None, "somebody must take them down"
-    rows, each = history.touched.rows(), _rows_of(4 * history.length + 4)
+def updates(history: LossHistory, touched: TouchedRows) -> Iterator[Content]:
+    """The past of those own rows."""
+    rows, each = touched.rows(), _rows_of(4 * history.length + 4)
     table = history.table.numpy()
     for start in range(0, len(rows), each):
         part = rows[start : start + each]

@@ -28,6 +28,10 @@ class TouchedRows:
         """Takes down that these were written to; each may come any number of times."""
         np.bitwise_or.at(self._bits, rows >> 3, np.left_shift(1, rows & 7).astype(np.uint8))
 
+    def add_all(self, other: TouchedRows) -> None:
+        """Takes down the rows of another set for the same table."""
+        self._bits |= other._bits
+
     def rows(self) -> NDArray[np.uint32]:
         """The rows that were written to, in order, each once."""
         found: list[NDArray[Any]] = [np.empty(0, np.uint32)]

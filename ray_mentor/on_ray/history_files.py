@@ -1,8 +1,9 @@
 """A loss history that is too large for every checkpoint: files of its own, of which most serve many checkpoints.
 
-Each rank writes its own rows, and of them those alone that were written to since the last checkpoint; all of them
-when such updates have outgrown the table. The files are there before the checkpoint that names them, and go when no
-checkpoint names them any more.
+Each rank writes its own rows, and of them those alone that have changed; all of them when such updates have outgrown
+the table. Two checkpoints that follow each other share no file, so that one file which turns out to be damaged costs
+one of the two: each goes on from the last but one, with what has changed since then. The files are there before the
+checkpoint that names them, and go when none needs them any more.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ class HistoryFiles:
         self._exchange = exchange
         self._history = history
         self._writer = uuid.uuid4().int >> 66
-        self._pieces: list[Piece] = []
-        self._touched = history.touched = TouchedRows(len(history.own))
+        self._newest: list[Piece] = []  # of the newest checkpoint
+        self._before: list[Piece] | None = []  # of the one before it; None: unknown
+        self._touched = history.touched = TouchedRows(len(history.own))  # since the newest
+        self._touched_before = TouchedRows(len(history.own))  # between the two
         self._named: dict[str, set[str]] = {}
         self._known: set[str] = set()
         directory.create((HISTORY,))
@@ -43,24 +46,38 @@ class HistoryFiles:
             ValueError: a piece with rows of this rank's is missing, damaged, or holds what no run would write.
         """
         self._history.table.fill_(float("nan"))
-        self._pieces = pieces_of(table)
-        history_pieces.check_pieces(self._pieces, self._history.n_samples)
-        for piece in self._pieces:
+        self._newest, self._before = pieces_of(table), None
+        history_pieces.check_pieces(self._newest, self._history.n_samples)
+        for piece in self._newest:
             if history_pieces.concerns(piece, self._history):
                 self._take_up(piece)
 
     def save(self, step: int) -> Int[Tensor, "pieces facts"]:
         """Writes what has changed, and returns what the history is now made of. A collective call."""
-        length = self._history.length
-        new = int(self._exchange.total(len(self._touched))) * (4 + 4 * length)
-        old = sum(piece.size(length) for piece in self._pieces if piece.updates)
-        afresh = new + old > self._history.n_samples * 4 * length
-        contents = history_pieces.whole_stretches if afresh else history_pieces.updates
-        own = table_of(self._write(step, content, updates=not afresh) for content in contents(self._history))
+        if self._of_all_ranks(self._touched):
+            self._touched_before.add_all(self._touched)
+            self._newest, self._before = self._written(step, self._touched_before), self._newest
+            self._touched_before.forget()
+            self._touched_before, self._touched = self._touched, self._touched_before
+            self._history.touched = self._touched
+        return table_of(self._newest)
+
+    def _written(self, step: int, touched: TouchedRows) -> list[Piece]:
+        """The pieces of the last checkpoint but one, and those that make them the history as it is."""
+        earlier, row = self._before or [], 4 * self._history.length
+        size = self._of_all_ranks(touched) * (4 + row) + sum(
+            piece.size(self._history.length) for piece in earlier if piece.updates
+        )
+        afresh = self._before is None or size > self._history.n_samples * row
+        contents = (
+            history_pieces.whole_stretches(self._history) if afresh else history_pieces.updates(self._history, touched)
+        )
+        own = table_of(self._write(step, content, updates=not afresh) for content in contents)
         written = pieces_of(self._exchange.gather_any(own))
-        self._pieces = written if afresh else [*self._pieces, *written]
-        self._touched.forget()
-        return table_of(self._pieces)
+        return written if afresh else [*earlier, *written]
+
+    def _of_all_ranks(self, touched: TouchedRows) -> int:
+        return int(self._exchange.total(len(touched)))
 
     def find(self) -> None:
         """Counts all files that are there as those of checkpoints, which :meth:`keep` removes if none names them."""
@@ -72,9 +89,9 @@ class HistoryFiles:
         self._known |= self._named[checkpoint]
 
     def keep(self, checkpoints: Collection[str]) -> None:
-        """Removes what was named by other checkpoints alone."""
+        """Removes what other checkpoints named, and neither these nor the next one will."""
         self._named = {name: pieces for name, pieces in self._named.items() if name in checkpoints}
-        needed = set[str]().union(*self._named.values())
+        needed = {piece.name for piece in self._before or []}.union(*self._named.values())
         for name in self._known - needed:
             self._directory.remove(f"{HISTORY}/{name}")
         self._known = needed
