@@ -5,7 +5,8 @@
 Ranks are processes of this machine that talk over gloo. Sample ids are generated, all different, in an order that is
 as good as random. A step is what the worker loop does with a batch's losses (exchange, percentile, features, history),
 and is shown beside one without a history. First every sample's loss is taken down once and the whole table written;
-then come twice 10,000 steps of batch 128, and the second of their checkpoints is shown. Files are read back from the page cache.
+then come twice 10,000 steps of batch 128, and the second of their checkpoints is shown. Files are read back from the
+page cache.
 """
 
 from __future__ import annotations
