@@ -39,13 +39,8 @@ trap 'rm -f "$RAY_AUTH_TOKEN_PATH"' EXIT
 addresses=$(hostname --all-ip-addresses)
 address="${addresses%% *}:$((20000 + SLURM_JOB_ID % 10000))"
 
-resume=()
-if [[ -d "$results/$name/checkpoints" ]]; then
-  resume=(--resume)
-fi
-
 # --no-kill: the run goes on when a node other than the first is lost
 srun --no-kill ray symmetric-run --address "$address" --min-nodes "$SLURM_JOB_NUM_NODES" \
   --num-cpus="$SLURM_CPUS_PER_TASK" -- env RAY_ADDRESS="$address" \
   python -m ray_mentor train --gpu --workers "$SLURM_JOB_NUM_NODES" --min-workers 1 \
-  --storage-path "$results" --run-name "$name" "${resume[@]}"
+  --storage-path "$results" --run-name "$name" --resume-or-start

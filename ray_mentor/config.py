@@ -350,6 +350,8 @@ class RunSettings:
     """Name of the run directory. None: made of method, data, date and time."""
     resume: bool = False
     """Go on with the run of this name from its newest checkpoint."""
+    resume_or_start: bool = False
+    """The same if the run is there, and start it if not: one command for a job that may be started again."""
     checkpoint_seconds: float = 60.0
     """Seconds between checkpoints, >= 0; one is always written at the end. 0: after every step."""
     checkpoint_steps: int = 0
@@ -363,11 +365,14 @@ class RunSettings:
     """How often the workers are started again from the newest checkpoint after one of them died, >= 0."""
     hang_seconds: float = 120.0
     """A worker or mentor that gives no sign of life for so long counts as dead, > 0."""
+    node_seconds: float = 900.0
+    """How long to wait, before the start, for machines that a cluster's autoscaler has yet to bring, >= 0. A cluster
+    without an autoscaler refuses at once."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "keep_checkpoints"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
-        for name in ("seed", "workers", "checkpoint_seconds", "checkpoint_steps", "max_failures"):
+        for name in ("seed", "workers", "checkpoint_seconds", "checkpoint_steps", "max_failures", "node_seconds"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "it must be at least 0")
         require(self.gpus_per_worker > 0, "gpus_per_worker", self.gpus_per_worker, "it must be above 0", "e.g. 0.5")
         require(
@@ -387,7 +392,8 @@ class RunSettings:
         require(self.run_name is None or "/" not in self.run_name, "run_name", self.run_name, "it must hold no /")
         require(self.run_name not in ("", ".", ".."), "run_name", self.run_name, "it must name a folder of its own")
         require(bool(self.storage_path), "storage_path", self.storage_path, "it must name a folder", "e.g. runs")
-        require(not self.resume or self.run_name is not None, "resume", True, "it needs --run-name")
+        for name in ("resume", "resume_or_start"):
+            require(not getattr(self, name) or self.run_name is not None, name, True, "it needs --run-name")
 
 
 @dataclass(frozen=True)

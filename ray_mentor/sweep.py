@@ -20,7 +20,7 @@ from ray_mentor.config_file import to_toml
 from ray_mentor.data.run_directory import RunDirectory
 from ray_mentor.data.splits import Splits, prepare
 from ray_mentor.errors import UserError, printable
-from ray_mentor.on_ray.resume import check_same_run
+from ray_mentor.on_ray.resume import check_same_run, resuming
 from ray_mentor.on_ray.session import quiet
 from ray_mentor.on_ray.sweep.spaces import FoundSpace, check_space, find_space, space_of
 from ray_mentor.on_ray.sweep.study import Found, Study
@@ -33,7 +33,7 @@ from ray_mentor.sweep_config import SweepSettings, one_process_a_trial
 
 BEST, SWEEP, TRIALS, PAGE = "best.toml", "sweep.json", "trials.parquet", "sweep.html"
 
-_OF_THE_SWEEP = ("run_name", "storage_path", "resume")
+_OF_THE_SWEEP = ("run_name", "storage_path", "resume", "resume_or_start")
 """Run settings that say where a sweep lies, not what its runs are."""
 
 
@@ -141,12 +141,13 @@ _LONGEST = 48  # characters of a file's name
 
 def _directory(config: TrainConfig, record: Mapping[str, Any]) -> RunDirectory:
     """Where the sweep writes; what is there already is taken up only if it is to be, and under the same settings."""
-    storage = config.run.storage_path
+    run, storage = config.run, config.run.storage_path
     root = storage if "://" in storage else os.path.abspath(os.path.expanduser(storage))
-    directory = RunDirectory(f"{root}/{config.run.run_name}")
-    if directory.exists() and not config.run.resume:
+    directory = RunDirectory(f"{root}/{run.run_name}")
+    resume = resuming(directory, resume=run.resume, or_start=run.resume_or_start)
+    if directory.exists() and not resume:
         raise UserError(f"sweep {directory.path} is there already; give another --run-name, or go on with it: --resume")
-    if config.run.resume:
+    if resume:
         if not directory.exists():
             raise UserError(f"there is no sweep {directory.path} to resume; check --run-name and --storage-path")
         check_same_run(record, directory, also_kept=("epochs", "workers"))

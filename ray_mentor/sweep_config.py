@@ -27,7 +27,8 @@ class SweepSettings:
     """What is made large: accuracy on the noisy validation split, or gap-per-cost, by how much it lies above that of
     equal sample weights, over the ratio of their times. None: the space's own."""
     concurrent: int | None = None
-    """Trials at a time, >= 1, at most as many as fit. None: as many as fit."""
+    """Trials at a time, >= 1, at most as many as fit; with an autoscaler, for so many it is asked. None: as many as fit
+    at the start."""
     confirm_seeds: int = 3
     """Fresh seeds on which the best settings and those that were not searched train side by side in the end, >= 0."""
     end_hopeless: bool = True

@@ -176,6 +176,8 @@ def test_a_whole_number_is_a_float_too() -> None:
         (RunSettings, {"seed": -1}, "seed is -1, but it must be at least 0"),
         (RunSettings, {"run_name": "a/b"}, "run_name is 'a/b', but it must hold no /"),
         (RunSettings, {"resume": True}, "resume is True, but it needs --run-name"),
+        (RunSettings, {"resume_or_start": True}, "resume_or_start is True, but it needs --run-name"),
+        (RunSettings, {"node_seconds": -1.0}, "node_seconds is -1.0, but it must be at least 0"),
     ],
 )  # fmt: skip
 def test_a_value_against_the_rules(group: Any, values: dict[str, Any], text: str) -> None:

@@ -35,9 +35,16 @@ class RunDirectory:
             self._files, self._root = pyarrow.fs.FileSystem.from_uri(self.path)
 
     def exists(self) -> bool:
-        """Whether there is something at this path already."""
+        """Whether there is something at this path already.
+
+        Folders without a file are nothing: a run that is killed when it has just begun leaves them.
+        """
         with _usable(self.path):
-            return bool(self._files.get_file_info(self._root).type != pyarrow.fs.FileType.NotFound)
+            found, config = self._files.get_file_info([self._root, posixpath.join(self._root, CONFIG)])
+            if found.type != pyarrow.fs.FileType.Directory or config.is_file:
+                return bool(found.type != pyarrow.fs.FileType.NotFound)
+            within = self._files.get_file_info(pyarrow.fs.FileSelector(self._root, recursive=True))
+        return any(info.is_file and not info.base_name.startswith(".") for info in within)
 
     def create(self, folders: Sequence[str] = (LEDGER, CHECKPOINTS)) -> None:
         """Makes the folder, and those in it."""

@@ -14,6 +14,7 @@ from ray_mentor.data.batches import epoch_batches
 from ray_mentor.data.samples import Samples, samples_from_dataset
 from ray_mentor.data.splits import Splits
 from ray_mentor.errors import UserError
+from ray_mentor.on_ray.growth import Needs
 from ray_mentor.on_ray.job import Job
 
 Data = Samples | Dataset[Any]
@@ -76,11 +77,11 @@ def checkpoint_config(run: ray.train.RunConfig) -> ray.train.CheckpointConfig:
     return ray.train.CheckpointConfig(num_to_keep=2) if given == ray.train.CheckpointConfig() else given
 
 
-def least_resources(scaling: Any) -> tuple[float, float]:
+def least_needs(scaling: Any) -> Needs:
     """CPUs and GPUs without which the workers can never start."""
-    share = scaling.min_workers / scaling.max_workers
     total = scaling.total_resources
-    return share * total.get("CPU", 0.0), share * total.get("GPU", 0.0)
+    each = {name: total[name] / scaling.max_workers for name in ("CPU", "GPU") if name in total}
+    return Needs(each, scaling.min_workers)
 
 
 def plain_settings(job: Job, scaling: Any) -> dict[str, Any]:

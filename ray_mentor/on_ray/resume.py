@@ -12,6 +12,7 @@ from ray_mentor.errors import UserError
 
 MAY_CHANGE = {
     "resume",
+    "resume_or_start",
     "run_name",
     "storage_path",
     "data_backend",
@@ -25,11 +26,17 @@ MAY_CHANGE = {
     "keep_checkpoints",
     "max_failures",
     "hang_seconds",
+    "node_seconds",
     "epochs",
     "concurrent",
 }
 """Settings that say where a run happens and how far it goes, not what it is. More epochs go on under the
 schedule of the longer run."""
+
+
+def resuming(directory: RunDirectory, *, resume: bool, or_start: bool) -> bool:
+    """Whether a run goes on, rather than starts: because it must, or because it may and is there."""
+    return resume or (or_start and directory.exists())
 
 
 def check_same_run(record: Mapping[str, Any], directory: RunDirectory, also_kept: Collection[str] = ()) -> None:

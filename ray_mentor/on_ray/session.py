@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 
 import ray
@@ -15,29 +15,39 @@ import torch
 
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.environment import ENVIRONMENT
+from ray_mentor.on_ray.growth import Needs, wait_for_room
 from ray_mentor.on_ray.own_ray import connecting, own_ray, train_asks_this_ray
 
 
 @contextmanager
-def ray_session(cpus: float, gpus: float, *, verbose: bool) -> Iterator[None]:
+def ray_session(
+    needs: Needs, *, verbose: bool, node_seconds: float = 0.0, tell: Callable[[str], None] | None = None
+) -> Iterator[None]:
     """The Ray that this process is connected to, else the one RAY_ADDRESS names, else one started for this run alone.
 
     RAY_ADDRESS=auto is the one that runs on this machine. What was started is shut down at the end.
 
+    Args:
+        needs: what must have a place, so that the run can start.
+        verbose: let Ray's own log through.
+        node_seconds: how long to wait for machines that the cluster's autoscaler has yet to bring.
+        tell: takes a line that says so.
+
     Raises:
-        UserError: if the cluster can never place what the run needs.
+        UserError: if the cluster has no room for what the run needs.
     """
-    with nullcontext() if ray.is_initialized() else _connected(cpus, gpus, verbose), train_asks_this_ray():
-        _check_fits(ray.cluster_resources(), cpus, gpus)
+    with nullcontext() if ray.is_initialized() else _connected(needs, verbose), train_asks_this_ray():
+        waited = wait_for_room(needs, node_seconds, tell or (lambda text: None))
+        _check_fits(ray.cluster_resources(), needs, waited)
         yield
 
 
 @contextmanager
-def _connected(cpus: float, gpus: float, verbose: bool) -> Iterator[None]:
+def _connected(needs: Needs, verbose: bool) -> Iterator[None]:
     quiet(verbose)
     address = named_address()
     if address is None:
-        check_machine(cpus, gpus)
+        check_machine(needs)
     with own_ray() if address is None else connecting(address):
         ray.init(
             address=address or "local",
@@ -81,17 +91,16 @@ def quiet(verbose: bool) -> None:
     logging.getLogger("ray").setLevel(logging.INFO if verbose else logging.ERROR)
 
 
-def check_machine(cpus: float, gpus: float) -> None:
+def check_machine(needs: Needs) -> None:
     """Refuses, before Ray starts, what this machine cannot place."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    _check_fits({"CPU": float(cores), "GPU": float(torch.cuda.device_count())}, cpus, gpus)
+    _check_fits({"CPU": float(cores), "GPU": float(torch.cuda.device_count())}, needs)
 
 
-def _check_fits(free: dict[str, float], cpus: float, gpus: float) -> None:
-    for name, wanted in (("CPU", cpus), ("GPU", gpus)):
-        there = free.get(name, 0.0)
-        if wanted > there:
-            raise UserError(
-                f"the workers need {wanted:g} {name}s, but there are {there:g}; give fewer --workers"
-                + (", or --no-gpu" if name == "GPU" else "")
-            )
+def _check_fits(there: Mapping[str, float], needs: Needs, waited: float = 0.0) -> None:
+    for name, wanted in needs.lacking(there).items():
+        raise UserError(
+            f"the workers need {wanted:g} {name}s, but there are {there.get(name, 0.0):g}; give fewer --workers"
+            + (", or --no-gpu" if name == "GPU" else "")
+            + (f"; the autoscaler brought no more in {waited:.0f} s (`ray status` says why)" if waited else "")
+        )

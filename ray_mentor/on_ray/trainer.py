@@ -34,7 +34,7 @@ from ray_mentor.on_ray.arguments import (
     Data,
     check_shares,
     checkpoint_config,
-    least_resources,
+    least_needs,
     placed,
     plain_settings,
     splits_of,
@@ -43,12 +43,13 @@ from ray_mentor.on_ray.checkpoint import newest_good
 from ray_mentor.on_ray.environment import hangs_end_after
 from ray_mentor.on_ray.failures import Failures, causes, how_to_go_on, users_error
 from ray_mentor.on_ray.gate import AnyGate, call
+from ray_mentor.on_ray.growth import Needs
 from ray_mentor.on_ray.job import Job, MakeOptimizer
 from ray_mentor.on_ray.marks import Marks, Show
 from ray_mentor.on_ray.mentor_actor import MentorActor
 from ray_mentor.on_ray.outcome import Outcome, guard_figures, last_value, selected, versions
 from ray_mentor.on_ray.progress import ProgressBoard
-from ray_mentor.on_ray.resume import check_same_run
+from ray_mentor.on_ray.resume import check_same_run, resuming
 from ray_mentor.on_ray.session import check_machine, ctrl_c_is_ours, quiet, ray_session
 from ray_mentor.on_ray.watch import LocalBoard, board_here, watched
 from ray_mentor.on_ray.worker_loop import worker_loop
@@ -79,11 +80,14 @@ class CurriculumTrainer:
             with fewer workers when nodes are lost.
         run_config: Ray's; its name and storage path give the run directory, its checkpoint config how many are kept.
         resume: go on with the run of this name from its newest checkpoint.
+        resume_or_start: the same if the run is there, and start it if not.
         checkpoint_seconds: between checkpoints; 0: after every step.
         checkpoint_steps: between checkpoints, besides; 0 for none.
         max_failures: how often the workers are started again after one of them died; a failure config in
             ``run_config`` that is not Ray's default takes its place.
         hang_seconds: a worker or mentor that gives no sign of life for so long counts as dead.
+        node_seconds: how long a run waits for machines that the cluster's autoscaler has yet to bring, before it
+            starts; 0: not at all.
         verbose: let Ray's own log through.
         began: time.time() at which ``wall_seconds`` starts; None: the call of :meth:`fit`.
         record: settings to write into the run's config file; None: those above that have a plain value.
@@ -110,10 +114,12 @@ class CurriculumTrainer:
         scaling_config: ray.train.ScalingConfig | None = None,
         run_config: ray.train.RunConfig | None = None,
         resume: bool = False,
+        resume_or_start: bool = False,
         checkpoint_seconds: float = 60.0,
         checkpoint_steps: int = 0,
         max_failures: int = 3,
         hang_seconds: float = 120.0,
+        node_seconds: float = 900.0,
         verbose: bool = False,
         began: float | None = None,
         record: Mapping[str, Any] | None = None,
@@ -131,14 +137,16 @@ class CurriculumTrainer:
             checkpoint_steps=checkpoint_steps,
             max_failures=max_failures,
             hang_seconds=hang_seconds,
+            node_seconds=node_seconds,
         )
         self._splits = splits_of(data, meta, test, validation)
         self._scaling: Any = scaling_config or ray.train.ScalingConfig(num_workers=2)
         self._run = placed(run_config or ray.train.RunConfig(), max_failures)
-        self._resume = resume
+        self._node_seconds = node_seconds
         self._verbose = verbose
         self._began = began
         self.directory = RunDirectory(f"{self._run.storage_path}/{self._run.name}")
+        self._resume = resuming(self.directory, resume=resume, or_start=resume_or_start)
         self._job = Job(
             student=student,
             optimizer=optimizer or functools.partial(make_optimizer, config=StudentConfig()),
@@ -227,7 +235,7 @@ class CurriculumTrainer:
 
     def _fit_here(self, marks: Marks) -> None:
         if self._scaling.use_gpu:
-            check_machine(0, 1)
+            check_machine(Needs({"GPU": 1.0}))
         self._claim_directory()
         quiet(self._verbose)
         job = dataclasses.replace(self._job, board=LocalBoard(marks.show))
@@ -235,7 +243,14 @@ class CurriculumTrainer:
 
     def _fit_on_ray(self, marks: Marks) -> None:
         with ExitStack() as stack:
-            stack.enter_context(ray_session(*least_resources(self._scaling), verbose=self._verbose))
+            stack.enter_context(
+                ray_session(
+                    least_needs(self._scaling),
+                    verbose=self._verbose,
+                    node_seconds=self._node_seconds,
+                    tell=lambda text: marks.show({"kind": "note", "text": text}),
+                )
+            )
             self._claim_directory()
             marks.ray_ready = time.time()
             board: Any = stack.enter_context(_for_this_run(board_here()))

@@ -33,7 +33,7 @@ def check_ours(words: tuple[str, ...]) -> None:
     Raises:
         SystemExit, UserError: the command would be refused.
     """
-    rest = [word for word in words[1:] if word != "${resume[@]}"]
+    rest = list(words[1:])
     if words[0] == "train":
         _parsed(rest, TrainConfig, "ray-mentor train", "")
     else:

@@ -81,7 +81,7 @@ def test_it_breaks_no_rule_of_the_operator(name: str) -> None:
 
 BREAKS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "needs rayVersion": lambda d: cluster_of(d).update(rayVersion="2.51.0"),
-    "<= maxReplicas": lambda d: cluster_of(d)["workerGroupSpecs"][0].update(maxReplicas=1),
+    "<= maxReplicas": lambda d: cluster_of(d)["workerGroupSpecs"][0].update(replicas=9),
     "one name": lambda d: cluster_of(d)["workerGroupSpecs"].append(cluster_of(d)["workerGroupSpecs"][0]),
     "and beside it": lambda d: cluster_of(d)["headGroupSpec"].update(resources={"CPU": "1"}),
     "a container": lambda d: pods_of(d)[0].update(containers=[]),

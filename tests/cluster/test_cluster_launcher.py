@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 import ray
-from cluster_files import FOLDER, LAUNCHER, ROOT, launcher_lines, loaded
+from cluster_files import LAUNCHER, ROOT, launcher_lines, loaded, read
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 CLOUDS = ("aws.yaml", "gcp.yaml")
@@ -71,9 +71,10 @@ def test_the_head_trains_nothing_and_the_workers_have_a_gpu(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CLOUDS)
-def test_the_first_run_finds_two_gpus(name: str) -> None:
+def test_the_first_run_can_have_two_gpus_which_cost_nothing_before(name: str) -> None:
     types = checked(loaded(name))["available_node_types"]
-    assert sum(kind["min_workers"] * kind["resources"].get("GPU", 0) for kind in types.values()) == 2
+    assert sum(kind["max_workers"] * kind["resources"].get("GPU", 0) for kind in types.values()) >= 2
+    assert sum(kind["min_workers"] for kind in types.values()) == 0
 
 
 @pytest.mark.parametrize("name", CLOUDS)
@@ -83,8 +84,7 @@ def test_workers_can_be_spot_machines(name: str) -> None:
     spot, plain = types["gpu_spot_worker"], types["gpu_worker"]
     assert "spot" in str(spot["node_config"]).lower()
     assert "spot" not in str(plain["node_config"]).lower()
-    for key in ("min_workers", "max_workers"):
-        spot[key], plain[key] = plain[key], spot[key]
+    spot["max_workers"], plain["max_workers"] = plain["max_workers"], spot["max_workers"]
     checked(config)
 
 
@@ -118,7 +118,7 @@ def test_gcp_names_the_account_that_ray_makes() -> None:
     assert accounts[0]["email"] == "ray-autoscaler-sa-v1@project.example.iam.gserviceaccount.com"
 
 
-def test_the_job_folder_is_the_one_that_the_readme_makes() -> None:
+def test_the_folder_for_the_machines_is_the_one_that_their_file_says_how_to_make() -> None:
     assert loaded("machines.yaml")["file_mounts"]["~/ray-mentor"] == "job"
-    assert "mkdir job && git archive HEAD" in (FOLDER / "README.md").read_text()
+    assert "# `job` is made by: mkdir job && git archive HEAD | tar -x -C job\n" in read("machines.yaml")
     assert (ROOT / "constraints.txt").exists()

@@ -64,7 +64,7 @@ def test_it_starts_ray_on_all_nodes_and_the_run_on_the_first(node: Node) -> None
     assert ray == "--no-kill ray symmetric-run --address 10.0.0.5:24567 --min-nodes 2 --num-cpus=8"
     assert run == (
         "env RAY_ADDRESS=10.0.0.5:24567 python -m ray_mentor train --gpu --workers 2 --min-workers 1 "
-        f"--storage-path {node.results} --run-name slurm-1234567"
+        f"--storage-path {node.results} --run-name slurm-1234567 --resume-or-start"
     )
 
 
@@ -73,12 +73,6 @@ def test_only_its_owner_can_read_the_token_which_goes_with_the_job(node: Node) -
     said = (node.said.parent / "said.environment").read_text().split()
     assert said == ["token", "/tmp/ray-mentor-1234567", "600", "64"]
     assert list(node.results.iterdir()) == []
-
-
-def test_a_requeued_job_goes_on(node: Node) -> None:
-    (node.results / "slurm-1234567" / "checkpoints").mkdir(parents=True)
-    node.run()
-    assert node.words()[-1] == "--resume"
 
 
 def test_a_run_that_fails_fails_the_job_and_leaves_no_token(node: Node) -> None:

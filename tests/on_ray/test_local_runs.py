@@ -249,6 +249,31 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(
     assert outcome.result["noise_auroc"] == finished.result["noise_auroc"]
 
 
+@pytest.mark.parametrize("before", ["nothing", "empty folders", "a half-written file"])
+def test_one_command_starts_a_run_and_goes_on_with_it(
+    before: str, finished: Outcome, small_splits: Splits, tmp_path: Path
+) -> None:
+    """What a run that was killed as it began has left counts as nothing."""
+    if before != "nothing":
+        (tmp_path / "job" / "ledger").mkdir(parents=True)
+    if before == "a half-written file":
+        (tmp_path / "job" / ".config.toml.partial").write_text("epo")
+    with pytest.raises(KeyboardInterrupt):
+        trainer_for(small_splits, tmp_path, "job", resume_or_start=True).fit(Stop(1))
+    outcome = trainer_for(small_splits, tmp_path, "job", resume_or_start=True).fit()
+    assert_same_run(outcome, finished)
+    assert_same_run(trainer_for(small_splits, tmp_path, "job", resume_or_start=True).fit(), finished)
+
+
+def test_one_command_leaves_a_folder_alone_that_is_no_run(small_splits: Splits, tmp_path: Path) -> None:
+    (tmp_path / "precious" / "old").mkdir(parents=True)
+    (tmp_path / "precious" / "old" / "notes").write_text("mine")
+    before = files_of(tmp_path / "precious")
+    with pytest.raises(UserError, match=r"precious is not a run: it has no config.toml"):
+        trainer_for(small_splits, tmp_path, "precious", resume_or_start=True).fit()
+    assert files_of(tmp_path / "precious") == before
+
+
 @pytest.mark.parametrize("steps", [1, 2, 4, 5, 7, 13, STEPS - 1])
 def test_a_run_stopped_at_any_step_goes_on_as_if_it_had_never_stopped(
     steps: int, finished: Outcome, small_splits: Splits, tmp_path: Path

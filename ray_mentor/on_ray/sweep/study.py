@@ -18,6 +18,7 @@ from ray_mentor.config_file import to_toml
 from ray_mentor.data.run_directory import CONFIG, RunDirectory
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.checkpoint import newest_good
+from ray_mentor.on_ray.growth import has_autoscaler
 from ray_mentor.on_ray.marks import Show
 from ray_mentor.on_ray.outcome import versions
 from ray_mentor.on_ray.progress import ProgressBoard, Row
@@ -106,13 +107,12 @@ class Study:
         run = self.base.run
         scheduler = make_scheduler(self.settings.scheduler, self.space.domains, run.epochs)
         search = make_search(self.settings.search, run.seed, self.space.domains)
-        each = needs(run)
-        with ray_session(each["CPU"], each["GPU"], verbose=self.verbose):
+        with ray_session(needs(run), verbose=self.verbose, node_seconds=run.node_seconds, tell=self._note):
             there = ray.cluster_resources()
-            concurrent = min(at_once(run, there, self.settings.concurrent), self.settings.trials)
+            concurrent = min(at_once(run, there, self.settings.concurrent, has_autoscaler), self.settings.trials)
             self.directory.create(("runs", "tune"))
             self.directory.write(CONFIG, to_toml(self.record).encode())
-            self._note(_room(concurrent, run.workers, there, each))
+            self._note(_room(concurrent, run.workers, there, needs(run).total))
             baseline = self._baseline(concurrent) if self.objective == "gap-per-cost" else []
             told = ToldRows(self.directory)
             grid = self._search(search, scheduler, concurrent, baseline, told)
@@ -242,8 +242,8 @@ def _last(metrics: Metrics) -> dict[str, float | None] | None:
 
 def _room(concurrent: int, workers: int, there: Mapping[str, float], each: Mapping[str, float]) -> str:
     """How many trials run at a time, and why."""
-    takes = " and ".join(f"{amount:g} {name}" for name, amount in each.items() if amount)
-    has = " and ".join(f"{there.get(name, 0.0):g} {name}" for name, amount in each.items() if amount)
+    takes = " and ".join(f"{amount:g} {name}" for name, amount in each.items())
+    has = " and ".join(f"{there.get(name, 0.0):g} {name}" for name, amount in each.items())
     how = f"{workers} workers each" if workers else "a process each"
     return f"trials at a time: {concurrent}, {how}; a trial takes {takes}, and there are {has}"
 

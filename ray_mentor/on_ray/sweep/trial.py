@@ -186,7 +186,11 @@ class Trial(tune.Trainable):
         """The trial's settings, with its place, and whether something is there to go on from."""
         name = self._directory.path.rsplit("/", 1)[1]
         run = dataclasses.replace(
-            self._config.run, storage_path=self._plan.folder, run_name=name, resume=self._directory.exists()
+            self._config.run,
+            storage_path=self._plan.folder,
+            run_name=name,
+            resume=self._directory.exists(),
+            resume_or_start=False,
         )
         return dataclasses.replace(self._config, run=run)
 

@@ -41,16 +41,24 @@ def test_as_many_trials_as_the_scarcest_allows(
     workers: int, share: float | None, there: dict[str, float], expected: int
 ) -> None:
     run = having(BASE, workers=workers, gpu=share is not None, gpus_per_worker=share or 1.0).run
-    assert at_once(run, there, None) == expected
-    assert at_once(run, there, 1) == 1
-    taken = {name: expected * amount for name, amount in needs(run).items()}
+    assert at_once(run, there, None, never) == expected
+    assert at_once(run, there, 1, never) == 1
+    assert at_once(run, there, expected, never) == expected
+    assert at_once(run, there, 100, lambda: False) == expected
+    assert at_once(run, there, 100, lambda: True) == 100, "what has no place yet makes the cluster grow"
+    taken = {name: expected * amount for name, amount in needs(run).total.items()}
     assert all(amount <= there.get(name, 0.0) + 1e-9 for name, amount in taken.items())
+
+
+def never() -> bool:
+    """Whether the cluster grows takes time to find out, and is not asked where it does not matter."""
+    raise AssertionError
 
 
 def test_a_trial_that_never_fits_is_refused() -> None:
     run = having(BASE, workers=4, gpu=True, gpus_per_worker=0.5).run
     with pytest.raises(UserError) as refused:
-        at_once(run, {"CPU": 3.0}, None)
+        at_once(run, {"CPU": 3.0}, None, never)
     assert str(refused.value) == (
         "a trial needs 4 CPUs and 2 GPUs, but there are 3 CPUs and 0 GPUs; give fewer --workers, or a smaller share of "
         "a GPU"

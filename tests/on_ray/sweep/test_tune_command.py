@@ -144,8 +144,12 @@ def test_a_sweep_whose_driver_was_killed_goes_on_and_repeats_no_finished_trial(t
     assert "is there already" in (tmp_path / "log").read_text()
 
 
+MINE = ("--run-name", "mine", "--resume-or-start")
+
+
 def test_ctrl_c_stops_a_sweep_and_it_goes_on(tmp_path: Path) -> None:
-    words = ("tune", "smoke", "--trials", "2", "--confirm-seeds", "0", "--run-name", "mine", "--epochs", "40")
+    """By the same command, which starts what is not there."""
+    words = ("tune", "smoke", "--trials", "2", "--confirm-seeds", "0", "--epochs", "40", *MINE)
     sweep = tmp_path / "runs" / "mine"
     first = start(tmp_path, *words)
     wait_until(lambda: first.poll() is not None or len(list(sweep.glob("runs/*/config.toml"))) == 2)
@@ -155,7 +159,7 @@ def test_ctrl_c_stops_a_sweep_and_it_goes_on(tmp_path: Path) -> None:
     assert log.endswith("stopped; a run with a checkpoint goes on: --run-name NAME (printed above) --resume\n")
     assert "Traceback" not in log
     assert not (sweep / "sweep.json").exists()
-    assert start(tmp_path, *words, "--resume").wait(240) == 0, (tmp_path / "log").read_text()
+    assert start(tmp_path, *words).wait(240) == 0, (tmp_path / "log").read_text()
     assert json.loads((sweep / "sweep.json").read_text())["states"]["finished"] >= 1
 
 
