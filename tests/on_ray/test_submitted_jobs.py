@@ -1,0 +1,164 @@
+"""Jobs that are submitted to a Ray on this machine, as to any cluster: end well, stop, go on.
+
+Four jobs, two at a time, from one checkout; with the README's commands, one with the example in Python.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checkouts import BYTES, GATHERS, make_checkout
+from heads import EXPORT, SUBMIT, Head, a_head, said, wait_for
+from small_runs import assert_same_run, outcome_of
+
+from ray_mentor.cli import main
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+SHORT = "--epochs 3 --seed 1 --run-name same"
+LONG = "--epochs 30 --seed 2 --run-name same"
+SWEEP = "tune smoke --trials 2 --epochs 2 --scheduler none --confirm-seeds 0 --run-name sweep"
+MENTOR_BEGINS = 45  # the first 15 % of the long run's 300 steps are burn-in
+RAYS_OWN = "_AutoscalingCoordinatorActor"
+"""An actor that Ray Train's first run starts for the whole cluster; it takes nothing, and stays."""
+
+LONG_ENOUGH = 500.0  # seconds
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job, and the client that has submitted it and shows its log."""
+
+    head: Head
+    client: subprocess.Popen[bytes]
+    log: Path
+
+    def ended_well(self) -> str:
+        """What the client has shown by the end of a job that succeeded."""
+        assert self.client.wait(LONG_ENOUGH) == 0, said(self.log)
+        return said(self.log)
+
+    def info(self) -> dict[str, Any]:
+        """What Ray knows of it."""
+        found: dict[str, Any] = self.head.asked(f"/api/jobs/{self.log.stem}")
+        return found
+
+
+def job_of(head: Head, name: str, line: str) -> Job:
+    """Starts a command in the checkout that submits a job, and follows its log."""
+    log = head.home / f"{name}.log"
+    return Job(head, head.shell(EXPORT, f"exec {head.here(line)}", log=log, folder=head.home / "checkout"), log)
+
+
+def train(head: Head, name: str, folder: str, words: str) -> Job:
+    """Submits a run of one worker by the README's command; its results come to lie in ``folder``."""
+    line = SUBMIT.replace("job submit", f"job submit --submission-id {name}").replace(
+        "$PWD/runs", f"{head.home}/{folder}"
+    )
+    return job_of(head, name, f"{line} --workers 1 {words}")
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    with a_head(cpus=4, RAY_JOB_STOP_WAIT_TIME_S="60") as started:  # 3 s by default, too few on a busy machine
+        program = make_checkout(started.home / "checkout") / "ray_mentor/__main__.py"
+        program.write_text(program.read_text().replace("sys.exit(", "print('uploaded')\nsys.exit("))
+        yield started
+
+
+@pytest.fixture(scope="module")
+def short(head: Head) -> Job:
+    """A run that is let be."""
+    return train(head, "short", "short", SHORT)
+
+
+@pytest.fixture(scope="module")
+def stopped(head: Head, short: Job) -> Job:
+    """A run beside it, of the same name in another folder, that is stopped when its mentor has learnt."""
+    job = train(head, "long", "long", f"{LONG} --checkpoint-seconds 0")
+    checkpoints = head.home / "long/same/checkpoints"
+    wait_for(
+        lambda: any(int(file.stem.split("-")[1]) > MENTOR_BEGINS for file in checkpoints.glob("step-*.pt")),
+        job.client,
+        job.log,
+    )
+    stop = job_of(head, "stop", "ray job stop --address http://127.0.0.1:8265 long")
+    assert stop.client.wait(LONG_ENOUGH) == 0, said(stop.log)
+    job.client.wait(LONG_ENOUGH)
+    return job
+
+
+@pytest.fixture(scope="module")
+def resumed(head: Head, short: Job, stopped: Job) -> Job:
+    """The stopped run, taken up again."""
+    short.ended_well()
+    return train(head, "resumed", "long", f"{LONG} --resume")
+
+
+@pytest.fixture(scope="module")
+def sweep(head: Head, resumed: Job) -> Job:
+    """A sweep beside it, from Python."""
+    example = "python examples/submit_job.py --address http://127.0.0.1:8265"
+    return job_of(head, "sweep", f"{example} {SWEEP} --storage-path {head.home}/sweep")
+
+
+def here(folder: Path, words: str) -> Path:
+    """The same run, undisturbed in this process."""
+    assert main(["train", "--workers", "0", *words.split(), "--storage-path", str(folder)]) == 0
+    return folder / "same"
+
+
+def test_it_ends_well_and_its_log_is_shown(stopped: Job, short: Job) -> None:
+    shown = short.ended_well()
+    assert [f"epoch {number}/3" in shown for number in (1, 2, 3)] == [True] * 3
+    assert "Job 'short' succeeded" in shown
+
+
+def test_it_ran_what_was_uploaded_and_that_is_small(head: Head, short: Job) -> None:
+    (there,) = (head.home / "ray").glob("session_2*/runtime_resources/working_dir_files/_ray_pkg_*/")
+    sizes = {str(file.relative_to(there)): file.stat().st_size for file in there.rglob("*") if file.is_file()}
+    assert sum(size for name, size in sizes.items() if not name.endswith(".pyc")) < 5_000_000
+    assert not [name for name in GATHERS if sizes.get(name) == BYTES]
+    assert "uploaded\n" in short.ended_well()
+
+
+def test_it_is_not_disturbed_by_another_of_the_same_name(head: Head, stopped: Job, short: Job, tmp_path: Path) -> None:
+    short.ended_well()
+    one, other = short.info(), stopped.info()
+    assert max(one["start_time"], other["start_time"]) < min(one["end_time"], other["end_time"])
+    assert_same_run(outcome_of(head.home / "short/same"), outcome_of(here(tmp_path, SHORT)))
+
+
+def test_one_that_is_stopped_leaves_a_checkpoint_and_nothing_in_the_cluster(
+    head: Head, stopped: Job, short: Job
+) -> None:
+    assert stopped.info()["status"] == "STOPPED"
+    assert "stopped; a run with a checkpoint goes on" in said(stopped.log)
+    assert list((head.home / "long/same/checkpoints").glob("step-*.pt"))
+    assert not (head.home / "long/same/result.json").exists()
+    short.ended_well()
+
+    def empty() -> bool:
+        alive = {actor["class_name"] for actor in head.in_state("actors", "ALIVE")}
+        return alive <= {RAYS_OWN} and not head.in_state("placement_groups", "CREATED")
+
+    wait_for(empty, None, stopped.log, 60)
+
+
+def test_it_goes_on_as_if_it_had_never_been_stopped(head: Head, sweep: Job, resumed: Job, tmp_path: Path) -> None:
+    resumed.ended_well()
+    assert_same_run(outcome_of(head.home / "long/same"), outcome_of(here(tmp_path, LONG)))
+
+
+def test_a_sweep_ends_well(head: Head, sweep: Job) -> None:
+    shown = sweep.ended_well()
+    assert shown.splitlines()[-1].endswith(": SUCCEEDED")
+    found = json.loads((head.home / "sweep/sweep/sweep.json").read_text())
+    assert found["states"] == {"finished": 2}
