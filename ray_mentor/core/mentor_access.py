@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from abc import ABC, abstractmethod
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,7 +16,7 @@ class AbstractMentorAccess(ABC):
     """One mentor, shared by all ranks; every method is a collective call."""
 
     @abstractmethod
-    def score(self, features: Features, rank_sizes: tuple[int, ...]) -> Float[Tensor, " batch"]:
+    def score(self, features: Features) -> Float[Tensor, " batch"]:
         """The sample weights of the global batch, the same on every rank."""
 
     @abstractmethod
@@ -46,8 +44,8 @@ class LocalMentor(AbstractMentorAccess):
     def __init__(self, learner: MentorLearner) -> None:
         self._learner = learner
 
-    def score(self, features: Features, rank_sizes: tuple[int, ...]) -> Float[Tensor, " batch"]:
-        return score_by_rank(self._learner, features, rank_sizes)
+    def score(self, features: Features) -> Float[Tensor, " batch"]:
+        return self._learner.score(features)
 
     def learn(self, update: MetaUpdate) -> None:
         self._learner.learn(update)
@@ -62,12 +60,3 @@ class LocalMentor(AbstractMentorAccess):
 
     def load(self, state: MentorState) -> None:
         self._learner = mentor_of(state, *self._learner.made_with)
-
-
-def score_by_rank(learner: MentorLearner, features: Features, rank_sizes: tuple[int, ...]) -> Float[Tensor, " batch"]:
-    """Scores each rank's rows on their own: a product's rounding depends on its shape, so the same rows
-    get the same bits wherever they are scored.
-    """
-    ends = list(itertools.accumulate(rank_sizes))
-    blocks = [features[end - size : end] for end, size in zip(ends, rank_sizes, strict=True)]
-    return torch.cat([learner.score(block) for block in blocks])

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from ray_mentor.config import MentorConfig
 from ray_mentor.core.features import Features
-from ray_mentor.core.mentor_access import score_by_rank
 from ray_mentor.core.mentor_learner import MentorLearner, MentorState, MetaUpdate
 from ray_mentor.core.mentor_trial import mentor_of
 from ray_mentor.errors import UserError
@@ -59,13 +58,12 @@ class MentorActor:
         """The mentor as it stands."""
         return self._state
 
-    def score(self, version: int, features: NDArray[np.float64], rank_sizes: tuple[int, ...]) -> ScoreReply:
+    def score(self, version: int, features: NDArray[np.float64]) -> ScoreReply:
         """Sample weights of a global batch: a pure function of features and version."""
-        self._rules.check_score(version, features, rank_sizes)
+        self._rules.check_score(version, features)
         if version != self._learner.version:
             return ScoreReply(self._learner.version, None)
-        weights = score_by_rank(self._learner, Features.from_matrix(features), rank_sizes)
-        return ScoreReply(version, weights.numpy())
+        return ScoreReply(version, self._learner.score(Features.from_matrix(features)).numpy())
 
     def learn(
         self,

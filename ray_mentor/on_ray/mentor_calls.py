@@ -21,14 +21,10 @@ class CallRules:
         self._n_classes = n_classes
         self._sees_label = "label" in config.mentor_features
 
-    def check_score(self, version: object, features: object, rank_sizes: object) -> None:
+    def check_score(self, version: object, features: object) -> None:
         """Raises a UserError that names value, rule and fix."""
         _check_count("version", version)
-        rows = self._check_features(features)
-        if not isinstance(rank_sizes, tuple | list) or not all(_is_count(size) for size in rank_sizes):
-            raise _refused("rank_sizes", shown(rank_sizes), "it must hold a number of rows per rank")
-        if sum(rank_sizes) != rows:
-            raise _refused("rank_sizes", shown(rank_sizes), f"it must add up to the {rows} rows of features")
+        self._check_features(features)
 
     def check_learn(self, version: object, update_id: object, features: object, influence: Any, keep: Any) -> None:
         """Raises a UserError that names value, rule and fix."""

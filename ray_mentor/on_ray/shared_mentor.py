@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.features import Features
-from ray_mentor.core.mentor_access import AbstractMentorAccess, score_by_rank
+from ray_mentor.core.mentor_access import AbstractMentorAccess
 from ray_mentor.core.mentor_learner import MentorLearner, MentorState, MetaUpdate
 from ray_mentor.errors import MentorLostError
 from ray_mentor.on_ray.mentor_actor import LearnReply, MentorActor, ScoreReply
@@ -53,12 +53,12 @@ class SharedMentor(AbstractMentorAccess):
         self._scores_here = scoring == "replica"
         self._hang_seconds = hang_seconds
 
-    def score(self, features: Features, rank_sizes: tuple[int, ...]) -> Float[Tensor, " batch"]:
+    def score(self, features: Features) -> Float[Tensor, " batch"]:
         if self._scores_here:
-            return score_by_rank(self._replica, features, rank_sizes)
+            return self._replica.score(features)
         weights = torch.empty(len(features))
         if self._exchange.rank == 0:
-            reply = self._ask(lambda version: self._actor.score.remote(version, features.matrix(), rank_sizes))
+            reply = self._ask(lambda version: self._actor.score.remote(version, features.matrix()))
             weights = torch.from_numpy(reply.sample_weights.copy())
         return self._exchange.broadcast_floats(weights)
 

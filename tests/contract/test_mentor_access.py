@@ -19,7 +19,7 @@ from ray_mentor.config import FEATURES, CurriculumConfig, MentorConfig
 from ray_mentor.core.exchange import Alone
 from ray_mentor.core.features import Features
 from ray_mentor.core.learned_curriculum import LearnedCurriculum
-from ray_mentor.core.mentor_access import AbstractMentorAccess, LocalMentor, score_by_rank
+from ray_mentor.core.mentor_access import AbstractMentorAccess, LocalMentor
 from ray_mentor.core.mentor_learner import MentorLearner, MentorState, MetaUpdate
 from ray_mentor.errors import MentorLostError
 from ray_mentor.on_ray import shared_mentor
@@ -29,9 +29,6 @@ from ray_mentor.on_ray.shared_mentor import SharedMentor
 C, H, SEED = 4, 2, 5
 HANG = 60.0  # seconds that an actor may be silent
 CONFIG = MentorConfig(mentor_features=FEATURES, history_length=H, mentor_hidden=(16,), mentor_learning_rate=0.1)
-RANK_SIZES = ((5, 4), (9,), (1, 6, 2), (3, 0, 6), (2, 7))
-"""Rows per rank of one global batch of 9 after another: near-even, alone, uneven, with an empty rank."""
-
 KINDS = ("local", "actor", "replica")
 
 
@@ -138,12 +135,12 @@ def access(request: pytest.FixtureRequest) -> AbstractMentorAccess:
 
 def test_a_fresh_one_has_learnt_nothing(access: AbstractMentorAccess) -> None:
     assert (access.state.version, access.state.update_id) == (0, -1)
-    assert torch.equal(access.score(features(0), (9,)), fresh().score(features(0)))
+    assert torch.equal(access.score(features(0)), fresh().score(features(0)))
 
 
 def test_scoring_gives_a_weight_per_sample(access: AbstractMentorAccess) -> None:
     access.learn(update(0))
-    weights = access.score(features(0), (5, 4))
+    weights = access.score(features(0))
     assert weights.shape == (9,)
     assert weights.dtype == torch.float32
     assert not weights.requires_grad
@@ -153,26 +150,26 @@ def test_scoring_gives_a_weight_per_sample(access: AbstractMentorAccess) -> None
 def test_scoring_is_pure(access: AbstractMentorAccess) -> None:
     access.learn(update(0))
     before = access.state
-    first = access.score(features(1), (5, 4))
-    access.score(features(2), (5, 4))
-    assert torch.equal(access.score(features(1), (5, 4)), first)
+    first = access.score(features(1))
+    access.score(features(2))
+    assert torch.equal(access.score(features(1)), first)
     assert_same_mentor(access.state, before)
 
 
 def test_scoring_does_not_change_the_features(access: AbstractMentorAccess) -> None:
     seen = features(1)
-    access.score(seen, (5, 4))
+    access.score(seen)
     assert all(torch.equal(getattr(seen, f.name), getattr(features(1), f.name)) for f in dataclasses.fields(seen))
 
 
 def test_the_scores_are_those_of_the_latest_update(access: AbstractMentorAccess) -> None:
     reference = fresh()
-    for step, sizes in enumerate(RANK_SIZES):
-        assert torch.equal(access.score(features(step), sizes), score_by_rank(reference, features(step), sizes))
+    for step in range(5):
+        assert torch.equal(access.score(features(step)), reference.score(features(step)))
         access.learn(update(step))
         reference.learn(update(step))
         assert_same_mentor(access.state, reference.state())
-    assert access.state.version == len(RANK_SIZES)
+    assert access.state.version == 5
 
 
 def test_an_update_raises_the_version_by_one_and_leaves_its_id(access: AbstractMentorAccess) -> None:
@@ -195,7 +192,7 @@ def test_an_update_that_is_not_finite_is_counted_and_changes_nothing(access: Abs
     after = contents(access.state)
     assert all(torch.equal(after[name], before[name]) for name in after.keys() | before.keys())
     assert (access.state.version, access.state.update_id, access.state.skipped, access.skipped) == (2, 10, 1, 1)
-    assert torch.equal(access.score(features(1), (5, 4)), score_by_rank(learnt(0), features(1), (5, 4)))
+    assert torch.equal(access.score(features(1)), learnt(0).score(features(1)))
     access.learn(update(20))
     reference = learnt(0)
     reference.learn(not_finite(10))
@@ -212,14 +209,14 @@ def test_an_older_mentor_takes_the_place_of_a_newer_one(access: AbstractMentorAc
         access.learn(update(step))
     access.load(old)
     assert_same_mentor(access.state, old)
-    assert torch.equal(access.score(features(1), (5, 4)), score_by_rank(learnt(0), features(1), (5, 4)))
+    assert torch.equal(access.score(features(1)), learnt(0).score(features(1)))
     access.learn(update(10))
     assert_same_mentor(access.state, learnt(0, 10).state())
 
 
 def test_a_newer_mentor_takes_the_place_of_a_fresh_one(access: AbstractMentorAccess) -> None:
     access.load(learnt(0, 10, 20).state())
-    assert torch.equal(access.score(features(1), (4, 5)), score_by_rank(learnt(0, 10, 20), features(1), (4, 5)))
+    assert torch.equal(access.score(features(1)), learnt(0, 10, 20).score(features(1)))
     access.learn(update(30))
     assert_same_mentor(access.state, learnt(0, 10, 20, 30).state())
 
@@ -228,7 +225,7 @@ def test_a_mentor_that_took_a_side_road_is_replaced_too(access: AbstractMentorAc
     """The version alone doesn't tell two mentors apart: a run that goes on from a checkpoint hands its own over."""
     access.learn(update(77))
     access.load(learnt(0).state())
-    assert torch.equal(access.score(features(1), (9,)), learnt(0).score(features(1)))
+    assert torch.equal(access.score(features(1)), learnt(0).score(features(1)))
 
 
 def test_what_a_step_sends_and_gets_does_not_depend_on_the_student() -> None:
@@ -310,7 +307,7 @@ def test_an_update_for_another_version_is_refused(actor_alone: MentorActor, vers
 @pytest.mark.parametrize("version", [0, 2])
 def test_scores_of_another_version_are_refused(actor_alone: MentorActor, version: int) -> None:
     tell(actor_alone, 0, 0)
-    assert actor_alone.score(version, features(0).matrix(), (9,)) == ScoreReply(1, None)
+    assert actor_alone.score(version, features(0).matrix()) == ScoreReply(1, None)
 
 
 def test_read_only_arrays_are_taken(actor_alone: MentorActor) -> None:
@@ -320,7 +317,7 @@ def test_read_only_arrays_are_taken(actor_alone: MentorActor) -> None:
     for column in columns:
         column.setflags(write=False)
     assert actor_alone.learn(0, 0, *columns).version == 1
-    assert np.isfinite(actor_alone.score(1, columns[0], (9,)).sample_weights).all()
+    assert np.isfinite(actor_alone.score(1, columns[0]).sample_weights).all()
 
 
 def test_an_actor_that_forgets_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -336,7 +333,7 @@ def test_an_actor_that_forgets_for_ever_is_given_up(monkeypatch: pytest.MonkeyPa
     forgetful: Any = Forgetful()
     monkeypatch.setattr(shared_mentor.ray, "get", lambda reply, timeout: reply)
     with pytest.raises(MentorLostError) as raised:
-        SharedMentor(forgetful, Alone(), learnt(0, 10), "actor", HANG).score(features(0), (9,))
+        SharedMentor(forgetful, Alone(), learnt(0, 10), "actor", HANG).score(features(0))
     assert str(raised.value) == (
         "the mentor actor lost version 2 20 times in a row: it keeps dying; look at the memory of its node"
     )
@@ -363,11 +360,11 @@ def test_an_actor_that_died_is_handed_the_last_mentor(one_actor: Any, scoring: s
     access = SharedMentor(one_actor, Alone(), fresh(), scoring, HANG)
     access.load(fresh().state())
     access.learn(update(0))
-    assert torch.equal(access.score(features(1), (5, 4)), score_by_rank(learnt(0), features(1), (5, 4)))
+    assert torch.equal(access.score(features(1)), learnt(0).score(features(1)))
 
     kill_and_restart(one_actor)
     access.learn(update(10))
-    assert torch.equal(access.score(features(2), (5, 4)), score_by_rank(learnt(0, 10), features(2), (5, 4)))
+    assert torch.equal(access.score(features(2)), learnt(0, 10).score(features(2)))
 
     learn_behind_its_back(one_actor, 2, 20)
     kill_and_restart(one_actor)
@@ -376,7 +373,7 @@ def test_an_actor_that_died_is_handed_the_last_mentor(one_actor: Any, scoring: s
     undisturbed = learnt(0, 10, 20)
     assert_same_mentor(access.state, undisturbed.state())
     assert_same_mentor(ray.get(one_actor.state.remote()), undisturbed.state())
-    assert torch.equal(access.score(features(3), (4, 5)), score_by_rank(undisturbed, features(3), (4, 5)))
+    assert torch.equal(access.score(features(3)), undisturbed.score(features(3)))
 
 
 def test_an_actor_that_died_is_handed_the_count(one_actor: Any) -> None:
@@ -394,6 +391,6 @@ def test_a_call_to_an_actor_that_is_dying_is_answered_in_the_end(one_actor: Any)
     access = SharedMentor(one_actor, Alone(), fresh(), "actor", HANG)
     access.load(learnt(0, 10).state())
     ray.kill(one_actor, no_restart=False)
-    assert torch.equal(access.score(features(1), (5, 4)), score_by_rank(learnt(0, 10), features(1), (5, 4)))
+    assert torch.equal(access.score(features(1)), learnt(0, 10).score(features(1)))
     access.learn(update(20))
     assert_same_mentor(ray.get(one_actor.state.remote()), learnt(0, 10, 20).state())

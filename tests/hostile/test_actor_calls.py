@@ -75,7 +75,6 @@ BAD_COUNTS = [None, "0", 0.0, -1, True, 2**63, 10**400, [0], np.array([0])]
 
 BAD_INFLUENCES = [None, [0.0] * N, np.zeros(N - 1), np.zeros((N, 1)), np.zeros(N, int), np.zeros(0)]
 BAD_KEEPS = [None, [True] * N, np.ones(N - 1, bool), np.ones(N, int), np.ones(N), np.ones((N, 1), bool)]
-BAD_SIZES = [None, 9, "9", (), (8,), (10,), (-1, 10), (4.5, 4.5), (True,) * N, ("9",), ((9,),)]
 
 BAD_LEARN: list[dict[str, Any]] = [
     *({"features": value} for value in BAD_FEATURES),
@@ -87,7 +86,6 @@ BAD_LEARN: list[dict[str, Any]] = [
 BAD_SCORE: list[dict[str, Any]] = [
     *({"features": value} for value in BAD_FEATURES),
     *({"version": value} for value in BAD_COUNTS),
-    *({"rank_sizes": value} for value in BAD_SIZES),
 ]  # fmt: skip
 
 
@@ -105,7 +103,7 @@ def test_an_update_that_cannot_be_applied(changes: dict[str, Any]) -> None:
 def test_a_batch_that_cannot_be_scored(changes: dict[str, Any]) -> None:
     actor = learnt()
     before = bits(actor.state())
-    said = answer(lambda: actor.score(**{"version": 1, "features": rows(), "rank_sizes": (5, 4), **changes}))
+    said = answer(lambda: actor.score(**{"version": 1, "features": rows(), **changes}))
     assert said is not None
     assert bits(actor.state()) == before
 
@@ -138,7 +136,7 @@ def test_numbers_of_any_size(
     features = rows()
     features[:, 0], features[:, 1], features[:, 3] = loss, difference, progress
     before = bits(actor.state())
-    scores = actor.score(1, features, (N,)).sample_weights
+    scores = actor.score(1, features).sample_weights
     assert scores is not None
     reply = actor.learn(1, 4, features, np.array(influence, np.float32), np.array(keep, bool))
     after = bits(actor.state())
@@ -245,7 +243,7 @@ def test_through_a_real_actor() -> None:
         actor.learn.remote(*call(version=1, update_id=4, features=changed(rows(), 0, 0, np.nan)).values()),
         actor.learn.remote(*call(version=1, update_id=4, keep=np.ones(3, bool)).values()),
         actor.learn.remote(*call(version=1, update_id=1).values()),
-        actor.score.remote(1, rows(), (3,)),
+        actor.score.remote(1, rows()[:, :3]),
         actor.load.remote(dataclasses.replace(learnt().state(), payload=b"junk")),
         actor.load.remote(None),
     ]
