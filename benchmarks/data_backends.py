@@ -2,6 +2,7 @@
 
     python benchmarks/data_backends.py                          # a million generated images: minutes, 12 GB of disk
     python benchmarks/data_backends.py --rows 100000 --backends memory arrow
+    python benchmarks/data_backends.py --data FOLDER_OF_PARQUET --backends memory ray
 
 Noise of 32x32 pixels in colour, stored as BMP, which decodes fastest, in Parquet files of 50,000. For each backend a
 process of its own does what a run does: it prepares the splits (the first time; of arrow the cache is empty), starts
@@ -47,20 +48,23 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2], help="that read at the same time")
     parser.add_argument("--seconds", type=float, default=15.0, help="for which rows are read")
     parser.add_argument("--folder", help="where the images and the cache are kept (default: a temporary folder)")
+    parser.add_argument("--data", help="Parquet of your own in place of generated images")
     parser.add_argument("--one", choices=BACKENDS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measured(Path(options.folder), options.one, options.workers, options.seconds)))
+        print(json.dumps(measured(Path(options.folder), options.data, options.one, options.workers, options.seconds)))
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(options.folder or temporary)
-        generate(folder / "data", options.rows)
+        data = options.data or str(folder / "data")
+        if not options.data:
+            generate(folder / "data", options.rows)
         runs = []
         for backend in options.backends:
-            first = in_a_process(folder, backend, options.workers, options.seconds)
-            again = in_a_process(folder, backend, [], 0.0)
+            first = in_a_process(folder, data, backend, options.workers, options.seconds)
+            again = in_a_process(folder, data, backend, [], 0.0)
             runs.append({**first, "again": again["start"], "again_cpu": again["start_cpu"]})
-        Console().print(table(runs, options.rows))
+        Console().print(table(runs))
 
 
 def generate(folder: Path, rows: int) -> None:
@@ -91,8 +95,20 @@ def bmp(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def in_a_process(folder: Path, backend: str, workers: list[int], seconds: float) -> dict[str, Any]:
-    words = [__file__, "--folder", folder, "--seconds", seconds, "--one", backend, "--workers", *workers]
+def in_a_process(folder: Path, data: str, backend: str, workers: list[int], seconds: float) -> dict[str, Any]:
+    words = [
+        __file__,
+        "--folder",
+        folder,
+        "--data",
+        data,
+        "--seconds",
+        seconds,
+        "--one",
+        backend,
+        "--workers",
+        *workers,
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *map(str, words)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
@@ -101,7 +117,7 @@ def in_a_process(folder: Path, backend: str, workers: list[int], seconds: float)
     return figures
 
 
-def measured(folder: Path, backend: str, workers: list[int], seconds: float) -> dict[str, Any]:
+def measured(folder: Path, data: str, backend: str, workers: list[int], seconds: float) -> dict[str, Any]:
     """What a run is like, in this process and in so many workers."""
     import torch  # noqa: PLC0415 - the parent needs neither
 
@@ -110,14 +126,14 @@ def measured(folder: Path, backend: str, workers: list[int], seconds: float) -> 
     torch.set_num_threads(1)
     before = memory()
     began, cpu = time.monotonic(), time.process_time()
-    config = DataConfig(data=str(folder / "data"), data_backend=backend, data_cache=str(folder / "cache"))
+    config = DataConfig(data=data, data_backend=backend, data_cache=str(folder / "cache"))
     splits = prepare(config, 0)
     start = {"start": time.monotonic() - began, "start_cpu": time.process_time() - cpu}
     driver = {**grown(before), "peak": peak() - sum(before.values())}
     read = [[read_here(splits, 0, 1, seconds)]] if 0 in workers else []
     if any(workers):
         read += on_ray(splits, [count for count in workers if count], seconds)
-    return {"backend": backend, **start, "driver": driver, "readers": read}
+    return {"backend": backend, "rows": len(splits.train), **start, "driver": driver, "readers": read}
 
 
 def on_ray(splits: Any, workers: list[int], seconds: float) -> list[list[dict[str, float]]]:
@@ -159,17 +175,25 @@ class Reader:
 
 def read_here(splits: Any, rank: int, workers: int, seconds: float) -> dict[str, float]:
     """Reads a rank's share of each batch for so many seconds."""
+    import ray  # noqa: PLC0415
+
     from ray_mentor.data.batches import Plan, rank_slice  # noqa: PLC0415
+    from ray_mentor.data.spread import in_threads  # noqa: PLC0415
+    from ray_mentor.data.stored import in_plan_order, order_of  # noqa: PLC0415
+    from ray_mentor.on_ray.stream import RayDataSpread  # noqa: PLC0415
 
     splits.open()
     rows, before = 0, memory()
+    plan = Plan(order_of(splits.train), BATCH, 0, 10_000)
+    spread = RayDataSpread.beside(workers) if ray.is_initialized() else in_threads
     began, cpu = time.monotonic(), time.process_time()
-    for _, batch, _ in Plan(len(splits.train), BATCH, 0, 10_000).steps():
-        part = rank_slice(batch, rank, workers)
-        splits.train.inputs.take(part)
-        rows += len(part)
-        if time.monotonic() - began > seconds:
-            break
+    with in_plan_order(splits.train, plan, 0, rank, workers, spread) as train:
+        for _, batch, _ in plan.steps():
+            part = rank_slice(batch, rank, workers)
+            train.inputs.take(part)
+            rows += len(part)
+            if time.monotonic() - began > seconds:
+                break
     took = {"seconds": time.monotonic() - began, "cpu": time.process_time() - cpu}
     return {"rows": rows, **took, **grown(before)}
 
@@ -190,10 +214,10 @@ def peak() -> int:
     return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM"))
 
 
-def table(runs: list[dict[str, Any]], rows: int) -> Table:
+def table(runs: list[dict[str, Any]]) -> Table:
     start = ("start s", "CPU s", "again s", "CPU s")
     names = ("backend", *start, "driver: own MiB", "mapped", "peak", "workers", "own MiB", "mapped", "rows/s", "/CPU s")
-    shown = Table(*names, title=f"{rows:,} images of 32x32x3, {rows * 3072 / 2**30:.2f} GiB")
+    shown = Table(*names, title=f"{runs[0]['rows']:,} training samples")
     for run in runs:
         seconds = [f"{run[name]:.1f}" for name in ("start", "start_cpu", "again", "again_cpu")]
         first = [run["backend"], *seconds, *(f"{run['driver'][name]:,}" for name in ("own", "mapped", "peak"))]

@@ -29,6 +29,7 @@ from ray_mentor import MentorConfig
 from ray_mentor.core.exchange import Alone
 from ray_mentor.core.features import Features
 from ray_mentor.core.mentor_learner import MentorLearner, MetaUpdate
+from ray_mentor.on_ray.growth import Needs
 from ray_mentor.on_ray.mentor_actor import MentorActor
 from ray_mentor.on_ray.session import ray_session
 from ray_mentor.on_ray.shared_mentor import SharedMentor
@@ -49,7 +50,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     step = step_seconds(SIZES[0] // WORKERS, options.steps)
-    with ray_session(1, 0, verbose=False):
+    with ray_session(Needs({"CPU": 1.0}), verbose=False):
         actor: Any = ray.remote(MentorActor).options(num_cpus=0).remote(*MADE_WITH)
         ray.get(actor.state.remote())
         console = Console(width=110)

@@ -36,6 +36,7 @@ from thousand_workers import milliseconds
 
 from ray_mentor import CurriculumConfig, CurriculumTrainer, LearnedCurriculum, MentorConfig, Samples
 from ray_mentor.data.inputs import ImageInputs
+from ray_mentor.on_ray.growth import Needs
 from ray_mentor.on_ray.session import ray_session
 from ray_mentor.students.resnet import ResNet
 
@@ -129,7 +130,7 @@ def measured_parts() -> Parts:
     both = [median_seconds(looked_back_step(size)) for size in sizes]
     compute = fitted(sizes, plain)
     extra = [two - one - compute[1] * META for one, two in zip(plain, both, strict=True)]
-    with ray_session(1, 0, verbose=False):
+    with ray_session(Needs({"CPU": 1.0}), verbose=False):
         shared = {workers * EACH: milliseconds(workers, EACH, 10) for workers in MENTORS}
 
     def over_samples(*names: str) -> Line:

@@ -30,6 +30,7 @@ from ray_mentor.core.mentor_learner import MentorLearner, MetaUpdate
 from ray_mentor.core.meta_step import MetaBatch
 from ray_mentor.core.methods import parts_of
 from ray_mentor.data.batches import rank_sizes
+from ray_mentor.on_ray.growth import Needs
 from ray_mentor.on_ray.mentor_actor import MentorActor
 from ray_mentor.on_ray.session import ray_session
 from ray_mentor.on_ray.shared_mentor import SharedMentor
@@ -72,7 +73,7 @@ def main() -> None:
         "rank: weigh",
         title=f"ms a step (median), {options.each} samples a worker",
     )
-    with ray_session(1, 0, verbose=False):
+    with ray_session(Needs({"CPU": 1.0}), verbose=False):
         for workers in WORKERS:
             took = milliseconds(workers, options.each, options.steps)
             cells = [f"{took[name]:.1f}" for name in ("score", "learn", "features", "replica", "weigh")]

@@ -19,8 +19,9 @@ from ray_mentor.errors import UserError, one_of, shown
 FEATURES = ("loss", "loss_difference", "label", "progress", "history")
 """What a mentor may look at, per sample."""
 
-BACKENDS = ("memory", "arrow")
-"""Ways to hold the inputs of a run; the samples, their order and the result are the same with each."""
+BACKENDS = ("memory", "arrow", "ray")
+"""Ways to hold the inputs of a run. The samples are the same with each; their order and the result with memory and
+arrow: ray shuffles in windows."""
 
 
 def parse_noise(text: str) -> tuple[str, float]:
@@ -80,9 +81,13 @@ class DataConfig:
     data_backend: str = "memory"
     """memory: inputs are decoded at every start; the better choice up to some 50,000 images of 32x32 (0.15 GiB of
     pixels). arrow: Parquet is decoded once, into a file that all processes of a node map; also for data larger than
-    memory."""
+    memory. ray: Parquet stays where it is stored, and is streamed to the workers."""
+    shuffle_rows: int = 16_384
+    """ray: training samples that an epoch is shuffled in at a time, >= 1 (a row group is never cut); each worker holds
+    its share of a few times as many, decoded."""
     data_cache: str = "~/.cache/ray_mentor"
-    """arrow: folder of the files that Parquet is decoded into; on a cluster, one that all nodes share."""
+    """arrow: folder of the files that Parquet is decoded into; on a cluster, one that all nodes share. ray: folder of
+    what splits and scale need of each sample, found out once."""
     label_column: str = "label"
     """Parquet: the column of given labels (integers, or strings as class names)."""
     image_column: str | None = None
@@ -119,6 +124,7 @@ class DataConfig:
         one_of(self.data_backend, BACKENDS, "data_backend")
         is_folder = bool(self.data_cache) and "://" not in self.data_cache
         require(is_folder, "data_cache", self.data_cache, "it must be a folder of a disk", "e.g. /scratch/cache")
+        require(self.shuffle_rows >= 1, "shuffle_rows", self.shuffle_rows, "it must be at least 1")
         require(
             self.meta_size > 0 or self.meta_data is not None,
             "meta_size",

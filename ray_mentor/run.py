@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,17 @@ import ray.train
 from rich.console import Console
 from torch import nn
 
-from ray_mentor.config import TrainConfig
+from ray_mentor.config import RunSettings, TrainConfig
 from ray_mentor.core.methods import method_of
 from ray_mentor.core.optimizers import make_optimizer
 from ray_mentor.data.samples import Samples
 from ray_mentor.data.splits import Splits, prepare
+from ray_mentor.data.spread import Spread, in_threads
 from ray_mentor.errors import UserError, one_of, printable
+from ray_mentor.on_ray.arguments import least_needs
 from ray_mentor.on_ray.outcome import Outcome
-from ray_mentor.on_ray.session import quiet
+from ray_mentor.on_ray.session import quiet, ray_session
+from ray_mentor.on_ray.stream import RayDataSpread
 from ray_mentor.on_ray.trainer import CurriculumTrainer
 from ray_mentor.report.terminal import RunDisplay, closing_table
 from ray_mentor.students import STUDENTS, make_student
@@ -43,18 +47,35 @@ def train(
     quiet(verbose)
     method_of(config.curriculum.method)
     one_of(config.student.student, STUDENTS, "student")
-    splits = prepare(config.data, config.run.seed)
-    trainer = make_trainer(config, splits, verbose=verbose, began=began)
     display = RunDisplay(config.run.epochs, console)
-    for note in splits.notes:
-        display.console.print(printable(note), soft_wrap=True, markup=False)
-    display.console.print(printable(headline(config, splits.train)), soft_wrap=True, markup=False)
-    display.console.print(printable(f"run: {trainer.directory.path}"), soft_wrap=True, markup=False)
-    with display:
-        outcome = trainer.fit(display.show)
-    display.console.print(closing_table(outcome.result))
-    display.console.print(printable(f"run: {outcome.path}"), soft_wrap=True, markup=False)
+    with _reading(config, verbose, display) as spread:
+        splits = prepare(config.data, config.run.seed, spread)
+        trainer = make_trainer(config, splits, verbose=verbose, began=began)
+        for note in splits.notes:
+            display.console.print(printable(note), soft_wrap=True, markup=False)
+        display.console.print(printable(headline(config, splits.train)), soft_wrap=True, markup=False)
+        display.console.print(printable(f"run: {trainer.directory.path}"), soft_wrap=True, markup=False)
+        with display:
+            outcome = trainer.fit(display.show)
+        display.console.print(closing_table(outcome.result))
+        display.console.print(printable(f"run: {outcome.path}"), soft_wrap=True, markup=False)
     return outcome
+
+
+@contextmanager
+def _reading(config: TrainConfig, verbose: bool, display: RunDisplay) -> Iterator[Spread]:
+    """Who reads data that stays where it is stored: the Ray that the run then goes on in, or threads."""
+    if config.data.data_backend != "ray" or config.run.workers == 0:
+        yield in_threads
+        return
+    needs, seconds = least_needs(_scaling(config.run)), config.run.node_seconds
+    tell = functools.partial(_note, display)
+    with ray_session(needs, verbose=verbose, node_seconds=seconds, tell=tell):
+        yield RayDataSpread.beside(0)
+
+
+def _note(display: RunDisplay, text: str) -> None:
+    display.show({"kind": "note", "text": text})
 
 
 def make_trainer(
@@ -64,7 +85,6 @@ def make_trainer(
     run, student = config.run, config.student
     build = functools.partial(make_student, student.student, splits.train.inputs.shape, len(splits.train.classes))
     _try(build, student.student, splits.train)
-    workers: Any = run.workers if run.min_workers is None else (run.min_workers, run.workers)
     return CurriculumTrainer(
         build,
         splits.train,
@@ -80,11 +100,7 @@ def make_trainer(
         epochs=run.epochs,
         batch_size=run.batch_size,
         seed=run.seed,
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=workers,
-            use_gpu=run.gpu,
-            resources_per_worker={"CPU": 1, "GPU": run.gpus_per_worker} if run.gpu else None,
-        ),
+        scaling_config=_scaling(run),
         run_config=ray.train.RunConfig(
             name=run.run_name or fresh_name(config),
             storage_path=run.storage_path,
@@ -103,6 +119,12 @@ def make_trainer(
     )
 
 
+def _scaling(run: RunSettings) -> ray.train.ScalingConfig:
+    workers: Any = run.workers if run.min_workers is None else (run.min_workers, run.workers)
+    share = {"CPU": 1, "GPU": run.gpus_per_worker} if run.gpu else None
+    return ray.train.ScalingConfig(num_workers=workers, use_gpu=run.gpu, resources_per_worker=share)
+
+
 def _try(build: Callable[[], nn.Module], student: str, train: Samples) -> None:
     try:
         build()
@@ -115,7 +137,7 @@ def _try(build: Callable[[], nn.Module], student: str, train: Samples) -> None:
 
 def fresh_name(config: TrainConfig) -> str:
     """A name for a run directory that says what runs, and is not there yet."""
-    what = f"{config.curriculum.method}-{Path(config.data.data).name}"
+    what = f"{config.curriculum.method}-{Path(config.data.data.partition('?')[0]).name}"
     return f"{what[:_LONGEST]}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
 
 

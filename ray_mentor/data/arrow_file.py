@@ -11,6 +11,7 @@ import mmap
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,7 +19,8 @@ import pyarrow as pa
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-Rows = NDArray[np.int64]
+from ray_mentor.data.rows import Rows
+
 Part = Mapping[str, NDArray[Any]]
 """Some rows of each column."""
 
@@ -114,38 +116,39 @@ class ArrowFile:
         self._columns = {name: _Column(np.array(starts[name], np.int64), *kinds[name]) for name in kinds}
 
 
-def write_arrow(file: BinaryIO, parts: Iterable[Part], identity: str) -> None:
+def write_arrow(file: BinaryIO, parts: Iterable[pa.Table], identity: str) -> None:
     """Writes rows, part by part, all of one layout.
 
     Args:
         file: empty, open for writing.
-        parts: at least one; arrays of (rows, ...) by column, bytes of a fixed length or numbers with a further axis.
+        parts: at least one, see :func:`as_table`.
         identity: what the file is made of.
     """
-    batches = map(_batch, _grouped(parts))
-    first = next(batches)
-    with pa.ipc.new_file(file, first.schema.with_metadata({_IDENTITY: identity})) as writer:
-        writer.write_batch(first)
-        for batch in batches:
-            writer.write_batch(batch)
+    tables = _grouped(parts)
+    first = next(tables)
+    schema = first.schema.with_metadata({_IDENTITY: identity})
+    with pa.ipc.new_file(file, schema) as writer:
+        for table in chain([first], tables):
+            writer.write_table(table.cast(schema))
 
 
-def _grouped(parts: Iterable[Part]) -> Iterator[list[Part]]:
+def as_table(part: Part) -> pa.Table:
+    """Arrays of (rows, ...) by column, bytes of a fixed length or numbers with a further axis, as Arrow has them."""
+    return pa.table({name: _arrow(np.ascontiguousarray(values)) for name, values in part.items()})
+
+
+def _grouped(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """So many parts at a time as make a record batch: to open a file, the head of each has to be read."""
-    group: list[Part] = []
+    group: list[pa.Table] = []
     size = 0
     for part in parts:
         group.append(part)
-        size += sum(values.nbytes for values in part.values())
+        size += part.nbytes
         if size >= _BATCH_BYTES:
-            yield group
+            yield pa.concat_tables(group).combine_chunks()
             group, size = [], 0
     if group:
-        yield group
-
-
-def _batch(group: list[Part]) -> pa.RecordBatch:
-    return pa.record_batch({name: _arrow(np.concatenate([part[name] for part in group])) for name in group[0]})
+        yield pa.concat_tables(group).combine_chunks()
 
 
 def _arrow(values: NDArray[Any]) -> pa.Array:

@@ -6,23 +6,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Rows = NDArray[np.int64]
+from ray_mentor.data.order import AbstractOrder
+from ray_mentor.data.rows import Rows
 
-_EPOCH, _META = 101, 102  # keep the two streams of one seed apart
+_META = 102  # keeps its stream of a seed apart from those of the orders
 
 
-def epoch_batches(n: int, batch_size: int, seed: int, epoch: int) -> list[Rows]:
-    """All n rows once, shuffled, in ⌈n / batch_size⌉ batches whose sizes differ by at most 1.
+def epoch_batches(order: AbstractOrder, batch_size: int, seed: int, epoch: int) -> list[Rows]:
+    """All n rows once, in the epoch's order, in ⌈n / batch_size⌉ batches whose sizes differ by at most 1.
 
     Even sizes rather than a small last batch: a batch of one sample breaks batch norm, and its one
     sample weight would count as much as all those of a full batch.
     """
-    assert n > 0
+    assert len(order) > 0
     assert batch_size > 0
-    order = np.random.default_rng([seed, _EPOCH, epoch]).permutation(n)
-    return np.array_split(order, -(-n // batch_size))
+    return np.array_split(order.rows(seed, epoch), -(-len(order) // batch_size))
 
 
 @dataclass(frozen=True)
@@ -30,11 +29,11 @@ class Plan:
     """All batches of a run, in order: a function of the settings, so that a run goes on from any step.
 
     Args:
-        n: training samples.
+        order: of the training samples, in each epoch.
         batch_size: of the global batch.
     """
 
-    n: int
+    order: AbstractOrder
     batch_size: int
     seed: int
     epochs: int
@@ -42,7 +41,7 @@ class Plan:
     @property
     def epoch_steps(self) -> int:
         """Steps of an epoch."""
-        return -(-self.n // self.batch_size)
+        return -(-len(self.order) // self.batch_size)
 
     @property
     def total_steps(self) -> int:
@@ -53,7 +52,7 @@ class Plan:
         """From step ``first`` on: the epoch, the rows of the global batch, and whether the epoch ends with them."""
         start, done = divmod(first, self.epoch_steps)
         for epoch in range(start, self.epochs):
-            batches = epoch_batches(self.n, self.batch_size, self.seed, epoch)
+            batches = epoch_batches(self.order, self.batch_size, self.seed, epoch)
             for rows in batches[done:]:
                 yield epoch, rows, rows is batches[-1]
             done = 0

@@ -16,15 +16,14 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import override
 
-from ray_mentor.data.arrow_file import Rows as Rows
-from ray_mentor.data.mapped import CONTENT, MOMENTS, MappedArray
+from ray_mentor.data.rows import CONTENT, MOMENTS, AbstractRows, Rows
 from ray_mentor.errors import UserError
 
 Scale = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Mean and standard deviation, per channel or per feature."""
 
-Values = NDArray[Any] | MappedArray
-"""Rows in memory, or in a file."""
+Values = NDArray[Any] | AbstractRows
+"""Rows in memory, or elsewhere."""
 
 _PART_BYTES = 2**24  # at a time where wider types than the values' are needed
 DIGEST_BYTES = 16
@@ -71,23 +70,27 @@ class AbstractArrayInputs(AbstractInputs):
 
     @override
     def select(self, rows: Rows) -> Self:
-        values = self.values.select(rows) if isinstance(self.values, MappedArray) else self.values[rows]
+        values = self.values.select(rows) if isinstance(self.values, AbstractRows) else self.values[rows]
         return type(self)(values, self.scale)
 
     def scaled(self, scale: Scale) -> Self:
         """The same values with another mean and standard deviation."""
         return type(self)(self.values, scale)
 
+    def holding(self, values: Values) -> Self:
+        """The same rows, held in another way."""
+        return type(self)(values, self.scale)
+
     @override
     def content_hashes(self) -> NDArray[np.bytes_]:
-        if isinstance(self.values, MappedArray):
+        if isinstance(self.values, AbstractRows):
             return self.values.beside(CONTENT)
         parts = (self._content(self.values[rows]) for rows in self._parts())
         return _join_digests(_digest(row.tobytes()) for part in parts for row in part)
 
     @override
     def open(self) -> None:
-        if isinstance(self.values, MappedArray):
+        if isinstance(self.values, AbstractRows):
             self.values.open()
 
     @abstractmethod
@@ -172,7 +175,9 @@ class ImageInputs(AbstractArrayInputs):
         return np.broadcast_to(values, (*values.shape[:3], 3))  # a grey image is the same content in colour
 
     def _moments(self, rows: slice) -> NDArray[np.int64]:
-        return self.values.beside(MOMENTS, rows) if isinstance(self.values, MappedArray) else moments(self.values[rows])
+        return (
+            self.values.beside(MOMENTS, rows) if isinstance(self.values, AbstractRows) else moments(self.values[rows])
+        )
 
 
 def moments(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from ray_mentor.data.arrow_file import ArrowFile, Rows
-
-VALUES, CONTENT, MOMENTS = "values", "content", "moments"
-"""Columns of a mapped array's file: its rows, the digest of each, and sums that statistics are made of."""
+from ray_mentor.data.arrow_file import ArrowFile
+from ray_mentor.data.rows import VALUES, AbstractRows, Rows
 
 
 class AbstractSource(ABC):
@@ -27,7 +25,7 @@ class AbstractSource(ABC):
         """
 
 
-class MappedArray:
+class MappedArray(AbstractRows):
     """Rows of an array in an Arrow file; a choice of them is another one, without a copy.
 
     Pickled, it is its source and the rows' numbers: whoever unpickles it maps the file of its own machine.
@@ -49,7 +47,6 @@ class MappedArray:
         file: ArrowFile | None = None,
     ) -> None:
         self.shape = (len(rows), *row_shape[:-1], row_shape[-1] * repeats)
-        self.ndim = len(self.shape)
         self.dtype = dtype
         self._row_shape = row_shape
         self._source = source
@@ -61,9 +58,6 @@ class MappedArray:
     def of(cls, source: AbstractSource, file: ArrowFile) -> MappedArray:
         """All rows of a source's file, which is open."""
         return cls(source, *file.layout[VALUES], np.arange(len(file)), file=file)
-
-    def __len__(self) -> int:
-        return len(self._rows)
 
     def __getitem__(self, rows: Rows | slice) -> NDArray[Any]:
         """A copy of those rows, which the caller owns."""

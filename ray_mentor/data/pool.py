@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ray_mentor.data.inputs import Rows
+from ray_mentor.data.rows import Rows
 from ray_mentor.data.samples import Samples
 
 Content = NDArray[np.bytes_]

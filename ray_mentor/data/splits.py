@@ -14,6 +14,8 @@ from ray_mentor.data.noise import add_noise
 from ray_mentor.data.pool import Pool, balanced, proportional, spared
 from ray_mentor.data.readers import Raw, read, read_trusted
 from ray_mentor.data.samples import Samples
+from ray_mentor.data.spread import Spread, in_threads
+from ray_mentor.data.stored import held
 from ray_mentor.errors import UserError, listed
 
 _TEST, _META, _VALIDATION, _TRAIN_SIZE, _TEST_SIZE, _META_HOLDOUT = range(
@@ -48,13 +50,17 @@ class Splits:
                 samples.inputs.open()
 
 
-def prepare(config: DataConfig, seed: int) -> Splits:
+def prepare(config: DataConfig, seed: int, spread: Spread = in_threads) -> Splits:
     """Reads, splits, scales and adds noise; the same config and seed give the same splits.
+
+    Args:
+        spread: reads inputs that stay where they are stored once, for splits and scale.
 
     Raises:
         UserError: whatever is wrong with the data, or too little of it for the splits asked for.
     """
-    raw = read(config)
+    _check_noise(config)
+    raw = read(config, spread)
     notes = list(raw.notes)
     test, pool = _test(raw, config, seed, notes)
     meta, pool = _stored_meta(raw, pool, test, config, notes)
@@ -70,7 +76,7 @@ def prepare(config: DataConfig, seed: int) -> Splits:
     train, validation = _noisy(train, validation, config, seed, notes)
     train = _at_most(train, config.train_size, _draw(seed, _TRAIN_SIZE))
     test = _at_most(test, config.test_size, _draw(seed, _TEST_SIZE))
-    return Splits(train, validation, meta, test, tuple(notes))
+    return Splits(train, None if validation is None else held(validation), held(meta), held(test), tuple(notes))
 
 
 def trusted_parts(meta: Samples, share: float, seed: int) -> tuple[Samples, Samples | None]:
@@ -79,6 +85,14 @@ def trusted_parts(meta: Samples, share: float, seed: int) -> tuple[Samples, Samp
     if len(held_out) == 0:
         return meta, None
     return meta.select(np.setdiff1d(np.arange(len(meta)), held_out)), meta.select(held_out)
+
+
+def _check_noise(config: DataConfig) -> None:
+    if config.data_backend == "ray" and config.resolved_noise[0] == "instance":
+        raise UserError(
+            f"noise is {config.noise!r}, which depends on the inputs of all samples together, but data_backend ray "
+            "holds a window of them at a time; write the noise into the data, or give --data-backend memory or arrow"
+        )
 
 
 def _draw(seed: int, purpose: int) -> Generator:

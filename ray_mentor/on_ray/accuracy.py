@@ -11,7 +11,8 @@ from torch import Tensor
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.evaluation import count_correct, total_loss
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.data.batches import Rows, rank_slice
+from ray_mentor.data.batches import rank_slice
+from ray_mentor.data.rows import Rows
 from ray_mentor.data.samples import Samples
 from ray_mentor.data.splits import Splits, trusted_parts
 from ray_mentor.on_ray.job import Job

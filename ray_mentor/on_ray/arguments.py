@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from ray_mentor.config import TrainConfig
 from ray_mentor.data.batches import epoch_batches
+from ray_mentor.data.order import Shuffled
 from ray_mentor.data.samples import Samples, samples_from_dataset
 from ray_mentor.data.splits import Splits
 from ray_mentor.errors import UserError
@@ -43,7 +44,7 @@ def _samples(data: Data, classes: tuple[str, ...] | None = None) -> Samples:
 def check_shares(splits: Splits, batch_size: int, scaling: Any) -> None:
     """Refuses batches of which some worker would get no sample."""
     most: int = scaling.max_workers  # Ray's annotations lack it
-    smallest = min(map(len, epoch_batches(len(splits.train), batch_size, 0, 0)))
+    smallest = min(map(len, epoch_batches(Shuffled(len(splits.train)), batch_size, 0, 0)))
     if smallest < most:
         raise UserError(
             f"batch_size is {batch_size}, which cuts the {len(splits.train)} training samples into batches of "

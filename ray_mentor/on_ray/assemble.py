@@ -15,8 +15,9 @@ from ray_mentor.core.mentor_learner import MentorLearner
 from ray_mentor.core.meta_step import MetaBatch
 from ray_mentor.core.methods import method_of, parts_of
 from ray_mentor.core.sync_batch_norm import synchronised
-from ray_mentor.data.batches import Rows, meta_batch, rank_sizes, rank_slice
+from ray_mentor.data.batches import meta_batch, rank_sizes, rank_slice
 from ray_mentor.data.memory import require_memory
+from ray_mentor.data.rows import Rows
 from ray_mentor.data.samples import Samples
 from ray_mentor.data.splits import Splits, trusted_parts
 from ray_mentor.errors import UserError

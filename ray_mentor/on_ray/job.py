@@ -12,6 +12,7 @@ from torch import nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.losses import PerSampleLoss
+from ray_mentor.data.order import AbstractOrder
 from ray_mentor.data.splits import Splits
 from ray_mentor.on_ray.gate import AnyGate
 from ray_mentor.on_ray.mentor_actor import MentorActor
@@ -29,6 +30,7 @@ class Job:
         optimizer: builds the student's optimizer over its trainable params.
         schedule: cosine or constant.
         splits: the data, or where it lies in Ray's object store.
+        order: in which an epoch goes through the training samples.
         augment: none or flip-shift.
         loss: the user's own per-sample loss; None for the method's.
         mentor_actor: None for methods without a learning mentor, and where the mentor is local.
@@ -47,6 +49,7 @@ class Job:
     schedule: str
     sync_batch_norm: bool
     splits: Splits | ObjectRef[Splits]
+    order: AbstractOrder
     augment: str
     loss: PerSampleLoss | None
     curriculum: CurriculumConfig

@@ -57,12 +57,23 @@ def check_same_run(record: Mapping[str, Any], directory: RunDirectory, also_kept
             f"epochs is {now['epochs']}, but run {directory.path} was started with {before['epochs']}; a run goes on "
             "with as many or more"
         )
+    _check_same_order(before, now, directory)
     for name in sorted((before.keys() | now.keys()) - (MAY_CHANGE - set(also_kept))):
         if before.get(name) != now.get(name):
             raise UserError(
                 f"{name} is {now.get(name)!r}, but run {directory.path} was started with {before.get(name)!r}; "
                 f"go on with --config {directory.path}/{CONFIG}, or start another run"
             )
+
+
+def _check_same_order(before: Mapping[str, Any], now: Mapping[str, Any], directory: RunDirectory) -> None:
+    """Memory and arrow go through an epoch in one order, ray in another."""
+    was, is_now = before.get("data_backend", "memory"), now.get("data_backend", "memory")
+    if was != is_now and "ray" in (was, is_now):
+        raise UserError(
+            f"data_backend is {is_now!r}, but run {directory.path} was started with {was!r}, which goes through the "
+            f"samples in another order; go on with --data-backend {was}, or start another run"
+        )
 
 
 def _settings(written: bytes, name: str) -> dict[str, Any]:

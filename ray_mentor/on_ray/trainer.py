@@ -29,6 +29,7 @@ from ray_mentor.core.state import RunState
 from ray_mentor.core.step_jacobian import check_optimizer
 from ray_mentor.core.weightings.oracle import TRUTH_MISSING
 from ray_mentor.data.run_directory import CONFIG, RESULT, RunDirectory
+from ray_mentor.data.stored import order_of
 from ray_mentor.errors import MentorLostError, RunStoppedError, UserError
 from ray_mentor.on_ray.arguments import (
     Data,
@@ -153,6 +154,7 @@ class CurriculumTrainer:
             schedule=schedule,
             sync_batch_norm=sync_batch_norm,
             splits=self._splits,
+            order=order_of(self._splits.train),
             augment=augment,
             loss=loss,
             curriculum=self.curriculum,

@@ -18,12 +18,15 @@ from ray_mentor.data.augment import flip_shift
 from ray_mentor.data.batches import Plan
 from ray_mentor.data.run_directory import RunDirectory
 from ray_mentor.data.splits import Splits
+from ray_mentor.data.spread import Spread, in_threads
+from ray_mentor.data.stored import in_plan_order
 from ray_mentor.on_ray.accuracy import measured
 from ray_mentor.on_ray.assemble import assemble, batch_of
 from ray_mentor.on_ray.checkpoint import Checkpoints, Timetable
 from ray_mentor.on_ray.gate import passed
 from ray_mentor.on_ray.job import Job
 from ray_mentor.on_ray.run_log import RunLog, started_row
+from ray_mentor.on_ray.stream import RayDataSpread
 
 
 def worker_loop(config: dict[str, Job]) -> None:
@@ -32,7 +35,7 @@ def worker_loop(config: dict[str, Job]) -> None:
     splits: Splits = job.splits if isinstance(job.splits, Splits) else ray.get(job.splits)
     splits.open()  # before ranks wait for one another: making a file that this node lacks may take minutes
     exchange = _exchange(job)
-    plan = Plan(len(splits.train), job.batch_size, job.seed, job.epochs)
+    plan = Plan(job.order, job.batch_size, job.seed, job.epochs)
     curriculum = assemble(job, splits, exchange, plan.total_steps)
     schedule = make_schedule(curriculum.optimizer, job.schedule, plan.total_steps)
     directory = RunDirectory(job.directory)
@@ -51,22 +54,27 @@ def worker_loop(config: dict[str, Job]) -> None:
         checkpoints.add(capture(curriculum, schedule, log.state()))
 
     log.post(started_row(curriculum.progress))
-    for epoch, rows, ends_epoch in plan.steps(first):
-        batch = batch_of(splits.train, rows, exchange)
-        torch.manual_seed(curriculum.generator("student", exchange.rank).initial_seed())  # of dropout
-        record = curriculum.step(_augmented(batch, job, curriculum))
-        log.add(epoch, record, curriculum.progress)
-        schedule.step()
-        if ends_epoch:
-            log.end_epoch(epoch, curriculum, measured(curriculum, splits, job, exchange))
-        if timetable.due(curriculum.step_number, ready=not curriculum.meta.waits):
-            save()
-        if ends_epoch:
-            with log.clocks_stopped():
-                goes_on = passed(job.gate, epoch + 1, exchange, save)
-            if not goes_on:
-                return
+    with in_plan_order(splits.train, plan, first, exchange.rank, exchange.world_size, _spread(job, exchange)) as train:
+        for epoch, rows, ends_epoch in plan.steps(first):
+            batch = batch_of(train, rows, exchange)
+            torch.manual_seed(curriculum.generator("student", exchange.rank).initial_seed())  # of dropout
+            record = curriculum.step(_augmented(batch, job, curriculum))
+            log.add(epoch, record, curriculum.progress)
+            schedule.step()
+            if ends_epoch:
+                log.end_epoch(epoch, curriculum, measured(curriculum, splits, job, exchange))
+            if timetable.due(curriculum.step_number, ready=not curriculum.meta.waits):
+                save()
+            if ends_epoch:
+                with log.clocks_stopped():
+                    goes_on = passed(job.gate, epoch + 1, exchange, save)
+                if not goes_on:
+                    return
     log.post({"kind": "ended"})
+
+
+def _spread(job: Job, exchange: AbstractExchange) -> Spread:
+    return in_threads if job.local else RayDataSpread.beside(exchange.world_size)
 
 
 def _exchange(job: Job) -> AbstractExchange:

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_mentor.data import epoch_batches, flip_shift, meta_batch, rank_sizes, rank_slice
+from ray_mentor.data.order import Shuffled
 
 COUNT = st.integers(1, 300)
 SEED = st.integers(0, 2**31)
@@ -12,18 +13,18 @@ SEED = st.integers(0, 2**31)
 
 @given(n=COUNT, size=st.integers(1, 400), seed=SEED, epoch=st.integers(0, 1000))
 def test_an_epoch_shows_every_row_once_in_even_batches(n, size, seed, epoch):
-    batches = epoch_batches(n, size, seed, epoch)
+    batches = epoch_batches(Shuffled(n), size, seed, epoch)
     sizes = [len(batch) for batch in batches]
     assert sorted(np.concatenate(batches).tolist()) == list(range(n))
     assert len(batches) == -(-n // size)
     assert max(sizes) - min(sizes) <= 1
     assert max(sizes) <= size
-    again = epoch_batches(n, size, seed, epoch)
+    again = epoch_batches(Shuffled(n), size, seed, epoch)
     assert all((a == b).all() for a, b in zip(batches, again, strict=True))
 
 
 def test_epochs_and_seeds_differ():
-    orders = [np.concatenate(epoch_batches(100, 32, s, e)).tolist() for s, e in [(0, 0), (0, 1), (1, 0), (1, 1)]]
+    orders = [np.concatenate(epoch_batches(Shuffled(100), 32, *at)).tolist() for at in [(0, 0), (0, 1), (1, 0), (1, 1)]]
     assert len(set(map(tuple, orders))) == 4
 
 

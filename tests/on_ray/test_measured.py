@@ -19,6 +19,7 @@ from ray_mentor.core.curriculum_state import capture_curriculum
 from ray_mentor.core.exchange import Alone
 from ray_mentor.data import FeatureInputs, Samples, Splits
 from ray_mentor.data.batches import epoch_batches
+from ray_mentor.data.order import Shuffled
 from ray_mentor.data.splits import trusted_parts
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.accuracy import measured
@@ -67,7 +68,7 @@ def train(job: Job, epochs: int) -> tuple[Curriculum, list[dict[str, float | Non
     rows = []
     for epoch in range(epochs):
         losses = []
-        for chosen in epoch_batches(len(job.splits.train), 32, 0, epoch):
+        for chosen in epoch_batches(Shuffled(len(job.splits.train)), 32, 0, epoch):
             losses.append(curriculum.step(batch_of(job.splits.train, chosen, Alone())).meta_loss)
         known = [loss for loss in losses if loss is not None]
         row = measured(curriculum, job.splits, job, Alone())

@@ -8,13 +8,17 @@ from ray_mentor.data.readers.digits import read_digits
 from ray_mentor.data.readers.parquet import read_parquet, read_trusted
 from ray_mentor.data.readers.parquet_files import is_there
 from ray_mentor.data.readers.raw import Raw, check_same_shape
+from ray_mentor.data.spread import Spread, in_threads
 from ray_mentor.errors import UserError, listed, shown
 
 __all__ = ["Raw", "check_same_shape", "read", "read_trusted"]
 
 
-def read(config: DataConfig) -> Raw:
+def read(config: DataConfig, spread: Spread = in_threads) -> Raw:
     """Reads what ``config.data`` names.
+
+    Args:
+        spread: reads what is left where it is stored.
 
     Raises:
         UserError: an unknown name that is no path either, or whatever is wrong with the data.
@@ -29,7 +33,7 @@ def read(config: DataConfig) -> Raw:
     if config.data in CIFAR:
         return read_cifar(config)
     if is_there(config.data):
-        return read_parquet(config)
+        return read_parquet(config, spread)
     raise UserError(
         f"unknown data {shown(config.data)}; valid: digits, {', '.join(CIFAR)}, "
         f"or a path to Parquet (no such file or folder: {listed([config.data])})"

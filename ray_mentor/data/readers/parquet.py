@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -17,27 +16,34 @@ from ray_mentor.data.readers.parquet_files import SplitFiles, find_files, find_s
 from ray_mentor.data.readers.parquet_images import read_images
 from ray_mentor.data.readers.parquet_labels import encode, find_classes
 from ray_mentor.data.readers.parquet_mapped import read_mapped
+from ray_mentor.data.readers.parquet_stored import stored_inputs
 from ray_mentor.data.readers.parquet_table import Table, named_classes, open_table, read_schema
 from ray_mentor.data.readers.raw import Raw, check_same_shape
 from ray_mentor.data.samples import Samples
+from ray_mentor.data.spread import Spread
 from ray_mentor.errors import UserError, shown
 
 Labels = NDArray[np.int64]
 
 
-def read_parquet(config: DataConfig) -> Raw:
+def read_parquet(config: DataConfig, spread: Spread) -> Raw:
     """Reads the splits of a file or folder; labels are checked before any image is decoded.
 
     Raises:
         UserError: whatever is wrong with files, columns, labels or inputs, naming file, row and sample id.
     """
-    files = find_splits(Path(config.data))
+    files = find_splits(config.data)
     schema = read_schema(files.train[0])
     columns = choose_columns(schema, config, files.train[0])
     tables = _open_splits(files, columns)
+    stored = ("train",) if config.data_backend == "ray" else ()  # the others are held in memory in the end
     classes = find_classes(tables.values(), named_classes(schema, columns.label))
     labels = {split: _labels(table, classes) for split, table in tables.items()}
-    inputs = _in_one_colour({split: _inputs(table, columns, config) for split, table in tables.items()})
+    inputs = {split: _inputs(table, columns, config) for split, table in tables.items() if split not in stored}
+    inputs |= {
+        split: stored_inputs(tables[split], columns, spread, config.shuffle_rows, config.data_cache) for split in stored
+    }
+    inputs = _in_one_colour(inputs)
     samples = {split: Samples(inputs[split], tables[split].ids, *labels[split], classes) for split in tables}
     return Raw(
         samples["train"],
@@ -64,7 +70,7 @@ def read_trusted(config: DataConfig, raw: Raw) -> Samples:
             f"meta_data is {config.meta_data!r}, but {config.data} is not stored as 8-bit images or features to "
             "compare with; leave meta_data out and set meta_size"
         )
-    files = find_files(Path(config.meta_data))
+    files = find_files(config.meta_data)
     schema = read_schema(files[0])
     columns = choose_columns(schema, _meta_config(config, raw, schema), files[0])
     table = open_table(files, columns)

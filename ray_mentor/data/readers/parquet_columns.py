@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
 from ray_mentor.config import DataConfig
+from ray_mentor.data.readers.parquet_files import File
 from ray_mentor.errors import UserError, listed
 
 _IMAGE_NAMES = ("image", "img")
@@ -38,7 +38,7 @@ class Columns:
         return [self.image] if self.image is not None else list(self.features)
 
 
-def choose_columns(schema: pa.Schema, config: DataConfig, file: Path) -> Columns:
+def choose_columns(schema: pa.Schema, config: DataConfig, file: File) -> Columns:
     """Resolves the column settings against a file's schema.
 
     Raises:
@@ -59,7 +59,7 @@ def choose_columns(schema: pa.Schema, config: DataConfig, file: Path) -> Columns
     return columns
 
 
-def check_types(schema: pa.Schema, columns: Columns, file: Path) -> None:
+def check_types(schema: pa.Schema, columns: Columns, file: File) -> None:
     """Raises a UserError unless every column is there, once, and of a type that can be used."""
     require_columns(schema, [*columns.about, *columns.inputs], file)
     for name in (columns.label, columns.true_label):
@@ -79,7 +79,7 @@ def check_types(schema: pa.Schema, columns: Columns, file: Path) -> None:
             raise _wrong_type(schema, name, file, "features must be numbers", fix)
 
 
-def require_columns(schema: pa.Schema, names: Iterable[str], file: Path) -> None:
+def require_columns(schema: pa.Schema, names: Iterable[str], file: File) -> None:
     """Raises a UserError, with the columns there are, unless every name is a column exactly once."""
     for name in names:
         count = schema.names.count(name)
@@ -121,7 +121,7 @@ def _guess_image(schema: pa.Schema) -> str | None:
     return next((name for name in _IMAGE_NAMES if schema.names.count(name) == 1 and _is_image(schema, name)), None)
 
 
-def _guess_features(schema: pa.Schema, about: tuple[str | None, ...], file: Path) -> tuple[str, ...]:
+def _guess_features(schema: pa.Schema, about: tuple[str | None, ...], file: File) -> tuple[str, ...]:
     features = tuple(name for name in schema.names if name not in about and not _PANDAS_INDEX.fullmatch(name))
     if not features:
         raise UserError(
@@ -131,5 +131,5 @@ def _guess_features(schema: pa.Schema, about: tuple[str | None, ...], file: Path
     return features
 
 
-def _wrong_type(schema: pa.Schema, name: str, file: Path, rule: str, fix: str) -> UserError:
+def _wrong_type(schema: pa.Schema, name: str, file: File, rule: str, fix: str) -> UserError:
     return UserError(f"column {name!r} of {file} is {schema.field(name).type}, but {rule}; {fix}")

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
+import pyarrow as pa
 
-from ray_mentor.data.arrow_file import ArrowFile, DamagedFileError, Part, write_arrow
+from ray_mentor.data.arrow_file import ArrowFile, DamagedFileError, as_table, write_arrow
 from ray_mentor.data.inputs import DIGEST_BYTES, FeatureInputs, ImageInputs, moments
-from ray_mentor.data.mapped import CONTENT, MOMENTS, VALUES
 from ray_mentor.data.readers.parquet_columns import Columns
 from ray_mentor.data.readers.parquet_features import feature_parts
 from ray_mentor.data.readers.parquet_images import Pixels, image_parts, image_shape
 from ray_mentor.data.readers.parquet_table import Table
+from ray_mentor.data.rows import CONTENT, MOMENTS, VALUES
 
 FORMAT = 1
 """Of the columns below; a file of another format is made anew."""
@@ -33,7 +34,8 @@ def write_inputs(file: BinaryIO, table: Table, columns: Columns, identity: str) 
         _write_images(file, table, columns.image, identity)
         return
     parts = feature_parts(table, columns.features)
-    write_arrow(file, ({VALUES: part, CONTENT: FeatureInputs(part).content_hashes()} for part in parts), identity)
+    stored = (as_table({VALUES: part, CONTENT: FeatureInputs(part).content_hashes()}) for part in parts)
+    write_arrow(file, stored, identity)
 
 
 def check_inputs(file: ArrowFile, columns: Columns, rows: int) -> None:
@@ -75,6 +77,6 @@ def _with_channels(parts: Iterator[Pixels], channels: int) -> Iterator[Pixels]:
         yield np.ascontiguousarray(np.broadcast_to(part, (*part.shape[:3], channels)))
 
 
-def _stored(parts: Iterator[Pixels]) -> Iterator[Part]:
+def _stored(parts: Iterator[Pixels]) -> Iterator[pa.Table]:
     for part in parts:
-        yield {VALUES: part, CONTENT: ImageInputs(part).content_hashes(), MOMENTS: moments(part)}
+        yield as_table({VALUES: part, CONTENT: ImageInputs(part).content_hashes(), MOMENTS: moments(part)})

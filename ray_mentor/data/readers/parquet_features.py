@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ray_mentor.data.inputs import FeatureInputs
 from ray_mentor.data.memory import require_memory
-from ray_mentor.data.readers.parquet_table import Table
+from ray_mentor.data.readers.parquet_table import Stream, Table
 from ray_mentor.errors import UserError
 
 
@@ -34,7 +34,7 @@ def read_features(table: Table, columns: tuple[str, ...]) -> FeatureInputs:
     return FeatureInputs(values)
 
 
-def feature_parts(table: Table, columns: tuple[str, ...]) -> Iterator[NDArray[np.float32]]:
+def feature_parts(table: Stream, columns: tuple[str, ...]) -> Iterator[NDArray[np.float32]]:
     """The rows in order, float32 (some, F).
 
     Raises:

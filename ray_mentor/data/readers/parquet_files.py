@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
+
+import pyarrow as pa
+import pyarrow.fs
 
 from ray_mentor.errors import UserError, listed
 
-Files = tuple[Path, ...]
+File = Path | str
+"""A path, or the URI of a file on a file system that pyarrow knows; pyarrow.parquet takes either."""
+
+Files = tuple[File, ...]
 
 
 @dataclass(frozen=True)
@@ -20,29 +28,88 @@ class SplitFiles:
     notes: tuple[str, ...] = ()
 
 
-def is_there(path: str) -> bool:
-    """Whether there is a file or folder of this name."""
-    try:
-        return Path(path).exists()
-    except OSError:  # a name that is too long, or a folder that may not be looked into
-        return False
+def is_there(location: str) -> bool:
+    """Whether there is a file or folder of this path or URI.
+
+    Raises:
+        UserError: a URI whose file system can't be reached, or is none that pyarrow knows.
+    """
+    if not is_uri(location):
+        try:
+            return Path(location).exists()
+        except OSError:  # a name that is too long, or a folder that may not be looked into
+            return False
+    return bool(_about(location).type != pyarrow.fs.FileType.NotFound)
 
 
-def find_files(path: Path) -> Files:
-    """The Parquet files at or below a path, hidden ones left out.
+def is_uri(location: str) -> bool:
+    """Whether a location is the URI of a file system (s3://, gs://, file://) rather than a path."""
+    return "://" in location
+
+
+def find_files(location: str) -> Files:
+    """The Parquet files at or below a path or URI, hidden ones left out.
 
     Raises:
         UserError: there are none.
     """
-    if path.is_file():
-        return (path,)
-    found = tuple(sorted(p for p in path.rglob("*.parquet") if p.is_file() and not _is_hidden(p.relative_to(path))))
+    return tuple(file for _, file in _found(location))
+
+
+def _found(location: str) -> list[tuple[PurePath, File]]:
+    """Each file, under its path relative to ``location``."""
+    found = _found_at_uri(location) if is_uri(location) else _found_at_path(Path(location))
     if not found:
-        raise UserError(f"no Parquet file at {str(path)!r}; name a file, or a folder that holds *.parquet files")
+        raise UserError(f"no Parquet file at {location!r}; name a file, or a folder that holds *.parquet files")
     return found
 
 
-def find_splits(path: Path) -> SplitFiles:
+def _found_at_path(path: Path) -> list[tuple[PurePath, File]]:
+    if path.is_file():
+        return [(PurePath(path.name), path)]
+    files = sorted(p for p in path.rglob("*.parquet") if p.is_file() and not _is_hidden(p.relative_to(path)))
+    return [(file.relative_to(path), file) for file in files]
+
+
+def _found_at_uri(uri: str) -> list[tuple[PurePath, File]]:
+    if _about(uri).is_file:
+        return [(PurePosixPath(uri.partition("?")[0]), uri)]
+    with _reached(uri):
+        files, root = pyarrow.fs.FileSystem.from_uri(uri)
+        infos = files.get_file_info(pyarrow.fs.FileSelector(root, recursive=True))
+    below = sorted(PurePosixPath(info.path).relative_to(root) for info in infos if info.is_file)
+    base, mark, options = uri.partition("?")
+    wanted = (path for path in below if path.suffix == ".parquet" and not _is_hidden(path))
+    return [(path, f"{base.rstrip('/')}/{path}{mark}{options}") for path in wanted]
+
+
+def _about(uri: str) -> pyarrow.fs.FileInfo:
+    with _reached(uri):
+        files, path = pyarrow.fs.FileSystem.from_uri(uri)
+        return files.get_file_info(path)
+
+
+def stamp(file: File) -> tuple[int, int]:
+    """Size and time of the last change, in nanoseconds: what says whether a file is the one it was."""
+    if isinstance(file, Path):
+        about = file.stat()
+        return about.st_size, about.st_mtime_ns
+    info = _about(file)
+    return info.size, info.mtime_ns or 0
+
+
+@contextmanager
+def _reached(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(
+            f"{uri} can't be reached ({(str(error).splitlines() or [''])[0]}); check the address, and the credentials "
+            "in the environment, or give a path"
+        ) from error
+
+
+def find_splits(location: str) -> SplitFiles:
     """Sorts files into splits by the names Hugging Face gives them: ``train*``, ``test*``, ``valid*``.
 
     The name of a folder on the way counts too (``train/0000.parquet``). Without any ``train*``, the
@@ -52,16 +119,17 @@ def find_splits(path: Path) -> SplitFiles:
     Raises:
         UserError: no Parquet file, or none left to train on.
     """
-    files = find_files(path)
-    if path.is_file():
-        return SplitFiles(files)
-    named = {split: tuple(p for p in files if _split_of(p.relative_to(path)) == split) for split in _PREFIXES}
-    others = tuple(p for p in files if _split_of(p.relative_to(path)) is None)
-    notes = [_left_out(others)] if named["train"] and others else []
-    train = named["train"] or others
+    found = _found(location)
+    if len(found) == 1 and _is_file(location):
+        return SplitFiles((found[0][1],))
+    named = {split: tuple(file for path, file in found if _split_of(path) == split) for split in _PREFIXES}
+    others = tuple((path, file) for path, file in found if _split_of(path) is None)
+    notes = [_left_out([path for path, _ in others])] if named["train"] and others else []
+    train = named["train"] or tuple(file for _, file in others)
     if not train:
         raise UserError(
-            f"{str(path)!r} holds no training split, only {listed(p.name for p in files)}; name its files train*"
+            f"{location!r} holds no training split, only {listed(path.name for path, _ in found)}; name its files "
+            "train*"
         )
     if not named["test"] and named["validation"]:
         notes.append("no test* files: the valid* files are the test split")
@@ -72,7 +140,11 @@ def find_splits(path: Path) -> SplitFiles:
 _PREFIXES = {"train": "train", "test": "test", "validation": "valid"}
 
 
-def _split_of(path: Path) -> str | None:
+def _is_file(location: str) -> bool:
+    return bool(_about(location).is_file) if is_uri(location) else Path(location).is_file()
+
+
+def _split_of(path: PurePath) -> str | None:
     for part in reversed(path.parts):
         for split, prefix in _PREFIXES.items():
             if part.lower().startswith(prefix):
@@ -80,10 +152,10 @@ def _split_of(path: Path) -> str | None:
     return None
 
 
-def _is_hidden(path: Path) -> bool:
+def _is_hidden(path: PurePath) -> bool:
     return any(part.startswith((".", "_")) for part in path.parts)
 
 
-def _left_out(others: Files) -> str:
+def _left_out(others: Sequence[PurePath]) -> str:
     names = listed((path.name for path in others), 5)
     return f"left out {len(others)} files that are named neither train*, test* nor valid*: {names}"

@@ -17,7 +17,7 @@ from PIL import Image
 
 from ray_mentor.data.inputs import ImageInputs
 from ray_mentor.data.memory import require_memory
-from ray_mentor.data.readers.parquet_table import Table
+from ray_mentor.data.readers.parquet_table import Stream, Table
 from ray_mentor.errors import UserError
 
 Pixels = NDArray[np.uint8]
@@ -65,7 +65,7 @@ def image_shape(table: Table, column: str) -> tuple[int, int, int]:
     return first.height, first.width, 1 if first.mode in _GREY else 3
 
 
-def image_parts(table: Table, column: str, shape: tuple[int, int, int]) -> Iterator[Pixels]:
+def image_parts(table: Stream, column: str, shape: tuple[int, int, int]) -> Iterator[Pixels]:
     """The images in order, uint8 (some, H, W, C): 1 channel if all of a part are grey, else 3.
 
     Raises:
@@ -86,7 +86,7 @@ def image_parts(table: Table, column: str, shape: tuple[int, int, int]) -> Itera
 class _Decoder:
     """Decodes images of one size (width, height), and says which one can't be."""
 
-    def __init__(self, table: Table, size: tuple[int, int]) -> None:
+    def __init__(self, table: Stream, size: tuple[int, int]) -> None:
         self.table = table
         self.size = size
 

@@ -20,7 +20,7 @@ from ray_mentor.data.inputs import AbstractArrayInputs, FeatureInputs, ImageInpu
 from ray_mentor.data.mapped import AbstractSource, MappedArray
 from ray_mentor.data.readers.parquet_columns import Columns
 from ray_mentor.data.readers.parquet_decoded import FORMAT, check_inputs, row_bytes, write_inputs
-from ray_mentor.data.readers.parquet_files import Files
+from ray_mentor.data.readers.parquet_files import File
 from ray_mentor.data.readers.parquet_table import Table, open_table
 from ray_mentor.errors import UserError
 
@@ -36,9 +36,19 @@ def read_mapped(table: Table, columns: Columns, cache: str) -> AbstractArrayInpu
         UserError: whatever is wrong with the inputs; a folder that can't be written, or a full disk.
     """
     folder = str(Path(cache).expanduser().absolute())
-    source = ParquetSource(table.files, columns, len(table), folder, _identity(table.files, columns))
+    files = tuple(map(_local, table.files))
+    source = ParquetSource(files, columns, len(table), folder, _identity(files, columns))
     values = MappedArray.of(source, source.there() or source.made(table))
     return FeatureInputs(values) if columns.image is None else ImageInputs(values)
+
+
+def _local(file: File) -> Path:
+    if isinstance(file, str):
+        raise UserError(
+            f"data_backend is 'arrow', which keeps a copy of files of this machine, but {file} is not one; give "
+            "--data-backend ray, or memory"
+        )
+    return file
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,7 @@ class ParquetSource(AbstractSource):
         identity: of the Parquet files when the run began.
     """
 
-    files: Files
+    files: tuple[Path, ...]
     columns: Columns
     rows: int
     cache: str
@@ -129,11 +139,11 @@ def _require_disk(source: ParquetSource, row_bytes: int) -> None:
         )
 
 
-def _named(files: Files) -> str:
+def _named(files: tuple[Path, ...]) -> str:
     return f"{files[0]}{f' and {len(files) - 1} more' if len(files) > 1 else ''}"
 
 
-def _identity(files: Files, columns: Columns) -> str:
+def _identity(files: tuple[Path, ...], columns: Columns) -> str:
     """What an Arrow file is made of, as text: its Parquet files, which columns, and what decodes them."""
     decoder = {} if columns.image is None else {"pillow": PIL.__version__}
     sources = [_fingerprint(file) for file in files]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +15,21 @@ from numpy.typing import NDArray
 
 from ray_mentor.data.memory import require_memory
 from ray_mentor.data.readers.parquet_columns import Columns, check_types, is_text
-from ray_mentor.data.readers.parquet_files import Files
+from ray_mentor.data.readers.parquet_files import File, Files
 from ray_mentor.errors import UserError, listed
 
 _BATCH_ROWS = 256  # bounds what is held besides the result
 _NUMBER_BYTES = 8
+
+
+class Stream(Protocol):
+    """Rows whose columns can be streamed."""
+
+    def place(self, row: int) -> str:
+        """How an error message names a row."""
+
+    def batches(self, columns: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """(row of its first sample, record batch) in order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +100,7 @@ def open_table(files: Files, columns: Columns, first_id: int = 0) -> Table:
 
 
 @contextmanager
-def reading(file: Path) -> Iterator[None]:
+def reading(file: File) -> Iterator[None]:
     """Turns what Arrow raises on a broken file into a UserError that names the file."""
     try:
         yield
@@ -100,7 +110,7 @@ def reading(file: Path) -> Iterator[None]:
         ) from error
 
 
-def read_schema(file: Path) -> pa.Schema:
+def read_schema(file: File) -> pa.Schema:
     """A file's columns and metadata."""
     with reading(file):
         return pq.read_schema(file)
@@ -128,7 +138,7 @@ def _text(name: object) -> str:
     return str(name).encode(errors="replace").decode()
 
 
-def _read_about(file: Path, columns: Columns) -> pa.Table:
+def _read_about(file: File, columns: Columns) -> pa.Table:
     schema = read_schema(file)
     check_types(schema, columns, file)
     strings = [name for name in columns.about if is_text(schema, name)]
@@ -145,12 +155,12 @@ def _read_about(file: Path, columns: Columns) -> pa.Table:
     return about
 
 
-def _check_memory(rows: int, columns: Columns, file: Path) -> None:
+def _check_memory(rows: int, columns: Columns, file: File) -> None:
     size = rows * _NUMBER_BYTES * (len(columns.about) + 1)  # and the ids, where they are row numbers
     require_memory(size, f"the labels and ids of the {rows:,} rows of {file}", "split the file, and train on a part")
 
 
-def _null(about: pa.Table, columns: Columns, name: str, row: int, file: Path) -> str:
+def _null(about: pa.Table, columns: Columns, name: str, row: int, file: File) -> str:
     known = columns.id is not None and about[columns.id][row].is_valid
     who = f" (sample id {about[columns.id][row]})" if known else ""
     return (
@@ -159,7 +169,7 @@ def _null(about: pa.Table, columns: Columns, name: str, row: int, file: Path) ->
     )
 
 
-def _plain(column: pa.ChunkedArray, name: str, file: Path) -> pa.ChunkedArray:
+def _plain(column: pa.ChunkedArray, name: str, file: File) -> pa.ChunkedArray:
     """As int64 or as a dictionary of strings."""
     if not (pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
         return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()

@@ -1,0 +1,278 @@
+"""Inputs that are left in their Parquet files: read once for what splits and scale need, then a window at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO
+
+import numpy as np
+import PIL
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from ray_mentor.data.arrow_file import ArrowFile, DamagedFileError, Part, as_table, write_arrow
+from ray_mentor.data.cache import make
+from ray_mentor.data.inputs import AbstractArrayInputs, FeatureInputs, ImageInputs, moments
+from ray_mentor.data.readers.parquet_columns import Columns
+from ray_mentor.data.readers.parquet_features import feature_parts
+from ray_mentor.data.readers.parquet_files import File, stamp
+from ray_mentor.data.readers.parquet_images import image_parts, image_shape
+from ray_mentor.data.readers.parquet_table import Table, reading
+from ray_mentor.data.rows import CONTENT, MOMENTS, Rows
+from ray_mentor.data.spread import Spread, Work
+from ray_mentor.data.stored import AbstractStorage, StoredArray
+from ray_mentor.errors import UserError
+
+_PART_ROWS = 4096  # that are described at a time, where row groups are smaller
+_BATCH_ROWS = 1024
+_COLOUR = 3
+_CHANNELS = "channels"
+_FORMAT = 1
+_LONGEST = 40  # characters of a file's name, of up to four bytes each; a file system takes 255 bytes
+_log = logging.getLogger(__name__)
+
+
+def stored_inputs(table: Table, columns: Columns, spread: Spread, shuffle_rows: int, cache: str) -> AbstractArrayInputs:
+    """The inputs of a table, left where they are; every one is read and decoded once, to know its content.
+
+    Args:
+        spread: reads them, this once.
+        cache: folder of what is known of inputs.
+
+    Raises:
+        UserError: an image or a feature that can't be used.
+    """
+    groups = Groups.of(table, columns)
+    if columns.image is None:
+        storage = ParquetFeatures(groups, columns, (len(columns.features),))
+        known = _known(storage, DescribeFeatures(storage), spread, cache)
+        return FeatureInputs(StoredArray(storage, known, np.arange(len(table)), shuffle_rows))
+    height, width, _ = image_shape(table, columns.image)
+    colour = ParquetImages(groups, columns, (height, width, _COLOUR))
+    known = _known(colour, DescribeImages(colour), spread, cache)
+    channels = int(known[_CHANNELS].max())
+    known = {**known, MOMENTS: known[MOMENTS][:, :, :channels]}
+    images = dataclasses.replace(colour, row_shape=(height, width, channels))
+    return ImageInputs(StoredArray(images, known, np.arange(len(table)), shuffle_rows))
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """The row groups of a table's files, in order.
+
+    Attributes:
+        table: without its labels.
+        firsts: int64 (G + 1,), the first row of each, and the number of rows.
+        files: int64 (G,), which of the table's files each is in.
+        identity: the column of sample ids, if there is one.
+    """
+
+    table: Table
+    firsts: Rows
+    files: Rows
+    identity: str | None
+
+    @classmethod
+    def of(cls, table: Table, columns: Columns) -> Groups:
+        """As the files' footers say."""
+        places = tuple(file.absolute() if isinstance(file, Path) else file for file in table.files)
+        sizes = [_group_sizes(file) for file in places]
+        files = np.repeat(np.arange(len(sizes)), [len(part) for part in sizes])
+        firsts = np.cumsum([0, *(size for part in sizes for size in part)])
+        bare = dataclasses.replace(table, files=places, labels=pa.chunked_array([], pa.int64()), true_labels=None)
+        return cls(bare, firsts, files, columns.id)
+
+    def of_rows(self, rows: Rows) -> Rows:
+        """The group of each row."""
+        return np.searchsorted(self.firsts, rows, side="right") - 1
+
+    def read(self, rows: Rows, columns: list[str]) -> pa.Table:
+        """Those rows, in that order; each group is read once."""
+        group = self.of_rows(rows)
+        by_group = np.argsort(group, kind="stable")
+        parts = [self._read(int(group[places[0]]), rows[places], columns) for places in _runs(group, by_group)]
+        found = pa.concat_tables(parts).take(pa.array(np.argsort(by_group, kind="stable")))
+        self._check_ids(found, rows)
+        return found
+
+    def _read(self, group: int, rows: Rows, columns: list[str]) -> pa.Table:
+        place = int(self.files[group])
+        names = list(dict.fromkeys([*columns, self.identity] if self.identity else columns))
+        with reading(self.table.files[place]), pq.ParquetFile(self.table.files[place]) as file:
+            stored = file.read_row_group(group - int(np.searchsorted(self.files, place)), columns=names)
+        return stored.take(pa.array(rows - self.firsts[group])).combine_chunks()
+
+    def _check_ids(self, found: pa.Table, rows: Rows) -> None:
+        if self.identity is None:
+            return
+        wrong = np.flatnonzero(found[self.identity].cast(pa.int64()).to_numpy() != self.table.ids[rows])
+        if len(wrong):
+            raise UserError(
+                f"{self.table.place(int(rows[wrong[0]]))} now holds another sample; the file was changed during the "
+                "run: put it back, or start another run"
+            )
+
+
+def _group_sizes(file: File) -> list[int]:
+    with reading(file):
+        about = pq.read_metadata(file)
+        return [about.row_group(number).num_rows for number in range(about.num_row_groups)]
+
+
+def _runs(values: Rows, order: Rows) -> list[Rows]:
+    """``order``, cut where the values in that order change."""
+    return np.split(order, np.flatnonzero(np.diff(values[order])) + 1) if len(order) else []
+
+
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    """Some rows of a table, as what they hold is read."""
+
+    groups: Groups
+    rows: Rows
+
+    def place(self, row: int) -> str:
+        return self.groups.table.place(int(self.rows[row]))
+
+    def batches(self, columns: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
+        first = 0
+        for batch in self.groups.read(self.rows, columns).select(columns).combine_chunks().to_batches(_BATCH_ROWS):
+            yield first, batch
+            first += len(batch)
+
+
+@dataclass(frozen=True, eq=False)
+class _AbstractParquet(AbstractStorage):
+    parquet: Groups
+    columns: Columns
+    row_shape: tuple[int, ...]
+
+    @override
+    def groups_of(self, rows: Rows) -> Rows:
+        return self.parquet.of_rows(rows)
+
+    @override
+    def read(self, rows: Rows) -> NDArray[Any]:
+        values = np.empty((len(rows), *self.row_shape), self.dtype)
+        done = 0
+        for part in self.parts(rows):
+            values[done : done + len(part)] = part
+            done += len(part)
+        return values
+
+    @override
+    def repeated(self, repeats: int) -> AbstractStorage:
+        return dataclasses.replace(self, row_shape=(*self.row_shape[:-1], self.row_shape[-1] * repeats))
+
+    @abstractmethod
+    def parts(self, rows: Rows) -> Iterator[NDArray[Any]]:
+        """Those rows, in that order, some at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class ParquetImages(_AbstractParquet):
+    """Encoded images of a size, uint8 (H, W, C)."""
+
+    dtype = np.dtype(np.uint8)
+
+    @override
+    def parts(self, rows: Rows) -> Iterator[NDArray[np.uint8]]:
+        assert self.columns.image is not None
+        height, width, channels = self.row_shape
+        return image_parts(_Chosen(self.parquet, rows), self.columns.image, (height, width, channels))
+
+
+@dataclass(frozen=True, eq=False)
+class ParquetFeatures(_AbstractParquet):
+    """Numeric columns, float32 (F,)."""
+
+    dtype = np.dtype(np.float32)
+
+    @override
+    def parts(self, rows: Rows) -> Iterator[NDArray[np.float32]]:
+        return feature_parts(_Chosen(self.parquet, rows), self.columns.features)
+
+
+@dataclass(frozen=True, eq=False)
+class DescribeImages:
+    """What splits and scale need of some images: digest, sums of pixels and of their squares, number of channels."""
+
+    storage: ParquetImages
+
+    def __call__(self, rows: Rows) -> pa.Table:
+        return pa.concat_tables(as_table(self._described(part)) for part in self.storage.parts(rows))
+
+    def _described(self, pixels: NDArray[np.uint8]) -> Part:
+        sums = np.broadcast_to(moments(pixels), (len(pixels), 2, _COLOUR))
+        channels = np.full((len(pixels), 1), pixels.shape[3], np.uint8)
+        return {CONTENT: ImageInputs(pixels).content_hashes(), MOMENTS: sums, _CHANNELS: channels}
+
+
+@dataclass(frozen=True, eq=False)
+class DescribeFeatures:
+    """What splits need of some rows of features: their digests."""
+
+    storage: ParquetFeatures
+
+    def __call__(self, rows: Rows) -> pa.Table:
+        return as_table({CONTENT: FeatureInputs(self.storage.read(rows)).content_hashes()})
+
+
+def _known(storage: _AbstractParquet, describe: Work, spread: Spread, cache: str) -> dict[str, NDArray[Any]]:
+    """What is known of all rows, by name; found out once, and kept in the folder ``cache``."""
+    folder = Path(cache).expanduser().absolute()
+    identity = _identity(storage)
+    first = str(storage.parquet.table.files[0]).partition("?")[0]
+    path = folder / f"{PurePath(first).stem[:_LONGEST]}-{_digest(identity)}.known.arrow"
+
+    def there() -> ArrowFile | None:
+        with suppress(FileNotFoundError, DamagedFileError):
+            file = ArrowFile(path, identity)
+            return file if len(file) == len(storage.parquet.table) else None
+        return None
+
+    def write(file: BinaryIO) -> None:
+        _log.warning("reading %s rows of %s ..., this once", f"{len(storage.parquet.table):,}", first)
+        write_arrow(file, spread(describe, _parts(storage.parquet.firsts), 0), identity)
+
+    try:
+        file = there()
+        if file is None:
+            make(path, lambda: there() is not None, write)
+            file = ArrowFile(path, identity)
+    except OSError as error:
+        raise UserError(
+            f"data_cache {str(folder)!r} can't be used ({error.strerror or error}); free what is full, or name another "
+            "--data-cache"
+        ) from error
+    return {name: file.read(name, np.arange(len(file))) for name in file.layout}
+
+
+def _identity(storage: _AbstractParquet) -> str:
+    """What is described, as text: the files, which columns, and what decodes them."""
+    decoder = {} if storage.columns.image is None else {"pillow": PIL.__version__, "size": storage.row_shape}
+    files = [[str(file), *stamp(file)] for file in storage.parquet.table.files]
+    return json.dumps({"format": _FORMAT, "columns": storage.columns.inputs, "files": files, **decoder})
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _parts(firsts: Rows) -> Iterator[Rows]:
+    """All rows in order, row groups at a time: as many as have few rows together."""
+    start = 0
+    for end, after in zip(firsts[1:], [*firsts[2:], np.inf], strict=True):
+        if end > start and after - start > _PART_ROWS:
+            yield np.arange(start, end)
+            start = end
