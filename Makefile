@@ -1,9 +1,9 @@
-# Two commands: `make run` trains with the defaults, `make test` checks everything that CI checks.
+# Two commands: `make run` trains with the defaults, `make test` checks it; CI checks `make test-slow` too.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: run test bench chaos format clean
+.PHONY: run test test-slow bench chaos format clean
 
 run: $(STAMP)
 	$(BIN)/ray-mentor train
@@ -15,6 +15,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# two processes, a file at a time
+TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 # a node of Ray's has 30 seconds to start, however busy the machine is: this test has it to itself
 ALONE := tests/faults/test_nodes.py
 
@@ -23,8 +25,12 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/pytest $(TWO) -m "not slow"
+
+# sweeps, jobs, autoscaled machines, dying nodes: each takes minutes
+test-slow: $(STAMP)
 	$(BIN)/pytest $(ALONE)
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore $(ALONE)
+	$(BIN)/pytest $(TWO) -m slow --ignore $(ALONE)
 
 # the README's table and picture
 bench: $(STAMP)

@@ -29,6 +29,9 @@ ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[
 HEAD = {"num_cpus": 0, "include_dashboard": False, "dashboard_port": None}  # by default 8265, which may be taken
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """A head without CPUs. It says where it is to all who look for a Ray: in a folder of its own."""

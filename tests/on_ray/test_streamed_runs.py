@@ -115,6 +115,7 @@ class Squares:
         return pa.table({"row": rows, "square": np.square(rows)})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 class TestOnRay:
     def test_results_come_in_the_order_of_their_parts(self) -> None:

@@ -20,7 +20,7 @@ from small_runs import assert_same_run, outcome_of
 
 from ray_mentor.cli import main
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
 
 SHORT = "--epochs 3 --seed 1 --run-name same"
 LONG = "--epochs 30 --seed 2 --run-name same"

@@ -33,7 +33,7 @@ from ray_mentor.sweep_config import SweepSettings
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[attr-defined]
 
-pytestmark = pytest.mark.usefixtures("local_ray")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
 
 SPACE = {"update_interval": tune.choice([1, 2, 3]), "mentor_learning_rate": tune.loguniform(1e-3, 1e-1)}
 PATIENCE = 60.0

@@ -96,6 +96,7 @@ def test_a_misspelt_setting_in_a_config_file(said: Callable[..., str], tmp_path:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_sweep_whose_driver_was_killed_goes_on_and_repeats_no_finished_trial(tmp_path: Path) -> None:
     sweep = tmp_path / "runs" / "mine"
@@ -147,6 +148,7 @@ def test_a_sweep_whose_driver_was_killed_goes_on_and_repeats_no_finished_trial(t
 MINE = ("--run-name", "mine", "--resume-or-start")
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_a_sweep_and_it_goes_on(tmp_path: Path) -> None:
     """By the same command, which starts what is not there."""
     words = ("tune", "smoke", "--trials", "2", "--confirm-seeds", "0", "--epochs", "40", *MINE)
