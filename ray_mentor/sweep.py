@@ -100,7 +100,7 @@ def tune_curriculum(
     config = _named(config, found)
     record = {"space": found.name, **dataclasses.asdict(settings), **config.flat()}
     directory = _directory(config, record)
-    display = SweepDisplay(settings.trials, config.run.epochs, console)
+    display = SweepDisplay(settings.trials or found.trials, config.run.epochs, console)
     display.console.print(printable(f"sweep: {directory.path}"), soft_wrap=True, markup=False)
     trainer = make or ConfiguredTrainer(verbose)
     study = Study(found, config, settings, trainer, directory, record, display.show, verbose)

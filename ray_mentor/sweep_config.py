@@ -16,8 +16,8 @@ from ray_mentor.errors import one_of
 class SweepSettings:
     """How a sweep searches, and how sure it makes of what it found."""
 
-    trials: int = 16
-    """Trials, >= 1."""
+    trials: int | None = None
+    """Trials, >= 1. None: the space's own, which are 16 if it does not say."""
     scheduler: Literal["asha", "pbt", "none"] = "asha"
     """Which trials go on: asha (the best third at each rung), pbt (the worst take over the state of the best, and
     change settings in the middle of the run), none (all to the end)."""
@@ -46,7 +46,7 @@ class SweepSettings:
             "scheduler pbt begins with random draws and changes them itself",
             "give --search random",
         )
-        require(self.trials >= 1, "trials", self.trials, "it must be at least 1")
+        require(self.trials is None or self.trials >= 1, "trials", self.trials, "it must be at least 1")
         require(self.confirm_seeds >= 0, "confirm_seeds", self.confirm_seeds, "it must be at least 0")
         require(self.concurrent is None or self.concurrent >= 1, "concurrent", self.concurrent, "it must be at least 1")
 

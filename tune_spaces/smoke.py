@@ -7,10 +7,11 @@ from typing import Any
 from ray import tune
 
 OBJECTIVE = "accuracy"
+TRIALS = 2
 
 
 def space() -> dict[str, Any]:
-    """Asks nothing: a space for a sweep of two trials, to see one from its start to its end.
+    """Asks nothing: a sweep of two trials, to see one from its start to its end.
 
     - ``update_interval``: student steps between two meta updates.
     - ``mentor_learning_rate``: of the mentor, per student step.

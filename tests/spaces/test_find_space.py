@@ -213,6 +213,17 @@ def test_an_objective_that_is_none(file: Path) -> None:
     assert error_of(name) == "unknown OBJECTIVE of a space 'speed'; valid: accuracy, gap-per-cost"
 
 
+@pytest.mark.parametrize("trials", ["0", "-1", "True", "2.0", "'2'"])
+def test_a_number_of_trials_that_is_none(file: Path, trials: str) -> None:
+    assert find_space(written(file, GOOD)).trials == 16
+    said = error_of(written(file, f"TRIALS = {trials}\n" + GOOD))
+    assert said.endswith(f"is {trials}, but it must be a number from 1 on; mend it")
+
+
+def test_a_space_says_how_many_trials_it_needs(file: Path) -> None:
+    assert find_space(written(file, "TRIALS = 3\n" + GOOD)).trials == 3
+
+
 @pytest.mark.parametrize("setting", ["batch_size", "learning_rate", "student", "mentor_depth", "burn_in"])
 def test_these_may_be_searched(file: Path, setting: str) -> None:
     name = written(file, returning(f"{{{setting!r}: tune.choice([1])}}"))

@@ -52,6 +52,7 @@ def test_it_says_what_is_made_large(found: FoundSpace) -> None:
     module = importlib.import_module(f"tune_spaces.{found.name}")
     assert found.objective == module.OBJECTIVE
     assert found.objective in OBJECTIVES
+    assert found.trials == (2 if found.name == "smoke" else 16)
 
 
 def test_its_docstring_names_all_that_it_varies_and_no_other_setting(found: FoundSpace) -> None:

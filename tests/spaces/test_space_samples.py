@@ -22,7 +22,7 @@ Table = dict[str, Any]
 
 
 def a_space(**domains: Any) -> FoundSpace:
-    return FoundSpace("mine", domains, "accuracy")
+    return FoundSpace("mine", domains, "accuracy", 16)
 
 
 def error_of(call: Any, *arguments: Any) -> str:

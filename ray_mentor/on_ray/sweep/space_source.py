@@ -34,10 +34,12 @@ class Given:
     Attributes:
         table: what its function returned.
         objective: its OBJECTIVE; None without.
+        trials: its TRIALS; None without.
     """
 
     table: Any
     objective: Any
+    trials: Any
 
 
 def shipped_spaces() -> list[str]:
@@ -106,7 +108,7 @@ def _given(name: str, module: ModuleType, function: str) -> Given:
         has = f"it has {listed(there)}" if there else "it defines none"
         raise UserError(f"space {shown(name)} has no function {shown(function)}; {has}; {_example(there)}")
     with _explained(f"{function}() of space {shown(name)} fails"):
-        return Given(make(), getattr(module, "OBJECTIVE", None))
+        return Given(make(), getattr(module, "OBJECTIVE", None), getattr(module, "TRIALS", None))
 
 
 def _example(functions: list[str]) -> str:

@@ -76,11 +76,13 @@ class FoundSpace:
         name: as it was asked for.
         domains: a setting's name → its Tune domain, or the one value it has.
         objective: what a search of it makes large, one of :data:`OBJECTIVES`.
+        trials: of a search of it, unless it is told otherwise.
     """
 
     name: str
     domains: dict[str, Any]
     objective: str
+    trials: int
 
 
 def find_space(name: str) -> FoundSpace:
@@ -90,10 +92,10 @@ def find_space(name: str) -> FoundSpace:
         UserError: a space that is not there, fails, is no table of domains, or names what may not be searched.
     """
     given = read_space(name)
-    return space_of(name, given.table, given.objective)
+    return space_of(name, given.table, given.objective, given.trials)
 
 
-def space_of(name: str, table: Any, objective: Any = None) -> FoundSpace:
+def space_of(name: str, table: Any, objective: Any = None, trials: Any = None) -> FoundSpace:
     """The space that is ``table``; called ``name`` in messages.
 
     Raises:
@@ -105,7 +107,16 @@ def space_of(name: str, table: Any, objective: Any = None) -> FoundSpace:
         _check_value(name, setting, value)
     _check_spellings(name, table)
     named = OBJECTIVES[0] if objective is None else one_of(objective, OBJECTIVES, "OBJECTIVE of a space")
-    return FoundSpace(name, dict(table), named)
+    return FoundSpace(name, dict(table), named, _TRIALS if trials is None else _count(name, trials))
+
+
+_TRIALS = 16
+
+
+def _count(name: str, trials: Any) -> int:
+    if not isinstance(trials, int) or isinstance(trials, bool) or trials < 1:
+        raise UserError(f"TRIALS of space {shown(name)} is {shown(trials)}, but it must be a number from 1 on; mend it")
+    return trials
 
 
 def settings_of(sample: Mapping[str, Any]) -> dict[str, Any]:

@@ -97,6 +97,11 @@ class Study:
         """What is made large."""
         return self.settings.objective or self.space.objective
 
+    @property
+    def trials(self) -> int:
+        """How many."""
+        return self.settings.trials or self.space.trials
+
     def run(self) -> Found:
         """Runs it, or the rest of one that was interrupted. Nothing is written for one that is refused.
 
@@ -109,7 +114,7 @@ class Study:
         search = make_search(self.settings.search, run.seed, self.space.domains)
         with ray_session(needs(run), verbose=self.verbose, node_seconds=run.node_seconds, tell=self._note):
             there = ray.cluster_resources()
-            concurrent = min(at_once(run, there, self.settings.concurrent, has_autoscaler), self.settings.trials)
+            concurrent = min(at_once(run, there, self.settings.concurrent, has_autoscaler), self.trials)
             self.directory.create(("runs", "tune"))
             self.directory.write(CONFIG, to_toml(self.record).encode())
             self._note(_room(concurrent, run.workers, there, needs(run).total))
@@ -169,7 +174,7 @@ class Study:
                 self.space.domains,
                 search,
                 scheduler,
-                self.settings.trials,
+                self.trials,
             ).run()
 
     def _best(self, grid: tune.ResultGrid, trials: pd.DataFrame) -> Best | None:
@@ -227,7 +232,7 @@ class Study:
             "objective": self.objective,
             "scheduler": self.settings.scheduler,
             "search": self.settings.search,
-            "trials": self.settings.trials,
+            "trials": self.trials,
             "seed": self.base.run.seed,
             "epochs": self.base.run.epochs,
         }
