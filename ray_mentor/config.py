@@ -114,6 +114,9 @@ class DataConfig:
     """Use at most this many training samples (after meta and validation are taken), drawn by seed."""
     test_size: int | None = None
     """Use at most this many test samples, drawn by seed."""
+    hold_on_device: bool = False
+    """Keep the training inputs in the memory of each worker's GPU, as they are stored (a byte a pixel and channel);
+    not with data_backend ray."""
     augment: Literal["none", "flip-shift"] = "none"
     """Augmentation of training images: none, or flip-shift (mirror, and shift by up to 1/8 of the side)."""
 
@@ -155,6 +158,11 @@ class StudentConfig:
     """mlp, cnn, resnet32 or wrn-28-10."""
     sync_batch_norm: bool = False
     """Batch norm over the global batch of all workers instead of each worker's own share."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Of the student's passes, meta steps and measurements included: float32, or bf16 by autocast; params, losses and
+    the mentor stay float32."""
+    channels_last: bool = False
+    """Keep a convolutional student's params channels last in memory, as its images are: faster with bf16 on a GPU."""
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     """Optimizer of the student."""
     learning_rate: float = 0.08
@@ -169,6 +177,7 @@ class StudentConfig:
     """Learning rate over training: cosine to 0, or constant."""
 
     def __post_init__(self) -> None:
+        one_of(self.precision, ("float32", "bf16"), "precision")
         one_of(self.optimizer, ("sgd", "adam", "adamw"), "optimizer")
         one_of(self.schedule, ("cosine", "constant"), "schedule")
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "it must be above 0")

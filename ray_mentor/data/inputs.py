@@ -69,6 +69,14 @@ class AbstractArrayInputs(AbstractInputs):
         return len(self.values)
 
     @override
+    def take(self, rows: Rows) -> Float[Tensor, "rows ..."]:
+        return self.fed(torch.from_numpy(self.values[rows]))
+
+    @abstractmethod
+    def fed(self, values: Tensor) -> Float[Tensor, "rows ..."]:
+        """Rows as they are stored, which nobody else needs, as the model is fed them."""
+
+    @override
     def select(self, rows: Rows) -> Self:
         values = self.values.select(rows) if isinstance(self.values, AbstractRows) else self.values[rows]
         return type(self)(values, self.scale)
@@ -122,9 +130,9 @@ class FeatureInputs(AbstractArrayInputs):
         return (self.values.shape[1],)
 
     @override
-    def take(self, rows: Rows) -> Float[Tensor, "rows features"]:
-        mean, std = map(_own_tensor, self.scale)
-        return torch.from_numpy(self.values[rows]).sub_(mean).div_(std)
+    def fed(self, values: Tensor) -> Float[Tensor, "rows features"]:
+        mean, std = (_own_tensor(value).to(values.device) for value in self.scale)
+        return values.sub_(mean).div_(std)
 
     @override
     def statistics(self) -> Scale:
@@ -152,11 +160,11 @@ class ImageInputs(AbstractArrayInputs):
         return (channels, height, width)
 
     @override
-    def take(self, rows: Rows) -> Float[Tensor, "rows channels height width"]:
-        mean, std = (_own_tensor(value * np.float32(255)).reshape(-1, 1, 1) for value in self.scale)
+    def fed(self, values: Tensor) -> Float[Tensor, "rows channels height width"]:
+        scale = (_own_tensor(value * np.float32(255)).reshape(-1, 1, 1) for value in self.scale)
+        mean, std = (value.to(values.device) for value in scale)
         # Channels stay last in memory, as the pixels are stored and as convolutions like them best.
-        images = torch.from_numpy(self.values[rows]).permute(0, 3, 1, 2).to(torch.float32)
-        return images.sub_(mean).div_(std)
+        return values.permute(0, 3, 1, 2).to(torch.float32).sub_(mean).div_(std)
 
     @override
     def statistics(self) -> Scale:

@@ -14,6 +14,7 @@ from ray_mentor.core.mentor_access import AbstractMentorAccess, LocalMentor
 from ray_mentor.core.mentor_learner import MentorLearner
 from ray_mentor.core.meta_step import MetaBatch
 from ray_mentor.core.methods import method_of, parts_of
+from ray_mentor.core.precision import in_bf16
 from ray_mentor.core.sync_batch_norm import synchronised
 from ray_mentor.data.batches import meta_batch, rank_sizes, rank_slice
 from ray_mentor.data.memory import require_memory
@@ -70,6 +71,10 @@ def make_student(job: Job, exchange: AbstractExchange) -> nn.Module:
     student = job.student()
     if job.sync_batch_norm:
         student = synchronised(student)
+    if job.channels_last:
+        student = student.to(memory_format=torch.channels_last)
+    if job.precision == "bf16":
+        student = in_bf16(student)
     strategy = "ddp" if exchange.world_size > 1 else None
     prepared: nn.Module = ray.train.torch.prepare_model(student, parallel_strategy=strategy)
     return prepared

@@ -29,6 +29,9 @@ class Job:
         student: builds a fresh student.
         optimizer: builds the student's optimizer over its trainable params.
         schedule: cosine or constant.
+        precision: of the student's passes, float32 or bf16.
+        channels_last: whether the student's params are kept so in memory.
+        hold_on_device: whether the training inputs are kept in the memory of the student's device.
         splits: the data, or where it lies in Ray's object store.
         order: in which an epoch goes through the training samples.
         augment: none or flip-shift.
@@ -48,6 +51,9 @@ class Job:
     optimizer: MakeOptimizer
     schedule: str
     sync_batch_norm: bool
+    precision: str
+    channels_last: bool
+    hold_on_device: bool
     splits: Splits | ObjectRef[Splits]
     order: AbstractOrder
     augment: str

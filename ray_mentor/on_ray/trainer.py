@@ -28,6 +28,7 @@ from ray_mentor.core.optimizers import make_optimizer
 from ray_mentor.core.state import RunState
 from ray_mentor.core.step_jacobian import check_optimizer
 from ray_mentor.core.weightings.oracle import TRUTH_MISSING
+from ray_mentor.data.on_device import check_can_be_held
 from ray_mentor.data.run_directory import CONFIG, RESULT, RunDirectory
 from ray_mentor.data.stored import order_of
 from ray_mentor.errors import MentorLostError, RunStoppedError, UserError
@@ -75,6 +76,9 @@ class CurriculumTrainer:
         curriculum: the method, and the schedule around it.
         optimizer: params -> optimizer of the student; SGD, Adam or AdamW for methods whose mentor learns.
         schedule: learning rate over training: cosine to 0, or constant.
+        precision: of the student's passes: float32, or bf16 by autocast.
+        channels_last: keep the student's params so in memory.
+        hold_on_device: keep the training inputs in the memory of each worker's device.
         epochs: passes over ``data``.
         batch_size: samples per student step over all workers.
         scaling_config: Ray's; ``num_workers=0`` trains in this process without starting Ray, ``(low, high)`` goes on
@@ -108,6 +112,9 @@ class CurriculumTrainer:
         optimizer: MakeOptimizer | None = None,
         schedule: Literal["cosine", "constant"] = "cosine",
         sync_batch_norm: bool = False,
+        precision: Literal["float32", "bf16"] = "float32",
+        channels_last: bool = False,
+        hold_on_device: bool = False,
         augment: Literal["none", "flip-shift"] = "none",
         epochs: int = 60,
         batch_size: int = 128,
@@ -128,7 +135,7 @@ class CurriculumTrainer:
         self.mentor = mentor or MentorConfig()
         self.curriculum = curriculum or CurriculumConfig()
         self._method = method_of(self.curriculum.method)
-        StudentConfig(schedule=schedule)
+        StudentConfig(schedule=schedule, precision=precision)
         DataConfig(augment=augment)
         RunSettings(
             epochs=epochs,
@@ -153,6 +160,9 @@ class CurriculumTrainer:
             optimizer=optimizer or functools.partial(make_optimizer, config=StudentConfig()),
             schedule=schedule,
             sync_batch_norm=sync_batch_norm,
+            precision=precision,
+            channels_last=channels_last,
+            hold_on_device=hold_on_device,
             splits=self._splits,
             order=order_of(self._splits.train),
             augment=augment,
@@ -211,6 +221,8 @@ class CurriculumTrainer:
         if self._job.augment != "none" and len(self._splits.train.inputs.shape) != 3:
             shape = self._splits.train.inputs.shape
             raise UserError(f"augment is {self._job.augment!r}, but it needs images, and the input has shape {shape}")
+        if self._job.hold_on_device:
+            check_can_be_held(self._splits.train)
         if self._method.needs_truth and self._splits.train.true_labels is None:
             raise UserError(TRUTH_MISSING)
         if self._method.learns:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 
 import ray
 import ray.train
+import ray.train.torch
 import torch
 from torch import Tensor
 
@@ -16,6 +18,7 @@ from ray_mentor.core.optimizers import make_schedule
 from ray_mentor.core.state import capture, restore
 from ray_mentor.data.augment import flip_shift
 from ray_mentor.data.batches import Plan
+from ray_mentor.data.on_device import on_device
 from ray_mentor.data.run_directory import RunDirectory
 from ray_mentor.data.splits import Splits
 from ray_mentor.data.spread import Spread, in_threads
@@ -32,8 +35,7 @@ from ray_mentor.on_ray.stream import RayDataSpread
 def worker_loop(config: dict[str, Job]) -> None:
     """Trains one rank's student from the newest checkpoint, or from the start; ends with a checkpoint, or at a gate."""
     job = config["job"]
-    splits: Splits = job.splits if isinstance(job.splits, Splits) else ray.get(job.splits)
-    splits.open()  # before ranks wait for one another: making a file that this node lacks may take minutes
+    splits = _splits(job)  # before ranks wait for one another: making a file that this node lacks may take minutes
     exchange = _exchange(job)
     plan = Plan(job.order, job.batch_size, job.seed, job.epochs)
     curriculum = assemble(job, splits, exchange, plan.total_steps)
@@ -71,6 +73,14 @@ def worker_loop(config: dict[str, Job]) -> None:
                 if not goes_on:
                     return
     log.post({"kind": "ended"})
+
+
+def _splits(job: Job) -> Splits:
+    splits: Splits = job.splits if isinstance(job.splits, Splits) else ray.get(job.splits)
+    splits.open()
+    if not job.hold_on_device:
+        return splits
+    return dataclasses.replace(splits, train=on_device(splits.train, ray.train.torch.get_device()))
 
 
 def _spread(job: Job, exchange: AbstractExchange) -> Spread:

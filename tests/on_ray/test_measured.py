@@ -48,6 +48,9 @@ def job_of(splits: Splits, mentor: dict[str, Any], method: str = "mentornet") ->
         "optimizer": functools.partial(torch.optim.SGD, lr=0.05, momentum=0.9),
         "schedule": "constant",
         "sync_batch_norm": False,
+        "precision": "float32",
+        "channels_last": False,
+        "hold_on_device": False,
         "splits": splits,
         "augment": "none",
         "loss": None,
@@ -195,7 +198,7 @@ def test_a_mentor_that_learns_random_meta_labels_by_heart_is_stopped() -> None:
 def test_figures_of_the_guards(small_splits: Splits) -> None:
     curriculum, rows = train(job_of(small_splits, {"meta_holdout": 0.3}), 2)
     curriculum.guards.count_fallback()
-    figures = guard_figures(capture_curriculum(curriculum), [*rows, {**rows[-1], "meta_loss": None}])
+    figures = guard_figures(capture_curriculum(curriculum, None), [*rows, {**rows[-1], "meta_loss": None}])
     assert figures == {
         "fallbacks": 1,
         "skipped_updates": 0,
@@ -205,7 +208,7 @@ def test_figures_of_the_guards(small_splits: Splits) -> None:
     }
     assert math.isfinite(figures["meta_loss"] or math.nan)
     plain, rows = train(job_of(small_splits, {}, "uniform"), 1)
-    assert guard_figures(capture_curriculum(plain), rows) is None
+    assert guard_figures(capture_curriculum(plain, None), rows) is None
 
 
 class Three(Alone):
