@@ -374,8 +374,8 @@ def test_a_run_that_goes_on_remembers_what_its_guards_knew() -> None:
         whole.note_holdout(loss)
     buffer = io.BytesIO()
     student = {name: value.clone() for name, value in whole.bare.state_dict().items()}
-    torch.save(capture_curriculum(whole).table(), buffer)
-    kept = capture_curriculum(whole)
+    torch.save(capture_curriculum(whole, None).table(), buffer)
+    kept = capture_curriculum(whole, None)
     expected = go_on(whole, range(4, 9))
     whole.note_holdout(0.6)
     assert whole.guards.stopped_at == 9
