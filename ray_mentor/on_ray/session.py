@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -49,18 +50,44 @@ def _connected(needs: Needs, verbose: bool) -> Iterator[None]:
     if address is None:
         check_machine(needs)
     with own_ray() if address is None else connecting(address):
-        ray.init(
-            address=address or "local",
-            configure_logging=verbose,
-            log_to_driver=verbose,
-            runtime_env={"env_vars": ENVIRONMENT} if address else None,
-            include_dashboard=None if address else True,
-            dashboard_host="127.0.0.1",
+        start_patiently(
+            functools.partial(
+                ray.init,
+                address=address or "local",
+                configure_logging=verbose,
+                log_to_driver=verbose,
+                runtime_env={"env_vars": ENVIRONMENT} if address else None,
+                include_dashboard=None if address else True,
+                dashboard_host="127.0.0.1",
+            )
         )
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def start_patiently(start: Callable[[], object]) -> None:
+    """Starts Ray; again where its node was not there in the half minute that Ray gives it, as on a busy machine.
+
+    Raises:
+        UserError: it was not there three times.
+    """
+    for _ in range(_STARTS):
+        try:
+            start()
+            return
+        except Exception as error:  # Ray has no kind of its own for it
+            if _TOO_SLOW not in str(error):
+                raise
+    raise UserError(
+        f"Ray did not start, {_STARTS} times, in the 30 seconds that it has; look at what else this machine does, or "
+        "name a Ray that runs with RAY_ADDRESS"
+    )
+
+
+_STARTS = 3
+_TOO_SLOW = "timed out during startup"
 
 
 def named_address() -> str | None:

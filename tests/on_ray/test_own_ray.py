@@ -11,7 +11,7 @@ from ray.exceptions import AuthenticationError
 
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.own_ray import LOOPBACK, connecting, keep_token_private, own_ray
-from ray_mentor.on_ray.session import named_address
+from ray_mentor.on_ray.session import named_address, start_patiently
 
 
 @pytest.fixture(autouse=True)
@@ -102,3 +102,39 @@ def test_which_ray_a_run_uses(monkeypatch: pytest.MonkeyPatch, variable: str | N
     if variable is not None:
         monkeypatch.setenv("RAY_ADDRESS", variable)
     assert named_address() == expected
+
+
+class Slow:
+    """Ray's node, too late so many times."""
+
+    def __init__(self, times: int, error: str = "The current node timed out during startup. This could ...") -> None:
+        self.left = times
+        self.calls = 0
+        self.error = error
+
+    def __call__(self) -> None:
+        self.calls += 1
+        self.left -= 1
+        if self.left >= 0:
+            raise Exception(self.error)
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_a_node_that_is_late_is_started_again(times: int) -> None:
+    slow = Slow(times)
+    start_patiently(slow)
+    assert slow.calls == times + 1
+
+
+def test_one_that_is_always_late_is_given_up() -> None:
+    slow = Slow(10)
+    with pytest.raises(UserError, match="Ray did not start, 3 times, in the 30 seconds that it has"):
+        start_patiently(slow)
+    assert slow.calls == 3
+
+
+def test_no_other_error_is_tried_again() -> None:
+    slow = Slow(10, "no space left on device")
+    with pytest.raises(Exception, match="no space left"):
+        start_patiently(slow)
+    assert slow.calls == 1
