@@ -19,7 +19,7 @@ _EVERY = 0.2  # seconds between two looks
 
 def board_here() -> Any:
     """A board on this process's own node: on another one, it would die with that node, and the run go on unseen."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return ray.remote(ProgressBoard).options(num_cpus=0, scheduling_strategy=here).remote()
 
 
