@@ -22,7 +22,7 @@ from ray_mentor.on_ray import trainer as trainer_module
 from ray_mentor.on_ray.mentor_actor import MentorActor
 from ray_mentor.on_ray.outcome import Outcome
 
-pytestmark = pytest.mark.usefixtures("local_ray")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
 
 ray.cloudpickle.register_pickle_by_value(accidents)  # type: ignore[attr-defined]
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[attr-defined]
