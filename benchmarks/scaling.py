@@ -115,13 +115,13 @@ def main() -> None:
     torch.set_num_threads(1)
     console = Console(width=120)
     parts = measured_parts()
-    console.print(runs(parts, options.steps))
     console.print(prediction(parts, "this machine's processors, loopback"))
     fast = options.step_ms * 1e-3 / at(parts.compute, EACH)
     network = Network(options.latency_us * 1e-6, 8e-9 / options.gigabits)
     compute, look_back = (tuple(fast * value for value in line) for line in (parts.compute, parts.look_back))
     accelerated = Parts(compute, look_back, parts.score, parts.learn, parts.rank, parts.params, network)
     console.print(prediction(accelerated, f"a step of {options.step_ms:g} ms, {options.gigabits:g} Gbit/s"))
+    console.print(runs(parts, options.steps))
 
 
 def measured_parts() -> Parts:
