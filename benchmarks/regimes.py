@@ -22,7 +22,7 @@ from runs import CIFAR, results, spread, write
 from ray_mentor import CurriculumConfig, DataConfig, RunSettings, StudentConfig, TrainConfig
 
 METHODS = ("uniform", "self-paced", "mentornet", "oracle")
-COLUMNS = ("regime", "method", "seed", "test_accuracy", "noise_auroc", "train_seconds")
+COLUMNS = ("regime", "method", "seed", "test_accuracy", "noise_auroc", "cpu_seconds")
 
 
 def main() -> None:
@@ -72,7 +72,7 @@ def config(regime: str, method: str, seed: int, cifar: Path) -> TrainConfig:
 
 def table(rows: list[dict[str, Any]], regimes: list[str], methods: tuple[str, ...]) -> Table:
     """A row per regime and method."""
-    found = Table("regime", "method", "test accuracy", "gap closed", "noise AUROC", "train s", "times uniform")
+    found = Table("regime", "method", "test accuracy", "gap closed", "noise AUROC", "CPU s", "times uniform")
     for regime in regimes:
         of = {method: [row for row in rows if (row["regime"], row["method"]) == (regime, method)] for method in methods}
         for method in methods:
@@ -82,7 +82,7 @@ def table(rows: list[dict[str, Any]], regimes: list[str], methods: tuple[str, ..
 
 def figures(of: dict[str, list[dict[str, Any]]], method: str) -> list[str]:
     """The figures of one method, beside those of uniform and oracle."""
-    accuracy, seconds = mean(of, "test_accuracy"), mean(of, "train_seconds")
+    accuracy, seconds = mean(of, "test_accuracy"), mean(of, "cpu_seconds")
     known = "uniform" in accuracy and "oracle" in accuracy
     gap = (accuracy[method] - accuracy["uniform"]) / (accuracy["oracle"] - accuracy["uniform"]) if known else None
     return [

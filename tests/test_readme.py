@@ -20,6 +20,7 @@ def test_the_example_is_under_25_lines() -> None:
     assert sum(bool(line.strip()) for line in python_blocks()[0].splitlines()) < 25
 
 
+@pytest.mark.slow
 def test_the_example_runs(tmp_path: Path) -> None:
     script = tmp_path / "example.py"
     script.write_text(python_blocks()[0])

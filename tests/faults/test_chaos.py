@@ -9,7 +9,7 @@ from chaos import chaotic_run, check, plan
 
 from ray_mentor.on_ray.outcome import Outcome
 
-SEEDS = (2, 4, 9, 10)
+SEEDS = (2, 4, 8, 9)
 
 
 @pytest.mark.usefixtures("local_ray")

@@ -42,6 +42,7 @@ def test_a_run_in_one_process_that_is_stopped_again_and_again(drive: Any, small_
     assert_one_row_per_sample_and_epoch(outcome_of(driver.run).ledger(), small_splits)
 
 
+@pytest.mark.slow
 def test_two_workers_whose_driver_is_stopped_or_killed(drive: Any, undisturbed: Outcome, small_splits: Splits) -> None:
     """SIGTERM, then SIGKILL: its workers end with it. Then SIGKILL of every process, as a power cut would."""
     for step, what in ((2, "stop"), (8, "kill"), (14, "power cut")):

@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 import ray
+from driver import A_LONG_TIME
 from small_runs import EPOCHS, STEPS, assert_same_run, trainer_for
 
 from ray_mentor.data import Splits
 from ray_mentor.errors import RunStoppedError
 from ray_mentor.on_ray.gate import AnyGate, Gate, call
 from ray_mentor.on_ray.outcome import Outcome
-
-A_LONG_TIME = 60.0
 
 
 class Run:
@@ -119,6 +118,7 @@ def test_a_stopped_run_is_no_finished_one_and_goes_on_bit_for_bit(small_splits: 
     assert_same_run(resumed, trainer_for(small_splits, tmp_path, "free").fit())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_two_workers_wait_at_an_actor_save_and_stop(small_splits: Splits, tmp_path: Path) -> None:
     gate: Any = ray.remote(Gate).options(num_cpus=0).remote()
