@@ -51,15 +51,14 @@ def chaotic_run(seed: int, storage: Path) -> tuple[Path, list[str]]:
         for one in kills:
             wait_for_training(driver, starts)
             time.sleep(one.after)
-            if driver.process.poll() is not None:
+            alive = wait_for_processes(driver, one.victim)
+            if not alive:
                 break
             befell.append(f"{one.victim} after {one.after:.2f} s")
+            kill(draw.choice(alive))
             if one.victim == "driver":
-                kill(psutil.Process(driver.process.pid))
                 driver.wait()
                 driver, starts = start(storage, name), 1
-                continue
-            kill(draw.choice(processes(one.victim)))
             starts += one.victim == "RayTrainWorker"
         code = driver.wait()
         assert code == 0, driver.log.read_text()
@@ -79,6 +78,22 @@ def wait_for_training(driver: Driver, starts: int, seconds: float = A_LONG_TIME)
     while driver.process.poll() is None and len(driver.rows("started")) < starts:
         assert time.monotonic() < deadline, driver.log.read_text()
         time.sleep(0.05)
+
+
+def wait_for_processes(driver: Driver, victim: str, seconds: float = A_LONG_TIME) -> list[psutil.Process]:
+    """Those that can be killed, once there is one: a mentor that was killed a moment ago has yet to come back.
+
+    None if the run has ended.
+    """
+    deadline = time.monotonic() + seconds
+    while driver.process.poll() is None:
+        if victim == "driver":
+            return [psutil.Process(driver.process.pid)]
+        if found := processes(victim):
+            return found
+        assert time.monotonic() < deadline, driver.log.read_text()
+        time.sleep(0.05)
+    return []
 
 
 def processes(name: str) -> list[psutil.Process]:
