@@ -115,7 +115,8 @@ def ctrl_c_is_ours() -> Iterator[None]:
 
 def quiet(verbose: bool) -> None:
     """Lets Ray's own log through, or its errors alone."""
-    logging.getLogger("ray").setLevel(logging.INFO if verbose else logging.ERROR)
+    for name in ("ray", "ray.data"):  # Ray Data gives its own a level when it is imported
+        logging.getLogger(name).setLevel(logging.INFO if verbose else logging.ERROR)
 
 
 def check_machine(needs: Needs) -> None:

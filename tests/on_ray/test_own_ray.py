@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from ray.exceptions import AuthenticationError
 
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.own_ray import LOOPBACK, connecting, keep_token_private, own_ray
-from ray_mentor.on_ray.session import named_address, start_patiently
+from ray_mentor.on_ray.session import named_address, quiet, start_patiently
 
 
 @pytest.fixture(autouse=True)
@@ -138,3 +139,12 @@ def test_no_other_error_is_tried_again() -> None:
     with pytest.raises(Exception, match="no space left"):
         start_patiently(slow)
     assert slow.calls == 1
+
+
+@pytest.mark.parametrize("name", ["ray.train", "ray.data", "ray.data._internal.progress"])
+def test_ray_says_errors_alone_unless_it_is_asked_for_more(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "ray"), caplog.at_level(logging.DEBUG, "ray.data"):
+        quiet(verbose=False)
+        assert logging.getLogger(name).getEffectiveLevel() == logging.ERROR
+        quiet(verbose=True)
+        assert logging.getLogger(name).getEffectiveLevel() == logging.INFO
