@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 from runs import spread
@@ -69,15 +70,11 @@ def mean_weights(ledger: pa.Table) -> tuple[float, float]:
 
 def picture(ledger: pa.Table, path: Path) -> None:
     """Weight against loss in the last epoch, and mean weight over the epochs, for right and wrong labels."""
-    import matplotlib  # noqa: PLC0415 - only for the picture
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt  # noqa: PLC0415
-
     epoch = ledger["epoch"].to_numpy()
     wrong = ledger["given_label"].to_numpy() != ledger["true_label"].to_numpy()
     weight, loss = ledger["scored_weight"].to_numpy(), ledger["loss"].to_numpy()
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), constrained_layout=True)
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
     for flag, name, colour in ((False, "right label", "#1a7f5a"), (True, "wrong label", "#c2410c")):
         mean = [weight[(epoch == e) & (wrong == flag)].mean() for e in range(epoch.max() + 1)]
         left.plot(mean, color=colour, label=name)

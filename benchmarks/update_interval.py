@@ -15,6 +15,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
 from regimes import config as regime_config
 from rich.console import Console
 from rich.table import Table
@@ -85,15 +86,9 @@ def table(rows: list[dict[str, Any]], names: tuple[str, ...]) -> Table:
 
 def picture(rows: list[dict[str, Any]], names: tuple[str, ...], path: Path) -> None:
     """Accuracy and relative time over the interval, one panel a data set."""
-    import matplotlib  # noqa: PLC0415 - only for the picture
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt  # noqa: PLC0415
-
-    figure, panels = plt.subplots(
-        1, len(names), figsize=(4.6 * len(names), 3.4), constrained_layout=True, squeeze=False
-    )
-    for panel, data in zip(panels[0], names, strict=True):
+    figure = Figure(figsize=(4.6 * len(names), 3.4), layout="constrained")
+    panels = figure.subplots(1, len(names), squeeze=False)[0]
+    for panel, data in zip(panels, names, strict=True):
         accuracy = [of(rows, data, interval, "test_accuracy") for interval in INTERVALS]
         seconds = [statistics.mean(of(rows, data, interval, "cpu_seconds")) for interval in INTERVALS]
         plain = statistics.mean(of(rows, data, UNIFORM, "cpu_seconds"))
