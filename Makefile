@@ -27,7 +27,7 @@ test: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/pytest $(TWO) -m "not slow"
 
-# sweeps, jobs, autoscaled machines, workers, mentors and nodes that die: each takes minutes
+# what takes a minute or more: sweeps, jobs, autoscaled machines, processes and nodes that die, the README's example
 test-slow: $(STAMP)
 	$(BIN)/pytest $(ALONE)
 	$(BIN)/pytest $(TWO) -m slow --ignore $(ALONE)

@@ -188,15 +188,13 @@ def read_here(splits: Any, rank: int, workers: int, seconds: float) -> dict[str,
     rows, before = 0, memory()
     plan = Plan(order_of(splits.train), BATCH, 0, 10_000)
     spread = RayDataSpread.beside(workers) if ray.is_initialized() else in_threads
-    asked = began = time.monotonic()
-    cpu = time.process_time()
+    asked = time.monotonic()
     with in_plan_order(splits.train, plan, 0, rank, workers, spread) as train:
-        for _, batch, _ in plan.steps():
-            part = rank_slice(batch, rank, workers)
+        parts = (rank_slice(batch, rank, workers) for _, batch, _ in plan.steps())
+        train.inputs.take(next(parts))
+        began, cpu = time.monotonic(), time.process_time()
+        for part in parts:
             train.inputs.take(part)
-            if began == asked:
-                began, cpu = time.monotonic(), time.process_time()
-                continue
             rows += len(part)
             if time.monotonic() - began > seconds:
                 break
@@ -232,8 +230,8 @@ def table(runs: list[dict[str, Any]]) -> Table:
             rates = [sum(reader["rows"] / reader[clock] for reader in readers) for clock in ("seconds", "cpu")]
             most = [max(reader[name] for reader in readers) for name in ("own", "mapped")]
             wait = f"{max(reader['first'] for reader in readers):.1f}"
-            figures = [f"{figure:,.0f}" for figure in (*most, *rates)]
-            shown.add_row(*first, str(len(readers)), *figures[:2], wait, *figures[2:])
+            sizes, speeds = ([f"{figure:,.0f}" for figure in figures] for figures in (most, rates))
+            shown.add_row(*first, str(len(readers)), *sizes, wait, *speeds)
             first = [""] * len(first)
     return shown
 

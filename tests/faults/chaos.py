@@ -12,8 +12,10 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
@@ -26,6 +28,8 @@ from ray_mentor.on_ray.outcome import Outcome
 
 VICTIMS = ("RayTrainWorker", "MentorActor", "driver")
 STEP_SECONDS = 0.15
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def chaotic_run(seed: int, storage: Path) -> tuple[Path, list[str]]:
         for one in kills:
             wait_for_training(driver, starts)
             time.sleep(one.after)
-            alive = wait_for_processes(driver, one.victim)
+            alive = wait_for_victims(driver, one.victim)
             if not alive:
                 break
             befell.append(f"{one.victim} after {one.after:.2f} s")
@@ -72,36 +76,35 @@ def start(storage: Path, name: str) -> Driver:
     return Driver(storage, name, address, workers=2, checkpoint_steps=2, slow=STEP_SECONDS)
 
 
-def wait_for_training(driver: Driver, starts: int, seconds: float = A_LONG_TIME) -> None:
+def wait_for_training(driver: Driver, starts: int) -> None:
     """Until the workers have begun so many times."""
-    deadline = time.monotonic() + seconds
-    while driver.process.poll() is None and len(driver.rows("started")) < starts:
-        assert time.monotonic() < deadline, driver.log.read_text()
-        time.sleep(0.05)
+    wait_for(driver, lambda: len(driver.rows("started")) >= starts)
 
 
-def wait_for_processes(driver: Driver, victim: str, seconds: float = A_LONG_TIME) -> list[psutil.Process]:
-    """Those that can be killed, once there is one: a mentor that was killed a moment ago has yet to come back.
+def wait_for_victims(driver: Driver, kind: str) -> list[psutil.Process]:
+    """Those that can be killed: a mentor that was killed a moment ago has yet to come back. Empty if the run ended."""
+    return wait_for(driver, lambda: victims(driver, kind)) or []
 
-    None if the run has ended.
-    """
+
+def wait_for(driver: Driver, look: Callable[[], Found], seconds: float = A_LONG_TIME) -> Found | None:
+    """What ``look`` finds, once it finds something; None if the run has ended."""
     deadline = time.monotonic() + seconds
     while driver.process.poll() is None:
-        if victim == "driver":
-            return [psutil.Process(driver.process.pid)]
-        if found := processes(victim):
+        if found := look():
             return found
         assert time.monotonic() < deadline, driver.log.read_text()
         time.sleep(0.05)
-    return []
+    return None
 
 
-def processes(name: str) -> list[psutil.Process]:
-    """The processes of this Ray's actors of a class."""
+def victims(driver: Driver, kind: str) -> list[psutil.Process]:
+    """The driver, or the processes of this Ray's actors of a class."""
+    if kind == "driver":
+        return [psutil.Process(driver.process.pid)]
     found = []
     for process in psutil.Process().children(recursive=True):
         try:
-            if f"ray::{name}" in " ".join(process.cmdline()):
+            if f"ray::{kind}" in " ".join(process.cmdline()):
                 found.append(process)
         except psutil.NoSuchProcess:
             continue
