@@ -214,7 +214,7 @@ class MentorConfig:
     """Weight decay (decoupled) of the mentor's params, >= 0."""
     initial_sample_weight: float = 0.9
     """The sample weight that a fresh mentor gives to every sample, in (0, 1)."""
-    update_interval: int = 10
+    update_interval: int = 20
     """Student steps between two meta updates, >= 1."""
     meta_batch_size: int = 100
     """Meta samples per meta update over all workers, >= 1."""
