@@ -32,7 +32,7 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # read by PyTorch's profiler whe
 import torch
 from peers.contender import Contender, Plain
 from peers.ours import Defaults, ours
-from peers.problem import Problem, Setting, true_hypergradient
+from peers.problem import Setting, true_hypergradient
 from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
@@ -132,8 +132,7 @@ def measure(kinds: list[type[Contender]], setting: Setting, rounds: int, console
 
 def closeness(kind: type[Contender], setting: Setting, dtype: torch.dtype, truth: torch.Tensor) -> tuple[float, float]:
     """(cosine, relative error) of its hypergradient of the first step."""
-    problem = Problem(Setting(setting.student, setting.batch, setting.device, dtype))
-    found = kind(problem).hypergradient()
+    found = kind.of(Setting(setting.student, setting.batch, setting.device, dtype)).hypergradient()
     cosine = torch.nn.functional.cosine_similarity(found, truth, dim=0)
     return float(cosine), float((found - truth).norm() / truth.norm())
 
@@ -142,7 +141,7 @@ def peak_bytes(kind: type[Contender], setting: Setting) -> int:
     """The most bytes of tensors alive at a time while it is made and takes two steps."""
 
     def run() -> None:
-        contender = kind(Problem(setting))
+        contender = kind.of(setting)
         for _ in range(2):
             contender.step()
 
@@ -175,8 +174,8 @@ def times(kinds: list[type[Contender]], setting: Setting, rounds: int, console: 
     Plain steps and a contender's take turns, so that whatever else the machine does slows both; a contender that
     updates its mentor every k steps is timed over k of them.
     """
-    plain = Plain(Problem(setting))
-    contenders = [kind(Problem(setting)) for kind in kinds]
+    plain = Plain.of(setting)
+    contenders = [kind.of(setting) for kind in kinds]
     seconds: list[list[float]] = [[] for _ in kinds]
     ratios: list[list[float]] = [[] for _ in kinds]
     for done in range(-1, rounds):  # one round to warm up

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Self
 
+import torch
 from torch import Tensor
 
-from peers.problem import Problem, flat, losses_of
+from peers.problem import Problem, Setting, flat, losses_of
 
 
 class Contender(ABC):
@@ -17,15 +19,23 @@ class Contender(ABC):
         note: what sets it apart.
         period: steps from one mentor update to the next.
         has_hypergradient: whether there is one to compare with the truth.
+        memory_format: of the student's params, the faster one: double backward through convolutions has to convert
+            what is channels last.
     """
 
     name: str
     note: str = ""
     period: int = 1
     has_hypergradient: bool = True
+    memory_format: torch.memory_format = torch.channels_last
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
+
+    @classmethod
+    def of(cls, setting: Setting) -> Self:
+        """With a problem of its own."""
+        return cls(Problem(setting, cls.memory_format))
 
     @abstractmethod
     def step(self) -> None:

@@ -12,6 +12,7 @@ class DoubleBackward(Contender):
     """Virtual step on a functional copy → meta loss → mentor → real step with the mentor that has just learned."""
 
     name = "double backward"
+    memory_format = torch.contiguous_format
     note = "as Meta-Weight-Net: virtual step, plain SGD; then the real one"
 
     def step(self) -> None:

@@ -41,12 +41,16 @@ class Setting:
 
 
 class Problem:
-    """A copy of its own for each contender, all with the same values: made in float32 on the CPU, then moved."""
+    """A copy of its own for each contender, all with the same values: made in float32 on the CPU, then moved.
 
-    def __init__(self, setting: Setting) -> None:
+    Args:
+        memory_format: of the student's params; it changes no value.
+    """
+
+    def __init__(self, setting: Setting, memory_format: torch.memory_format = torch.channels_last) -> None:
         student, optimizer_state, mentor, data = _start(setting.student, setting.batch)
         self.setting = setting
-        self.student: nn.Module = copy.deepcopy(student).to(setting.device, setting.dtype)
+        self.student: nn.Module = copy.deepcopy(student).to(setting.device, setting.dtype, memory_format=memory_format)
         self.optimizer = sgd(self.student)
         self.optimizer.load_state_dict(copy.deepcopy(optimizer_state))
         self.mentor: AbstractMentor = copy.deepcopy(mentor).to(setting.device, setting.dtype)

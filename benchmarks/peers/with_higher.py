@@ -13,6 +13,7 @@ class Higher(Contender):
     """``innerloop_ctx``; its step is kept as the real one, which spares it the second forward and backward pass."""
 
     name = "higher"
+    memory_format = torch.contiguous_format
     note = "its step copied back as the real one"
 
     def step(self) -> None:

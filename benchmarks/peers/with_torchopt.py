@@ -13,6 +13,7 @@ class TorchOpt(Contender):
     """``MetaSGD`` moves the student itself; once the mentor has learned, the graph is cut and the step stays."""
 
     name = "TorchOpt"
+    memory_format = torch.contiguous_format
     note = "MetaSGD; its step is the real one"
 
     def __init__(self, problem: Problem) -> None:
