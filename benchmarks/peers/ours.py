@@ -39,8 +39,8 @@ class Ours(Contender):
         super().__init__(problem)
         with _default_dtype(problem.setting.dtype):
             self.mentor = LocalMentor(MentorLearner(self.config, CLASSES, seed=0))
-        if self.has_hypergradient:
-            self.mentor.load(_as_state(problem))
+            if self.has_hypergradient:
+                self.mentor.load(_as_state(problem))  # into a mentor that it makes
         self.curriculum = _curriculum(problem, self.config, self.mentor)
 
     def step(self) -> None:
