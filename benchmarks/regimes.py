@@ -20,6 +20,7 @@ from rich.table import Table
 from runs import CIFAR, results, spread, write
 
 from ray_mentor import CurriculumConfig, DataConfig, RunSettings, StudentConfig, TrainConfig
+from ray_mentor.core.mixing import MIXINGS
 
 METHODS = ("uniform", "self-paced", "mentornet", "oracle")
 COLUMNS = ("regime", "method", "seed", "test_accuracy", "noise_auroc", "cpu_seconds")
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="runs per cell, seeds 0..n-1 (default 3)")
     parser.add_argument("--regimes", nargs="+", choices=("A", "B", "digits"), default=["A", "B", "digits"])
     parser.add_argument("--methods", nargs="+", default=METHODS)
+    parser.add_argument("--mixing", choices=MIXINGS, default="none", help="of every batch (default none)")
     parser.add_argument("--processes", type=int, default=2, help="runs at a time, one thread each (default 2)")
     parser.add_argument("--cifar", type=Path, default=CIFAR, help="CIFAR-10 as Parquet")
     parser.add_argument("--csv", type=Path, help="also write a row a run here")
@@ -40,7 +42,7 @@ def main() -> None:
         for regime in options.regimes
         for method in options.methods
     ]
-    found = results([config(*cell, options.cifar) for cell in cells], options.processes)
+    found = results([config(*cell, options.cifar, options.mixing) for cell in cells], options.processes)
     rows = [
         {"regime": regime, "method": method, "seed": seed, **result}
         for (regime, method, seed), result in zip(cells, found, strict=True)
@@ -50,9 +52,9 @@ def main() -> None:
     Console(width=120).print(table(rows, options.regimes, options.methods))
 
 
-def config(regime: str, method: str, seed: int, cifar: Path) -> TrainConfig:
+def config(regime: str, method: str, seed: int, cifar: Path, mixing: str = "none") -> TrainConfig:
     """One run; whatever is not named here keeps its default."""
-    curriculum = CurriculumConfig(method=method)
+    curriculum = CurriculumConfig(method=method, mixing=mixing)
     if regime == "digits":
         return TrainConfig(curriculum=curriculum, run=RunSettings(seed=seed))
     mild = regime == "B"
