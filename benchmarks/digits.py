@@ -19,11 +19,9 @@ import pyarrow.compute as pc
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
-from runs import spread
+from runs import CURRICULA, curriculum, spread
 
-from ray_mentor import CurriculumConfig, Outcome, RunSettings, TrainConfig, train
-
-METHODS = ("uniform", "self-paced", "mentornet", "oracle")
+from ray_mentor import Outcome, RunSettings, TrainConfig, train
 
 
 def main() -> None:
@@ -33,7 +31,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, default=Path("docs/digits.png"), help="where the picture goes")
     options = parser.parse_args()
     table = Table("method", "test accuracy", "noise AUROC", "weight, right label", "weight, wrong label", "train s")
-    for method in METHODS:
+    for method in CURRICULA:
         outcomes = [run(method, seed, options.workers) for seed in range(options.seeds)]
         table.add_row(method, *figures(outcomes))
         if method == "mentornet":
@@ -44,7 +42,7 @@ def main() -> None:
 def run(method: str, seed: int, workers: int) -> Outcome:
     """One run with the defaults."""
     settings = RunSettings(seed=seed, workers=workers, storage_path=tempfile.mkdtemp())
-    return train(TrainConfig(curriculum=CurriculumConfig(method=method), run=settings), console=Console(quiet=True))
+    return train(TrainConfig(curriculum=curriculum(method), run=settings), console=Console(quiet=True))
 
 
 def figures(outcomes: list[Outcome]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Does it work? Uniform, self-paced, mentor and oracle on three kinds of wrong labels, one set of mentor defaults.
+"""Does it work? Uniform, self-paced, mentor and oracle on three kinds of wrong labels, one set of defaults.
 
     python benchmarks/regimes.py --seeds 3 --processes 2
 
@@ -17,12 +17,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from runs import CIFAR, results, spread, write
+from runs import CIFAR, CURRICULA, curriculum, results, spread, write
 
-from ray_mentor import CurriculumConfig, DataConfig, RunSettings, StudentConfig, TrainConfig
+from ray_mentor import DataConfig, RunSettings, StudentConfig, TrainConfig
 from ray_mentor.core.mixing import MIXINGS
 
-METHODS = ("uniform", "self-paced", "mentornet", "oracle")
 COLUMNS = ("regime", "method", "seed", "test_accuracy", "noise_auroc", "cpu_seconds")
 
 
@@ -30,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3, help="runs per cell, seeds 0..n-1 (default 3)")
     parser.add_argument("--regimes", nargs="+", choices=("A", "B", "digits"), default=["A", "B", "digits"])
-    parser.add_argument("--methods", nargs="+", default=METHODS)
+    parser.add_argument("--methods", nargs="+", choices=CURRICULA, default=[*CURRICULA])
     parser.add_argument("--mixing", choices=MIXINGS, default="none", help="of every batch (default none)")
     parser.add_argument("--processes", type=int, default=2, help="runs at a time, one thread each (default 2)")
     parser.add_argument("--cifar", type=Path, default=CIFAR, help="CIFAR-10 as Parquet")
@@ -54,9 +53,9 @@ def main() -> None:
 
 def config(regime: str, method: str, seed: int, cifar: Path, mixing: str = "none") -> TrainConfig:
     """One run; whatever is not named here keeps its default."""
-    curriculum = CurriculumConfig(method=method, mixing=mixing)
+    weighing = curriculum(method, mixing=mixing)
     if regime == "digits":
-        return TrainConfig(curriculum=curriculum, run=RunSettings(seed=seed))
+        return TrainConfig(curriculum=weighing, run=RunSettings(seed=seed))
     mild = regime == "B"
     data = DataConfig(
         data=str(cifar),
@@ -69,10 +68,10 @@ def config(regime: str, method: str, seed: int, cifar: Path, mixing: str = "none
     )
     student = StudentConfig(student="cnn", learning_rate=0.1, nesterov=False)
     run = RunSettings(epochs=25 if mild else 40, batch_size=128, seed=seed)
-    return TrainConfig(data=data, student=student, curriculum=curriculum, run=run)
+    return TrainConfig(data=data, student=student, curriculum=weighing, run=run)
 
 
-def table(rows: list[dict[str, Any]], regimes: list[str], methods: tuple[str, ...]) -> Table:
+def table(rows: list[dict[str, Any]], regimes: list[str], methods: list[str]) -> Table:
     """A row per regime and method."""
     found = Table("regime", "method", "test accuracy", "gap closed", "noise AUROC", "CPU s", "times uniform")
     for regime in regimes:

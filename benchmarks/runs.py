@@ -16,10 +16,26 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from ray_mentor import TrainConfig, train
+from ray_mentor import CurriculumConfig, TrainConfig, train
 
 CIFAR = Path(__file__).resolve().parents[2] / "shared" / "data" / "cifar10"
 """CIFAR-10 as Parquet, beside the project; `--cifar` names another place."""
+
+_PLAIN: dict[str, Any] = {"meta_in_training": 0.0}
+CURRICULA: dict[str, dict[str, Any]] = {
+    "uniform": {"method": "uniform", **_PLAIN},
+    "uniform-trusted": {"method": "uniform"},
+    "self-paced": {"method": "self-paced", **_PLAIN},
+    "mentornet": {},
+    "oracle": {"method": "oracle", **_PLAIN},
+}
+"""What is compared: all but `mentornet` and `uniform-trusted` see the training split alone. `uniform-trusted` trains on
+the same part of the trusted samples as `mentornet`, so that what lies between them is the mentor's doing."""
+
+
+def curriculum(name: str, **changes: Any) -> CurriculumConfig:
+    """The curriculum of that name; what it does not name keeps its default."""
+    return CurriculumConfig(**CURRICULA[name], **changes)
 
 
 def results(configs: list[TrainConfig], processes: int) -> list[dict[str, Any]]:

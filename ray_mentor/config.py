@@ -233,7 +233,7 @@ class MentorConfig:
     meta_loss: Literal["error", "loss"] = "error"
     """What the mentor makes small on the meta set: the expected error 1 − exp(−loss) (1 − p_y for cross-entropy), or
     the loss itself, which over-confidence dominates: wrong labels lower it."""
-    entropy: float = 0.25
+    entropy: float = 0.35
     """Pull λ towards equal sample weights, >= 0: p ∝ exp(−mean influence/λ), influences in units of their mean size."""
     anchor: float = 0.9
     """Sample weight that the upper quartile of a batch is held at under `sum`, in [0, 1); 0 leaves the scale free."""
@@ -332,6 +332,9 @@ class CurriculumConfig:
     burn_in: float | None = None
     """Share of training, from its start, during which every sample weight is 1 and no mentor learns, in [0, 1).
     None: the method's own, 0.15 for mentornet, 0 for the others."""
+    meta_in_training: float = 0.7
+    """Share of the meta set that the student is trained on as well, each sample with weight 1, in [0, 1); the mentor
+    learns from the rest. The last sample of a class stays with the mentor; 0 for none."""
     example_dropout: str = ""
     """Share of each batch whose sample weights are set to 0, over training: RATE:SHARE,RATE:SHARE,...
     (published: 0.5:0.17,0.05:0.83). Empty for none."""
@@ -340,6 +343,7 @@ class CurriculumConfig:
         one_of(self.mixing, ("none", "mixup"), "mixing")
         require(self.mixup_alpha > 0, "mixup_alpha", self.mixup_alpha, "it must be above 0")
         require(self.burn_in is None or 0 <= self.burn_in < 1, "burn_in", self.burn_in, "it must lie in [0, 1)")
+        require(0 <= self.meta_in_training < 1, "meta_in_training", self.meta_in_training, "it must lie in [0, 1)")
         parse_schedule(self.example_dropout)
 
 
@@ -350,7 +354,7 @@ class RunSettings:
     epochs: int = 60
     """Passes over the training samples, >= 1."""
     batch_size: int = 128
-    """Samples per student step over all workers, >= 1."""
+    """Samples of the training split per student step over all workers, >= 1; trusted ones come beside them."""
     seed: int = 0
     """Seed of everything drawn at random, >= 0."""
     workers: int = 2

@@ -12,6 +12,7 @@ import ray
 import torch
 from driver import Driver
 from made_once import made_once
+from small_jobs import outside_of_ray_train  # noqa: F401 - a fixture
 from small_runs import make_small_splits, outcome_of
 
 from ray_mentor.data import Splits

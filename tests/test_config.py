@@ -171,6 +171,8 @@ def test_a_whole_number_is_a_float_too() -> None:
         (CurriculumConfig, {"mixing": "cutmix"}, "unknown mixing 'cutmix'; valid: none, mixup"),
         (CurriculumConfig, {"mixup_alpha": 0.0}, "mixup_alpha is 0.0, but it must be above 0"),
         (CurriculumConfig, {"burn_in": 1.0}, "burn_in is 1.0, but it must lie in [0, 1)"),
+        (CurriculumConfig, {"meta_in_training": 1.0}, "meta_in_training is 1.0, but it must lie in [0, 1)"),
+        (CurriculumConfig, {"meta_in_training": -0.1}, "meta_in_training is -0.1, but it must lie in [0, 1)"),
         (RunSettings, {"epochs": 0}, "epochs is 0, but it must be at least 1"),
         (RunSettings, {"workers": -1}, "workers is -1, but it must be at least 0"),
         (RunSettings, {"seed": -1}, "seed is -1, but it must be at least 0"),

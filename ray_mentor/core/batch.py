@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -49,6 +49,7 @@ class Batch:
         true_labels: true labels where they are known; read by the method `oracle` and the ledger alone.
         partner_labels: given labels of the samples that were mixed in; None if nothing was.
         share: share of a sample's own input and label in the mix, in [0, 1]; None if nothing was mixed.
+        trusted: which samples belong to the trusted set, whose labels are right; None if none does.
         rank_sizes: rows of the global batch on each rank, where the loader knows them; else they are asked for.
         all_rows: ``rows`` of the global batch, in rank order, where the loader knows them; likewise.
     """
@@ -60,6 +61,7 @@ class Batch:
     true_labels: Int[Tensor, " batch"] | None = None
     partner_labels: Int[Tensor, " batch"] | None = None
     share: Float[Tensor, " batch"] | None = None
+    trusted: Bool[Tensor, " batch"] | None = None
     rank_sizes: tuple[int, ...] | None = None
     all_rows: NDArray[np.int64] | None = None
 

@@ -26,7 +26,7 @@ from ray_mentor.core.observation import Observation, observe
 from ray_mentor.core.parts import Parts
 from ray_mentor.core.percentile import RunningPercentile
 from ray_mentor.core.schedules import kept, rate_at, scheduled_weights
-from ray_mentor.core.step_record import StepRecord, Weighed
+from ray_mentor.core.step_record import StepRecord, Weighed, record_of
 from ray_mentor.core.student_step import Before, student_step, weighted_loss
 
 
@@ -41,7 +41,7 @@ class Curriculum:
         student: wrapped for data parallelism where there is more than one rank.
         optimizer: the student's own, with its real state.
         total_steps: planned steps, which progress is measured against.
-        n_samples: size of the training split, for the loss history.
+        n_samples: samples that the student is trained on, for the loss history.
         split_history: whether each rank holds only its part of the loss history; then no rank alone has the whole.
     """
 
@@ -113,8 +113,8 @@ class Curriculum:
         return observe(batch, losses, self.exchange, self.percentile, self.history, self.step_number, self.progress)
 
     def score(self, seen: Observation) -> Float[Tensor, " batch"]:
-        """Features → mentor → what it says of each sample of the global batch."""
-        return self.parts.weighting(seen)
+        """Features → mentor → what it says of each sample of the global batch; nobody is asked of a trusted one: 1."""
+        return self.parts.weighting(seen).masked_fill(seen.features.trusted, 1.0)
 
     def weigh(self, seen: Observation, scored: Float[Tensor, " batch"]) -> Weighed:
         """What the mentor says → sample weights → weighted loss."""
@@ -127,19 +127,10 @@ class Curriculum:
 
     def after_step(self, weighed: Weighed, before: Before | None) -> StepRecord:
         """(Meta update) → record; call it when the optimizer has stepped, with the gradients still there."""
-        seen = weighed.seen
         influence, meta_loss = torch.full_like(weighed.scored, torch.nan), None
         if before:
             influence, meta_loss = self.meta.look_back(self.step_number, weighed, before)
-        record = StepRecord(
-            step=self.step_number,
-            batch=seen.batch,
-            losses=seen.losses.detach(),
-            scored=weighed.scored[seen.own],
-            sample_weights=weighed.sample_weights[seen.own],
-            influence=influence[seen.own],
-            meta_loss=meta_loss,
-        )
+        record = record_of(self.step_number, weighed, influence, meta_loss)
         if weighed.overruled:
             self.guards.count_fallback()
         self.step_number += 1

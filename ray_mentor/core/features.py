@@ -6,9 +6,12 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
+
+COLUMNS = 5
+"""Of a matrix of features: loss, loss difference, label, progress, trusted; the history follows."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Features:
         progress: share of training done, in [0, 1), the same for the whole batch.
         history: the last H losses of the sample, newest first, NaN-free (the current loss where
             there is no past yet); H may be 0.
+        trusted: whether the sample belongs to the trusted set: its weight is 1, whatever a mentor says. None: of none.
     """
 
     loss: Float[Tensor, " batch"]
@@ -29,6 +33,11 @@ class Features:
     label: Int[Tensor, " batch"]
     progress: Float[Tensor, " batch"]
     history: Float[Tensor, "batch length"]
+    trusted: Bool[Tensor, " batch"] = None  # type: ignore[assignment]  # never None once it is made
+
+    def __post_init__(self) -> None:
+        if self.trusted is None:
+            object.__setattr__(self, "trusted", torch.zeros_like(self.label, dtype=torch.bool))
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -43,12 +52,20 @@ class Features:
 
     def matrix(self) -> NDArray[np.float64]:
         """All columns in one array, for the road to another process; float64 holds each of them exactly."""
-        columns = [self.loss, self.loss_difference, self.label, self.progress, *self.history.unbind(dim=1)]
+        columns = [
+            self.loss,
+            self.loss_difference,
+            self.label,
+            self.progress,
+            self.trusted,
+            *self.history.unbind(dim=1),
+        ]
         return torch.stack([column.double() for column in columns], dim=1).numpy()
 
     @staticmethod
     def from_matrix(matrix: NDArray[np.float64], dtype: torch.dtype = torch.float32) -> Features:
         """The inverse of :meth:`matrix`. Copies: what arrives from another process may be read-only."""
         table = torch.from_numpy(matrix.copy())
-        loss, difference, label, progress = table[:, :4].unbind(dim=1)
-        return Features(loss.to(dtype), difference.to(dtype), label.long(), progress.to(dtype), table[:, 4:].to(dtype))
+        loss, difference, label, progress, trusted = table[:, :COLUMNS].unbind(dim=1)
+        floats = loss.to(dtype), difference.to(dtype), label.long(), progress.to(dtype), table[:, COLUMNS:].to(dtype)
+        return Features(*floats, trusted.bool())

@@ -87,10 +87,14 @@ class Guards:
         return self.state.stopped_at
 
     def collapsed(self, seen: Observation, scored: Float[Tensor, " batch"]) -> bool:
-        """Whether these weights, of the global batch before example dropout, are not to be trained with."""
-        if self._mentor is None:
+        """Whether these weights, of the global batch before example dropout, are not to be trained with.
+
+        Those of trusted samples, always 1, are left out: beside them a mentor that gives nothing would look sound.
+        """
+        asked = ~seen.features.trusted
+        if self._mentor is None or not asked.any():
             return False
-        w = scored.double()
+        w = scored[asked].double()
         if not w.isfinite().all():
             return True
         shut_out = self._shuts_out_a_class(seen, w)
@@ -120,7 +124,7 @@ class Guards:
         if self._min_class_share == 0 or labels is None or w.sum() == 0:
             return False
         shares = dict(self.state.class_shares)
-        batch = class_shares(w, labels)
+        batch = class_shares(w, labels[~seen.features.trusted])
         for label, (count, share) in batch.items():
             before = shares.get(label, 1.0)
             shares[label] = before + count / (count + MEMORY) * (share - before)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
@@ -129,6 +129,7 @@ class LearnedCurriculum:
         labels: Shaped[Tensor, "batch ..."],
         sample_ids: Int[Tensor, " batch"] | None = None,
         true_labels: Int[Tensor, " batch"] | None = None,
+        trusted: Bool[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, ""]:
         """The weighted loss of this rank's (micro-)batch: Σ_i ŵ_i ℓ_i over the global batch, to call ``backward`` on.
 
@@ -137,9 +138,12 @@ class LearnedCurriculum:
             labels: given labels; a class a sample where the mentor sees them, else whatever the loss takes.
             sample_ids: names of the samples in the record; 0..N-1 where the mentor sees the loss history.
             true_labels: where they are known; read by the method `oracle` alone.
+            trusted: which samples have labels that are known to be right: their weight is 1, and the record leaves
+                them out. They must not be in ``meta_loader`` as well, which tells the mentor how the student does on
+                samples that it is not trained on. None: none.
 
         Raises:
-            UserError: a call out of turn, or losses that are not one a sample.
+            UserError: a call out of turn, losses that are not one a sample, or ``trusted`` that is no mask of them.
             NonFiniteLossError: if a loss is NaN or infinite.
         """
         if self._stepped:
@@ -153,11 +157,16 @@ class LearnedCurriculum:
             raise UserError(
                 f"labels has shape {tuple(labels.shape)}, but the mentor sees the label: one class a sample"
             )
+        if trusted is not None and (trusted.shape != losses.shape or trusted.dtype != torch.bool):
+            raise UserError(
+                f"trusted is {trusted.dtype} of shape {tuple(trusted.shape)}, but it must hold a boolean for each of "
+                f"the {len(labels)} samples"
+            )
         rows = self._rows(sample_ids, len(labels))
         inputs, self._before = Arguments((), {}), None
         if self.curriculum.meta_is_due:
             self._before, inputs = self._watch.take()
-        batch = Batch(rows, rows, inputs, labels, true_labels).to(losses.device)
+        batch = Batch(rows, rows, inputs, labels, true_labels, trusted=trusted).to(losses.device)
         with _full_precision():
             seen = self.curriculum.observe_losses(batch, losses)
             self._weighed = self.curriculum.weigh(seen, self.curriculum.score(seen))
@@ -205,7 +214,8 @@ class LearnedCurriculum:
         """Takes in a meta loss on trusted samples that the meta set does not hold, the same on every rank.
 
         As often as the loop measures it: after ``mentor_patience`` times without a new minimum the mentor learns no
-        more. (``meta_holdout`` is the trainer's: here what is held out is up to the loop.)
+        more. (``meta_holdout`` and ``meta_in_training`` are the trainer's: here what is held out, and what the student
+        is trained on, is up to the loop.)
         """
         self.curriculum.note_holdout(loss)
 

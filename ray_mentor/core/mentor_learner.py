@@ -128,9 +128,9 @@ class MentorLearner:
         """Σ_i s̄_i ŵ_i(φ) + λ·KL(p(φ) ‖ uniform): its first part's gradient in φ is the hypergradient, scaled.
 
         s̄ is s over its mean size; where influences are known of some samples alone, they stand for the others too.
-        p = w/Σw. The first part is linear in ŵ: alone, it pays to put all weight on the samples that help most, and
-        the mentor ends with weights of 0 and 1 that shut whole classes out. With λ the best weights are
-        p_i ∝ exp(−E[s̄ | x_i]/λ): as far apart as the evidence is strong.
+        p = w/Σw, without the trusted samples, whose weight is 1 whatever φ is. The first part is linear in ŵ: alone,
+        it pays to put all weight on the samples that help most, and the mentor ends with weights of 0 and 1 that shut
+        whole classes out. With λ the best weights are p_i ∝ exp(−E[s̄ | x_i]/λ): as far apart as the evidence is strong.
         """
         w = self._mentor.sample_weights(update.features)
         kept = torch.where(update.keep, w, 0.0)
@@ -140,11 +140,14 @@ class MentorLearner:
         scaled = influence / mean_size.clamp(min=torch.finfo(w.dtype).tiny)
         share = len(known) / known.sum().clamp(min=1).to(w.dtype)
         hyper = share * (scaled * normalise(kept, self._config.normalisation)).sum()
-        return hyper + self._config.entropy * divergence(kept[update.keep]) if self._config.entropy else hyper
+        weighed = update.keep & ~update.features.trusted
+        return hyper + self._config.entropy * divergence(kept[weighed]) if self._config.entropy else hyper
 
     @torch.no_grad()
     def _anchor(self, features: Features) -> None:
         """Shifts all logits together until the upper quartile of the batch's sample weights is the anchor.
+
+        Of those that the mentor gives: a trusted sample's is no mentor's doing.
 
         Under ``sum`` normalisation w and c·w train the student alike, so M says nothing about the scale of
         w: left free, it drifts to where the sigmoid is flat and the mentor learns no more (all weights 1),
@@ -153,7 +156,10 @@ class MentorLearner:
         """
         if self._config.anchor == 0 or self._config.normalisation != "sum":
             return
-        quartile = torch.quantile(self._mentor(features), 0.75)
+        logits = self._mentor(features)[~features.trusted]
+        if len(logits) == 0:
+            return
+        quartile = torch.quantile(logits, 0.75)
         shift = initial_logit(self._config.anchor) - quartile
         if shift.isfinite():
             self._mentor.shift(shift)

@@ -57,19 +57,21 @@ def observe(
     unknown = torch.full((len(batch),), -1)
     truth = unknown if batch.true_labels is None else batch.true_labels
     shown = batch.labels if batch.labels.ndim == 1 else unknown  # a mentor can see a class, not a mask or a text
-    columns = [losses.detach(), shown, truth, batch.rows, batch.ids]
+    trusted = torch.zeros(len(batch)) if batch.trusted is None else batch.trusted
+    columns = [losses.detach(), shown, truth, batch.rows, batch.ids, trusted]
     sizes = batch.rank_sizes or exchange.sizes(len(batch))
     own = torch.stack([column.double().cpu() for column in columns], dim=1)
     table, past = gathered(own, batch, sizes, history, exchange)
-    loss, label, true_label, rows, ids = table.unbind(dim=1)
+    loss, label, true_label, rows, ids, is_trusted = table.unbind(dim=1)
     _check_finite(loss, ids, step)
     loss = loss.to(losses.dtype)
     features = Features(
         loss=loss,
-        loss_difference=loss - percentile.update(loss),
+        loss_difference=loss - percentile.update(loss[~is_trusted.bool()]),
         label=label.long(),
         progress=torch.full_like(loss, progress),
         history=filled(past, loss),
+        trusted=is_trusted.bool(),
     )
     history.push(rows.long(), loss)
     start = sum(sizes[: exchange.rank])

@@ -36,7 +36,7 @@ class Weighed:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """What one step did to this rank's samples: a block of ledger rows.
+    """What one step did to this rank's samples, those of the trusted set left out: a block of ledger rows.
 
     Attributes:
         step: the global step, from 0.
@@ -57,3 +57,23 @@ class StepRecord:
     sample_weights: Float[Tensor, " own"]
     influence: Float[Tensor, " own"]
     meta_loss: float | None
+
+
+def record_of(step: int, weighed: Weighed, influence: Float[Tensor, " batch"], meta_loss: float | None) -> StepRecord:
+    """What is taken down of a step.
+
+    Args:
+        influence: of the global batch.
+    """
+    seen = weighed.seen
+    trusted = seen.features.trusted[seen.own]
+    rows = (~trusted).nonzero()[:, 0] if trusted.any() else slice(None)
+    return StepRecord(
+        step=step,
+        batch=seen.batch if isinstance(rows, slice) else seen.batch[rows],
+        losses=seen.losses.detach()[rows],
+        scored=weighed.scored[seen.own][rows],
+        sample_weights=weighed.sample_weights[seen.own][rows],
+        influence=influence[seen.own][rows],
+        meta_loss=meta_loss,
+    )

@@ -11,16 +11,14 @@ from ray_mentor.config import DataConfig
 from ray_mentor.data.confusable import is_known
 from ray_mentor.data.inputs import AbstractArrayInputs, Scale
 from ray_mentor.data.noise import add_noise
-from ray_mentor.data.pool import Pool, balanced, proportional, spared
+from ray_mentor.data.pool import Pool, balanced, proportional
 from ray_mentor.data.readers import Raw, read, read_trusted
 from ray_mentor.data.samples import Samples
 from ray_mentor.data.spread import Spread, in_threads
 from ray_mentor.data.stored import held
 from ray_mentor.errors import UserError, listed
 
-_TEST, _META, _VALIDATION, _TRAIN_SIZE, _TEST_SIZE, _META_HOLDOUT = range(
-    301, 307
-)  # keep the streams of one seed apart
+_TEST, _META, _VALIDATION, _TRAIN_SIZE, _TEST_SIZE = range(301, 306)  # keep the streams of one seed apart
 _TRAIN_NOISE, _VALIDATION_NOISE = 0, 1
 _SHOWN = 10  # classes that a note names
 
@@ -77,14 +75,6 @@ def prepare(config: DataConfig, seed: int, spread: Spread = in_threads) -> Split
     train = _at_most(train, config.train_size, _draw(seed, _TRAIN_SIZE))
     test = _at_most(test, config.test_size, _draw(seed, _TEST_SIZE))
     return Splits(train, None if validation is None else held(validation), held(meta), held(test), tuple(notes))
-
-
-def trusted_parts(meta: Samples, share: float, seed: int) -> tuple[Samples, Samples | None]:
-    """The part of a meta set that a mentor learns from, and the part that is held out; None if none can be spared."""
-    held_out = spared(meta.labels, round(share * len(meta)), _draw(seed, _META_HOLDOUT))
-    if len(held_out) == 0:
-        return meta, None
-    return meta.select(np.setdiff1d(np.arange(len(meta)), held_out)), meta.select(held_out)
 
 
 def _check_noise(config: DataConfig) -> None:

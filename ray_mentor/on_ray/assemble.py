@@ -7,7 +7,6 @@ import ray.train.torch
 import torch
 from torch import nn
 
-from ray_mentor.core.batch import Batch
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.mentor_access import AbstractMentorAccess, LocalMentor
@@ -16,24 +15,26 @@ from ray_mentor.core.meta_step import MetaBatch
 from ray_mentor.core.methods import method_of, parts_of
 from ray_mentor.core.precision import in_bf16
 from ray_mentor.core.sync_batch_norm import synchronised
-from ray_mentor.data.batches import meta_batch, rank_sizes, rank_slice
+from ray_mentor.data.batches import meta_batch, rank_slice
 from ray_mentor.data.memory import require_memory
-from ray_mentor.data.rows import Rows
 from ray_mentor.data.samples import Samples
-from ray_mentor.data.splits import Splits, trusted_parts
+from ray_mentor.data.splits import Splits
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.job import Job
 from ray_mentor.on_ray.shared_mentor import SharedMentor
+from ray_mentor.on_ray.trusted import parts_of as parts_of_meta
+from ray_mentor.on_ray.trusted import trained_on
 
 
 def assemble(job: Job, splits: Splits, exchange: AbstractExchange, total_steps: int) -> Curriculum:
     """The curriculum of ``job`` on this rank, before its first step."""
-    history_bytes = 4 * job.mentor.history_length * len(splits.train) // exchange.world_size
+    n_samples = trained_on(splits, job)
+    history_bytes = 4 * job.mentor.history_length * n_samples // exchange.world_size
     require_memory(history_bytes, "the samples' past losses", "give a smaller --history-length, or more --workers")
     student = make_student(job, exchange)
     mentor = _access(job, splits, exchange) if method_of(job.curriculum.method).learns else None
-    trusted = splits.meta if mentor is None else _trusted(splits.meta, job, exchange)
-    meta_batches = _MetaBatches(trusted, job, exchange, next(student.parameters()).device)
+    learnt = _learnt(splits.meta, job, exchange)
+    meta_batches = _MetaBatches(learnt, job, exchange, next(student.parameters()).device)
     parts = parts_of(job.curriculum, job.mentor, mentor, job.loss, meta_batches)
     optimizer = job.optimizer([param for param in student.parameters() if param.requires_grad])
     return Curriculum(
@@ -44,24 +45,9 @@ def assemble(job: Job, splits: Splits, exchange: AbstractExchange, total_steps: 
         job.curriculum,
         job.mentor,
         total_steps=total_steps,
-        n_samples=len(splits.train),
+        n_samples=n_samples,
         seed=job.seed,
         split_history=True,
-    )
-
-
-def batch_of(samples: Samples, global_rows: Rows, exchange: AbstractExchange) -> Batch:
-    """This rank's share of the global batch of these rows."""
-    rows = rank_slice(global_rows, exchange.rank, exchange.world_size)
-    truth = None if samples.true_labels is None else torch.from_numpy(samples.true_labels[rows])
-    return Batch(
-        rows=torch.from_numpy(rows.copy()),
-        ids=torch.from_numpy(samples.ids[rows]),
-        inputs=samples.inputs.take(rows),
-        labels=torch.from_numpy(samples.labels[rows]),
-        true_labels=truth,
-        rank_sizes=tuple(rank_sizes(len(global_rows), exchange.world_size)),
-        all_rows=global_rows,
     )
 
 
@@ -87,20 +73,21 @@ def _access(job: Job, splits: Splits, exchange: AbstractExchange) -> AbstractMen
     return SharedMentor(job.mentor_actor, exchange, learner, job.mentor.scoring, job.hang_seconds)
 
 
-def _trusted(meta: Samples, job: Job, exchange: AbstractExchange) -> Samples:
+def _learnt(meta: Samples, job: Job, exchange: AbstractExchange) -> Samples:
     """The part of the meta set that the mentor learns from."""
-    learnt, held_out = trusted_parts(meta, job.mentor.meta_holdout, job.seed)
-    if len(learnt) < exchange.world_size:
+    parts = parts_of_meta(meta, job)
+    if len(parts.learnt) < exchange.world_size:
         raise UserError(
-            f"meta_holdout is {job.mentor.meta_holdout:g}, which leaves {len(learnt)} of {len(meta)} meta samples, but "
-            f"each of the {exchange.world_size} workers needs one; give more, or --meta-holdout 0"
+            f"meta_holdout {job.mentor.meta_holdout:g} and meta_in_training {job.curriculum.meta_in_training:g} leave "
+            f"the mentor {len(parts.learnt)} of {len(meta)} meta samples, but each of the {exchange.world_size} "
+            "workers needs one; give more, or --meta-holdout 0 --meta-in-training 0"
         )
-    if job.mentor.mentor_patience and held_out is None:
+    if job.mentor.mentor_patience and parts.held_out is None:
         raise UserError(
             f"mentor_patience is {job.mentor.mentor_patience}, but of {len(meta)} meta samples none can be held out "
             f"(meta_holdout {job.mentor.meta_holdout:g}, one of each class stays); give more, or --mentor-patience 0"
         )
-    return learnt
+    return parts.learnt
 
 
 class _MetaBatches:

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 
 from ray_mentor.config import MentorConfig
+from ray_mentor.core.features import COLUMNS
 from ray_mentor.errors import UserError, shown
 
-_COLUMNS = 4  # loss, loss difference, label, progress; the history follows
-_LABEL = 2
+_LABEL, _TRUSTED = 2, 4  # columns
 
 
 class CallRules:
     """The shapes, types and ranges that a mentor of this make takes."""
 
     def __init__(self, config: MentorConfig, n_classes: int) -> None:
-        self._columns = _COLUMNS + config.history_length
+        self._columns = COLUMNS + config.history_length
         self._n_classes = n_classes
         self._sees_label = "label" in config.mentor_features
 
@@ -46,14 +46,16 @@ class CallRules:
             row, column = np.argwhere(~finite)[0]
             raise _refused(f"column {column} in row {row}", str(features[row, column]), "it must be finite in float32")
         if self._sees_label:
-            self._check_labels(features[:, _LABEL])
+            _check_among("label", features[:, _LABEL], range(self._n_classes), f"one of 0..{self._n_classes - 1}")
+        _check_among("mark of a trusted sample", features[:, _TRUSTED], range(2), "0 or 1")
         return rows
 
-    def _check_labels(self, labels: Any) -> None:
-        outside = np.flatnonzero(~np.isin(labels, np.arange(self._n_classes)))
-        if len(outside):
-            row = outside[0]
-            raise _refused(f"the label in row {row}", str(labels[row]), f"it must be one of 0..{self._n_classes - 1}")
+
+def _check_among(what: str, values: Any, allowed: range, rule: str) -> None:
+    outside = np.flatnonzero(~np.isin(values, np.asarray(allowed)))
+    if len(outside):
+        row = outside[0]
+        raise _refused(f"the {what} in row {row}", str(values[row]), f"it must be {rule}")
 
 
 def _check_array(name: str, value: Any, shape: tuple[int, ...], kind: str) -> None:

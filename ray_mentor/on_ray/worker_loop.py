@@ -24,12 +24,14 @@ from ray_mentor.data.splits import Splits
 from ray_mentor.data.spread import Spread, in_threads
 from ray_mentor.data.stored import in_plan_order
 from ray_mentor.on_ray.accuracy import measured
-from ray_mentor.on_ray.assemble import assemble, batch_of
+from ray_mentor.on_ray.assemble import assemble
+from ray_mentor.on_ray.batches import batch_of
 from ray_mentor.on_ray.checkpoint import Checkpoints, Timetable
 from ray_mentor.on_ray.gate import passed
 from ray_mentor.on_ray.job import Job
 from ray_mentor.on_ray.run_log import RunLog, started_row
 from ray_mentor.on_ray.stream import RayDataSpread
+from ray_mentor.on_ray.trusted import TrustedBeside
 
 
 def worker_loop(config: dict[str, Job]) -> None:
@@ -39,6 +41,7 @@ def worker_loop(config: dict[str, Job]) -> None:
     exchange = _exchange(job)
     plan = Plan(job.order, job.batch_size, job.seed, job.epochs)
     curriculum = assemble(job, splits, exchange, plan.total_steps)
+    with_trusted = TrustedBeside(splits, job, plan, exchange)
     schedule = make_schedule(curriculum.optimizer, job.schedule, plan.total_steps)
     directory = RunDirectory(job.directory)
     log = RunLog(directory, job.board, exchange)
@@ -58,7 +61,7 @@ def worker_loop(config: dict[str, Job]) -> None:
     log.post(started_row(curriculum.progress))
     with in_plan_order(splits.train, plan, first, exchange.rank, exchange.world_size, _spread(job, exchange)) as train:
         for epoch, rows, ends_epoch in plan.steps(first):
-            batch = batch_of(train, rows, exchange)
+            batch = with_trusted(batch_of(train, rows, exchange), curriculum.step_number)
             torch.manual_seed(curriculum.generator("student", exchange.rank).initial_seed())  # of dropout
             record = curriculum.step(_augmented(batch, job, curriculum))
             log.add(epoch, record, curriculum.progress)

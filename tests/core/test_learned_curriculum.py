@@ -41,9 +41,37 @@ from ray_mentor.core.mentor_access import LocalMentor
 from ray_mentor.core.mentor_learner import MentorLearner
 from ray_mentor.core.meta_set import meta_batches
 from ray_mentor.core.methods import parts_of
+from ray_mentor.errors import UserError
 
 EVERY_STEP = MentorConfig(update_interval=1, mentor_learning_rate=0.01, meta_batch_size=16, meta_loss="loss")
 NO_BURN_IN = CurriculumConfig(burn_in=0.0)
+
+
+def test_trusted_samples_among_the_others() -> None:
+    inputs, labels = blobs(20, 0)
+    trusted = torch.arange(20) % 4 == 0
+    model = student()
+    optimizer = momentum(model)
+    curriculum = LearnedCurriculum(
+        model, optimizer, blobs(30, 1), total_steps=10, mentor=EVERY_STEP, curriculum=NO_BURN_IN
+    )
+    for _ in range(3):
+        losses = per_sample(model(inputs), labels)
+        loss = curriculum.weigh(losses, labels=labels, trusted=trusted)
+        w = curriculum.sample_weights
+        assert (w[trusted] == 1).all()
+        assert (w[~trusted] < 1).all()
+        torch.testing.assert_close(loss, (w * losses).sum() / w.sum())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        record = curriculum.after_step()
+        assert record is not None
+        assert record.batch.rows.tolist() == (~trusted).nonzero()[:, 0].tolist()
+    losses = per_sample(model(inputs), labels)
+    for wrong in (trusted[:5], trusted.long()):
+        with pytest.raises(UserError, match="a boolean for each of the 20 samples"):
+            curriculum.weigh(losses, labels=labels, trusted=wrong)
 
 
 def test_it_tells_wrong_labels_from_right_ones() -> None:

@@ -24,13 +24,14 @@ from ray_mentor.on_ray.mentor_actor import MentorActor
 
 C, H, N = 4, 2, 9
 CONFIG = MentorConfig(mentor_features=FEATURES, history_length=H, mentor_hidden=(6,), mentor_learning_rate=0.01)
-COLUMNS = 4 + H
+COLUMNS = 5 + H
 
 
 def rows(seed: int = 0) -> np.ndarray:
     draw = np.random.default_rng(seed)
     matrix = draw.random((N, COLUMNS))
     matrix[:, 2] = draw.integers(0, C, N)
+    matrix[:, 4] = draw.integers(0, 2, N)
     return matrix
 
 
@@ -70,6 +71,7 @@ BAD_FEATURES = [
     np.zeros((N, COLUMNS + 1)), *(rows().astype(kind) for kind in (np.int64, complex, object, str)),
     *(changed(rows(), 1, column, value) for column in range(COLUMNS) for value in (np.nan, np.inf, -np.inf, 1e39)),
     *(changed(rows(), 1, 2, label) for label in (-1, C, 0.5, 1e30)),
+    *(changed(rows(), 1, 4, trusted) for trusted in (-1, 2, 0.5, 1e30)),
 ]  # fmt: skip
 BAD_COUNTS = [None, "0", 0.0, -1, True, 2**63, 10**400, [0], np.array([0])]
 

@@ -10,59 +10,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_jobs import job_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.curriculum_state import capture_curriculum
 from ray_mentor.core.exchange import Alone
 from ray_mentor.data import FeatureInputs, Samples, Splits
 from ray_mentor.data.batches import epoch_batches
+from ray_mentor.data.meta_parts import MetaParts, meta_parts
 from ray_mentor.data.order import Shuffled
-from ray_mentor.data.splits import trusted_parts
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.accuracy import measured
-from ray_mentor.on_ray.assemble import assemble, batch_of
+from ray_mentor.on_ray.assemble import assemble
+from ray_mentor.on_ray.batches import batch_of
 from ray_mentor.on_ray.job import Job
 from ray_mentor.on_ray.outcome import guard_figures
-from ray_mentor.students import MLP
 
 STEPS_AN_EPOCH = 5
 
 
-@pytest.fixture(autouse=True)
-def outside_of_ray_train(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which alone may prepare a student."""
-
-    def make_student(job: Job, _: Alone) -> nn.Module:
-        torch.manual_seed(job.seed)
-        return job.student()
-
-    monkeypatch.setattr("ray_mentor.on_ray.assemble.make_student", make_student)
-
-
-def job_of(splits: Splits, mentor: dict[str, Any], method: str = "mentornet") -> Job:
-    known: dict[str, Any] = {
-        "student": functools.partial(_student, 8, 3),
-        "optimizer": functools.partial(torch.optim.SGD, lr=0.05, momentum=0.9),
-        "schedule": "constant",
-        "sync_batch_norm": False,
-        "precision": "float32",
-        "channels_last": False,
-        "hold_on_device": False,
-        "splits": splits,
-        "augment": "none",
-        "loss": None,
-        "curriculum": CurriculumConfig(method=method, burn_in=0.0),
-        "mentor": MentorConfig(**{"update_interval": 1, "meta_batch_size": 20, "mentor_hidden": (8,), **mentor}),
-        "seed": 0,
-    }
-    return Job(**{field.name: known.get(field.name) for field in dataclasses.fields(Job)})
-
-
-def _student(n_inputs: int, n_classes: int) -> nn.Module:
-    return nn.Sequential(MLP(n_inputs, 16, (16,)), nn.BatchNorm1d(16), nn.Dropout(0.3), nn.Linear(16, n_classes))
+pytestmark = pytest.mark.usefixtures("outside_of_ray_train")
 
 
 def train(job: Job, epochs: int) -> tuple[Curriculum, list[dict[str, float | None]]]:
@@ -82,7 +51,7 @@ def train(job: Job, epochs: int) -> tuple[Curriculum, list[dict[str, float | Non
 def test_the_held_out_meta_loss_in_evaluation_mode(small_splits: Splits) -> None:
     job = job_of(small_splits, {"meta_holdout": 0.3})
     curriculum, rows = train(job, 2)
-    held_out = trusted_parts(small_splits.meta, 0.3, 0)[1]
+    held_out = shared_out(small_splits).held_out
     assert held_out is not None
     assert len(held_out) == 9
     inputs, labels = held_out.inputs.take(np.arange(9)), torch.from_numpy(held_out.labels)
@@ -98,11 +67,15 @@ def test_the_held_out_meta_loss_in_evaluation_mode(small_splits: Splits) -> None
 def test_the_mentor_never_learns_from_what_is_held_out(small_splits: Splits) -> None:
     job = job_of(small_splits, {"meta_holdout": 0.3, "meta_batch_size": 8})
     curriculum = assemble(job, small_splits, Alone(), 10)
-    learnt, held_out = trusted_parts(small_splits.meta, 0.3, 0)
-    assert held_out is not None
+    parts = shared_out(small_splits)
+    assert parts.held_out is not None
     seen = torch.cat([curriculum.parts.meta_batch(n).inputs for n in range(20)])  # type: ignore[misc]
-    assert {tuple(row) for row in seen.tolist()} == {tuple(row) for row in rows_of(learnt)}
-    assert not {tuple(row) for row in seen.tolist()} & {tuple(row) for row in rows_of(held_out)}
+    assert {tuple(row) for row in seen.tolist()} == {tuple(row) for row in rows_of(parts.learnt)}
+    assert not {tuple(row) for row in seen.tolist()} & {tuple(row) for row in rows_of(parts.held_out)}
+
+
+def shared_out(splits: Splits) -> MetaParts:
+    return meta_parts(splits.meta, holdout=0.3, training=0.5, seed=0)
 
 
 def rows_of(samples: Samples) -> list[list[float]]:
@@ -137,7 +110,7 @@ def test_nothing_is_held_out_without_a_mentor_or_a_share(small_splits: Splits, m
     curriculum, rows = train(job_of(small_splits, {"meta_holdout": holdout, "meta_batch_size": 30}, method), 1)
     assert rows[0]["meta_holdout_loss"] is None
     assert rows[0]["test_accuracy"] is not None
-    assert len(curriculum.parts.meta_batch(0).labels) == 30
+    assert len(curriculum.parts.meta_batch(0).labels) == 15, "the student has the other half"
     assert curriculum.guards.state.lowest_holdout is None
 
 
@@ -167,9 +140,11 @@ def learning_by_heart(patience: int, *, random: bool) -> tuple[Curriculum, list[
         train_samples.with_labels(3 * np.arange(N) + wrong, None), None, meta.with_labels(classes, None), None, ()
     )
     settings: dict[str, Any] = {"meta_holdout": 0.8, "mentor_patience": patience, "mentor_learning_rate": 0.1}
-    alone: dict[str, Any] = {"mentor_features": ("label",), "mentor_hidden": (), "entropy": 0.0, "min_class_share": 0.0}
-    job = job_of(splits, {**settings, **alone})
-    return train(dataclasses.replace(job, loss=by_class, student=functools.partial(nn.Linear, WIDTH, 3)), 24)
+    free: dict[str, Any] = {"mentor_features": ("label",), "mentor_hidden": (), "entropy": 0.0, "min_class_share": 0.0}
+    job = job_of(splits, {**settings, **free})
+    alone = dataclasses.replace(job.curriculum, meta_in_training=0.0)
+    student = functools.partial(nn.Linear, WIDTH, 3)
+    return train(dataclasses.replace(job, loss=by_class, curriculum=alone, student=student), 24)
 
 
 def test_a_mentor_that_learns_random_meta_labels_by_heart_is_seen() -> None:
@@ -220,8 +195,8 @@ def test_a_meta_set_that_leaves_a_worker_without_a_sample(small_splits: Splits) 
     with pytest.raises(UserError) as raised:
         assemble(job_of(splits, {"meta_holdout": 0.4}), splits, Three(), 10)
     assert str(raised.value) == (
-        "meta_holdout is 0.4, which leaves 2 of 3 meta samples, but each of the 3 workers needs one; give more, or "
-        "--meta-holdout 0"
+        "meta_holdout 0.4 and meta_in_training 0.5 leave the mentor 1 of 3 meta samples, but each of the 3 workers "
+        "needs one; give more, or --meta-holdout 0 --meta-in-training 0"
     )
 
 

@@ -44,8 +44,8 @@ class AbstractMentor(nn.Module, ABC):
 
     @final
     def sample_weights(self, features: Features) -> Float[Tensor, " batch"]:
-        """Returns w_i = sigmoid(z_i), in [0, 1]."""
-        return torch.sigmoid(self(features))
+        """Returns w_i = sigmoid(z_i), in [0, 1]; 1 for samples of the trusted set."""
+        return torch.sigmoid(self(features)).masked_fill(features.trusted, 1.0)
 
 
 def initial_logit(initial_sample_weight: float) -> float:

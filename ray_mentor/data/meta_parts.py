@@ -1,0 +1,63 @@
+"""The meta set, shared out: some for the student, some for the mentor, some for nobody but the measurements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ray_mentor.data.batches import Plan, rank_sizes
+from ray_mentor.data.order import Shuffled
+from ray_mentor.data.pool import spared
+from ray_mentor.data.rows import Rows
+from ray_mentor.data.samples import Samples
+
+_HOLDOUT, _TRAINING = 306, 308  # keep the streams of one seed apart
+
+
+@dataclass(frozen=True, eq=False)
+class MetaParts:
+    """No sample is in two of them.
+
+    Attributes:
+        learnt: what the mentor learns from; every class is in it.
+        held_out: what measures it; None if none can be spared.
+        trained: what the student is trained on beside the training split; None if none can be spared.
+    """
+
+    learnt: Samples
+    held_out: Samples | None
+    trained: Samples | None
+
+
+def meta_parts(meta: Samples, *, holdout: float, training: float, seed: int) -> MetaParts:
+    """Shares a meta set out by seed; no class is taken to its last sample, so that less than asked for may be taken.
+
+    Args:
+        holdout: share of ``meta`` that is held out, in [0, 1).
+        training: share of it that the student is trained on, in [0, 1).
+    """
+    rest, held_out = _taken(meta, round(holdout * len(meta)), seed, _HOLDOUT)
+    learnt, trained = _taken(rest, round(training * len(meta)), seed, _TRAINING)
+    return MetaParts(learnt, held_out, trained)
+
+
+def trained_rows(n: int, plan: Plan, step: int) -> Rows:
+    """Which of n samples a step trains on beside its batch of the plan: all n of them once in an epoch."""
+    epoch, place = divmod(step, plan.epoch_steps)
+    return np.array_split(Shuffled(n).rows(plan.seed, epoch), plan.epoch_steps)[place]
+
+
+def joined_rows(batch: Rows, beside: Rows, world_size: int) -> Rows:
+    """Rows of two batches in rank order, where each rank has its slice of both, one behind the other."""
+    ends = [np.cumsum(rank_sizes(len(rows), world_size))[:-1] for rows in (batch, beside)]
+    parts = zip(np.split(batch, ends[0]), np.split(beside, ends[1]), strict=True)
+    return np.concatenate([part for both in parts for part in both])
+
+
+def _taken(samples: Samples, count: int, seed: int, purpose: int) -> tuple[Samples, Samples | None]:
+    """The others, and ``count`` samples or as many as can be spared."""
+    rows = spared(samples.labels, count, np.random.default_rng([seed, purpose]))
+    if len(rows) == 0:
+        return samples, None
+    return samples.select(np.setdiff1d(np.arange(len(samples)), rows)), samples.select(rows)

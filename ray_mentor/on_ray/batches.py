@@ -1,0 +1,26 @@
+"""From rows of a plan to what a step is given."""
+
+from __future__ import annotations
+
+import torch
+
+from ray_mentor.core.batch import Batch
+from ray_mentor.core.exchange import AbstractExchange
+from ray_mentor.data.batches import rank_sizes, rank_slice
+from ray_mentor.data.rows import Rows
+from ray_mentor.data.samples import Samples
+
+
+def batch_of(samples: Samples, global_rows: Rows, exchange: AbstractExchange) -> Batch:
+    """This rank's share of the global batch of these rows."""
+    rows = rank_slice(global_rows, exchange.rank, exchange.world_size)
+    truth = None if samples.true_labels is None else torch.from_numpy(samples.true_labels[rows])
+    return Batch(
+        rows=torch.from_numpy(rows.copy()),
+        ids=torch.from_numpy(samples.ids[rows]),
+        inputs=samples.inputs.take(rows),
+        labels=torch.from_numpy(samples.labels[rows]),
+        true_labels=truth,
+        rank_sizes=tuple(rank_sizes(len(global_rows), exchange.world_size)),
+        all_rows=global_rows,
+    )

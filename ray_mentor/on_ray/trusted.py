@@ -1,0 +1,68 @@
+"""Where a run's trusted samples go: to the student, to the mentor, to the measurements."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from ray_mentor.core.batch import Batch
+from ray_mentor.core.exchange import AbstractExchange
+from ray_mentor.core.methods import method_of
+from ray_mentor.data.batches import Plan
+from ray_mentor.data.meta_parts import MetaParts, joined_rows, meta_parts, trained_rows
+from ray_mentor.data.samples import Samples
+from ray_mentor.data.splits import Splits
+from ray_mentor.on_ray.batches import batch_of
+from ray_mentor.on_ray.job import Job
+
+
+def parts_of(meta: Samples, job: Job) -> MetaParts:
+    """The meta set of ``job``, shared out; where no mentor learns, nothing is held out to measure it."""
+    learns = method_of(job.curriculum.method).learns
+    holdout = job.mentor.meta_holdout if learns else 0.0
+    return meta_parts(meta, holdout=holdout, training=job.curriculum.meta_in_training, seed=job.seed)
+
+
+def trained_on(splits: Splits, job: Job) -> int:
+    """How many samples the student is trained on: the training split, and its part of the meta set."""
+    trained = parts_of(splits.meta, job).trained
+    return len(splits.train) + (0 if trained is None else len(trained))
+
+
+class TrustedBeside:
+    """Puts trusted samples beside those of a batch: each of the student's part of the meta set once in an epoch.
+
+    Their rows follow those of the training split.
+    """
+
+    def __init__(self, splits: Splits, job: Job, plan: Plan, exchange: AbstractExchange) -> None:
+        self._samples = parts_of(splits.meta, job).trained
+        self._first_row = len(splits.train)
+        self._plan = plan
+        self._exchange = exchange
+
+    def __call__(self, batch: Batch, step: int) -> Batch:
+        """The batch of ``step`` with its trusted samples, or as it is where there are none."""
+        if self._samples is None:
+            return batch
+        rows = trained_rows(len(self._samples), self._plan, step)
+        beside = batch_of(self._samples, rows, self._exchange)
+        assert batch.all_rows is not None
+        assert batch.rank_sizes is not None
+        assert beside.rank_sizes is not None
+        assert isinstance(batch.inputs, Tensor)
+        assert isinstance(beside.inputs, Tensor)
+        truth = None if batch.true_labels is None else torch.cat([batch.true_labels, beside.labels])
+        return dataclasses.replace(
+            batch,
+            rows=torch.cat([batch.rows, self._first_row + beside.rows]),
+            ids=torch.cat([batch.ids, beside.ids]),
+            inputs=torch.cat([batch.inputs, beside.inputs.to(batch.inputs.device)]),
+            labels=torch.cat([batch.labels, beside.labels]),
+            true_labels=truth,
+            trusted=torch.arange(len(batch) + len(beside)) >= len(batch),
+            rank_sizes=tuple(a + b for a, b in zip(batch.rank_sizes, beside.rank_sizes, strict=True)),
+            all_rows=joined_rows(batch.all_rows, self._first_row + rows, self._exchange.world_size),
+        )
