@@ -82,7 +82,8 @@ def _learnt(meta: Samples, job: Job, exchange: AbstractExchange) -> Samples:
             f"the mentor {len(parts.learnt)} of {len(meta)} meta samples, but each of the {exchange.world_size} "
             "workers needs one; give more, or --meta-holdout 0 --meta-in-training 0"
         )
-    if job.mentor.mentor_patience and parts.held_out is None:
+    learns = method_of(job.curriculum.method).learns
+    if learns and job.mentor.mentor_patience and parts.held_out is None:
         raise UserError(
             f"mentor_patience is {job.mentor.mentor_patience}, but of {len(meta)} meta samples none can be held out "
             f"(meta_holdout {job.mentor.meta_holdout:g}, one of each class stays); give more, or --mentor-patience 0"

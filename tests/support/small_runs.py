@@ -54,6 +54,7 @@ def make_small_splits() -> Splits:
 
 
 _NOISY = ((150, 10_000), (45, 20_000))  # sizes and first ids of the splits whose labels are not trusted
+_TRUSTED = round(CurriculumConfig.meta_in_training * 30)  # of the meta set, that the student is trained on
 
 
 def trainer_for(splits: Splits, storage: Path, name: str, *, workers: int = 0, **changes: Any) -> CurriculumTrainer:
@@ -134,7 +135,7 @@ def history_of(path: Path | str, length: int) -> Tensor:
     found = newest_good(RunDirectory(str(path)), lambda text: None)
     assert found is not None
     assert found.state.history_pieces is not None
-    history = LossHistory(_NOISY[0][0], length)
+    history = LossHistory(_NOISY[0][0] + _TRUSTED, length)
     HistoryFiles(RunDirectory(str(path)), Alone(), history).load(found.state.history_pieces)
     return history.table
 
