@@ -15,16 +15,19 @@ from ray_mentor.data.batches import rank_slice
 from ray_mentor.data.rows import Rows
 from ray_mentor.data.samples import Samples
 from ray_mentor.data.splits import Splits
-from ray_mentor.on_ray.job import Job
-from ray_mentor.on_ray.trusted import parts_of
 
 _PART = 512  # samples per evaluation batch
 
 
-def measured(curriculum: Curriculum, splits: Splits, job: Job, exchange: AbstractExchange) -> dict[str, float | None]:
-    """Held-out meta loss and accuracies at the end of an epoch; tells the curriculum of the loss. A collective call."""
+def measured(
+    curriculum: Curriculum, splits: Splits, held_out: Samples | None, exchange: AbstractExchange
+) -> dict[str, float | None]:
+    """Held-out meta loss and accuracies at the end of an epoch; tells the curriculum of the loss. A collective call.
+
+    Args:
+        held_out: trusted samples that neither student nor mentor learns from; None if there are none.
+    """
     found = accuracies(curriculum, splits, exchange)  # gives all ranks rank 0's buffers
-    held_out = parts_of(splits.meta, job).held_out
     loss = _meta_holdout_loss(curriculum, held_out, exchange)
     if loss is not None:
         curriculum.note_holdout(loss)

@@ -17,24 +17,26 @@ from ray_mentor.core.precision import in_bf16
 from ray_mentor.core.sync_batch_norm import synchronised
 from ray_mentor.data.batches import meta_batch, rank_slice
 from ray_mentor.data.memory import require_memory
+from ray_mentor.data.meta_parts import MetaParts
 from ray_mentor.data.samples import Samples
 from ray_mentor.data.splits import Splits
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.job import Job
 from ray_mentor.on_ray.shared_mentor import SharedMentor
-from ray_mentor.on_ray.trusted import parts_of as parts_of_meta
 from ray_mentor.on_ray.trusted import trained_on
 
 
-def assemble(job: Job, splits: Splits, exchange: AbstractExchange, total_steps: int) -> Curriculum:
+def assemble(
+    job: Job, splits: Splits, parts_of_meta: MetaParts, exchange: AbstractExchange, total_steps: int
+) -> Curriculum:
     """The curriculum of ``job`` on this rank, before its first step."""
-    n_samples = trained_on(splits, job)
+    n_samples = trained_on(splits.train, parts_of_meta)
     history_bytes = 4 * job.mentor.history_length * n_samples // exchange.world_size
     require_memory(history_bytes, "the samples' past losses", "give a smaller --history-length, or more --workers")
     student = make_student(job, exchange)
     mentor = _access(job, splits, exchange) if method_of(job.curriculum.method).learns else None
-    learnt = _learnt(splits.meta, job, exchange)
-    meta_batches = _MetaBatches(learnt, job, exchange, next(student.parameters()).device)
+    _check_parts(parts_of_meta, len(splits.meta), job, exchange)
+    meta_batches = _MetaBatches(parts_of_meta.learnt, job, exchange, next(student.parameters()).device)
     parts = parts_of(job.curriculum, job.mentor, mentor, job.loss, meta_batches)
     optimizer = job.optimizer([param for param in student.parameters() if param.requires_grad])
     return Curriculum(
@@ -73,22 +75,20 @@ def _access(job: Job, splits: Splits, exchange: AbstractExchange) -> AbstractMen
     return SharedMentor(job.mentor_actor, exchange, learner, job.mentor.scoring, job.hang_seconds)
 
 
-def _learnt(meta: Samples, job: Job, exchange: AbstractExchange) -> Samples:
-    """The part of the meta set that the mentor learns from."""
-    parts = parts_of_meta(meta, job)
+def _check_parts(parts: MetaParts, whole: int, job: Job, exchange: AbstractExchange) -> None:
+    """Refuses a meta set, of so many samples, that leaves a worker or the mentor's patience nothing."""
     if len(parts.learnt) < exchange.world_size:
         raise UserError(
             f"meta_holdout {job.mentor.meta_holdout:g} and meta_in_training {job.curriculum.meta_in_training:g} leave "
-            f"the mentor {len(parts.learnt)} of {len(meta)} meta samples, but each of the {exchange.world_size} "
+            f"the mentor {len(parts.learnt)} of {whole} meta samples, but each of the {exchange.world_size} "
             "workers needs one; give more, or --meta-holdout 0 --meta-in-training 0"
         )
     learns = method_of(job.curriculum.method).learns
     if learns and job.mentor.mentor_patience and parts.held_out is None:
         raise UserError(
-            f"mentor_patience is {job.mentor.mentor_patience}, but of {len(meta)} meta samples none can be held out "
+            f"mentor_patience is {job.mentor.mentor_patience}, but of {whole} meta samples none can be held out "
             f"(meta_holdout {job.mentor.meta_holdout:g}, one of each class stays); give more, or --mentor-patience 0"
         )
-    return parts.learnt
 
 
 class _MetaBatches:

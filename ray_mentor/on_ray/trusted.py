@@ -13,7 +13,6 @@ from ray_mentor.core.methods import method_of
 from ray_mentor.data.batches import Plan
 from ray_mentor.data.meta_parts import MetaParts, joined_rows, meta_parts, trained_rows
 from ray_mentor.data.samples import Samples
-from ray_mentor.data.splits import Splits
 from ray_mentor.on_ray.batches import batch_of
 from ray_mentor.on_ray.job import Job
 
@@ -25,21 +24,20 @@ def parts_of(meta: Samples, job: Job) -> MetaParts:
     return meta_parts(meta, holdout=holdout, training=job.curriculum.meta_in_training, seed=job.seed)
 
 
-def trained_on(splits: Splits, job: Job) -> int:
+def trained_on(train: Samples, parts: MetaParts) -> int:
     """How many samples the student is trained on: the training split, and its part of the meta set."""
-    trained = parts_of(splits.meta, job).trained
-    return len(splits.train) + (0 if trained is None else len(trained))
+    return len(train) + (0 if parts.trained is None else len(parts.trained))
 
 
 class TrustedBeside:
     """Puts trusted samples beside those of a batch: each of the student's part of the meta set once in an epoch.
 
-    Their rows follow those of the training split.
+    Their rows follow those of the plan.
     """
 
-    def __init__(self, splits: Splits, job: Job, plan: Plan, exchange: AbstractExchange) -> None:
-        self._samples = parts_of(splits.meta, job).trained
-        self._first_row = len(splits.train)
+    def __init__(self, parts: MetaParts, plan: Plan, exchange: AbstractExchange) -> None:
+        self._samples = parts.trained
+        self._first_row = len(plan.order)
         self._plan = plan
         self._exchange = exchange
 

@@ -31,7 +31,7 @@ from ray_mentor.on_ray.gate import passed
 from ray_mentor.on_ray.job import Job
 from ray_mentor.on_ray.run_log import RunLog, started_row
 from ray_mentor.on_ray.stream import RayDataSpread
-from ray_mentor.on_ray.trusted import TrustedBeside
+from ray_mentor.on_ray.trusted import TrustedBeside, parts_of
 
 
 def worker_loop(config: dict[str, Job]) -> None:
@@ -40,8 +40,9 @@ def worker_loop(config: dict[str, Job]) -> None:
     splits = _splits(job)  # before ranks wait for one another: making a file that this node lacks may take minutes
     exchange = _exchange(job)
     plan = Plan(job.order, job.batch_size, job.seed, job.epochs)
-    curriculum = assemble(job, splits, exchange, plan.total_steps)
-    with_trusted = TrustedBeside(splits, job, plan, exchange)
+    meta = parts_of(splits.meta, job)
+    curriculum = assemble(job, splits, meta, exchange, plan.total_steps)
+    with_trusted = TrustedBeside(meta, plan, exchange)
     schedule = make_schedule(curriculum.optimizer, job.schedule, plan.total_steps)
     directory = RunDirectory(job.directory)
     log = RunLog(directory, job.board, exchange)
@@ -67,7 +68,7 @@ def worker_loop(config: dict[str, Job]) -> None:
             log.add(epoch, record, curriculum.progress)
             schedule.step()
             if ends_epoch:
-                log.end_epoch(epoch, curriculum, measured(curriculum, splits, job, exchange))
+                log.end_epoch(epoch, curriculum, measured(curriculum, splits, meta.held_out, exchange))
             if timetable.due(curriculum.step_number, ready=not curriculum.meta.waits):
                 save()
             if ends_epoch:

@@ -27,6 +27,7 @@ from ray_mentor.on_ray.assemble import assemble
 from ray_mentor.on_ray.batches import batch_of
 from ray_mentor.on_ray.job import Job
 from ray_mentor.on_ray.outcome import guard_figures
+from ray_mentor.on_ray.trusted import parts_of
 
 STEPS_AN_EPOCH = 5
 
@@ -36,14 +37,14 @@ pytestmark = pytest.mark.usefixtures("outside_of_ray_train")
 
 def train(job: Job, epochs: int) -> tuple[Curriculum, list[dict[str, float | None]]]:
     assert isinstance(job.splits, Splits)
-    curriculum = assemble(job, job.splits, Alone(), epochs * STEPS_AN_EPOCH)
+    curriculum = assemble(job, job.splits, parts_of(job.splits.meta, job), Alone(), epochs * STEPS_AN_EPOCH)
     rows = []
     for epoch in range(epochs):
         losses = []
         for chosen in epoch_batches(Shuffled(len(job.splits.train)), 32, 0, epoch):
             losses.append(curriculum.step(batch_of(job.splits.train, chosen, Alone())).meta_loss)
         known = [loss for loss in losses if loss is not None]
-        row = measured(curriculum, job.splits, job, Alone())
+        row = measured(curriculum, job.splits, parts_of(job.splits.meta, job).held_out, Alone())
         rows.append({"meta_loss": sum(known) / len(known) if known else None, **row})
     return curriculum, rows
 
@@ -66,7 +67,7 @@ def test_the_held_out_meta_loss_in_evaluation_mode(small_splits: Splits) -> None
 
 def test_the_mentor_never_learns_from_what_is_held_out(small_splits: Splits) -> None:
     job = job_of(small_splits, {"meta_holdout": 0.3, "meta_batch_size": 8})
-    curriculum = assemble(job, small_splits, Alone(), 10)
+    curriculum = assemble(job, small_splits, parts_of(small_splits.meta, job), Alone(), 10)
     parts = shared_out(small_splits)
     assert parts.held_out is not None
     seen = torch.cat([curriculum.parts.meta_batch(n).inputs for n in range(20)])  # type: ignore[misc]
@@ -100,7 +101,12 @@ def test_two_workers_measure_their_shares(small_splits: Splits) -> None:
     curriculum, rows = train(job, 1)
     shares = []
     for rank in range(2):
-        shares.append(measured(curriculum, small_splits, job, Half(rank))["meta_holdout_loss"] or 0.0)
+        shares.append(
+            measured(curriculum, small_splits, parts_of(small_splits.meta, job).held_out, Half(rank))[
+                "meta_holdout_loss"
+            ]
+            or 0.0
+        )
     assert sum(shares) == pytest.approx(rows[0]["meta_holdout_loss"])
     assert min(shares) > 0
 
@@ -192,8 +198,9 @@ class Three(Alone):
 
 def test_a_meta_set_that_leaves_a_worker_without_a_sample(small_splits: Splits) -> None:
     splits = dataclasses.replace(small_splits, meta=small_splits.meta.select(np.array([0, 3, 6])))
+    job = job_of(splits, {"meta_holdout": 0.4})
     with pytest.raises(UserError) as raised:
-        assemble(job_of(splits, {"meta_holdout": 0.4}), splits, Three(), 10)
+        assemble(job, splits, parts_of(splits.meta, job), Three(), 10)
     assert str(raised.value) == (
         "meta_holdout 0.4 and meta_in_training 0.5 leave the mentor 1 of 3 meta samples, but each of the 3 workers "
         "needs one; give more, or --meta-holdout 0 --meta-in-training 0"
@@ -202,8 +209,9 @@ def test_a_meta_set_that_leaves_a_worker_without_a_sample(small_splits: Splits) 
 
 def test_patience_with_a_meta_set_of_which_nothing_can_be_held_out(small_splits: Splits) -> None:
     splits = dataclasses.replace(small_splits, meta=small_splits.meta.select(np.arange(3)))
+    job = job_of(splits, {"mentor_patience": 2})
     with pytest.raises(UserError) as raised:
-        assemble(job_of(splits, {"mentor_patience": 2}), splits, Alone(), 10)
+        assemble(job, splits, parts_of(splits.meta, job), Alone(), 10)
     assert str(raised.value) == (
         "mentor_patience is 2, but of 3 meta samples none can be held out (meta_holdout 0.1, one of each class stays); "
         "give more, or --mentor-patience 0"

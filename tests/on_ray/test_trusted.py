@@ -38,7 +38,7 @@ def trusting(splits: Splits, share: float, method: str = "mentornet") -> Job:
 
 def batches_of(splits: Splits, job: Job, exchange: Alone, epochs: int = 1) -> list[Batch]:
     plan = Plan(Shuffled(len(splits.train)), 32, job.seed, epochs)
-    beside = TrustedBeside(splits, job, plan, exchange)
+    beside = TrustedBeside(parts_of(splits.meta, job), plan, exchange)
     return [beside(batch_of(splits.train, rows, exchange), step) for step, (_, rows, _) in enumerate(plan.steps())]
 
 
@@ -52,7 +52,7 @@ def test_an_epoch_holds_each_of_them_once(small_splits: Splits) -> None:
     untrusted = torch.cat([batch.ids[~flags(batch)] for batch in found])
     assert sorted(untrusted.tolist()) == sorted(small_splits.train.ids.tolist())
     rows = torch.cat([batch.rows for batch in found])
-    assert sorted(rows.tolist()) == list(range(trained_on(small_splits, job)))
+    assert sorted(rows.tolist()) == list(range(trained_on(small_splits.train, parts_of(small_splits.meta, job))))
     by_id = dict(zip(trained.ids.tolist(), trained.labels.tolist(), strict=True))
     for batch in found:
         inputs = batch.inputs
@@ -84,13 +84,13 @@ def test_ranks_know_what_the_others_hold(small_splits: Splits, world_size: int) 
 def test_none_of_them(small_splits: Splits) -> None:
     job = trusting(small_splits, 0.0)
     assert all(batch.trusted is None for batch in batches_of(small_splits, job, Alone()))
-    assert trained_on(small_splits, job) == len(small_splits.train)
+    assert trained_on(small_splits.train, parts_of(small_splits.meta, job)) == len(small_splits.train)
 
 
 @pytest.mark.parametrize("method", ["mentornet", "uniform", "self-paced", "oracle"])
 def test_their_weight_is_1_and_the_record_leaves_them_out(small_splits: Splits, method: str) -> None:
     job = trusting(small_splits, 0.5, method)
-    curriculum = assemble(job, small_splits, Alone(), 20)
+    curriculum = assemble(job, small_splits, parts_of(small_splits.meta, job), Alone(), 20)
     for batch in batches_of(small_splits, job, Alone()):
         seen = curriculum.observe(batch)
         scored = curriculum.score(seen)
@@ -110,5 +110,6 @@ def test_the_mentor_learns_from_no_sample_that_the_student_is_trained_on(small_s
 
 def test_a_share_that_leaves_a_worker_nothing(small_splits: Splits) -> None:
     splits = dataclasses.replace(small_splits, meta=small_splits.meta.select(np.arange(9)))
+    job = trusting(splits, 0.9)
     with pytest.raises(UserError, match=r"meta_in_training 0\.9 leave the mentor 3 of 9 meta samples"):
-        assemble(trusting(splits, 0.9), splits, Rank(0, 4), 10)
+        assemble(job, splits, parts_of(splits.meta, job), Rank(0, 4), 10)
