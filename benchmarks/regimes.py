@@ -20,7 +20,7 @@ from rich.table import Table
 from runs import CIFAR, CURRICULA, curriculum, results, spread, write
 
 from ray_mentor import DataConfig, RunSettings, StudentConfig, TrainConfig
-from ray_mentor.core.mixing import MIXINGS
+from ray_mentor.config import MIXINGS
 
 COLUMNS = ("regime", "method", "seed", "test_accuracy", "noise_auroc", "cpu_seconds")
 
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="runs per cell, seeds 0..n-1 (default 3)")
     parser.add_argument("--regimes", nargs="+", choices=("A", "B", "digits"), default=["A", "B", "digits"])
     parser.add_argument("--methods", nargs="+", choices=CURRICULA, default=[*CURRICULA])
-    parser.add_argument("--mixing", choices=MIXINGS, default="none", help="of every batch (default none)")
+    parser.add_argument("--mixing", choices=MIXINGS, help="of batches (default: the method's own)")
     parser.add_argument("--processes", type=int, default=2, help="runs at a time, one thread each (default 2)")
     parser.add_argument("--cifar", type=Path, default=CIFAR, help="CIFAR-10 as Parquet")
     parser.add_argument("--csv", type=Path, help="also write a row a run here")
@@ -51,7 +51,7 @@ def main() -> None:
     Console(width=120).print(table(rows, options.regimes, options.methods))
 
 
-def config(regime: str, method: str, seed: int, cifar: Path, mixing: str = "none") -> TrainConfig:
+def config(regime: str, method: str, seed: int, cifar: Path, mixing: str | None = None) -> TrainConfig:
     """One run; whatever is not named here keeps its default."""
     weighing = curriculum(method, mixing=mixing)
     if regime == "digits":

@@ -20,6 +20,7 @@ FEATURES = ("loss", "loss_difference", "label", "progress", "history")
 """What a mentor may look at, per sample."""
 
 BACKENDS = ("memory", "arrow", "ray")
+MIXINGS = ("none", "mixup", "mentormix")
 """Ways to hold the inputs of a run. The samples are the same with each; their order and the result with memory and
 arrow: ray shuffles in windows."""
 
@@ -325,10 +326,11 @@ class CurriculumConfig:
 
     method: str = "mentornet"
     """mentornet (learned), mentornet-pd (published), uniform, oracle, self-paced."""
-    mixing: Literal["none", "mixup"] = "none"
-    """Mixing of a batch before the student sees it: none, or mixup."""
+    mixing: str | None = None
+    """Mixing of a batch: none, mixup, or mentormix: with samples that the mentor believes, in as many steps as the
+    student memorises. None: the method's own, mentormix for mentornet with meta_in_training, none for the others."""
     mixup_alpha: float = 1.0
-    """α of MixUp's Beta(α, α), > 0."""
+    """α of the mixing's Beta(α, α), > 0."""
     burn_in: float | None = None
     """Share of training, from its start, during which every sample weight is 1 and no mentor learns, in [0, 1).
     None: the method's own, 0.15 for mentornet, 0 for the others."""
@@ -340,7 +342,8 @@ class CurriculumConfig:
     (published: 0.5:0.17,0.05:0.83). Empty for none."""
 
     def __post_init__(self) -> None:
-        one_of(self.mixing, ("none", "mixup"), "mixing")
+        if self.mixing is not None:
+            one_of(self.mixing, MIXINGS, "mixing")
         require(self.mixup_alpha > 0, "mixup_alpha", self.mixup_alpha, "it must be above 0")
         require(self.burn_in is None or 0 <= self.burn_in < 1, "burn_in", self.burn_in, "it must lie in [0, 1)")
         require(0 <= self.meta_in_training < 1, "meta_in_training", self.meta_in_training, "it must lie in [0, 1)")

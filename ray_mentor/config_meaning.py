@@ -78,7 +78,9 @@ RULES = (
     Rule(("unroll_steps",), {"estimator": _is_not("unrolled")}, "the estimator looks one step ahead"),
     Rule(("anchor",), {"normalisation": _is_not("sum")}, "the scale of the sample weights is not free"),
     Rule(("mentor_patience",), {"meta_holdout": _is(0)}, "nothing is held out"),
-    Rule(("mixup_alpha",), {"mixing": _is_not("mixup")}, "nothing is mixed"),
+    Rule(("mixup_alpha",), {"mixing": _is("none")}, "nothing is mixed"),
+    Rule(("mixup_alpha",), {"mixing": _is(None), "method": _is_not(*LEARNING_METHODS)}, "nothing is mixed"),
+    Rule(("mixup_alpha",), {"mixing": _is(None), "meta_in_training": _is(0)}, "nothing is mixed"),
     Rule(("momentum", "nesterov"), {"optimizer": _is_not("sgd")}, "only sgd has a momentum to choose"),
     Rule(("burn_in",), {"method": _is("uniform")}, "all sample weights are 1 in any case"),
     Rule(

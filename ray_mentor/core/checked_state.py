@@ -29,9 +29,10 @@ def read_curriculum_state(table: Any, *, history_apart: bool = False) -> Curricu
         raise UserError(f"the curriculum's state can't be read ({reason}); give what state_dict() gave") from error
     for name in ("step", "meta_updates"):
         _require(_is_count(getattr(state, name)), name, getattr(state, name), _COUNT)
-    percentile = state.percentile
-    fits = percentile is None or _is_number(percentile)
-    _require(fits, "percentile", percentile, "it must be a finite number, or None before the first step")
+    for name in ("percentile", "trained", "unseen"):
+        value = getattr(state, name)
+        fits = value is None or _is_number(value)
+        _require(fits, name, value, "it must be a finite number, or None as long as there is none")
     if history_apart:
         _require(state.history is None, "history", state.history, "it is kept in files of its own")
     else:

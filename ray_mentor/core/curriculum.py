@@ -6,6 +6,7 @@ batch → student → per-sample losses → features → mentor → sample weigh
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -18,13 +19,16 @@ from ray_mentor.core.batch import Batch
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.guards import Guards
 from ray_mentor.core.history import LossHistory
-from ray_mentor.core.losses import per_sample_losses
+from ray_mentor.core.kept_buffers import kept_buffers
+from ray_mentor.core.losses import expected_error, per_sample_losses
+from ray_mentor.core.memorising import Memorising
 from ray_mentor.core.meta_step import unwrapped
 from ray_mentor.core.meta_updates import MetaUpdates
 from ray_mentor.core.normalisation import normalise
-from ray_mentor.core.observation import Observation, observe
+from ray_mentor.core.observation import Observation, check_finite, observe
 from ray_mentor.core.parts import Parts
 from ray_mentor.core.percentile import RunningPercentile
+from ray_mentor.core.random_state import untouched
 from ray_mentor.core.schedules import kept, rate_at, scheduled_weights
 from ray_mentor.core.step_record import StepRecord, Weighed, record_of
 from ray_mentor.core.student_step import Before, student_step, weighted_loss
@@ -68,10 +72,12 @@ class Curriculum:
         share = (exchange.rank, exchange.world_size) if split_history else (0, 1)
         self.history = LossHistory(n_samples, mentor.history_length, *share)
         self.guards = Guards(mentor, parts.mentor)
+        self.memorising = Memorising(expected_error if mentor.meta_loss == "error" else lambda losses: losses)
         self.bare = unwrapped(student)
         self.meta = MetaUpdates(self.bare, optimizer, parts, exchange, mentor, self.generator)
         self._device = next(student.parameters()).device
         self._normalisation = mentor.normalisation
+        self._meta_batch_size = mentor.meta_batch_size
         self._dropout = parse_schedule(curriculum.example_dropout)
         self._total_steps = total_steps
         self._seed = seed
@@ -93,9 +99,10 @@ class Curriculum:
 
     def step(self, batch: Batch) -> StepRecord:
         """One student step on this rank's share of a batch, and a meta update where one is due."""
+        batch = batch.to(self._device)
+        looked = self._looked(batch) if self._is_mixed_by_weight else None
         before = self.before_forward()
-        seen = self.observe(batch)
-        weighed = self.weigh(seen, self.score(seen))
+        weighed = self._mixed(looked) if looked else self._weighed(self.observe(batch))
         self._student_step(weighed, before)
         return self.after_step(weighed, before)
 
@@ -104,13 +111,15 @@ class Curriculum:
         return self.meta.before_forward() if self.meta_is_due else None
 
     def observe(self, batch: Batch) -> Observation:
-        """Batch → student → per-sample losses → features."""
-        mixed = self.parts.mixing(batch.to(self._device), self.generator("mixing", self.exchange.rank))
-        return self.observe_losses(mixed, per_sample_losses(self.student, self.parts.loss, mixed))
+        """Batch → student → per-sample losses → features, of a batch that is on the student's device."""
+        shown = batch if self.parts.mixing.by_weight else self.parts.mixing(batch, self._mixing_draw)
+        return self.observe_losses(shown, per_sample_losses(self.student, self.parts.loss, shown))
 
     def observe_losses(self, batch: Batch, losses: Float[Tensor, " own"]) -> Observation:
         """Per-sample losses → features, of a batch that the student has seen."""
-        return observe(batch, losses, self.exchange, self.percentile, self.history, self.step_number, self.progress)
+        seen = observe(batch, losses, self.exchange, self.percentile, self.history, self.step_number, self.progress)
+        self.memorising.note_trained(seen.features.loss[seen.features.trusted])
+        return seen
 
     def score(self, seen: Observation) -> Float[Tensor, " batch"]:
         """Features → mentor → what it says of each sample of the global batch; nobody is asked of a trusted one: 1."""
@@ -130,6 +139,8 @@ class Curriculum:
         influence, meta_loss = torch.full_like(weighed.scored, torch.nan), None
         if before:
             influence, meta_loss = self.meta.look_back(self.step_number, weighed, before)
+        if meta_loss is not None:
+            self.memorising.note_unseen(meta_loss, self._meta_batch_size)
         record = record_of(self.step_number, weighed, influence, meta_loss)
         if weighed.overruled:
             self.guards.count_fallback()
@@ -140,6 +151,35 @@ class Curriculum:
         """Takes in the meta loss on held-out samples at the end of an epoch; the mentor may learn no more after it."""
         if self.meta.done:  # before its first update nothing is the mentor's doing
             self.guards.note_holdout(loss, self.step_number)
+
+    def _weighed(self, seen: Observation) -> Weighed:
+        return self.weigh(seen, self.score(seen))
+
+    @property
+    def _is_mixed_by_weight(self) -> bool:
+        """In as many steps as the student memorises; the same on every rank."""
+        draw = float(torch.rand((), generator=self.generator("memorising"), dtype=torch.float64))
+        return self.parts.mixing.by_weight and draw < self.memorising.share
+
+    @property
+    def _mixing_draw(self) -> torch.Generator:
+        return self.generator("mixing", self.exchange.rank)
+
+    def _looked(self, batch: Batch) -> Weighed:
+        """The batch weighed as it is, without a graph; the training forward finds everything as it was."""
+        with torch.no_grad(), kept_buffers(self.bare), untouched(self._device):
+            losses = per_sample_losses(self.bare, self.parts.loss, batch)
+        return self._weighed(self.observe_losses(batch, losses))
+
+    def _mixed(self, looked: Weighed) -> Weighed:
+        """Mixed by the sample weights that it has: what the student learns from, under the same weights."""
+        own = looked.sample_weights[looked.seen.own]
+        batch = self.parts.mixing(looked.seen.batch, self._mixing_draw, own)
+        losses = per_sample_losses(self.student, self.parts.loss, batch)
+        check_finite(losses.detach(), batch.ids, self.step_number)
+        seen = dataclasses.replace(looked.seen, batch=batch, losses=losses)
+        loss = weighted_loss(losses, looked.normalised, self.exchange.world_size)
+        return dataclasses.replace(looked, seen=seen, loss=loss)
 
     def _student_step(self, weighed: Weighed, before: Before | None) -> None:
         if before:

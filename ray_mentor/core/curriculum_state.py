@@ -22,6 +22,8 @@ class CurriculumState:
         step: steps done.
         meta_updates: meta updates done.
         percentile: the running percentile, None before the first step.
+        trained: running meta loss of the trusted samples that the student is trained on, None before the first.
+        unseen: running meta loss of meta batches, None before the first.
         history: the whole loss history's table; None where it is kept apart.
         mentor: the latest mentor, None for methods without a learning one.
         guards: what the guards on it remember, and their counts.
@@ -30,6 +32,8 @@ class CurriculumState:
     step: int
     meta_updates: int
     percentile: float | None
+    trained: float | None
+    unseen: float | None
     history: Tensor | None
     mentor: MentorState | None
     guards: GuardState
@@ -54,6 +58,8 @@ def capture_curriculum(curriculum: Curriculum, history: Tensor | None) -> Curric
         step=curriculum.step_number,
         meta_updates=curriculum.meta.done,
         percentile=curriculum.percentile.value,
+        trained=curriculum.memorising.trained,
+        unseen=curriculum.memorising.unseen,
         history=history,
         mentor=None if mentor is None else mentor.state,
         guards=curriculum.guards.state,
@@ -70,6 +76,7 @@ def restore_curriculum(state: CurriculumState, curriculum: Curriculum) -> None:
     """
     _check_fit(state, curriculum)
     curriculum.percentile.value = state.percentile
+    curriculum.memorising.trained, curriculum.memorising.unseen = state.trained, state.unseen
     if state.history is not None:
         curriculum.history.load(state.history)
     curriculum.step_number = state.step

@@ -32,7 +32,7 @@ from ray_mentor.core.step_record import StepRecord, Weighed
 from ray_mentor.core.student_step import Before
 from ray_mentor.errors import UserError, shown
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 class LearnedCurriculum:
@@ -339,7 +339,7 @@ def _check(
         raise UserError(f"n_samples is {n_samples}, but a loss history needs the size of the training split")
     if "label" in mentor.mentor_features and n_classes is None:
         raise UserError("n_classes is None, but the mentor sees the label; give the number of classes")
-    if curriculum.mixing != "none":
+    if curriculum.mixing not in (None, "none"):
         raise UserError(f"mixing is {curriculum.mixing!r}, but in a loop of one's own the batch is mixed by the loop")
     if method_of(curriculum.method).gradient_rule is not Identity:
         raise UserError(f"method is {curriculum.method!r}, which changes gradients; only the trainer can do that")

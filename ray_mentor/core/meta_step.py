@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ray_mentor.core.batch import Inputs, outputs_of
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.gradient_rules.base import Gradient
+from ray_mentor.core.kept_buffers import kept_buffers
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.precision import Precision
 from ray_mentor.core.random_state import untouched
@@ -61,15 +62,10 @@ def meta_gradient(
         for name, param in student.named_parameters()
         if param.requires_grad and (names is None or name in names)
     }
-    kept_buffers = [(buffer, buffer.detach().clone()) for buffer in student.buffers()]
-    try:
+    with kept_buffers(student):
         with untouched(next(student.parameters()).device), torch.enable_grad(), precision.again():
             share = loss(outputs_of(student, meta.inputs), meta.labels).sum() / meta.size
         gradients = torch.autograd.grad(share, list(asked.values()), materialize_grads=True) if asked else ()
-    finally:
-        with torch.no_grad():
-            for buffer, value in kept_buffers:
-                buffer.copy_(value)
     return dict(zip(asked, exchange.sum_of(list(gradients)), strict=True)), share.detach()
 
 

@@ -82,12 +82,30 @@ def parts_of(
         loss=train_loss,
         meta_loss=ExpectedError(train_loss) if mentor.meta_loss == "error" else train_loss,
         weighting=method.weighting(mentor, access),
-        mixing=make_mixing(curriculum),
+        mixing=make_mixing(_mixing_of(curriculum, method), curriculum.mixup_alpha),
         gradient_rule=method.gradient_rule(),
         mentor=access if method.learns else None,
         meta_batch=meta_batch,
         burn_in=method.burn_in if curriculum.burn_in is None else curriculum.burn_in,
     )
+
+
+def _mixing_of(curriculum: CurriculumConfig, method: Method) -> str:
+    """The name of the mixing; by weight only where it can be known how much the student memorises.
+
+    Raises:
+        UserError: where it was asked for and can't.
+    """
+    measured = method.learns and curriculum.meta_in_training > 0
+    if curriculum.mixing == "mentormix" and not measured:
+        raise UserError(
+            "mixing is 'mentormix', which mixes as often as the student memorises, and that shows where a mentor "
+            f"learns and trusted samples are trained on; with method {curriculum.method!r} and meta_in_training "
+            f"{curriculum.meta_in_training:g} give --mixing mixup, or none"
+        )
+    if curriculum.mixing is None:
+        return "mentormix" if measured else "none"
+    return curriculum.mixing
 
 
 def method_of(name: str) -> Method:

@@ -24,9 +24,9 @@ class Observation:
     What is global holds the same rows on every rank, in rank order, on the CPU.
 
     Attributes:
-        batch: this rank's samples, after mixing.
+        batch: this rank's samples, as the student learns from them.
         losses: this rank's per-sample losses, with their graph.
-        features: of the global batch.
+        features: of the global batch; where it was mixed by weight, as it was unmixed.
         clean: whether each given label of the global batch is true; None where the truth is not known.
         rank_sizes: rows per rank.
         own: this rank's rows of the global batch.
@@ -63,7 +63,7 @@ def observe(
     own = torch.stack([column.double().cpu() for column in columns], dim=1)
     table, past = gathered(own, batch, sizes, history, exchange)
     loss, label, true_label, rows, ids, is_trusted = table.unbind(dim=1)
-    _check_finite(loss, ids, step)
+    check_finite(loss, ids, step)
     loss = loss.to(losses.dtype)
     features = Features(
         loss=loss,
@@ -85,7 +85,12 @@ def observe(
     )
 
 
-def _check_finite(loss: Float[Tensor, " batch"], ids: Int[Tensor, " batch"], step: int) -> None:
+def check_finite(loss: Float[Tensor, " batch"], ids: Int[Tensor, " batch"], step: int) -> None:
+    """Refuses losses that are NaN or infinite.
+
+    Raises:
+        NonFiniteLossError: naming the samples.
+    """
     bad = ~loss.isfinite()
     if bad.any():
         names = ", ".join(str(int(i)) for i in ids[bad][:5])

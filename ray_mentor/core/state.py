@@ -25,7 +25,7 @@ from ray_mentor.core.state_fit import check_fits
 from ray_mentor.core.tally import TallyState
 from ray_mentor.errors import UserError
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class RunState:
     """A run between two steps.
 
     Attributes:
-        curriculum: steps, percentile, history and mentor; the step says which epoch it is, and how far into it.
+        curriculum: steps, running figures, history and mentor; the step says which epoch it is, and how far into it.
         student: params and buffers of the bare student.
         optimizer: its state dict.
         schedule: the learning-rate schedule's state dict.

@@ -41,7 +41,7 @@ class StepRecord:
     Attributes:
         step: the global step, from 0.
         batch: the samples.
-        losses: per-sample losses before the step.
+        losses: per-sample losses before the step; of a batch that was mixed by weight, as they were unmixed.
         scored: what the weighting said, in [0, 1].
         sample_weights: what the student was trained with: scored, after burn-in, guards and example dropout.
         influence: s_i = ∂M/∂ŵ_i; NaN where none was computed, or what was is not finite; below 0 where the sample
@@ -71,7 +71,7 @@ def record_of(step: int, weighed: Weighed, influence: Float[Tensor, " batch"], m
     return StepRecord(
         step=step,
         batch=seen.batch if isinstance(rows, slice) else seen.batch[rows],
-        losses=seen.losses.detach()[rows],
+        losses=seen.features.loss[seen.own][rows],
         scored=weighed.scored[seen.own][rows],
         sample_weights=weighed.sample_weights[seen.own][rows],
         influence=influence[seen.own][rows],

@@ -94,6 +94,7 @@ class RunLog:
             "steps": curriculum.step_number,
             "meta_updates": curriculum.meta.done,
             "fallbacks": curriculum.guards.fallbacks,
+            "memorised": curriculum.memorising.share,
             **means,
             **measured,
             "learning_rate": curriculum.optimizer.param_groups[0]["lr"],

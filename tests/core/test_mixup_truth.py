@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from tiny_run import batch_of, curriculum_of, student_of
 from torch.nn.functional import cross_entropy
 
-from ray_mentor.config import CurriculumConfig
+from ray_mentor.config import MIXINGS
 from ray_mentor.core.losses import cross_entropy as per_sample
 from ray_mentor.core.losses import per_sample_losses
-from ray_mentor.core.mixing import MixUp, NoMixing, make_mixing
+from ray_mentor.core.mixing import MentorMix, MixUp, NoMixing, make_mixing
 
 
 @given(st.integers(0, 2**31), st.sampled_from([0.2, 1.0, 8.0]))
@@ -57,8 +57,7 @@ def test_the_share_follows_beta() -> None:
 
 
 def test_names() -> None:
-    assert isinstance(make_mixing(CurriculumConfig(mixing="mixup")), MixUp)
-    assert isinstance(make_mixing(CurriculumConfig()), NoMixing)
+    assert [type(make_mixing(name, 1.0)) for name in MIXINGS] == [NoMixing, MixUp, MentorMix]
 
 
 def test_a_mixed_step_is_recorded_under_the_samples_own_labels() -> None:

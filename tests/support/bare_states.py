@@ -13,7 +13,7 @@ from ray_mentor.core.tally import TallyState
 
 
 def state_at(step: int) -> RunState:
-    curriculum = CurriculumState(step, 0, None, None, None, GuardState())
+    curriculum = CurriculumState(step, 0, None, None, None, None, None, GuardState())
     log = LogState([], TallyState(torch.zeros(1, 3, dtype=torch.float64), []), 1.0, 0.0)
     return RunState(curriculum, {}, {}, {}, log)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ray_mentor.core.batch import Batch, outputs_of
 from ray_mentor.core.losses.base import PerSampleLoss
 from ray_mentor.core.losses.cross_entropy import cross_entropy
-from ray_mentor.core.losses.expected_error import ExpectedError
+from ray_mentor.core.losses.expected_error import ExpectedError, expected_error
 
 LOSSES: dict[str, PerSampleLoss] = {"cross-entropy": cross_entropy}
 
@@ -41,4 +41,12 @@ def _one_each(losses: Tensor, batch: Batch) -> Tensor:
     return losses
 
 
-__all__ = ["LOSSES", "ExpectedError", "PerSampleLoss", "cross_entropy", "losses_of", "per_sample_losses"]
+__all__ = [
+    "LOSSES",
+    "ExpectedError",
+    "PerSampleLoss",
+    "cross_entropy",
+    "expected_error",
+    "losses_of",
+    "per_sample_losses",
+]

@@ -27,4 +27,9 @@ class ExpectedError:
 
     def __call__(self, outputs: Any, labels: Tensor) -> Float[Tensor, " batch"]:
         """One value per sample, below 1; in [0, 1) where ℓ >= 0."""
-        return -torch.expm1(-self.loss(outputs, labels))
+        return expected_error(self.loss(outputs, labels))
+
+
+def expected_error(losses: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    """1 − exp(−ℓ_i)."""
+    return -torch.expm1(-losses)

@@ -1,19 +1,22 @@
-"""Mixing: batch to batch, before the student sees it."""
+"""Mixing: batch to batch."""
 
 from __future__ import annotations
 
-from ray_mentor.config import CurriculumConfig
 from ray_mentor.core.mixing.base import AbstractMixing, NoMixing
+from ray_mentor.core.mixing.mentormix import MentorMix
 from ray_mentor.core.mixing.mixup import MixUp
-from ray_mentor.errors import one_of
-
-MIXINGS = ("none", "mixup")
 
 
-def make_mixing(config: CurriculumConfig) -> AbstractMixing:
-    """The mixing that ``config`` names."""
-    one_of(config.mixing, MIXINGS, "mixing")
-    return NoMixing() if config.mixing == "none" else MixUp(config.mixup_alpha)
+def make_mixing(name: str, alpha: float) -> AbstractMixing:
+    """The mixing of this name.
+
+    Args:
+        name: one of :data:`~ray_mentor.config.MIXINGS`.
+        alpha: α of Beta(α, α).
+    """
+    if name == "none":
+        return NoMixing()
+    return MixUp(alpha) if name == "mixup" else MentorMix(alpha)
 
 
-__all__ = ["MIXINGS", "AbstractMixing", "MixUp", "NoMixing", "make_mixing"]
+__all__ = ["AbstractMixing", "MentorMix", "MixUp", "NoMixing", "make_mixing"]

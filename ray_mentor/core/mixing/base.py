@@ -1,24 +1,79 @@
-"""The interface of a mixing, and the one that mixes nothing."""
+"""The interface of a mixing, what all of them do, and the one that mixes nothing."""
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
+import numpy as np
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
-from ray_mentor.core.batch import Batch
+from ray_mentor.core.batch import Arguments, Batch
+from ray_mentor.errors import UserError
 
 
 class AbstractMixing(ABC):
-    """A batch in, a batch of the same rows out."""
+    """A batch in, a batch of the same rows out.
+
+    Attributes:
+        by_weight: whether it draws by sample weight. The student then looks at the batch as it is first, without
+            learning, and the batch is mixed when it has been weighed; and that in as many steps as the student
+            memorises (:class:`~ray_mentor.core.memorising.Memorising`). Others mix before the student sees a batch.
+    """
+
+    by_weight: ClassVar[bool] = False
 
     @abstractmethod
-    def __call__(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """Mixes one rank's batch; all randomness comes from ``generator`` (on the CPU)."""
+    def __call__(
+        self, batch: Batch, generator: torch.Generator, sample_weights: Float[Tensor, " batch"] | None = None
+    ) -> Batch:
+        """Mixes one rank's batch; all randomness comes from ``generator`` (on the CPU).
+
+        Args:
+            sample_weights: of this rank's samples; given where ``by_weight``.
+        """
 
 
 class NoMixing(AbstractMixing):
     """Every sample as it is."""
 
-    def __call__(self, batch: Batch, generator: torch.Generator) -> Batch:
+    def __call__(
+        self, batch: Batch, generator: torch.Generator, sample_weights: Float[Tensor, " batch"] | None = None
+    ) -> Batch:
         return batch
+
+
+def mixed(batch: Batch, share: float, partner: Int[Tensor, " batch"], mixing: str) -> Batch:
+    """x̃_i = λ·x_i + (1 − λ)·x_π(i), and the labels beside each other, for a loss that is mixed likewise.
+
+    Args:
+        share: λ.
+        partner: π, rows of the batch.
+        mixing: its name, for the error.
+
+    Raises:
+        UserError: inputs that are more than one tensor.
+    """
+    if isinstance(batch.inputs, Arguments):
+        raise UserError(f"mixing is {mixing!r}, which mixes one tensor of inputs; a student of several cannot be mixed")
+    partner = partner.to(batch.labels.device)
+    inputs = share * batch.inputs + (1 - share) * batch.inputs[partner]
+    return dataclasses.replace(
+        batch,
+        inputs=inputs,
+        partner_labels=batch.labels[partner],
+        share=inputs.new_full((len(batch),), share),
+    )
+
+
+def own_share(alpha: float, generator: torch.Generator) -> float:
+    """λ ~ Beta(α, α), folded to [1/2, 1].
+
+    A row's own sample keeps the larger share, and the row's sample weight, history and ledger entry are about it.
+    """
+    seed = int(torch.randint(2**31, (1,), generator=generator))
+    share = float(np.random.default_rng(seed).beta(alpha, alpha))
+    return max(share, 1 - share)
