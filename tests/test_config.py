@@ -168,7 +168,7 @@ def test_a_whole_number_is_a_float_too() -> None:
         (MentorConfig, {"mentor_patience": 3, "meta_holdout": 0.0}, "mentor_patience is 3, but it needs held-out meta "
          "samples; give --meta-holdout"),
         (MentorConfig, {"loss_percentile": 1.0}, "loss_percentile is 1.0, but it must lie in (0, 1)"),
-        (CurriculumConfig, {"mixing": "cutmix"}, "unknown mixing 'cutmix'; valid: none, mixup"),
+        (CurriculumConfig, {"mixing": "cutmix"}, "unknown mixing 'cutmix'; valid: none, mixup, mentormix"),
         (CurriculumConfig, {"mixup_alpha": 0.0}, "mixup_alpha is 0.0, but it must be above 0"),
         (CurriculumConfig, {"burn_in": 1.0}, "burn_in is 1.0, but it must lie in [0, 1)"),
         (CurriculumConfig, {"meta_in_training": 1.0}, "meta_in_training is 1.0, but it must lie in [0, 1)"),

@@ -132,7 +132,7 @@ def test_the_metrics_have_a_row_an_epoch(finished: Outcome) -> None:
     rows = list(csv.DictReader((Path(finished.path) / "metrics.csv").read_text().splitlines()))
     assert [int(row["epoch"]) for row in rows] == list(range(EPOCHS))
     assert list(rows[0]) == [
-        "epoch", "steps", "meta_updates", "fallbacks", "loss", "mean_sample_weight", "meta_loss",
+        "epoch", "steps", "meta_updates", "fallbacks", "memorised", "loss", "mean_sample_weight", "meta_loss",
         "meta_holdout_loss", "test_accuracy", "validation_accuracy", "learning_rate", "samples_per_second",
         "train_seconds",
     ]  # fmt: skip
