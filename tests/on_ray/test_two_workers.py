@@ -30,7 +30,7 @@ from small_runs import (
     trainer_for,
 )
 
-from ray_mentor.config import StudentConfig
+from ray_mentor.config import CurriculumConfig, StudentConfig
 from ray_mentor.core.optimizers import make_optimizer
 from ray_mentor.data import Splits
 from ray_mentor.errors import NonFiniteLossError, UserError
@@ -89,9 +89,17 @@ def broke(small_splits: Splits, storage: Path) -> Broke:
     return Broke(raised.value, had_result, rows, outcome)
 
 
+UNMIXED = CurriculumConfig(burn_in=0.0, mixing="none")  # each rank mixes with partners of its own
+
+
 @pytest.fixture(scope="module")
 def alone(small_splits: Splits, storage: Path) -> Outcome:
-    return trainer_for(small_splits, storage, "alone").fit()
+    return trainer_for(small_splits, storage, "alone", curriculum=UNMIXED).fit()
+
+
+@pytest.fixture(scope="module")
+def together(small_splits: Splits, storage: Path) -> Outcome:
+    return trainer_for(small_splits, storage, "together", workers=2, curriculum=UNMIXED).fit()
 
 
 def test_there_is_one_call_per_step_and_no_other(undisturbed_storage: Path) -> None:
@@ -105,15 +113,15 @@ def test_actor_and_replica_scoring_give_the_same_bits(undisturbed: Outcome, brok
     assert_same_run(broke.outcome, undisturbed)
 
 
-def test_two_workers_give_what_one_process_gives(undisturbed: Outcome, alone: Outcome) -> None:
+def test_two_workers_give_what_one_process_gives(together: Outcome, alone: Outcome) -> None:
     """Up to rounding: two ranks add their gradients in another order, 1e-7 a step, and 20 steps carry it on."""
     for name, value in alone.student_state.items():
-        torch.testing.assert_close(undisturbed.student_state[name], value, rtol=1e-4, atol=1e-5)
-    for ours, theirs in zip(undisturbed.metrics, alone.metrics, strict=True):
+        torch.testing.assert_close(together.student_state[name], value, rtol=1e-4, atol=1e-5)
+    for ours, theirs in zip(together.metrics, alone.metrics, strict=True):
         same = ("epoch", "steps", "meta_updates", "test_accuracy", "validation_accuracy", "learning_rate")
         assert [ours[name] for name in same] == [theirs[name] for name in same]
         assert ours["meta_loss"] == pytest.approx(theirs["meta_loss"], rel=1e-4)
-    one, two = in_order(alone.ledger()), in_order(undisturbed.ledger())
+    one, two = in_order(alone.ledger()), in_order(together.ledger())
     for name in ("sample_id", "epoch", "step", "given_label", "true_label"):
         assert two[name].equals(one[name]), name
     for name in ("loss", "scored_weight", "sample_weight", "influence"):
