@@ -38,7 +38,7 @@ ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
 
 SPACE = {"update_interval": tune.choice([1, 2, 3]), "mentor_learning_rate": tune.loguniform(1e-3, 1e-1)}
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 
 @pytest.fixture
