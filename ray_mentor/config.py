@@ -19,8 +19,10 @@ from ray_mentor.errors import UserError, one_of, shown
 FEATURES = ("loss", "loss_difference", "label", "progress", "history")
 """What a mentor may look at, per sample."""
 
-BACKENDS = ("memory", "arrow", "ray")
 MIXINGS = ("none", "mixup", "mentormix")
+"""What can be mixed into a batch."""
+
+BACKENDS = ("memory", "arrow", "ray")
 """Ways to hold the inputs of a run. The samples are the same with each; their order and the result with memory and
 arrow: ray shuffles in windows."""
 

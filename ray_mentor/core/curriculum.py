@@ -158,8 +158,8 @@ class Curriculum:
     @property
     def _is_mixed_by_weight(self) -> bool:
         """In as many steps as the student memorises; the same on every rank."""
-        draw = float(torch.rand((), generator=self.generator("memorising"), dtype=torch.float64))
-        return self.parts.mixing.by_weight and draw < self.memorising.share
+        share = self.memorising.share if self.parts.mixing.by_weight else 0.0
+        return share > 0 and float(torch.rand((), generator=self.generator("memorising"), dtype=torch.float64)) < share
 
     @property
     def _mixing_draw(self) -> torch.Generator:
