@@ -18,7 +18,7 @@ import ray.train
 from accidents import Slow
 from driver import A_LONG_TIME
 from ray.cluster_utils import Cluster
-from small_runs import EPOCHS, LARGE, MENTOR, STEPS, assert_one_row_per_sample_and_epoch, carried, trainer_for
+from small_runs import EPOCHS, LARGE, MENTOR, STEPS, UNMIXED, assert_one_row_per_sample_and_epoch, carried, trainer_for
 
 from ray_mentor.data import Splits
 
@@ -50,7 +50,7 @@ def test_a_node_that_dies(cluster: Cluster, small_splits: Splits, tmp_path: Path
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     ray.init(address=cluster.address, configure_logging=False, log_to_driver=False)
     mentor = dataclasses.replace(MENTOR, mentor_features=("loss", "history"), history_length=LARGE)
-    whole = trainer_for(small_splits, tmp_path, "whole", mentor=mentor).fit()
+    whole = trainer_for(small_splits, tmp_path, "whole", mentor=mentor, curriculum=UNMIXED).fit()
     rows: list[dict[str, Any]] = []
 
     def lose_a_node() -> None:
@@ -68,6 +68,7 @@ def test_a_node_that_dies(cluster: Cluster, small_splits: Splits, tmp_path: Path
         tmp_path,
         "run",
         mentor=mentor,
+        curriculum=UNMIXED,
         optimizer=Slow(0.3),
         checkpoint_steps=1,
         scaling_config=ray.train.ScalingConfig(num_workers=(1, 2)),

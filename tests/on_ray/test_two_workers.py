@@ -24,13 +24,14 @@ from small_runs import (
     INTERVAL,
     MENTOR,
     STEPS,
+    UNMIXED,
     assert_one_row_per_sample_and_epoch,
     assert_same_run,
     in_order,
     trainer_for,
 )
 
-from ray_mentor.config import CurriculumConfig, StudentConfig
+from ray_mentor.config import StudentConfig
 from ray_mentor.core.optimizers import make_optimizer
 from ray_mentor.data import Splits
 from ray_mentor.errors import NonFiniteLossError, UserError
@@ -87,9 +88,6 @@ def broke(small_splits: Splits, storage: Path) -> Broke:
         file.unlink()
     outcome = trainer_for(mapped, storage, "broke", resume=True, **changes).fit(rows.append)
     return Broke(raised.value, had_result, rows, outcome)
-
-
-UNMIXED = CurriculumConfig(burn_in=0.0, mixing="none")  # each rank mixes with partners of its own
 
 
 @pytest.fixture(scope="module")

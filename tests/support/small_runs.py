@@ -35,6 +35,9 @@ MENTOR = MentorConfig(update_interval=INTERVAL, meta_batch_size=20, mentor_hidde
 LARGE = LARGEST_INSIDE // (4 * 150) + 1
 """A history length with which the small splits' loss history is a large one, and has files of its own."""
 
+UNMIXED = CurriculumConfig(burn_in=0.0, mixing="none")
+"""For what other numbers of workers must give too: each rank mixes with partners of its own."""
+
 CLOCKS = ("samples_per_second", "train_seconds")
 """The figures of a metrics row that a clock has a say in."""
 
