@@ -247,8 +247,8 @@ class MentorConfig:
     """Floor of a given class's running mean of its mean sample weight over that of its batch, in [0, 1). A step on a
     batch with a class below it is taken with equal weights; 0: no floor."""
     meta_holdout: float = 0.1
-    """Share of the meta set that the mentor never learns from, in [0, 1): its meta loss shows a mentor that learns the
-    rest by heart. The last sample of a class is not held out; 0 for none."""
+    """Share of the meta set that neither mentor nor student learns from, in [0, 1): its meta loss shows what they know
+    by heart of the rest. The last sample of a class is not held out; 0 for none."""
     mentor_patience: int = 0
     """Epochs without a new minimum of the held-out meta loss after which the mentor learns no more, >= 0; 0: never."""
     loss_percentile: float = 0.6
@@ -330,15 +330,16 @@ class CurriculumConfig:
     """mentornet (learned), mentornet-pd (published), uniform, oracle, self-paced."""
     mixing: str | None = None
     """Mixing of a batch: none, mixup, or mentormix: with samples that the mentor believes, in as many steps as the
-    student memorises. None: the method's own, mentormix for mentornet with meta_in_training, none for the others."""
+    student memorises. None: the method's own, mentormix for mentornet if some of the meta set is trained on and some
+    held out, none for the others."""
     mixup_alpha: float = 1.0
     """α of the mixing's Beta(α, α), > 0."""
     burn_in: float | None = None
     """Share of training, from its start, during which every sample weight is 1 and no mentor learns, in [0, 1).
     None: the method's own, 0.15 for mentornet, 0 for the others."""
-    meta_in_training: float = 0.7
-    """Share of the meta set that the student is trained on as well, each sample with weight 1, in [0, 1); the mentor
-    learns from the rest. The last sample of a class stays with the mentor; 0 for none."""
+    meta_in_training: float = 1.0
+    """Share of the meta set, but for what is held out, that the student is trained on as well, each sample with weight
+    1, in [0, 1]; 0 for none."""
     example_dropout: str = ""
     """Share of each batch whose sample weights are set to 0, over training: RATE:SHARE,RATE:SHARE,...
     (published: 0.5:0.17,0.05:0.83). Empty for none."""
@@ -348,7 +349,7 @@ class CurriculumConfig:
             one_of(self.mixing, MIXINGS, "mixing")
         require(self.mixup_alpha > 0, "mixup_alpha", self.mixup_alpha, "it must be above 0")
         require(self.burn_in is None or 0 <= self.burn_in < 1, "burn_in", self.burn_in, "it must lie in [0, 1)")
-        require(0 <= self.meta_in_training < 1, "meta_in_training", self.meta_in_training, "it must lie in [0, 1)")
+        require(0 <= self.meta_in_training <= 1, "meta_in_training", self.meta_in_training, "it must lie in [0, 1]")
         parse_schedule(self.example_dropout)
 
 

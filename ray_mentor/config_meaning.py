@@ -81,6 +81,7 @@ RULES = (
     Rule(("mixup_alpha",), {"mixing": _is("none")}, "nothing is mixed"),
     Rule(("mixup_alpha",), {"mixing": _is(None), "method": _is_not(*LEARNING_METHODS)}, "nothing is mixed"),
     Rule(("mixup_alpha",), {"mixing": _is(None), "meta_in_training": _is(0)}, "nothing is mixed"),
+    Rule(("mixup_alpha",), {"mixing": _is(None), "meta_holdout": _is(0)}, "nothing is mixed"),
     Rule(("momentum", "nesterov"), {"optimizer": _is_not("sgd")}, "only sgd has a momentum to choose"),
     Rule(("burn_in",), {"method": _is("uniform")}, "all sample weights are 1 in any case"),
     Rule(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ray_mentor.core.curriculum_state import CurriculumState
 from ray_mentor.core.guards import GuardState
+from ray_mentor.core.memorising import MemorisingState
 from ray_mentor.errors import UserError, shown
 
 
@@ -29,10 +30,9 @@ def read_curriculum_state(table: Any, *, history_apart: bool = False) -> Curricu
         raise UserError(f"the curriculum's state can't be read ({reason}); give what state_dict() gave") from error
     for name in ("step", "meta_updates"):
         _require(_is_count(getattr(state, name)), name, getattr(state, name), _COUNT)
-    for name in ("percentile", "trained", "unseen"):
-        value = getattr(state, name)
-        fits = value is None or _is_number(value)
-        _require(fits, name, value, "it must be a finite number, or None as long as there is none")
+    fits = state.percentile is None or _is_number(state.percentile)
+    _require(fits, "percentile", state.percentile, "it must be a finite number, or None as long as there is none")
+    _check_memorising(state.memorising)
     if history_apart:
         _require(state.history is None, "history", state.history, "it is kept in files of its own")
     else:
@@ -45,6 +45,13 @@ def _check_history(history: Any) -> None:
     is_table = isinstance(history, Tensor) and history.ndim == 2 and history.is_floating_point()
     _require(is_table, "history", history, "it must be a table of losses, samples by epochs")
     _require(not bool(history.isinf().any()), "history", history, "it must hold finite losses, or NaN for none yet")
+
+
+def _check_memorising(memorising: MemorisingState) -> None:
+    is_share = _is_number(memorising.share) and 0 <= memorising.share <= 1
+    _require(is_share, "share", memorising.share, "it must lie in [0, 1]")
+    _require(_is_number(memorising.total), "total", memorising.total, "it must be a finite number")
+    _require(_is_count(memorising.samples), "samples", memorising.samples, _COUNT)
 
 
 def _check_guards(guards: GuardState) -> None:

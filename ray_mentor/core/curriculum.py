@@ -77,7 +77,6 @@ class Curriculum:
         self.meta = MetaUpdates(self.bare, optimizer, parts, exchange, mentor, self.generator)
         self._device = next(student.parameters()).device
         self._normalisation = mentor.normalisation
-        self._meta_batch_size = mentor.meta_batch_size
         self._dropout = parse_schedule(curriculum.example_dropout)
         self._total_steps = total_steps
         self._seed = seed
@@ -139,8 +138,6 @@ class Curriculum:
         influence, meta_loss = torch.full_like(weighed.scored, torch.nan), None
         if before:
             influence, meta_loss = self.meta.look_back(self.step_number, weighed, before)
-        if meta_loss is not None:
-            self.memorising.note_unseen(meta_loss, self._meta_batch_size)
         record = record_of(self.step_number, weighed, influence, meta_loss)
         if weighed.overruled:
             self.guards.count_fallback()
@@ -149,6 +146,7 @@ class Curriculum:
 
     def note_holdout(self, loss: float) -> None:
         """Takes in the meta loss on held-out samples at the end of an epoch; the mentor may learn no more after it."""
+        self.memorising.note_unseen(loss)
         if self.meta.done:  # before its first update nothing is the mentor's doing
             self.guards.note_holdout(loss, self.step_number)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.guards import GuardState
+from ray_mentor.core.memorising import MemorisingState
 from ray_mentor.core.mentor_learner import MentorState
 from ray_mentor.errors import UserError
 
@@ -22,8 +23,7 @@ class CurriculumState:
         step: steps done.
         meta_updates: meta updates done.
         percentile: the running percentile, None before the first step.
-        trained: running meta loss of the trusted samples that the student is trained on, None before the first.
-        unseen: running meta loss of meta batches, None before the first.
+        memorising: what is known of how much the student knows by heart.
         history: the whole loss history's table; None where it is kept apart.
         mentor: the latest mentor, None for methods without a learning one.
         guards: what the guards on it remember, and their counts.
@@ -32,8 +32,7 @@ class CurriculumState:
     step: int
     meta_updates: int
     percentile: float | None
-    trained: float | None
-    unseen: float | None
+    memorising: MemorisingState
     history: Tensor | None
     mentor: MentorState | None
     guards: GuardState
@@ -42,13 +41,15 @@ class CurriculumState:
         """The state in plain types, which ``torch.load(weights_only=True)`` reads."""
         table = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         mentor = None if self.mentor is None else dataclasses.asdict(self.mentor)
-        return {**table, "mentor": mentor, "guards": dataclasses.asdict(self.guards)}
+        parts = {"memorising": dataclasses.asdict(self.memorising), "guards": dataclasses.asdict(self.guards)}
+        return {**table, "mentor": mentor, **parts}
 
     @staticmethod
     def from_table(table: dict[str, Any]) -> CurriculumState:
         """The inverse of :meth:`table`."""
         mentor = None if table["mentor"] is None else MentorState(**table["mentor"])
-        return CurriculumState(**{**table, "mentor": mentor, "guards": GuardState(**table["guards"])})
+        parts = {"memorising": MemorisingState(**table["memorising"]), "guards": GuardState(**table["guards"])}
+        return CurriculumState(**{**table, "mentor": mentor, **parts})
 
 
 def capture_curriculum(curriculum: Curriculum, history: Tensor | None) -> CurriculumState:
@@ -58,8 +59,7 @@ def capture_curriculum(curriculum: Curriculum, history: Tensor | None) -> Curric
         step=curriculum.step_number,
         meta_updates=curriculum.meta.done,
         percentile=curriculum.percentile.value,
-        trained=curriculum.memorising.trained,
-        unseen=curriculum.memorising.unseen,
+        memorising=curriculum.memorising.state,
         history=history,
         mentor=None if mentor is None else mentor.state,
         guards=curriculum.guards.state,
@@ -76,7 +76,7 @@ def restore_curriculum(state: CurriculumState, curriculum: Curriculum) -> None:
     """
     _check_fit(state, curriculum)
     curriculum.percentile.value = state.percentile
-    curriculum.memorising.trained, curriculum.memorising.unseen = state.trained, state.unseen
+    curriculum.memorising.state = state.memorising
     if state.history is not None:
         curriculum.history.load(state.history)
     curriculum.step_number = state.step

@@ -2,47 +2,56 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
 
 
+@dataclass(frozen=True)
+class MemorisingState:
+    """What is known of a student's memory.
+
+    Attributes:
+        share: how much it memorises, in [0, 1]; 0 as long as that is not known.
+        total: sum of the meta loss on trusted samples that the student was trained on since that was measured.
+        samples: how many they were.
+    """
+
+    share: float = 0.0
+    total: float = 0.0
+    samples: int = 0
+
+
 class Memorising:
     """1 − trained/unseen, in [0, 1]: 0 for a student that does as well on samples that it has never seen.
 
-    ``trained`` is the running mean of the meta loss on trusted samples that the student is trained on, each as it is
-    met again; ``unseen`` that of the meta loss on meta batches, which it is not trained on. Labels of both are right,
-    so that what lies between them is memory and not noise. A mean of n samples counts n/(n + 300) in the new one.
+    ``trained`` is the mean over an epoch of the meta loss on trusted samples that the student is trained on, each as it
+    is met again; ``unseen`` that on trusted samples that are held out, at the epoch's end. Labels of both are right, so
+    that what lies between them is memory and not noise.
 
     Args:
-        meta_loss: per-sample losses, as the student is trained on them → what a meta batch's mean is taken of.
+        meta_loss: per-sample losses, as the student is trained on them → what the held-out loss is the mean of.
     """
 
     def __init__(self, meta_loss: Callable[[Tensor], Tensor]) -> None:
         self._meta_loss = meta_loss
-        self.trained: float | None = None
-        self.unseen: float | None = None
+        self.state = MemorisingState()
 
     @property
     def share(self) -> float:
-        """0 as long as one of the two is not known."""
-        if self.trained is None or self.unseen is None or self.unseen <= 0:
-            return 0.0
-        return min(max(1 - self.trained / self.unseen, 0.0), 1.0)
+        """As at the end of the last epoch."""
+        return self.state.share
 
     def note_trained(self, losses: Float[Tensor, " trusted"]) -> None:
         """Takes in the losses of the trusted samples in one global batch, of which there may be none."""
-        if len(losses):
-            self.trained = _moved(self.trained, float(self._meta_loss(losses.double()).mean()), len(losses))
+        total = self.state.total + float(self._meta_loss(losses.double()).sum())
+        self.state = dataclasses.replace(self.state, total=total, samples=self.state.samples + len(losses))
 
-    def note_unseen(self, meta_loss: float, size: int) -> None:
-        """Takes in the mean over a meta batch of ``size`` samples."""
-        self.unseen = _moved(self.unseen, meta_loss, size)
-
-
-_REMEMBERED = 300  # samples
-
-
-def _moved(before: float | None, value: float, n: int) -> float:
-    return value if before is None else before + n / (n + _REMEMBERED) * (value - before)
+    def note_unseen(self, meta_loss: float) -> None:
+        """Takes in the mean over the held-out samples at an epoch's end."""
+        if self.state.samples and meta_loss > 0:
+            trained = self.state.total / self.state.samples
+            self.state = MemorisingState(share=min(max(1 - trained / meta_loss, 0.0), 1.0))

@@ -82,7 +82,7 @@ def parts_of(
         loss=train_loss,
         meta_loss=ExpectedError(train_loss) if mentor.meta_loss == "error" else train_loss,
         weighting=method.weighting(mentor, access),
-        mixing=make_mixing(_mixing_of(curriculum, method), curriculum.mixup_alpha),
+        mixing=make_mixing(_mixing_of(curriculum, mentor, method), curriculum.mixup_alpha),
         gradient_rule=method.gradient_rule(),
         mentor=access if method.learns else None,
         meta_batch=meta_batch,
@@ -90,18 +90,19 @@ def parts_of(
     )
 
 
-def _mixing_of(curriculum: CurriculumConfig, method: Method) -> str:
+def _mixing_of(curriculum: CurriculumConfig, mentor: MentorConfig, method: Method) -> str:
     """The name of the mixing; by weight only where it can be known how much the student memorises.
 
     Raises:
         UserError: where it was asked for and can't.
     """
-    measured = method.learns and curriculum.meta_in_training > 0
+    measured = method.learns and curriculum.meta_in_training > 0 and mentor.meta_holdout > 0
     if curriculum.mixing == "mentormix" and not measured:
         raise UserError(
             "mixing is 'mentormix', which mixes as often as the student memorises, and that shows where a mentor "
-            f"learns and trusted samples are trained on; with method {curriculum.method!r} and meta_in_training "
-            f"{curriculum.meta_in_training:g} give --mixing mixup, or none"
+            "learns, and of the trusted samples some are trained on and some held out; with method "
+            f"{curriculum.method!r}, meta_in_training {curriculum.meta_in_training:g} and meta_holdout "
+            f"{mentor.meta_holdout:g} give --mixing mixup, or none"
         )
     if curriculum.mixing is None:
         return "mentormix" if measured else "none"

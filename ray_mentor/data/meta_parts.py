@@ -1,4 +1,4 @@
-"""The meta set, shared out: some for the student, some for the mentor, some for nobody but the measurements."""
+"""The meta set, shared out: some for nobody but the measurements, the rest for the mentor and the student."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ _HOLDOUT, _TRAINING = 306, 308  # keep the streams of one seed apart
 
 @dataclass(frozen=True, eq=False)
 class MetaParts:
-    """No sample is in two of them.
+    """Every class is in ``learnt`` and ``trained``.
 
     Attributes:
-        learnt: what the mentor learns from; every class is in it.
-        held_out: what measures it; None if none can be spared.
-        trained: what the student is trained on beside the training split; None if none can be spared.
+        learnt: what the mentor learns from.
+        held_out: none of these; what measures the mentor, and what the student knows by heart. None if none can be
+            spared.
+        trained: those of ``learnt`` that the student is trained on beside the training split; None if there are none.
     """
 
     learnt: Samples
@@ -35,10 +36,12 @@ def meta_parts(meta: Samples, *, holdout: float, training: float, seed: int) -> 
 
     Args:
         holdout: share of ``meta`` that is held out, in [0, 1).
-        training: share of it that the student is trained on, in [0, 1).
+        training: share of the others that the student is trained on, in [0, 1]; 0 for none of them.
     """
-    rest, held_out = _taken(meta, round(holdout * len(meta)), seed, _HOLDOUT)
-    learnt, trained = _taken(rest, round(training * len(meta)), seed, _TRAINING)
+    learnt, held_out = _taken(meta, round(holdout * len(meta)), seed, _HOLDOUT)
+    if training == 0:
+        return MetaParts(learnt, held_out, None)
+    trained, _ = _taken(learnt, round((1 - training) * len(learnt)), seed, _TRAINING)
     return MetaParts(learnt, held_out, trained)
 
 

@@ -79,9 +79,8 @@ def _check_parts(parts: MetaParts, whole: int, job: Job, exchange: AbstractExcha
     """Refuses a meta set, of so many samples, that leaves a worker or the mentor's patience nothing."""
     if len(parts.learnt) < exchange.world_size:
         raise UserError(
-            f"meta_holdout {job.mentor.meta_holdout:g} and meta_in_training {job.curriculum.meta_in_training:g} leave "
-            f"the mentor {len(parts.learnt)} of {whole} meta samples, but each of the {exchange.world_size} "
-            "workers needs one; give more, or --meta-holdout 0 --meta-in-training 0"
+            f"meta_holdout {job.mentor.meta_holdout:g} leaves the mentor {len(parts.learnt)} of {whole} meta samples, "
+            f"but each of the {exchange.world_size} workers needs one; give more, or --meta-holdout 0"
         )
     learns = method_of(job.curriculum.method).learns
     if learns and job.mentor.mentor_patience and parts.held_out is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -16,7 +17,7 @@ from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import Arguments
 from ray_mentor.core.curriculum_state import capture_curriculum, restore_curriculum
 from ray_mentor.core.losses import expected_error
-from ray_mentor.core.memorising import Memorising
+from ray_mentor.core.memorising import Memorising, MemorisingState
 from ray_mentor.core.mentor_access import LocalMentor
 from ray_mentor.core.mentor_learner import MentorLearner
 from ray_mentor.core.methods import parts_of
@@ -58,32 +59,32 @@ class TestWhatIsMixed:
 
 
 class TestHowOften:
-    @given(st.floats(0, 5), st.floats(0, 5))
-    def test_the_share(self, trained: float, unseen: float) -> None:
-        memorising = Memorising(expected_error)
+    @given(st.lists(st.floats(0, 5), min_size=1), st.sampled_from([0.0, 0.3, 1.0, 5.0]))
+    def test_the_share(self, losses: list[float], unseen: float) -> None:
+        memorising = Memorising(lambda values: values)
+        memorising.note_unseen(unseen)
+        assert memorising.share == 0, "nothing to measure it by"
+        for loss in losses:
+            memorising.note_trained(torch.tensor([loss]))
         assert memorising.share == 0
-        memorising.trained = trained
-        assert memorising.share == 0
-        memorising.unseen = unseen
-        assert 0 <= memorising.share <= 1
-        if trained <= unseen and unseen > 0:
-            assert memorising.share == pytest.approx(1 - trained / unseen)
-        else:
-            assert memorising.share == 0
+        memorising.note_unseen(unseen)
+        expected = 1 - np.float32(losses).astype(float).mean() / unseen if unseen > 0 else 0.0
+        assert memorising.share == pytest.approx(max(expected, 0.0))
 
-    def test_the_running_means(self) -> None:
+    def test_each_epoch_anew(self) -> None:
         memorising = Memorising(expected_error)
-        losses = torch.tensor([0.1, 2.0, 0.7])
-        memorising.note_trained(torch.zeros(0))
-        assert memorising.trained is None
-        memorising.note_trained(losses)
-        first = float((1 - torch.exp(-losses)).mean())
-        assert memorising.trained == pytest.approx(first)
-        memorising.note_trained(torch.zeros(100))
-        assert memorising.trained == pytest.approx(0.75 * first)
-        memorising.note_unseen(0.8, 100)
-        memorising.note_unseen(0.4, 300)
-        assert memorising.unseen == pytest.approx(0.6)
+        for losses, unseen, share in (
+            ([0.1, 2.0, 0.7], 0.8, None),
+            ([0.0], 0.8, 1.0),
+            ([], 0.5, 1.0),
+            ([3.0], 0.1, 0.0),
+        ):
+            memorising.note_trained(torch.tensor(losses))
+            memorising.note_trained(torch.zeros(0))
+            memorising.note_unseen(unseen)
+            if share is None:
+                share = 1 - float((1 - torch.exp(-torch.tensor(losses))).mean()) / unseen
+            assert memorising.share == pytest.approx(share)
 
     @pytest.mark.parametrize("meta_loss", ["error", "loss"])
     def test_a_step_measures_its_trusted_samples(self, meta_loss: str) -> None:
@@ -94,43 +95,30 @@ class TestHowOften:
         curriculum = curriculum_of(student, config=MentorConfig(update_interval=1, meta_loss=meta_loss))  # type: ignore[arg-type]
         curriculum.step(batch)
         expected = (1 - torch.exp(-losses)) if meta_loss == "error" else losses
-        assert curriculum.memorising.trained == pytest.approx(float(expected.mean()), rel=1e-5)
-        assert curriculum.memorising.unseen is None, "no mentor learns"
-
-    def test_a_meta_update_measures_what_was_not_seen(self) -> None:
-        access = LocalMentor(MentorLearner(MentorConfig(), 3, 0))
-        curriculum = curriculum_of(
-            student_of(), mentor=access, config=MentorConfig(update_interval=2, meta_batch_size=6), total_steps=9
-        )
-        unseen = None
-        for step in range(4):
-            meta_loss = curriculum.step(batch_of(seed=step)).meta_loss
-            assert (meta_loss is None) == bool(step % 2)
-            if meta_loss is not None:
-                unseen = meta_loss if unseen is None else unseen + 6 / 306 * (meta_loss - unseen)
-            assert curriculum.memorising.unseen == pytest.approx(unseen)
+        assert curriculum.memorising.state.total == pytest.approx(float(expected.sum()), rel=1e-5)
+        assert curriculum.memorising.state.samples == 2
+        curriculum.note_holdout(4.0)
+        assert curriculum.memorising.share == pytest.approx(1 - float(expected.mean()) / 4, rel=1e-5)
 
     def test_it_goes_on_from_a_state(self) -> None:
         straight, again = (curriculum_of(student_of(), mixing=MentorMix(1.0), total_steps=9) for _ in range(2))
-        straight.memorising.trained, straight.memorising.unseen = 0.25, 0.5
+        straight.memorising.state = MemorisingState(0.25, 0.5, 3)
         restore_curriculum(capture_curriculum(straight, None), again)
-        assert (again.memorising.trained, again.memorising.unseen) == (0.25, 0.5)
+        assert again.memorising.state == straight.memorising.state
 
     def test_a_share_of_the_steps_and_no_others(self) -> None:
-        curriculum = curriculum_of(student_of(), mixing=MentorMix(1.0), total_steps=400)
-        mixed = []
-        for _ in range(400):
-            curriculum.memorising.trained, curriculum.memorising.unseen = 0.7, 1.0
-            mixed.append(curriculum.step(batch_of()).batch.share is not None)
+        curriculum = curriculum_of(student_of(), mixing=MentorMix(1.0), total_steps=421)
+        curriculum.memorising.state = MemorisingState(share=0.3)
+        mixed = [curriculum.step(batch_of()).batch.share is not None for _ in range(400)]
         assert sum(mixed) / 400 == pytest.approx(0.3, abs=0.06)
-        curriculum.memorising.trained = 1.0
+        curriculum.memorising.state = MemorisingState(share=0.0)
         assert all(curriculum.step(batch_of()).batch.share is None for _ in range(20))
 
 
 def test_a_mixed_loss_that_is_not_finite_changes_nothing() -> None:
     student = _Breaks()
     curriculum = curriculum_of(student, mixing=MentorMix(1.0))
-    curriculum.memorising.trained, curriculum.memorising.unseen = 0.0, 1e9
+    curriculum.memorising.state = MemorisingState(share=1.0)
     before = student.layer.weight.detach().clone()
     with pytest.raises(NonFiniteLossError, match="the loss is not finite at step 0"):
         curriculum.step(batch_of())
@@ -151,13 +139,15 @@ class _Breaks(nn.Module):
 
 def test_who_mixes_by_weight() -> None:
     def mixing_of(**settings: object) -> str:
-        parts = parts_of(CurriculumConfig(**settings), MentorConfig(), access, None, lambda _: None)  # type: ignore[arg-type,return-value]
+        mentor = MentorConfig(meta_holdout=settings.pop("meta_holdout", 0.1))  # type: ignore[arg-type]
+        parts = parts_of(CurriculumConfig(**settings), mentor, access, None, lambda _: None)  # type: ignore[arg-type,return-value]
         return type(parts.mixing).__name__
 
     access = LocalMentor(MentorLearner(MentorConfig(), 3, 0))
     assert mixing_of() == mixing_of(mixing="mentormix") == "MentorMix"
     assert mixing_of(mixing="none") == mixing_of(meta_in_training=0.0) == mixing_of(method="uniform") == "NoMixing"
+    assert mixing_of(meta_holdout=0.0) == "NoMixing"
     assert mixing_of(mixing="mixup", method="uniform") == "MixUp"
-    for settings in ({"method": "self-paced"}, {"meta_in_training": 0.0}):
+    for settings in ({"method": "self-paced"}, {"meta_in_training": 0.0}, {"meta_holdout": 0.0}):
         with pytest.raises(UserError, match="mixing is 'mentormix', which mixes as often as the student memorises"):
             mixing_of(mixing="mentormix", **settings)

@@ -116,7 +116,7 @@ def test_nothing_is_held_out_without_a_mentor_or_a_share(small_splits: Splits, m
     curriculum, rows = train(job_of(small_splits, {"meta_holdout": holdout, "meta_batch_size": 30}, method), 1)
     assert rows[0]["meta_holdout_loss"] is None
     assert rows[0]["test_accuracy"] is not None
-    assert len(curriculum.parts.meta_batch(0).labels) == 15, "the student has the other half"
+    assert len(curriculum.parts.meta_batch(0).labels) == 30, "the mentor learns from all of them"
     assert curriculum.guards.state.lowest_holdout is None
 
 
@@ -202,8 +202,8 @@ def test_a_meta_set_that_leaves_a_worker_without_a_sample(small_splits: Splits) 
     with pytest.raises(UserError) as raised:
         assemble(job, splits, parts_of(splits.meta, job), Three(), 10)
     assert str(raised.value) == (
-        "meta_holdout 0.4 and meta_in_training 0.5 leave the mentor 1 of 3 meta samples, but each of the 3 workers "
-        "needs one; give more, or --meta-holdout 0 --meta-in-training 0"
+        "meta_holdout 0.4 leaves the mentor 2 of 3 meta samples, but each of the 3 workers needs one; "
+        "give more, or --meta-holdout 0"
     )
 
 

@@ -16,7 +16,6 @@ from ray_mentor.core.exchange import Alone
 from ray_mentor.data import Splits
 from ray_mentor.data.batches import Plan
 from ray_mentor.data.order import Shuffled
-from ray_mentor.errors import UserError
 from ray_mentor.on_ray.assemble import assemble
 from ray_mentor.on_ray.batches import batch_of
 from ray_mentor.on_ray.job import Job
@@ -102,14 +101,9 @@ def test_their_weight_is_1_and_the_record_leaves_them_out(small_splits: Splits, 
         assert len(record.losses) == int((~flags(batch)).sum())
 
 
-def test_the_mentor_learns_from_no_sample_that_the_student_is_trained_on(small_splits: Splits) -> None:
-    parts = parts_of(small_splits.meta, trusting(small_splits, 0.5))
+def test_what_is_held_out_teaches_nobody(small_splits: Splits) -> None:
+    parts = parts_of(small_splits.meta, trusting(small_splits, 1.0))
     assert parts.trained is not None
-    assert not set(parts.trained.ids) & set(parts.learnt.ids)
-
-
-def test_a_share_that_leaves_a_worker_nothing(small_splits: Splits) -> None:
-    splits = dataclasses.replace(small_splits, meta=small_splits.meta.select(np.arange(9)))
-    job = trusting(splits, 0.9)
-    with pytest.raises(UserError, match=r"meta_in_training 0\.9 leave the mentor 3 of 9 meta samples"):
-        assemble(job, splits, parts_of(splits.meta, job), Rank(0, 4), 10)
+    assert parts.held_out is not None
+    assert parts.trained.ids.tolist() == parts.learnt.ids.tolist()
+    assert not set(parts.held_out.ids) & set(parts.learnt.ids)

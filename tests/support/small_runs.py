@@ -57,7 +57,7 @@ def make_small_splits() -> Splits:
 
 
 _NOISY = ((150, 10_000), (45, 20_000))  # sizes and first ids of the splits whose labels are not trusted
-_TRUSTED = round(CurriculumConfig.meta_in_training * 30)  # of the meta set, that the student is trained on
+_TRUSTED = 30 - round(MentorConfig.meta_holdout * 30)  # of the meta set, that the student is trained on
 
 
 def trainer_for(splits: Splits, storage: Path, name: str, *, workers: int = 0, **changes: Any) -> CurriculumTrainer:

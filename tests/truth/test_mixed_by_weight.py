@@ -19,6 +19,7 @@ from ray_mentor.config import MentorConfig
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.features import Features
+from ray_mentor.core.memorising import MemorisingState
 from ray_mentor.core.mixing import MentorMix
 
 CONFIG: MentorConfig = changed(mentor_features=("loss",), mentor_hidden=(6,))
@@ -26,7 +27,7 @@ CONFIG: MentorConfig = changed(mentor_features=("loss",), mentor_hidden=(6,))
 
 def by_heart(curriculum: Curriculum) -> Curriculum:
     """From here on every batch is mixed."""
-    curriculum.memorising.trained, curriculum.memorising.unseen = 0.0, 1e9
+    curriculum.memorising.state = MemorisingState(share=1.0)
     return curriculum
 
 
