@@ -30,7 +30,7 @@ CURRICULA: dict[str, dict[str, Any]] = {
     "oracle": {"method": "oracle", **_PLAIN},
 }
 """What is compared: all but `mentornet` and `uniform-trusted` see the training split alone. `uniform-trusted` trains on
-the same part of the trusted samples as `mentornet`, so that what lies between them is the mentor's doing."""
+the trusted samples beside, as `mentornet` does, so that what lies between them is the mentor's doing."""
 
 
 def curriculum(name: str, **changes: Any) -> CurriculumConfig:
