@@ -29,8 +29,8 @@ class Memorising:
     """1 − trained/unseen, in [0, 1]: 0 for a student that does as well on samples that it has never seen.
 
     ``trained`` is the mean over an epoch of the meta loss on trusted samples that the student is trained on, each as it
-    is met again; ``unseen`` that on trusted samples that are held out, at the epoch's end. Labels of both are right, so
-    that what lies between them is memory and not noise.
+    is met again; ``unseen`` that on trusted samples that are held out, at the epoch's end, without augmentation or
+    dropout. Labels of both are right, so that what lies between them is memory and not noise.
 
     Args:
         meta_loss: per-sample losses, as the student is trained on them → what the held-out loss is the mean of.

@@ -76,18 +76,24 @@ def _access(job: Job, splits: Splits, exchange: AbstractExchange) -> AbstractMen
 
 
 def _check_parts(parts: MetaParts, whole: int, job: Job, exchange: AbstractExchange) -> None:
-    """Refuses a meta set, of so many samples, that leaves a worker or the mentor's patience nothing."""
+    """Refuses a meta set, of so many samples, that leaves a worker nothing, or what needs held-out samples."""
     if len(parts.learnt) < exchange.world_size:
         raise UserError(
             f"meta_holdout {job.mentor.meta_holdout:g} leaves the mentor {len(parts.learnt)} of {whole} meta samples, "
             f"but each of the {exchange.world_size} workers needs one; give more, or --meta-holdout 0"
         )
-    learns = method_of(job.curriculum.method).learns
-    if learns and job.mentor.mentor_patience and parts.held_out is None:
-        raise UserError(
-            f"mentor_patience is {job.mentor.mentor_patience}, but of {whole} meta samples none can be held out "
-            f"(meta_holdout {job.mentor.meta_holdout:g}, one of each class stays); give more, or --mentor-patience 0"
-        )
+    if parts.held_out is not None or not method_of(job.curriculum.method).learns:
+        return
+    needs = {
+        f"mentor_patience is {job.mentor.mentor_patience}": (job.mentor.mentor_patience > 0, "--mentor-patience 0"),
+        "mixing is 'mentormix'": (job.curriculum.mixing == "mentormix", "--mixing none"),
+    }
+    for setting, (asked_for, instead) in needs.items():
+        if asked_for:
+            raise UserError(
+                f"{setting}, but of {whole} meta samples none can be held out "
+                f"(meta_holdout {job.mentor.meta_holdout:g}, one of each class stays); give more, or {instead}"
+            )
 
 
 class _MetaBatches:

@@ -207,12 +207,22 @@ def test_a_meta_set_that_leaves_a_worker_without_a_sample(small_splits: Splits) 
     )
 
 
-def test_patience_with_a_meta_set_of_which_nothing_can_be_held_out(small_splits: Splits) -> None:
+@pytest.mark.parametrize(
+    ("patience", "mixing", "setting", "instead"),
+    [
+        (2, None, "mentor_patience is 2", "--mentor-patience 0"),
+        (0, "mentormix", "mixing is 'mentormix'", "--mixing none"),
+    ],
+)
+def test_a_meta_set_of_which_nothing_can_be_held_out(
+    small_splits: Splits, patience: int, mixing: str | None, setting: str, instead: str
+) -> None:
     splits = dataclasses.replace(small_splits, meta=small_splits.meta.select(np.arange(3)))
-    job = job_of(splits, {"mentor_patience": 2})
+    job = job_of(splits, {"mentor_patience": patience})
+    job = dataclasses.replace(job, curriculum=dataclasses.replace(job.curriculum, mixing=mixing))
     with pytest.raises(UserError) as raised:
         assemble(job, splits, parts_of(splits.meta, job), Alone(), 10)
     assert str(raised.value) == (
-        "mentor_patience is 2, but of 3 meta samples none can be held out (meta_holdout 0.1, one of each class stays); "
-        "give more, or --mentor-patience 0"
+        f"{setting}, but of 3 meta samples none can be held out (meta_holdout 0.1, one of each class stays); "
+        f"give more, or {instead}"
     )
