@@ -675,7 +675,7 @@ def test_the_users_loss_is_the_one_in_the_ledger(tmp_path: Path) -> None:
 
 def test_a_loss_that_is_already_a_mean_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"shape \(\) for 23 samples, but it must return one value per sample"
+        ValueError, match=r"shape \(\) for 24 samples, but it must return one value per sample"
     ) as raised:
         user_trainer(tmp_path, loss=torch.nn.functional.cross_entropy).fit()
     assert "give reduction='none'" in str(raised.value)

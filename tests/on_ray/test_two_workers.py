@@ -151,7 +151,7 @@ def test_rows_are_shown_while_the_run_goes_on(undisturbed: Outcome, undisturbed_
 def test_a_bad_loss_stops_both_workers(small_splits: Splits, broke: Broke) -> None:
     """An error that names step and samples."""
     text = str(broke.error)
-    assert text.startswith("the loss is not finite at step 12 for 34 of 34 samples (sample ids ")
+    assert text.startswith("the loss is not finite at step 12 for 35 of 35 samples (sample ids ")
     assert "Traceback" not in text
     ids = map(int, text.split("sample ids ")[1].split(", ...")[0].split(", "))
     assert set(ids) <= set(small_splits.train.ids.tolist())

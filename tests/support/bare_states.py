@@ -7,13 +7,14 @@ from torch import Tensor
 
 from ray_mentor.core.curriculum_state import CurriculumState
 from ray_mentor.core.guards import GuardState
+from ray_mentor.core.memorising import MemorisingState
 from ray_mentor.core.history import LossHistory
 from ray_mentor.core.state import LogState, RunState
 from ray_mentor.core.tally import TallyState
 
 
 def state_at(step: int) -> RunState:
-    curriculum = CurriculumState(step, 0, None, None, None, None, None, GuardState())
+    curriculum = CurriculumState(step, 0, None, MemorisingState(), None, None, GuardState())
     log = LogState([], TallyState(torch.zeros(1, 3, dtype=torch.float64), []), 1.0, 0.0)
     return RunState(curriculum, {}, {}, {}, log)
 
