@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ray_mentor.core.curriculum_state import CurriculumState
 from ray_mentor.core.guards import GuardState
-from ray_mentor.core.memorising import MemorisingState
 from ray_mentor.core.history import LossHistory
+from ray_mentor.core.memorising import MemorisingState
 from ray_mentor.core.state import LogState, RunState
 from ray_mentor.core.tally import TallyState
 
