@@ -47,8 +47,9 @@ class Memorising:
 
     def note_trained(self, losses: Float[Tensor, " trusted"]) -> None:
         """Takes in the losses of the trusted samples in one global batch, of which there may be none."""
-        total = self.state.total + float(self._meta_loss(losses.double()).sum())
-        self.state = dataclasses.replace(self.state, total=total, samples=self.state.samples + len(losses))
+        if len(losses):
+            total = self.state.total + float(self._meta_loss(losses.double()).sum())
+            self.state = dataclasses.replace(self.state, total=total, samples=self.state.samples + len(losses))
 
     def note_unseen(self, meta_loss: float) -> None:
         """Takes in the mean over the held-out samples at an epoch's end."""
