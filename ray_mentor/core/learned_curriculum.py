@@ -32,7 +32,7 @@ from ray_mentor.core.step_record import StepRecord, Weighed
 from ray_mentor.core.student_step import Before
 from ray_mentor.errors import UserError, shown
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 
 class LearnedCurriculum:

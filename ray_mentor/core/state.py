@@ -25,7 +25,7 @@ from ray_mentor.core.state_fit import check_fits
 from ray_mentor.core.tally import TallyState
 from ray_mentor.errors import UserError
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 
 
 @dataclass(frozen=True)
