@@ -137,6 +137,8 @@ def test_the_two_options_that_are_no_settings_are_in_the_help_too(command: Any) 
         (("--student", "cnn", "--data", "features.parquet"),
          "student cnn needs images (channels, height, width), but the input has shape (2,); use mlp"),
         (("--data", "features.parquet", "--label-column", "class"), "class"),
+        (("--mixing", "mentormix", "--method", "uniform"), "mixing is 'mentormix', which mixes as often as the "),
+        (("--mixing", "mentormix", "--meta-holdout", "0"), "mixing is 'mentormix', which mixes as often as the "),
         (("--meta-size", "0"), "meta_size is 0, but the meta set must not be empty; give at least one sample "),
         (("--workers", "999"), "the workers need 999 CPUs, but there are "),
         (("--run-name", "gone", "--resume"), "/runs/gone to resume; check --run-name and --storage-path"),

@@ -82,7 +82,7 @@ def parts_of(
         loss=train_loss,
         meta_loss=ExpectedError(train_loss) if mentor.meta_loss == "error" else train_loss,
         weighting=method.weighting(mentor, access),
-        mixing=make_mixing(_mixing_of(curriculum, mentor, method), curriculum.mixup_alpha),
+        mixing=make_mixing(mixing_of(curriculum, mentor), curriculum.mixup_alpha),
         gradient_rule=method.gradient_rule(),
         mentor=access if method.learns else None,
         meta_batch=meta_batch,
@@ -90,13 +90,14 @@ def parts_of(
     )
 
 
-def _mixing_of(curriculum: CurriculumConfig, mentor: MentorConfig, method: Method) -> str:
+def mixing_of(curriculum: CurriculumConfig, mentor: MentorConfig) -> str:
     """The name of the mixing; by weight only where it can be known how much the student memorises.
 
     Raises:
         UserError: where it was asked for and can't.
     """
-    measured = method.learns and curriculum.meta_in_training > 0 and mentor.meta_holdout > 0
+    learns = method_of(curriculum.method).learns
+    measured = learns and curriculum.meta_in_training > 0 and mentor.meta_holdout > 0
     if curriculum.mixing == "mentormix" and not measured:
         raise UserError(
             "mixing is 'mentormix', which mixes as often as the student memorises, and that shows where a mentor "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import numpy as np
 import ray.train.torch
 import torch
@@ -84,16 +86,17 @@ def _check_parts(parts: MetaParts, whole: int, job: Job, exchange: AbstractExcha
         )
     if parts.held_out is not None or not method_of(job.curriculum.method).learns:
         return
-    needs = {
-        f"mentor_patience is {job.mentor.mentor_patience}": (job.mentor.mentor_patience > 0, "--mentor-patience 0"),
-        "mixing is 'mentormix'": (job.curriculum.mixing == "mentormix", "--mixing none"),
-    }
-    for setting, (asked_for, instead) in needs.items():
-        if asked_for:
-            raise UserError(
-                f"{setting}, but of {whole} meta samples none can be held out "
-                f"(meta_holdout {job.mentor.meta_holdout:g}, one of each class stays); give more, or {instead}"
-            )
+    if job.mentor.mentor_patience > 0:
+        _refuse(f"mentor_patience is {job.mentor.mentor_patience}", "--mentor-patience 0", whole, job)
+    if job.curriculum.mixing == "mentormix":
+        _refuse("mixing is 'mentormix'", "--mixing none", whole, job)
+
+
+def _refuse(setting: str, instead: str, whole: int, job: Job) -> NoReturn:
+    raise UserError(
+        f"{setting}, but of {whole} meta samples none can be held out (meta_holdout {job.mentor.meta_holdout:g}, one "
+        f"of each class stays); give more, or {instead}"
+    )
 
 
 class _MetaBatches:

@@ -23,7 +23,7 @@ from ray_mentor.config_file import to_toml
 from ray_mentor.core.detection import noise_auroc
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor_learner import MentorLearner
-from ray_mentor.core.methods import method_of
+from ray_mentor.core.methods import method_of, mixing_of
 from ray_mentor.core.optimizers import make_optimizer
 from ray_mentor.core.state import RunState
 from ray_mentor.core.step_jacobian import check_optimizer
@@ -225,6 +225,7 @@ class CurriculumTrainer:
             check_can_be_held(self._splits.train)
         if self._method.needs_truth and self._splits.train.true_labels is None:
             raise UserError(TRUTH_MISSING)
+        mixing_of(self.curriculum, self.mentor)
         if self._method.learns:
             MentorLearner(self.mentor, len(self._splits.train.classes), self._job.seed)
             check_optimizer(self._job.optimizer([nn.Parameter(torch.ones(2, 2))]))
