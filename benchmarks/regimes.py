@@ -43,7 +43,7 @@ def main() -> None:
     ]
     found = results([config(*cell, options.cifar, options.mixing) for cell in cells], options.processes)
     rows = [
-        {"regime": regime, "method": method, "seed": seed, **result}
+        {**result, "regime": regime, "method": method, "seed": seed}
         for (regime, method, seed), result in zip(cells, found, strict=True)
     ]
     if options.csv:

@@ -47,7 +47,7 @@ def main() -> None:
     ]
     found = results([config(*cell, options.cifar) for cell in cells], options.processes)
     rows = [
-        {"data": data, "interval": interval, "seed": seed, **result}
+        {**result, "data": data, "interval": interval, "seed": seed}
         for (data, interval, seed), result in zip(cells, found, strict=True)
     ]
     write(rows, COLUMNS, options.out.with_suffix(".csv"))
