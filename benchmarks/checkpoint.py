@@ -26,10 +26,10 @@ from rich.table import Table
 
 from ray_mentor import CurriculumConfig, CurriculumTrainer, RunSettings, Samples
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.data.inputs import ImageInputs
-from ray_mentor.on_ray import worker_loop as loop
-from ray_mentor.on_ray.checkpoint import Checkpoints
-from ray_mentor.on_ray.run_log import RunLog
+from ray_mentor.data.samples.inputs import ImageInputs
+from ray_mentor.on_ray.train import worker_loop as loop
+from ray_mentor.run.checkpoint.checkpoints import Checkpoints
+from ray_mentor.run.log import RunLog
 from ray_mentor.students.resnet import ResNet
 
 SECONDS = RunSettings().checkpoint_seconds

@@ -179,10 +179,10 @@ def read_here(splits: Any, rank: int, workers: int, seconds: float) -> dict[str,
     """Reads a rank's share of each batch for so many seconds."""
     import ray  # noqa: PLC0415
 
-    from ray_mentor.data.batches import Plan, rank_slice  # noqa: PLC0415
-    from ray_mentor.data.spread import in_threads  # noqa: PLC0415
-    from ray_mentor.data.stored import in_plan_order, order_of  # noqa: PLC0415
-    from ray_mentor.on_ray.stream import RayDataSpread  # noqa: PLC0415
+    from ray_mentor.data.plan.batches import Plan, rank_slice  # noqa: PLC0415
+    from ray_mentor.data.storage.spread import in_threads  # noqa: PLC0415
+    from ray_mentor.data.storage.stored import in_plan_order, order_of  # noqa: PLC0415
+    from ray_mentor.on_ray.train.stream import RayDataSpread  # noqa: PLC0415
 
     splits.open()
     rows, before = 0, memory()

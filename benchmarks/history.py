@@ -32,13 +32,13 @@ from rich.table import Table
 
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
-from ray_mentor.core.history import LossHistory
-from ray_mentor.core.history_pieces import pieces_of
-from ray_mentor.core.observation import observe
-from ray_mentor.core.percentile import RunningPercentile
-from ray_mentor.data.batches import rank_sizes, rank_slice
-from ray_mentor.data.run_directory import CHECKPOINTS, RunDirectory
-from ray_mentor.on_ray.history_files import HistoryFiles
+from ray_mentor.core.history.pieces import pieces_of
+from ray_mentor.core.history.table import LossHistory
+from ray_mentor.core.step.observation import observe
+from ray_mentor.core.step.percentile import RunningPercentile
+from ray_mentor.data.plan.batches import rank_sizes, rank_slice
+from ray_mentor.run.checkpoint.history_files import HistoryFiles
+from ray_mentor.run.directory import CHECKPOINTS, RunDirectory
 
 STRIDE = 61_803_399  # has no factor in common with any power of ten
 BATCHES, TIMED, STEPS = (128, 8192), 200, 10_000

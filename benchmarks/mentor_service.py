@@ -27,12 +27,12 @@ from rich.table import Table
 
 from ray_mentor import MentorConfig
 from ray_mentor.core.exchange import Alone
-from ray_mentor.core.features import Features
-from ray_mentor.core.mentor_learner import MentorLearner, MetaUpdate
-from ray_mentor.on_ray.growth import Needs
-from ray_mentor.on_ray.mentor_actor import MentorActor
-from ray_mentor.on_ray.session import ray_session
-from ray_mentor.on_ray.shared_mentor import SharedMentor
+from ray_mentor.core.mentor.learner import MentorLearner, MetaUpdate
+from ray_mentor.core.step.features import Features
+from ray_mentor.on_ray.mentor.actor import MentorActor
+from ray_mentor.on_ray.mentor.shared import SharedMentor
+from ray_mentor.on_ray.session.growth import Needs
+from ray_mentor.on_ray.session.session import ray_session
 from ray_mentor.students.resnet import ResNet
 
 SIZES = (128, 512, 2048, 8192)

@@ -37,7 +37,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
-from ray_mentor.core.estimators import ESTIMATORS
+from ray_mentor.core.influence.estimators import ESTIMATORS
 
 PEERS = {
     "double_backward": "DoubleBackward",

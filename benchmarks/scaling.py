@@ -35,9 +35,9 @@ from rich.table import Table
 from thousand_workers import milliseconds
 
 from ray_mentor import CurriculumConfig, CurriculumTrainer, LearnedCurriculum, MentorConfig, Samples
-from ray_mentor.data.inputs import ImageInputs
-from ray_mentor.on_ray.growth import Needs
-from ray_mentor.on_ray.session import ray_session
+from ray_mentor.data.samples.inputs import ImageInputs
+from ray_mentor.on_ray.session.growth import Needs
+from ray_mentor.on_ray.session.session import ray_session
 from ray_mentor.students.resnet import ResNet
 
 EACH, META, CLASSES = 64, 100, 10

@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from ray_mentor import TrainConfig, train
-from ray_mentor.config_file import read_config
+from ray_mentor.config.file import read_config
 torch.set_num_threads(1)
 for path in sorted(Path(sys.argv[1]).glob("runs/*/config.toml")):
     config = TrainConfig.from_flat({**read_config(str(path)), "resume": False, "storage_path": tempfile.mkdtemp()})

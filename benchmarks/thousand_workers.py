@@ -22,18 +22,17 @@ from torch import Tensor
 from typing_extensions import override
 
 from ray_mentor import CurriculumConfig, MentorConfig
-from ray_mentor.core.batch import Batch
+from ray_mentor.core.batch import Batch, MetaBatch
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import Alone
-from ray_mentor.core.mentor_access import LocalMentor
-from ray_mentor.core.mentor_learner import MentorLearner, MetaUpdate
-from ray_mentor.core.meta_step import MetaBatch
-from ray_mentor.core.methods import parts_of
-from ray_mentor.data.batches import rank_sizes
-from ray_mentor.on_ray.growth import Needs
-from ray_mentor.on_ray.mentor_actor import MentorActor
-from ray_mentor.on_ray.session import ray_session
-from ray_mentor.on_ray.shared_mentor import SharedMentor
+from ray_mentor.core.mentor.access import LocalMentor
+from ray_mentor.core.mentor.learner import MentorLearner, MetaUpdate
+from ray_mentor.core.methods.table import parts_of
+from ray_mentor.data.plan.batches import rank_sizes
+from ray_mentor.on_ray.mentor.actor import MentorActor
+from ray_mentor.on_ray.mentor.shared import SharedMentor
+from ray_mentor.on_ray.session.growth import Needs
+from ray_mentor.on_ray.session.session import ray_session
 
 WORKERS = (2, 8, 64, 512, 1000)
 CLASSES = 10

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ray_mentor.config import CurriculumConfig, DataConfig, MentorConfig, RunSettings, StudentConfig, TrainConfig
-    from ray_mentor.core.learned_curriculum import LearnedCurriculum
-    from ray_mentor.data.samples import Samples, samples_from_dataset
+    from ray_mentor.config.sweep import SweepSettings
+    from ray_mentor.core.own_loop.learned_curriculum import LearnedCurriculum
+    from ray_mentor.data.samples.samples import Samples, samples_from_dataset
     from ray_mentor.errors import NonFiniteLossError, UserError
-    from ray_mentor.on_ray.outcome import Outcome
-    from ray_mentor.on_ray.trainer import CurriculumTrainer
-    from ray_mentor.run import train
+    from ray_mentor.on_ray.train.trainer import CurriculumTrainer
+    from ray_mentor.run.outcome import Outcome
     from ray_mentor.sweep import SweepOutcome, tune_curriculum
-    from ray_mentor.sweep_config import SweepSettings
+    from ray_mentor.training import train
 
 _HOMES = {
     "CurriculumConfig": "ray_mentor.config",
@@ -23,17 +23,17 @@ _HOMES = {
     "RunSettings": "ray_mentor.config",
     "StudentConfig": "ray_mentor.config",
     "TrainConfig": "ray_mentor.config",
-    "LearnedCurriculum": "ray_mentor.core.learned_curriculum",
-    "Samples": "ray_mentor.data.samples",
-    "samples_from_dataset": "ray_mentor.data.samples",
+    "LearnedCurriculum": "ray_mentor.core.own_loop.learned_curriculum",
+    "Samples": "ray_mentor.data.samples.samples",
+    "samples_from_dataset": "ray_mentor.data.samples.samples",
     "NonFiniteLossError": "ray_mentor.errors",
     "UserError": "ray_mentor.errors",
-    "Outcome": "ray_mentor.on_ray.outcome",
-    "CurriculumTrainer": "ray_mentor.on_ray.trainer",
-    "train": "ray_mentor.run",
+    "Outcome": "ray_mentor.run.outcome",
+    "CurriculumTrainer": "ray_mentor.on_ray.train.trainer",
+    "train": "ray_mentor.training",
     "SweepOutcome": "ray_mentor.sweep",
     "tune_curriculum": "ray_mentor.sweep",
-    "SweepSettings": "ray_mentor.sweep_config",
+    "SweepSettings": "ray_mentor.config.sweep",
 }
 """Public name to the module it lives in. Loaded on first use: whoever wants the core alone never loads Ray,
 and the process of a light actor never loads PyTorch."""

@@ -17,7 +17,7 @@ from ray_mentor.errors import UserError, printable, shown  # noqa: E402
 
 if TYPE_CHECKING:
     from ray_mentor.config import TrainConfig
-    from ray_mentor.sweep_config import SweepConfig
+    from ray_mentor.config.sweep import SweepConfig
 
 Config = TypeVar("Config", "TrainConfig", "SweepConfig")
 
@@ -72,13 +72,13 @@ def _train(words: list[str]) -> None:
     from ray_mentor.config import TrainConfig  # noqa: PLC0415 - not before the command is known
 
     config, verbose = _parsed(words, TrainConfig, "ray-mentor train", "Trains a student on weighted samples.")
-    from ray_mentor.run import train  # noqa: PLC0415 - loads PyTorch and Ray, which --help need not wait for
+    from ray_mentor.training import train  # noqa: PLC0415 - loads PyTorch and Ray, which --help need not wait for
 
     train(config, verbose=verbose, began=BEGAN)
 
 
 def _tune(words: list[str]) -> None:
-    from ray_mentor.sweep_config import SweepConfig  # noqa: PLC0415
+    from ray_mentor.config.sweep import SweepConfig  # noqa: PLC0415
 
     space, words = _space(words)
     says = (
@@ -105,8 +105,8 @@ def _parsed(words: list[str], kind: type[Config], prog: str, says: str) -> tuple
     """The command's settings: defaults, under those of a file, under those of the command line; and --verbose."""
     import tyro  # noqa: PLC0415
 
-    from ray_mentor.config_file import read_config  # noqa: PLC0415
-    from ray_mentor.config_values import check_possible  # noqa: PLC0415
+    from ray_mentor.config.file import read_config  # noqa: PLC0415
+    from ray_mentor.config.values import check_possible  # noqa: PLC0415
 
     for word in words:
         check_possible("a word of the command", word)

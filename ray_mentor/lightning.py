@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.exchange import Alone, Ranks
-from ray_mentor.core.learned_curriculum import LearnedCurriculum
-from ray_mentor.core.step_record import StepRecord
+from ray_mentor.core.own_loop.learned_curriculum import LearnedCurriculum
+from ray_mentor.core.step.record import StepRecord
 from ray_mentor.errors import UserError
 
 try:

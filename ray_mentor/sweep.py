@@ -16,20 +16,20 @@ from ray import tune
 from rich.console import Console
 
 from ray_mentor.config import DataConfig, TrainConfig
-from ray_mentor.config_file import to_toml
-from ray_mentor.data.run_directory import RunDirectory
-from ray_mentor.data.splits import Splits, prepare
+from ray_mentor.config.file import to_toml
+from ray_mentor.config.sweep import SweepSettings, one_process_a_trial
+from ray_mentor.data.splits.splits import Splits, prepare
 from ray_mentor.errors import UserError, printable
-from ray_mentor.on_ray.resume import check_same_run, resuming
-from ray_mentor.on_ray.session import quiet
-from ray_mentor.on_ray.sweep.spaces import FoundSpace, check_space, find_space, space_of
-from ray_mentor.on_ray.sweep.study import Found, Study
-from ray_mentor.on_ray.sweep.trial import MakeTrainer
-from ray_mentor.on_ray.trainer import CurriculumTrainer
-from ray_mentor.report.sweep_display import SweepDisplay, closing_sweep_table
-from ray_mentor.report.sweep_page import page
-from ray_mentor.run import make_trainer
-from ray_mentor.sweep_config import SweepSettings, one_process_a_trial
+from ray_mentor.on_ray.session.session import quiet
+from ray_mentor.on_ray.train.trainer import CurriculumTrainer
+from ray_mentor.on_ray.tune.spaces import FoundSpace, check_space, find_space, space_of
+from ray_mentor.on_ray.tune.study import Found, Study
+from ray_mentor.on_ray.tune.trial import MakeTrainer
+from ray_mentor.report.sweep.display import SweepDisplay, closing_sweep_table
+from ray_mentor.report.sweep.page import page
+from ray_mentor.run.checkpoint.resume import check_same_run, resuming
+from ray_mentor.run.directory import RunDirectory
+from ray_mentor.training import make_trainer
 
 BEST, SWEEP, TRIALS, PAGE = "best.toml", "sweep.json", "trials.parquet", "sweep.html"
 

@@ -15,18 +15,18 @@ from rich.console import Console
 from torch import nn
 
 from ray_mentor.config import RunSettings, TrainConfig
-from ray_mentor.core.methods import method_of
-from ray_mentor.core.optimizers import make_optimizer
-from ray_mentor.data.samples import Samples
-from ray_mentor.data.splits import Splits, prepare
-from ray_mentor.data.spread import Spread, in_threads
+from ray_mentor.core.methods.table import method_of
+from ray_mentor.core.student.optimizers import make_optimizer
+from ray_mentor.data.samples.samples import Samples
+from ray_mentor.data.splits.splits import Splits, prepare
+from ray_mentor.data.storage.spread import Spread, in_threads
 from ray_mentor.errors import UserError, one_of, printable
-from ray_mentor.on_ray.arguments import least_needs
-from ray_mentor.on_ray.outcome import Outcome
-from ray_mentor.on_ray.session import quiet, ray_session
-from ray_mentor.on_ray.stream import RayDataSpread
-from ray_mentor.on_ray.trainer import CurriculumTrainer
+from ray_mentor.on_ray.session.session import quiet, ray_session
+from ray_mentor.on_ray.train.arguments import least_needs
+from ray_mentor.on_ray.train.stream import RayDataSpread
+from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 from ray_mentor.report.terminal import RunDisplay, closing_table
+from ray_mentor.run.outcome import Outcome
 from ray_mentor.students import STUDENTS, make_student
 
 

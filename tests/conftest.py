@@ -16,8 +16,8 @@ from small_jobs import outside_of_ray_train  # noqa: F401 - a fixture
 from small_runs import make_small_splits, outcome_of
 
 from ray_mentor.data import Splits
-from ray_mentor.on_ray.environment import set_environment
-from ray_mentor.on_ray.outcome import Outcome
+from ray_mentor.on_ray.session.environment import set_environment
+from ray_mentor.run.outcome import Outcome
 
 HERE = Path(__file__).parent
 FIRST = ("faults", "on_ray")

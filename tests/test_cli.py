@@ -16,7 +16,7 @@ import pytest
 
 from ray_mentor import cli
 from ray_mentor.config import TrainConfig
-from ray_mentor.config_file import read_config
+from ray_mentor.config.file import read_config
 from ray_mentor.errors import MentorLostError
 
 STOPPED = "stopped; a run with a checkpoint goes on: --run-name NAME (printed above) --resume\n"
@@ -173,7 +173,7 @@ def test_a_mistake_in_a_config_file_is_said(command: Any, tmp_path: Path) -> Non
 
 
 def test_our_own_mistake_is_exit_code_1_with_a_traceback(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ray_mentor.run.prepare", lambda *_: 1 / 0)
+    monkeypatch.setattr("ray_mentor.training.prepare", lambda *_: 1 / 0)
     answer = command("train")
     assert answer.code == 1
     assert "ZeroDivisionError" in answer.err
@@ -186,7 +186,7 @@ def test_what_was_saved_is_said_below_the_error(command: Any, monkeypatch: pytes
         error.add_note("saved: step 5")
         raise error
 
-    monkeypatch.setattr("ray_mentor.run.prepare", lose_the_mentor)
+    monkeypatch.setattr("ray_mentor.training.prepare", lose_the_mentor)
     assert command("train") == Said(2, "", "error: the mentor is gone\nsaved: step 5\n")
 
 
@@ -194,7 +194,7 @@ def test_ctrl_c_is_exit_code_1_and_says_how_to_go_on(command: Any, monkeypatch: 
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ray_mentor.run.prepare", stop)
+    monkeypatch.setattr("ray_mentor.training.prepare", stop)
     assert command("train") == Said(1, "", STOPPED)
 
 

@@ -12,13 +12,12 @@ from torch import Tensor
 from peers.contender import Contender
 from peers.problem import CLASSES, MENTOR_RATE, Problem, flat
 from ray_mentor.config import CurriculumConfig, MentorConfig
-from ray_mentor.core.batch import Batch
+from ray_mentor.core.batch import Batch, MetaBatch
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import Alone
-from ray_mentor.core.mentor_access import LocalMentor
-from ray_mentor.core.mentor_learner import MentorLearner, MentorState, MetaUpdate
-from ray_mentor.core.meta_step import MetaBatch
-from ray_mentor.core.methods import parts_of
+from ray_mentor.core.mentor.access import LocalMentor
+from ray_mentor.core.mentor.learner import MentorLearner, MentorState, MetaUpdate
+from ray_mentor.core.methods.table import parts_of
 
 SCHEDULE = CurriculumConfig(burn_in=0.0)  # no mentor learns during burn-in: what is timed is what comes after it
 

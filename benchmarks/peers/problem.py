@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from ray_mentor.core.features import Features
-from ray_mentor.core.mentors import AbstractMentor, make_mentor
-from ray_mentor.core.normalisation import normalise
+from ray_mentor.core.mentor.networks import AbstractMentor, make_mentor
+from ray_mentor.core.step.features import Features
+from ray_mentor.core.step.normalisation import normalise
 from ray_mentor.students import make_student
 
 RATE, MOMENTUM, MENTOR_RATE = 0.1, 0.9, 0.003

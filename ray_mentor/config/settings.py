@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ray_mentor.config_values import check_possible, require, typed
+from ray_mentor.config.values import check_possible, require, typed
 from ray_mentor.errors import UserError, one_of, shown
 
 FEATURES = ("loss", "loss_difference", "label", "progress", "history")

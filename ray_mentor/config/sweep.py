@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ray_mentor.config import TrainConfig, check_names, names_of, values_of
-from ray_mentor.config_values import require
+from ray_mentor.config.values import require
 from ray_mentor.errors import one_of
 
 

@@ -17,21 +17,22 @@ from torch import Tensor, nn
 from ray_mentor.config import CurriculumConfig, MentorConfig, parse_schedule
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.core.guards import Guards
-from ray_mentor.core.history import LossHistory
-from ray_mentor.core.kept_buffers import kept_buffers
+from ray_mentor.core.history.table import LossHistory
+from ray_mentor.core.influence.meta_gradient import unwrapped
+from ray_mentor.core.influence.taken_step import Before
+from ray_mentor.core.influence.updates import MetaUpdates
 from ray_mentor.core.losses import expected_error, per_sample_losses
-from ray_mentor.core.memorising import Memorising
-from ray_mentor.core.meta_step import unwrapped
-from ray_mentor.core.meta_updates import MetaUpdates
-from ray_mentor.core.normalisation import normalise
-from ray_mentor.core.observation import Observation, check_finite, observe
-from ray_mentor.core.parts import Parts
-from ray_mentor.core.percentile import RunningPercentile
-from ray_mentor.core.random_state import untouched
-from ray_mentor.core.schedules import kept, rate_at, scheduled_weights
-from ray_mentor.core.step_record import StepRecord, Weighed, record_of
-from ray_mentor.core.student_step import Before, student_step, weighted_loss
+from ray_mentor.core.mentor.guards import Guards
+from ray_mentor.core.methods.parts import Parts
+from ray_mentor.core.step.memorising import Memorising
+from ray_mentor.core.step.normalisation import normalise
+from ray_mentor.core.step.observation import Observation, check_finite, observe
+from ray_mentor.core.step.percentile import RunningPercentile
+from ray_mentor.core.step.record import StepRecord, Weighed, record_of
+from ray_mentor.core.step.schedules import kept, rate_at, scheduled_weights
+from ray_mentor.core.step.student_step import student_step, weighted_loss
+from ray_mentor.core.student.kept_buffers import kept_buffers
+from ray_mentor.core.student.random_state import untouched
 
 
 class Curriculum:

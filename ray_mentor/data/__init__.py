@@ -1,11 +1,11 @@
 """Data: readers, noise with a known truth, disjoint splits, batches."""
 
-from ray_mentor.data.augment import flip_shift
-from ray_mentor.data.batches import epoch_batches, meta_batch, rank_sizes, rank_slice
-from ray_mentor.data.inputs import AbstractInputs, DatasetInputs, FeatureInputs, ImageInputs
-from ray_mentor.data.noise import add_noise
-from ray_mentor.data.samples import Samples, samples_from_dataset
-from ray_mentor.data.splits import Splits, prepare
+from ray_mentor.data.plan.batches import epoch_batches, meta_batch, rank_sizes, rank_slice
+from ray_mentor.data.samples.augment import flip_shift
+from ray_mentor.data.samples.inputs import AbstractInputs, DatasetInputs, FeatureInputs, ImageInputs
+from ray_mentor.data.samples.samples import Samples, samples_from_dataset
+from ray_mentor.data.splits.noise import add_noise
+from ray_mentor.data.splits.splits import Splits, prepare
 
 __all__ = [
     "AbstractInputs",

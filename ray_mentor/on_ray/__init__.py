@@ -4,6 +4,6 @@ Import from the modules. This page sets Ray's environment before any of them imp
 nothing, so that the process of a light actor need not load PyTorch.
 """
 
-from ray_mentor.on_ray.environment import set_environment
+from ray_mentor.on_ray.session.environment import set_environment
 
 set_environment()

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.evaluation import count_correct, total_loss
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.data.batches import rank_slice
-from ray_mentor.data.rows import Rows
-from ray_mentor.data.samples import Samples
-from ray_mentor.data.splits import Splits
+from ray_mentor.core.step.evaluation import count_correct, total_loss
+from ray_mentor.data.plan.batches import rank_slice
+from ray_mentor.data.samples.rows import Rows
+from ray_mentor.data.samples.samples import Samples
+from ray_mentor.data.splits.splits import Splits
 
 _PART = 512  # samples per evaluation batch
 

@@ -6,9 +6,9 @@ import torch
 
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.data.batches import rank_sizes, rank_slice
-from ray_mentor.data.rows import Rows
-from ray_mentor.data.samples import Samples
+from ray_mentor.data.plan.batches import rank_sizes, rank_slice
+from ray_mentor.data.samples.rows import Rows
+from ray_mentor.data.samples.samples import Samples
 
 
 def batch_of(samples: Samples, global_rows: Rows, exchange: AbstractExchange) -> Batch:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from ray import ObjectRef
-from ray.actor import ActorHandle
 from torch import nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.losses import PerSampleLoss
-from ray_mentor.data.order import AbstractOrder
-from ray_mentor.data.splits import Splits
-from ray_mentor.on_ray.gate import AnyGate
-from ray_mentor.on_ray.mentor_actor import MentorActor
-from ray_mentor.on_ray.progress import ProgressBoard
+from ray_mentor.data.plan.order import AbstractOrder
+from ray_mentor.data.splits.splits import Splits
+from ray_mentor.run.progress import Board
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
@@ -32,11 +29,12 @@ class Job:
         precision: of the student's passes, float32 or bf16.
         channels_last: whether the student's params are kept so in memory.
         hold_on_device: whether the training inputs are kept in the memory of the student's device.
-        splits: the data, or where it lies in Ray's object store.
+        splits: the data, or a reference to where it lies in Ray's object store.
         order: in which an epoch goes through the training samples.
         augment: none or flip-shift.
         loss: the user's own per-sample loss; None for the method's.
-        mentor_actor: None for methods without a learning mentor, and where the mentor is local.
+        mentor_actor: a handle of the mentor that all workers share; None for methods without a learning mentor, and
+            where the mentor is local.
         board: takes progress rows.
         directory: of the run.
         checkpoint_seconds: between checkpoints.
@@ -54,14 +52,14 @@ class Job:
     precision: str
     channels_last: bool
     hold_on_device: bool
-    splits: Splits | ObjectRef[Splits]
+    splits: Splits | Any
     order: AbstractOrder
     augment: str
     loss: PerSampleLoss | None
     curriculum: CurriculumConfig
     mentor: MentorConfig
-    mentor_actor: ActorHandle[MentorActor] | None
-    board: ActorHandle[ProgressBoard] | ProgressBoard
+    mentor_actor: Any
+    board: Board
     directory: str
     epochs: int
     batch_size: int
@@ -71,4 +69,4 @@ class Job:
     keep_checkpoints: int
     hang_seconds: float
     local: bool
-    gate: AnyGate | None = None
+    gate: Any = None

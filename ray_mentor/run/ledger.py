@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ray_mentor.core.step_record import StepRecord
+from ray_mentor.core.step.record import StepRecord
 
 SCHEMA = pa.schema(
     [

@@ -5,20 +5,35 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
-
-from ray.actor import ActorHandle
 
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.core.ledger import Ledger
-from ray_mentor.core.state import LogState
-from ray_mentor.core.step_record import StepRecord
-from ray_mentor.core.tally import Tally
-from ray_mentor.data.run_directory import RunDirectory
-from ray_mentor.on_ray.progress import ProgressBoard, Row
+from ray_mentor.core.step.record import StepRecord
+from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.ledger import Ledger
+from ray_mentor.run.progress import Board, Row
+from ray_mentor.run.tally import Tally, TallyState
 
 _POST_EVERY = 1.0  # seconds between two progress rows inside an epoch
+
+
+@dataclass(frozen=True)
+class LogState:
+    """What a run has noted of itself.
+
+    Attributes:
+        metrics: one row an epoch.
+        tally: of the epoch that is under way.
+        train_seconds: time spent training so far.
+        epoch_seconds: of it, in the epoch that is under way.
+    """
+
+    metrics: list[dict[str, float | None]]
+    tally: TallyState
+    train_seconds: float
+    epoch_seconds: float
 
 
 class RunLog:
@@ -28,9 +43,7 @@ class RunLog:
         metrics: one row an epoch; the same on every rank.
     """
 
-    def __init__(
-        self, directory: RunDirectory, board: ActorHandle[ProgressBoard] | ProgressBoard, exchange: AbstractExchange
-    ) -> None:
+    def __init__(self, directory: RunDirectory, board: Board, exchange: AbstractExchange) -> None:
         self.metrics: list[dict[str, float | None]] = []
         self._directory = directory
         self._board = board
@@ -113,10 +126,7 @@ class RunLog:
         """Tells whoever watches; rank 0 speaks for all, and does not wait."""
         if self._exchange.rank:
             return
-        if isinstance(self._board, ProgressBoard):
-            self._board.post(row)
-        else:
-            self._board.post.remote(row)
+        self._board.post(row)
 
     def write(self, step: int) -> None:
         """Writes ledger rows and metrics: what a checkpoint at ``step`` counts as said."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ray_mentor.on_ray.progress import Row
+from ray_mentor.run.progress import Row
 
 Show = Callable[[Row], None]
 

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 from torch import Tensor
 
-from ray_mentor.core.curriculum_state import CurriculumState
-from ray_mentor.data.run_directory import RunDirectory
+from ray_mentor.core.state.curriculum import CurriculumState
+from ray_mentor.run.directory import RunDirectory
 
 VERSIONED = ("ray-mentor", "ray", "torch", "torchvision", "numpy", "pyarrow")
 

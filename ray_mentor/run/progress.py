@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 Row = dict[str, Any]
+
+
+class Board(Protocol):
+    """Takes progress rows, and does not make whoever posts them wait."""
+
+    def post(self, row: Row) -> None: ...
 
 
 class ProgressBoard:

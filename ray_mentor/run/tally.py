@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.core.step_record import StepRecord
+from ray_mentor.core.step.record import StepRecord
 
 
 @dataclass(frozen=True)

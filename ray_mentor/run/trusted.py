@@ -9,12 +9,12 @@ from torch import Tensor
 
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.core.methods import method_of
-from ray_mentor.data.batches import Plan
-from ray_mentor.data.meta_parts import MetaParts, joined_rows, meta_parts, trained_rows
-from ray_mentor.data.samples import Samples
-from ray_mentor.on_ray.batches import batch_of
-from ray_mentor.on_ray.job import Job
+from ray_mentor.core.methods.table import method_of
+from ray_mentor.data.plan.batches import Plan
+from ray_mentor.data.samples.samples import Samples
+from ray_mentor.data.splits.meta_parts import MetaParts, joined_rows, meta_parts, trained_rows
+from ray_mentor.run.batch_of import batch_of
+from ray_mentor.run.job import Job
 
 
 def parts_of(meta: Samples, job: Job) -> MetaParts:

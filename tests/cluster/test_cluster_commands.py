@@ -13,9 +13,9 @@ from ray.scripts.symmetric_run import curate_and_validate_ray_start_args
 
 from ray_mentor.cli import _parsed, _space
 from ray_mentor.config import TrainConfig
+from ray_mentor.config.sweep import SweepConfig
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.sweep.spaces import find_space
-from ray_mentor.sweep_config import SweepConfig
+from ray_mentor.on_ray.tune.spaces import find_space
 
 COMMANDS = all_commands()
 PROGRAMS = (("python", "-m", "ray_mentor"), ("ray-mentor",))

@@ -21,7 +21,7 @@ from ray_mentor.config import (
     parse_noise,
     parse_schedule,
 )
-from ray_mentor.config_file import read_config, to_toml
+from ray_mentor.config.file import read_config, to_toml
 from ray_mentor.errors import UserError
 
 GROUPS = (DataConfig, StudentConfig, MentorConfig, CurriculumConfig, RunSettings)
@@ -76,7 +76,7 @@ def test_settings_cannot_be_changed() -> None:
 def test_every_setting_says_what_it_means() -> None:
     """The sentence under each field, that --help shows."""
     source = Path(str(GROUPS[0].__module__).replace(".", "/") + ".py")
-    lines = (Path(__file__).parents[1] / source).read_text().splitlines()
+    lines = (Path(__file__).parents[2] / source).read_text().splitlines()
     for name in TrainConfig().flat():
         place = next(i for i, line in enumerate(lines) if line.startswith(f"    {name}: "))
         assert lines[place + 1].startswith('    """'), name

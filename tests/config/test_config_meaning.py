@@ -16,9 +16,9 @@ from small_runs import assert_same_bits, trainer_for
 from torch import Tensor
 
 from ray_mentor.config import CurriculumConfig, MentorConfig, StudentConfig, TrainConfig
-from ray_mentor.config_meaning import LEARNED, LEARNING_METHODS, RULES, reason_against, settled
-from ray_mentor.core.methods import METHODS
-from ray_mentor.core.optimizers import make_optimizer
+from ray_mentor.config.meaning import LEARNED, LEARNING_METHODS, RULES, reason_against, settled
+from ray_mentor.core.methods.table import METHODS
+from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.data import Splits
 
 Table = dict[str, Any]

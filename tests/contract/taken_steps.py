@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ray_mentor.core.batch import Batch
-from ray_mentor.core.estimators import AbstractEstimator
+from ray_mentor.core.batch import Batch, MetaBatch
 from ray_mentor.core.exchange import Alone
+from ray_mentor.core.influence.estimators import AbstractEstimator
+from ray_mentor.core.influence.meta_gradient import meta_gradient, step_direction
+from ray_mentor.core.influence.taken_step import TakenStep, remember
 from ray_mentor.core.losses import PerSampleLoss, cross_entropy, per_sample_losses
-from ray_mentor.core.meta_step import MetaBatch, meta_gradient, step_direction
-from ray_mentor.core.student_step import TakenStep, gradient_of, remember
+from ray_mentor.core.step.student_step import gradient_of
 
 Samples = tuple[Tensor, Tensor]
 

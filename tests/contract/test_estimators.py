@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RMSprop
 
 from ray_mentor.core.batch import Arguments, Batch
-from ray_mentor.core.estimators import ESTIMATORS, Unrolled, make_estimator
+from ray_mentor.core.influence.estimators import ESTIMATORS, Unrolled, make_estimator
 from ray_mentor.core.losses import PerSampleLoss, cross_entropy
 from ray_mentor.errors import UserError
 

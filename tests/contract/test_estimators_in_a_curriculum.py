@@ -14,18 +14,17 @@ from torch import Tensor, nn
 from torch.optim import LBFGS, SGD, Adafactor, Adam, NAdam, Optimizer
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
-from ray_mentor.core.batch import Batch
+from ray_mentor.core.batch import Batch, MetaBatch
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.estimators import ESTIMATORS
 from ray_mentor.core.exchange import Alone
-from ray_mentor.core.gradient_rules import AbstractGradientRule, Identity
+from ray_mentor.core.influence.estimators import ESTIMATORS
 from ray_mentor.core.losses import cross_entropy
-from ray_mentor.core.mentor_learner import MentorLearner
-from ray_mentor.core.meta_step import MetaBatch
-from ray_mentor.core.mixing import NoMixing
-from ray_mentor.core.parts import Parts
-from ray_mentor.core.step_record import StepRecord
-from ray_mentor.core.weightings import Learned
+from ray_mentor.core.mentor.learner import MentorLearner
+from ray_mentor.core.methods.mixing import NoMixing
+from ray_mentor.core.methods.parts import Parts
+from ray_mentor.core.methods.weightings import Learned
+from ray_mentor.core.step.gradient_rules import AbstractGradientRule, Identity
+from ray_mentor.core.step.record import StepRecord
 from ray_mentor.errors import NonFiniteLossError, UserError
 
 B = 9

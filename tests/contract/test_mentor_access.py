@@ -17,14 +17,14 @@ from torch import Tensor, nn
 
 from ray_mentor.config import FEATURES, CurriculumConfig, MentorConfig
 from ray_mentor.core.exchange import Alone
-from ray_mentor.core.features import Features
-from ray_mentor.core.learned_curriculum import LearnedCurriculum
-from ray_mentor.core.mentor_access import AbstractMentorAccess, LocalMentor
-from ray_mentor.core.mentor_learner import MentorLearner, MentorState, MetaUpdate
+from ray_mentor.core.mentor.access import AbstractMentorAccess, LocalMentor
+from ray_mentor.core.mentor.learner import MentorLearner, MentorState, MetaUpdate
+from ray_mentor.core.own_loop.learned_curriculum import LearnedCurriculum
+from ray_mentor.core.step.features import Features
 from ray_mentor.errors import MentorLostError
-from ray_mentor.on_ray import shared_mentor
-from ray_mentor.on_ray.mentor_actor import LearnReply, MentorActor, ScoreReply
-from ray_mentor.on_ray.shared_mentor import SharedMentor
+from ray_mentor.on_ray.mentor import shared as shared_mentor
+from ray_mentor.on_ray.mentor.actor import LearnReply, MentorActor, ScoreReply
+from ray_mentor.on_ray.mentor.shared import SharedMentor
 
 C, H, SEED = 4, 2, 5
 HANG = 60.0  # seconds that an actor may be silent

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
-from ray_mentor.core.learned_curriculum import LearnedCurriculum
-from ray_mentor.core.sync_batch_norm import synchronised
+from ray_mentor.core.own_loop.learned_curriculum import LearnedCurriculum
+from ray_mentor.core.student.sync_batch_norm import synchronised
 
 CLASSES, SAMPLES, SHARES = 3, 40, (7, 5)
 STEPS = 6

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
-from ray_mentor.core.history import LossHistory
-from ray_mentor.core.observation import observe
-from ray_mentor.core.percentile import RunningPercentile
-from ray_mentor.data.run_directory import RunDirectory
-from ray_mentor.on_ray.checkpoint import LARGEST_INSIDE, Checkpoints
+from ray_mentor.core.history.table import LossHistory
+from ray_mentor.core.step.observation import observe
+from ray_mentor.core.step.percentile import RunningPercentile
+from ray_mentor.run.checkpoint.checkpoints import LARGEST_INSIDE, Checkpoints
+from ray_mentor.run.directory import RunDirectory
 
 SAMPLES, STEPS = 37, 24
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)

@@ -12,7 +12,7 @@ from processes import found_by_ranks
 from split_histories import CASES, CHAIN, CHAIN_STEPS, INSIDE, SAMPLES, WORLDS, by_hand, push_and_look
 
 from ray_mentor.core.exchange import Alone
-from ray_mentor.core.history import LossHistory
+from ray_mentor.core.history.table import LossHistory
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from processes import found_by_ranks
 from torch import Tensor, nn
 from two_ranks import SCENARIOS, SHARES, STEPS, norm_facts
 
-from ray_mentor.core.sync_batch_norm import GlobalBatchNorm, synchronised
+from ray_mentor.core.student.sync_batch_norm import GlobalBatchNorm, synchronised
 
 Results = dict[str, Any]
 

@@ -20,17 +20,16 @@ from torch.autograd import forward_ad
 from torch.nn.parallel import DistributedDataParallel
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
-from ray_mentor.core.batch import Batch
+from ray_mentor.core.batch import Batch, MetaBatch
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
-from ray_mentor.core.gradient_rules import Identity
 from ray_mentor.core.losses import cross_entropy
-from ray_mentor.core.mentor_learner import MentorLearner
-from ray_mentor.core.meta_step import MetaBatch
-from ray_mentor.core.mixing import NoMixing
-from ray_mentor.core.parts import Parts
-from ray_mentor.core.sync_batch_norm import GlobalBatchNorm, synchronised
-from ray_mentor.core.weightings import Learned
+from ray_mentor.core.mentor.learner import MentorLearner
+from ray_mentor.core.methods.mixing import NoMixing
+from ray_mentor.core.methods.parts import Parts
+from ray_mentor.core.methods.weightings import Learned
+from ray_mentor.core.step.gradient_rules import Identity
+from ray_mentor.core.student.sync_batch_norm import GlobalBatchNorm, synchronised
 from ray_mentor.errors import NonFiniteLossError
 
 STEPS = 6

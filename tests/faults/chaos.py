@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+sys.path.extend(str(Path(__file__).parents[1] / "support" / part) for part in ("", "core", "data", "on_ray"))
 
 import psutil
 import ray
 from driver import A_LONG_TIME, Driver, kill
 from small_runs import assert_one_row_per_sample_and_epoch, assert_same_run, make_small_splits, outcome_of
 
-from ray_mentor.on_ray.outcome import Outcome
+from ray_mentor.run.outcome import Outcome
 
 VICTIMS = ("RayTrainWorker", "MentorActor", "driver")
 STEP_SECONDS = 0.15

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from chaos import chaotic_run, check, plan
 
-from ray_mentor.on_ray.outcome import Outcome
+from ray_mentor.run.outcome import Outcome
 
 SEEDS = (2, 4, 8, 9)
 

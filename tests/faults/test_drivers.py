@@ -12,7 +12,7 @@ from driver import Driver, all_gone, kill
 from small_runs import assert_one_row_per_sample_and_epoch, assert_same_run, outcome_of, trainer_for
 
 from ray_mentor.data import Splits
-from ray_mentor.on_ray.outcome import Outcome
+from ray_mentor.run.outcome import Outcome
 
 
 @pytest.fixture

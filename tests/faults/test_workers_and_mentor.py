@@ -18,9 +18,9 @@ from small_runs import STEPS, assert_one_row_per_sample_and_epoch, assert_same_r
 
 from ray_mentor.data import Splits
 from ray_mentor.errors import MentorLostError
-from ray_mentor.on_ray import trainer as trainer_module
-from ray_mentor.on_ray.mentor_actor import MentorActor
-from ray_mentor.on_ray.outcome import Outcome
+from ray_mentor.on_ray.mentor.actor import MentorActor
+from ray_mentor.on_ray.train import trainer as trainer_module
+from ray_mentor.run.outcome import Outcome
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from ray_mentor.config import DataConfig
-from ray_mentor.data.splits import Splits, prepare
+from ray_mentor.data.splits.splits import Splits, prepare
 from ray_mentor.errors import UserError
 
 ROWS = 24

@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ray_mentor.config import FEATURES, MentorConfig
-from ray_mentor.core.mentor_learner import MentorState
+from ray_mentor.core.mentor.learner import MentorState
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.mentor_actor import MentorActor
+from ray_mentor.on_ray.mentor.actor import MentorActor
 
 C, H, N = 4, 2, 9
 CONFIG = MentorConfig(mentor_features=FEATURES, history_length=H, mentor_hidden=(6,), mentor_learning_rate=0.01)

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from hostile_data import LABELS, ROWS, answer, parquet, picture, png_of, splits_of
 
-from ray_mentor.core.mentors import load_published
+from ray_mentor.core.mentor.networks import load_published
 from ray_mentor.data import memory
-from ray_mentor.data.samples import samples_from_dataset
+from ray_mentor.data.samples.samples import samples_from_dataset
 from ray_mentor.errors import UserError
 
 

@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ray_mentor.core.plain_load import load_plain
-from ray_mentor.core.state import FORMAT_VERSION, RunState
 from ray_mentor.errors import UserError
+from ray_mentor.run.checkpoint.state import FORMAT_VERSION, RunState
 
 TABLE = {"step": 3, "history": torch.arange(6.0).reshape(2, 3), "rows": [{"loss": 0.5, "none": None}], "raw": b"abc"}
 

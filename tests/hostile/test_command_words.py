@@ -28,7 +28,7 @@ Command = Callable[[Sequence[str]], Said]
 def command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Runs a command up to the moment when training would start."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ray_mentor.run.train", lambda config, **_: None)
+    monkeypatch.setattr("ray_mentor.training.train", lambda config, **_: None)
 
     def run(words: Sequence[str]) -> Said:
         try:
@@ -121,6 +121,6 @@ def test_a_name_of_bytes_that_are_not_utf8(command: Command) -> None:
 def test_the_settings_are_those_of_the_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stand-in for training takes what training takes."""
     seen: list[Any] = []
-    monkeypatch.setattr("ray_mentor.run.train", lambda config, **_: seen.append(config))
+    monkeypatch.setattr("ray_mentor.training.train", lambda config, **_: seen.append(config))
     assert cli.main(["train", "--epochs", "7"]) == 0
     assert seen[0].run.epochs == 7

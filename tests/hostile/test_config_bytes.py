@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ray_mentor.config import TrainConfig
-from ray_mentor.config_file import read_config
+from ray_mentor.config.file import read_config
 
 KINDS = ("toml", "yaml", "yml")
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
-from ray_mentor.core.learned_curriculum import LearnedCurriculum
+from ray_mentor.core.own_loop.learned_curriculum import LearnedCurriculum
 
 N, CLASSES = 12, 3
 

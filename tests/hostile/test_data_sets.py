@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ray_mentor.data.samples import Samples, samples_from_dataset
+from ray_mentor.data.samples.samples import Samples, samples_from_dataset
 
 SIZE = 5
 

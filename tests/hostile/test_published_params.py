@@ -15,8 +15,8 @@ from hostile_data import answer, nothing_is_created
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ray_mentor.core.mentors import MentorNet, load_published
-from ray_mentor.core.mentors.mentornet import PUBLISHED_NAMES
+from ray_mentor.core.mentor.networks import MentorNet, load_published
+from ray_mentor.core.mentor.networks.mentornet import PUBLISHED_NAMES
 
 HEADER = "{{'descr': '{0}', 'fortran_order': False, 'shape': {1}, }}\n"
 

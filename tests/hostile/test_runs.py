@@ -152,7 +152,7 @@ def test_a_student_that_does_not_fit_into_memory(train: Command, monkeypatch: py
     def build(*_: object) -> Any:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] can't allocate memory: you tried to allocate 1 PB")
 
-    monkeypatch.setattr("ray_mentor.run.make_student", build)
+    monkeypatch.setattr("ray_mentor.training.make_student", build)
     said = train()
     assert said.err == (
         "error: student mlp on inputs of shape (2,) can't be built ([enforce fail at alloc_cpu.cpp] can't allocate "

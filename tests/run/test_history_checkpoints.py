@@ -12,13 +12,13 @@ from bare_states import push_steps, state_at, values_after
 from thread_ranks import on_ranks
 from torch import Tensor
 
-from ray_mentor.core import history_pieces
 from ray_mentor.core.exchange import AbstractExchange, Alone
-from ray_mentor.core.history import LossHistory
-from ray_mentor.core.state import RunState
-from ray_mentor.data.run_directory import CHECKPOINTS, HISTORY, LEDGER, RunDirectory
+from ray_mentor.core.history import pieces as history_pieces
+from ray_mentor.core.history.table import LossHistory
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.checkpoint import LARGEST_INSIDE, Checkpoints, newest_good
+from ray_mentor.run.checkpoint.checkpoints import LARGEST_INSIDE, Checkpoints, newest_good
+from ray_mentor.run.checkpoint.state import RunState
+from ray_mentor.run.directory import CHECKPOINTS, HISTORY, LEDGER, RunDirectory
 
 N, LENGTH, BATCH = 40, 3, 5
 

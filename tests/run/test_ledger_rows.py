@@ -10,10 +10,10 @@ import torch
 from tiny_run import batch_of, curriculum_of, student_of
 
 from ray_mentor.config import MentorConfig
-from ray_mentor.core import ledger as ledger_module
-from ray_mentor.core.ledger import SCHEMA, Ledger
-from ray_mentor.core.mentor_access import LocalMentor
-from ray_mentor.core.mentor_learner import MentorLearner
+from ray_mentor.core.mentor.access import LocalMentor
+from ray_mentor.core.mentor.learner import MentorLearner
+from ray_mentor.run import ledger as ledger_module
+from ray_mentor.run.ledger import SCHEMA, Ledger
 
 
 def test_the_columns() -> None:

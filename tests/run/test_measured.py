@@ -15,19 +15,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.curriculum_state import capture_curriculum
 from ray_mentor.core.exchange import Alone
+from ray_mentor.core.state.curriculum import capture_curriculum
 from ray_mentor.data import FeatureInputs, Samples, Splits
-from ray_mentor.data.batches import epoch_batches
-from ray_mentor.data.meta_parts import MetaParts, meta_parts
-from ray_mentor.data.order import Shuffled
+from ray_mentor.data.plan.batches import epoch_batches
+from ray_mentor.data.plan.order import Shuffled
+from ray_mentor.data.splits.meta_parts import MetaParts, meta_parts
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.accuracy import measured
-from ray_mentor.on_ray.assemble import assemble
-from ray_mentor.on_ray.batches import batch_of
-from ray_mentor.on_ray.job import Job
-from ray_mentor.on_ray.outcome import guard_figures
-from ray_mentor.on_ray.trusted import parts_of
+from ray_mentor.on_ray.train.assemble import assemble
+from ray_mentor.run.accuracy import measured
+from ray_mentor.run.batch_of import batch_of
+from ray_mentor.run.job import Job
+from ray_mentor.run.outcome import guard_figures
+from ray_mentor.run.trusted import parts_of
 
 STEPS_AN_EPOCH = 5
 

@@ -12,11 +12,11 @@ from tiny_run import batch_of, curriculum_of, student_of
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.mentor_access import LocalMentor
-from ray_mentor.core.mentor_learner import MentorLearner
-from ray_mentor.core.state import FORMAT_VERSION, LogState, RunState, capture, restore
-from ray_mentor.core.tally import TallyState
+from ray_mentor.core.mentor.access import LocalMentor
+from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.errors import UserError
+from ray_mentor.run.checkpoint.state import FORMAT_VERSION, LogState, RunState, capture, restore
+from ray_mentor.run.tally import TallyState
 
 
 def started(seed: int = 0) -> tuple[Curriculum, torch.optim.lr_scheduler.LRScheduler]:

@@ -14,12 +14,12 @@ from ray_mentor.config import CurriculumConfig
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.exchange import Alone
 from ray_mentor.data import Splits
-from ray_mentor.data.batches import Plan
-from ray_mentor.data.order import Shuffled
-from ray_mentor.on_ray.assemble import assemble
-from ray_mentor.on_ray.batches import batch_of
-from ray_mentor.on_ray.job import Job
-from ray_mentor.on_ray.trusted import TrustedBeside, parts_of, trained_on
+from ray_mentor.data.plan.batches import Plan
+from ray_mentor.data.plan.order import Shuffled
+from ray_mentor.on_ray.train.assemble import assemble
+from ray_mentor.run.batch_of import batch_of
+from ray_mentor.run.job import Job
+from ray_mentor.run.trusted import TrustedBeside, parts_of, trained_on
 
 pytestmark = pytest.mark.usefixtures("outside_of_ray_train")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.sweep.spaces import FoundSpace, find_space
+from ray_mentor.on_ray.tune.spaces import FoundSpace, find_space
 
 HEAD = "from ray import tune\n"
 GOOD = HEAD + 'def space():\n    return {"update_interval": tune.choice([1, 5])}\n'

@@ -15,11 +15,11 @@ from ray.tune.search.sample import Domain
 from ray.tune.search.variant_generator import generate_variants
 
 from ray_mentor.config import TrainConfig
-from ray_mentor.config_meaning import settled
-from ray_mentor.core.mentor_learner import MentorLearner
-from ray_mentor.core.methods import METHODS
-from ray_mentor.on_ray.sweep.objective import OBJECTIVES
-from ray_mentor.on_ray.sweep.spaces import (
+from ray_mentor.config.meaning import settled
+from ray_mentor.core.mentor.learner import MentorLearner
+from ray_mentor.core.methods.table import METHODS
+from ray_mentor.on_ray.tune.objective import OBJECTIVES
+from ray_mentor.on_ray.tune.spaces import (
     FoundSpace,
     check_space,
     config_of,
@@ -136,7 +136,7 @@ def test_a_space_loads_nothing_of_ours_nor_torch() -> None:
 
 @pytest.mark.parametrize("folder", ["", ".."])
 def test_the_spaces_of_a_source_tree_are_found_from_anywhere(folder: str, tmp_path: Path) -> None:
-    code = "from ray_mentor.on_ray.sweep.spaces import find_space; print(find_space('smoke').objective)"
+    code = "from ray_mentor.on_ray.tune.spaces import find_space; print(find_space('smoke').objective)"
     where = ROOT / folder if folder else tmp_path
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=where, check=False)
     assert done.stdout.strip() == "accuracy", done.stderr

@@ -13,10 +13,10 @@ import torch
 from ray import tune
 
 from ray_mentor.config import MentorConfig, TrainConfig
-from ray_mentor.core.features import Features
-from ray_mentor.core.mentor_learner import MentorLearner, MetaUpdate
+from ray_mentor.core.mentor.learner import MentorLearner, MetaUpdate
+from ray_mentor.core.step.features import Features
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.sweep.spaces import MUTABLE, FoundSpace, check_space, config_of, mutable, settings_of
+from ray_mentor.on_ray.tune.spaces import MUTABLE, FoundSpace, check_space, config_of, mutable, settings_of
 
 Table = dict[str, Any]
 
@@ -161,7 +161,7 @@ def test_the_samples_are_the_same_each_time() -> None:
 
 def test_a_check_needs_neither_torch_nor_a_running_ray() -> None:
     code = (
-        "from ray_mentor.on_ray.sweep.spaces import *; from ray_mentor.config import TrainConfig; import ray, sys\n"
+        "from ray_mentor.on_ray.tune.spaces import *; from ray_mentor.config import TrainConfig; import ray, sys\n"
         "check_space(find_space('smoke'), TrainConfig()); print(ray.is_initialized(), 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

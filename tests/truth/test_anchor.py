@@ -15,8 +15,8 @@ from torch import Tensor
 from truth_curriculum import changed, gradient_that_arrived, make_learner
 
 from ray_mentor.config import MentorConfig
-from ray_mentor.core.features import Features
-from ray_mentor.core.mentor_learner import MentorLearner, MentorState, MetaUpdate
+from ray_mentor.core.mentor.learner import MentorLearner, MentorState, MetaUpdate
+from ray_mentor.core.step.features import Features
 
 N = 6
 INFLUENCE = torch.tensor([-2.0, -0.5, 0.4, 3.0, -1.1, 0.0], dtype=torch.float64)

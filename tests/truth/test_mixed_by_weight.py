@@ -18,9 +18,9 @@ from unrolled import cross_entropies
 from ray_mentor.config import MentorConfig
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.features import Features
-from ray_mentor.core.memorising import MemorisingState
-from ray_mentor.core.mixing import MentorMix
+from ray_mentor.core.methods.mixing import MentorMix
+from ray_mentor.core.step.features import Features
+from ray_mentor.core.step.memorising import MemorisingState
 
 CONFIG: MentorConfig = changed(mentor_features=("loss",), mentor_hidden=(6,))
 

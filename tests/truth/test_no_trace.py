@@ -14,7 +14,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from truth_curriculum import CONFIG, as_batch, changed, make_curriculum, make_learner
 from truth_students import CLASSES, STUDENTS, make_student, samples
 
-from ray_mentor.core.weightings import Uniform
+from ray_mentor.core.methods.weightings import Uniform
 
 OPTIMIZERS: dict[str, Callable[[nn.Module], Optimizer]] = {
     "sgd": lambda student: SGD(student.parameters(), lr=0.1),

@@ -28,9 +28,10 @@ from torch.optim import (
 )
 
 from ray_mentor.core.batch import Batch
+from ray_mentor.core.influence.step_jacobian import JACOBIANS, check_optimizer, diagonals
+from ray_mentor.core.influence.taken_step import TakenStep, dense_gradient_of, remember
 from ray_mentor.core.losses import cross_entropy
-from ray_mentor.core.step_jacobian import JACOBIANS, check_optimizer, diagonals
-from ray_mentor.core.student_step import TakenStep, dense_gradient_of, gradient_of, remember
+from ray_mentor.core.step.student_step import gradient_of
 from ray_mentor.errors import UserError
 
 Options = dict[str, Any]

@@ -17,8 +17,8 @@ from unrolled import cross_entropies
 
 from ray_mentor.config import MentorConfig
 from ray_mentor.core.batch import Batch
-from ray_mentor.core.features import Features
-from ray_mentor.core.mentor_learner import MetaUpdate
+from ray_mentor.core.mentor.learner import MetaUpdate
+from ray_mentor.core.step.features import Features
 
 TRUSTED = torch.tensor([False, True, False, False, True, False])
 FREE = changed(CONFIG, anchor=0.0)

@@ -13,10 +13,10 @@ from truth_curriculum import as_batch, changed, make_curriculum, make_learner
 from truth_students import CLASSES, make_student, samples
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
+from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.losses import ExpectedError, cross_entropy
-from ray_mentor.core.mentor_learner import MentorLearner, divergence
-from ray_mentor.core.meta_step import MetaBatch
-from ray_mentor.core.methods import parts_of
+from ray_mentor.core.mentor.learner import MentorLearner, divergence
+from ray_mentor.core.methods.table import parts_of
 
 FREE = changed(CONFIG, anchor=0.0)
 

@@ -11,18 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
-from ray_mentor.core.batch import Batch
+from ray_mentor.core.batch import Batch, MetaBatch
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import Alone
-from ray_mentor.core.gradient_rules import AbstractGradientRule, Identity
 from ray_mentor.core.losses import cross_entropy
-from ray_mentor.core.mentor_access import LocalMentor
-from ray_mentor.core.mentor_learner import MentorLearner, MentorState
-from ray_mentor.core.mentors import AbstractMentor, make_mentor
-from ray_mentor.core.meta_step import MetaBatch
-from ray_mentor.core.mixing import AbstractMixing, NoMixing
-from ray_mentor.core.parts import Parts
-from ray_mentor.core.weightings import AbstractWeighting, Learned
+from ray_mentor.core.mentor.access import LocalMentor
+from ray_mentor.core.mentor.learner import MentorLearner, MentorState
+from ray_mentor.core.mentor.networks import AbstractMentor, make_mentor
+from ray_mentor.core.methods.mixing import AbstractMixing, NoMixing
+from ray_mentor.core.methods.parts import Parts
+from ray_mentor.core.methods.weightings import AbstractWeighting, Learned
+from ray_mentor.core.step.gradient_rules import AbstractGradientRule, Identity
 
 CONFIG = MentorConfig(
     mentor_features=("loss", "loss_difference", "label", "progress"),

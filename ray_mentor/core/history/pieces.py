@@ -20,8 +20,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ray_mentor.core.history import LossHistory
-from ray_mentor.core.touched_rows import TouchedRows
+from ray_mentor.core.history.table import LossHistory
+from ray_mentor.core.history.touched_rows import TouchedRows
 
 PIECE_BYTES = 32 << 20
 """The largest piece: what writing or reading takes beside the table."""

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.core.touched_rows import TouchedRows
+from ray_mentor.core.history.touched_rows import TouchedRows
 from ray_mentor.errors import UserError
 
 

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from ray_mentor.core.batch import Inputs, outputs_of
+from ray_mentor.core.batch import MetaBatch, outputs_of
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.core.gradient_rules.base import Gradient
-from ray_mentor.core.kept_buffers import kept_buffers
+from ray_mentor.core.influence.step_jacobian import diagonals
+from ray_mentor.core.influence.taken_step import TakenStep
 from ray_mentor.core.losses import PerSampleLoss
-from ray_mentor.core.precision import Precision
-from ray_mentor.core.random_state import untouched
-from ray_mentor.core.step_jacobian import diagonals
-from ray_mentor.core.student_step import TakenStep
-
-
-@dataclass(frozen=True)
-class MetaBatch:
-    """This rank's share of a meta batch.
-
-    Attributes:
-        inputs: model inputs.
-        labels: trusted labels.
-        size: samples of the meta batch over all ranks.
-    """
-
-    inputs: Inputs
-    labels: Int[Tensor, "own ..."]
-    size: int
+from ray_mentor.core.step.gradient_rules.base import Gradient
+from ray_mentor.core.student.kept_buffers import kept_buffers
+from ray_mentor.core.student.precision import Precision
+from ray_mentor.core.student.random_state import untouched
 
 
 def meta_gradient(

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ray_mentor.core.optimizer_replay import Named, Replay, groups_of, step_needs_closure
-from ray_mentor.core.student_step import TakenStep
+from ray_mentor.core.influence.optimizer_replay import Named, Replay, groups_of, step_needs_closure
+from ray_mentor.core.influence.taken_step import TakenStep
 from ray_mentor.errors import UserError
 
 VALID = "SGD, Adam, AdamW, Adagrad, RMSprop, and any other whose step works element by element"

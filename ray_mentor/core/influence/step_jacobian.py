@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ray_mentor.core.numerical_jacobian import check_measurable, numerical_diagonal
-from ray_mentor.core.student_step import TakenStep
+from ray_mentor.core.influence.numerical_jacobian import check_measurable, numerical_diagonal
+from ray_mentor.core.influence.taken_step import TakenStep
 
 ParamGroup = dict[str, Any]
 Jacobian = Callable[[Tensor, Tensor, bool, dict[str, Any], ParamGroup], Tensor]

@@ -12,15 +12,16 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ray_mentor.config import MentorConfig
-from ray_mentor.core.estimators import AbstractEstimator, make_estimator
+from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.core.gradient_rules.base import Gradient
-from ray_mentor.core.mentor_learner import MetaUpdate
-from ray_mentor.core.meta_step import MetaBatch, meta_gradient, step_direction
-from ray_mentor.core.parts import Parts
-from ray_mentor.core.precision import Precision
-from ray_mentor.core.step_record import Weighed
-from ray_mentor.core.student_step import Before, TakenStep, dense_gradient_of, remember
+from ray_mentor.core.influence.estimators import AbstractEstimator, make_estimator
+from ray_mentor.core.influence.meta_gradient import meta_gradient, step_direction
+from ray_mentor.core.influence.taken_step import Before, TakenStep, dense_gradient_of, remember
+from ray_mentor.core.mentor.learner import MetaUpdate
+from ray_mentor.core.methods.parts import Parts
+from ray_mentor.core.step.gradient_rules.base import Gradient
+from ray_mentor.core.step.record import Weighed
+from ray_mentor.core.student.precision import Precision
 
 Draw = Callable[[str, int], torch.Generator]
 """(purpose, rank) -> randomness of the step that is under way."""

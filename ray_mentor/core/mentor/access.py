@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from jaxtyping import Float
 from torch import Tensor
 
-from ray_mentor.core.features import Features
-from ray_mentor.core.mentor_learner import MentorLearner, MentorState, MetaUpdate
-from ray_mentor.core.mentor_trial import mentor_of
+from ray_mentor.core.mentor.learner import MentorLearner, MentorState, MetaUpdate
+from ray_mentor.core.mentor.trial import mentor_of
+from ray_mentor.core.step.features import Features
 
 
 class AbstractMentorAccess(ABC):

@@ -15,8 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ray_mentor.config import MentorConfig
-from ray_mentor.core.mentor_access import AbstractMentorAccess
-from ray_mentor.core.observation import Observation
+from ray_mentor.core.mentor.access import AbstractMentorAccess
+from ray_mentor.core.step.observation import Observation
 
 MEMORY = 16
 """Samples of a class that its running share remembers, roughly. A batch alone says too little of a class: with 40 %

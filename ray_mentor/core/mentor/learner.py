@@ -12,11 +12,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ray_mentor.config import MentorConfig
-from ray_mentor.core.features import Features
-from ray_mentor.core.mentors import AbstractMentor, make_mentor
-from ray_mentor.core.mentors.base import initial_logit
-from ray_mentor.core.normalisation import normalise
+from ray_mentor.core.mentor.networks import AbstractMentor, make_mentor
+from ray_mentor.core.mentor.networks.base import initial_logit
 from ray_mentor.core.plain_load import load_plain
+from ray_mentor.core.step.features import Features
+from ray_mentor.core.step.normalisation import normalise
 
 
 @dataclass(frozen=True)

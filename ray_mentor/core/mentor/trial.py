@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import torch
 
 from ray_mentor.config import MentorConfig
-from ray_mentor.core.features import Features
-from ray_mentor.core.mentor_learner import MentorLearner, MentorState, MetaUpdate
+from ray_mentor.core.mentor.learner import MentorLearner, MentorState, MetaUpdate
 from ray_mentor.core.plain_load import load_plain, tensors_of
+from ray_mentor.core.step.features import Features
 from ray_mentor.errors import UserError, shown
 
 _ROWS = 4  # of the trial

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ray_mentor.core.gradient_rules import AbstractGradientRule
+from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.losses import PerSampleLoss
-from ray_mentor.core.mentor_access import AbstractMentorAccess
-from ray_mentor.core.meta_step import MetaBatch
-from ray_mentor.core.mixing import AbstractMixing
-from ray_mentor.core.weightings import AbstractWeighting
+from ray_mentor.core.mentor.access import AbstractMentorAccess
+from ray_mentor.core.methods.mixing import AbstractMixing
+from ray_mentor.core.methods.weightings import AbstractWeighting
+from ray_mentor.core.step.gradient_rules import AbstractGradientRule
 
 
 @dataclass(frozen=True)

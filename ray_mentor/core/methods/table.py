@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
-from ray_mentor.core.gradient_rules import AbstractGradientRule, Identity
+from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.losses import LOSSES, ExpectedError, PerSampleLoss
-from ray_mentor.core.mentor_access import AbstractMentorAccess
-from ray_mentor.core.mentors import load_published
-from ray_mentor.core.meta_step import MetaBatch
-from ray_mentor.core.mixing import make_mixing
-from ray_mentor.core.parts import Parts
-from ray_mentor.core.weightings import AbstractWeighting, Learned, Oracle, Published, SelfPaced, Uniform
+from ray_mentor.core.mentor.access import AbstractMentorAccess
+from ray_mentor.core.mentor.networks import load_published
+from ray_mentor.core.methods.mixing import make_mixing
+from ray_mentor.core.methods.parts import Parts
+from ray_mentor.core.methods.weightings import AbstractWeighting, Learned, Oracle, Published, SelfPaced, Uniform
+from ray_mentor.core.step.gradient_rules import AbstractGradientRule, Identity
 from ray_mentor.errors import UserError, one_of
 
 MakeWeighting = Callable[[MentorConfig, AbstractMentorAccess | None], AbstractWeighting]

@@ -11,7 +11,7 @@ from torch import nn
 
 from ray_mentor.core.batch import Arguments
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.student_step import Before
+from ray_mentor.core.influence.taken_step import Before
 from ray_mentor.errors import UserError
 
 

@@ -15,21 +15,21 @@ from torch import Tensor, nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import Arguments, Batch
-from ray_mentor.core.checked_state import read_curriculum_state
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.curriculum_state import CurriculumState, capture_curriculum, restore_curriculum
 from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
-from ray_mentor.core.forward_watch import ForwardWatch
-from ray_mentor.core.gradient_rules import Identity
-from ray_mentor.core.guards import Guards
+from ray_mentor.core.influence.taken_step import Before
 from ray_mentor.core.losses import PerSampleLoss
-from ray_mentor.core.mentor_access import LocalMentor
-from ray_mentor.core.mentor_learner import MentorLearner
-from ray_mentor.core.meta_set import MetaSet, meta_batches
-from ray_mentor.core.methods import method_of, parts_of
-from ray_mentor.core.replay import check_replay
-from ray_mentor.core.step_record import StepRecord, Weighed
-from ray_mentor.core.student_step import Before
+from ray_mentor.core.mentor.access import LocalMentor
+from ray_mentor.core.mentor.guards import Guards
+from ray_mentor.core.mentor.learner import MentorLearner
+from ray_mentor.core.methods.table import method_of, parts_of
+from ray_mentor.core.own_loop.forward_watch import ForwardWatch
+from ray_mentor.core.own_loop.meta_set import MetaSet, meta_batches
+from ray_mentor.core.own_loop.replay import check_replay
+from ray_mentor.core.state.checked import read_curriculum_state
+from ray_mentor.core.state.curriculum import CurriculumState, capture_curriculum, restore_curriculum
+from ray_mentor.core.step.gradient_rules import Identity
+from ray_mentor.core.step.record import StepRecord, Weighed
 from ray_mentor.errors import UserError, shown
 
 FORMAT_VERSION = 4

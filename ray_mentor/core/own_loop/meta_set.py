@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DistributedSampler
 
-from ray_mentor.core.batch import Arguments, Inputs
+from ray_mentor.core.batch import Arguments, Inputs, MetaBatch
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.core.meta_step import MetaBatch
-from ray_mentor.core.random_state import untouched
+from ray_mentor.core.student.random_state import untouched
 from ray_mentor.errors import UserError, shown
 
 MetaSet = tuple[Tensor, Tensor] | Iterable[Any]

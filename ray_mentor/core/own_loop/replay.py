@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ray_mentor.core.influence.taken_step import Before
 from ray_mentor.core.losses import PerSampleLoss, losses_of
-from ray_mentor.core.observation import Observation
-from ray_mentor.core.random_state import untouched
-from ray_mentor.core.stateless import called_with
-from ray_mentor.core.student_step import Before
+from ray_mentor.core.step.observation import Observation
+from ray_mentor.core.student.random_state import untouched
+from ray_mentor.core.student.stateless import called_with
 from ray_mentor.errors import UserError
 
 TOLERANCE = 0.05  # of the largest loss: far above the noise of bf16 and of kernels, far below another loss

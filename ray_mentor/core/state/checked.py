@@ -8,14 +8,14 @@ from typing import Any
 
 from torch import Tensor
 
-from ray_mentor.core.curriculum_state import CurriculumState
-from ray_mentor.core.guards import GuardState
-from ray_mentor.core.memorising import MemorisingState
+from ray_mentor.core.mentor.guards import GuardState
+from ray_mentor.core.state.curriculum import CurriculumState
+from ray_mentor.core.step.memorising import MemorisingState
 from ray_mentor.errors import UserError, shown
 
 
 def read_curriculum_state(table: Any, *, history_apart: bool = False) -> CurriculumState:
-    """What :meth:`~ray_mentor.core.curriculum_state.CurriculumState.table` gave, its mentor aside checked for sense.
+    """What :meth:`~ray_mentor.core.state.curriculum.CurriculumState.table` gave, its mentor aside checked for sense.
 
     Args:
         history_apart: whether the loss history is kept elsewhere.

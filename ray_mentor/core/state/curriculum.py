@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.guards import GuardState
-from ray_mentor.core.memorising import MemorisingState
-from ray_mentor.core.mentor_learner import MentorState
+from ray_mentor.core.mentor.guards import GuardState
+from ray_mentor.core.mentor.learner import MentorState
+from ray_mentor.core.step.memorising import MemorisingState
 from ray_mentor.errors import UserError
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from ray_mentor.core.losses import PerSampleLoss
-from ray_mentor.core.random_state import untouched
+from ray_mentor.core.student.random_state import untouched
 
 Batches = Iterable[tuple[Shaped[Tensor, "batch ..."], Int[Tensor, " batch"]]]
 """(inputs, labels), on any device."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.core.history import LossHistory
+from ray_mentor.core.history.table import LossHistory
 
 ROWS = 3
 """The column that holds the samples' rows."""

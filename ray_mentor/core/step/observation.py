@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.core.features import Features
-from ray_mentor.core.gathered import gathered
-from ray_mentor.core.history import LossHistory, filled
-from ray_mentor.core.percentile import RunningPercentile
+from ray_mentor.core.history.table import LossHistory, filled
+from ray_mentor.core.step.features import Features
+from ray_mentor.core.step.gathered import gathered
+from ray_mentor.core.step.percentile import RunningPercentile
 from ray_mentor.errors import NonFiniteLossError
 
 

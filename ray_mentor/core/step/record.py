@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ray_mentor.core.batch import Batch
-from ray_mentor.core.observation import Observation
+from ray_mentor.core.step.observation import Observation
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ray_mentor.data.order import AbstractOrder
-from ray_mentor.data.rows import Rows
+from ray_mentor.data.plan.order import AbstractOrder
+from ray_mentor.data.samples.rows import Rows
 
 _META = 102  # keeps its stream of a seed apart from those of the orders
 

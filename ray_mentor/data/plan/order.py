@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from typing_extensions import override
 
-from ray_mentor.data.rows import Rows
+from ray_mentor.data.samples.rows import Rows
 
 _EPOCH, _WINDOWS = 101, 103  # keep the streams of one seed apart
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from ray_mentor.config import DataConfig
 from ray_mentor.data.readers.cifar import CIFAR, read_cifar
 from ray_mentor.data.readers.digits import read_digits
-from ray_mentor.data.readers.parquet import read_parquet, read_trusted
-from ray_mentor.data.readers.parquet_files import is_there
+from ray_mentor.data.readers.parquet.files import is_there
+from ray_mentor.data.readers.parquet.read import read_parquet, read_trusted
 from ray_mentor.data.readers.raw import Raw, check_same_shape
-from ray_mentor.data.spread import Spread, in_threads
+from ray_mentor.data.storage.spread import Spread, in_threads
 from ray_mentor.errors import UserError, listed, shown
 
 __all__ = ["Raw", "check_same_shape", "read", "read_trusted"]

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ray_mentor.config import DataConfig
-from ray_mentor.data.inputs import ImageInputs
 from ray_mentor.data.readers.raw import Raw
-from ray_mentor.data.samples import Samples
+from ray_mentor.data.samples.inputs import ImageInputs
+from ray_mentor.data.samples.samples import Samples
 from ray_mentor.errors import UserError
 
 CIFAR = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ray_mentor.data.inputs import ImageInputs
 from ray_mentor.data.readers.raw import Raw
-from ray_mentor.data.samples import Samples
+from ray_mentor.data.samples.inputs import ImageInputs
+from ray_mentor.data.samples.samples import Samples
 
 _LEVELS = 16  # pixels are 0..16
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ray_mentor.data.samples import Samples
+from ray_mentor.data.samples.samples import Samples
 from ray_mentor.errors import UserError
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import override
 
-from ray_mentor.data.rows import CONTENT, MOMENTS, AbstractRows, Rows
+from ray_mentor.data.samples.rows import CONTENT, MOMENTS, AbstractRows, Rows
 from ray_mentor.errors import UserError
 
 Scale = tuple[NDArray[np.float32], NDArray[np.float32]]

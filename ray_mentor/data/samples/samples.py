@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ray_mentor.data.inputs import AbstractInputs, DatasetInputs
 from ray_mentor.data.memory import require_memory
-from ray_mentor.data.rows import Rows
+from ray_mentor.data.samples.inputs import AbstractInputs, DatasetInputs
+from ray_mentor.data.samples.rows import Rows
 from ray_mentor.errors import UserError
 
 _SHOWN = 5  # offenders that an error names

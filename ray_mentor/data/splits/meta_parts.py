@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ray_mentor.data.batches import Plan, rank_sizes
-from ray_mentor.data.order import Shuffled
-from ray_mentor.data.pool import spared
-from ray_mentor.data.rows import Rows
-from ray_mentor.data.samples import Samples
+from ray_mentor.data.plan.batches import Plan, rank_sizes
+from ray_mentor.data.plan.order import Shuffled
+from ray_mentor.data.samples.rows import Rows
+from ray_mentor.data.samples.samples import Samples
+from ray_mentor.data.splits.pool import spared
 
 _HOLDOUT, _TRAINING = 306, 308  # keep the streams of one seed apart
 

@@ -7,9 +7,9 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ray_mentor.data.confusable import mistaken_for
-from ray_mentor.data.inputs import AbstractInputs
-from ray_mentor.data.samples import Samples
+from ray_mentor.data.samples.inputs import AbstractInputs
+from ray_mentor.data.samples.samples import Samples
+from ray_mentor.data.splits.confusable import mistaken_for
 from ray_mentor.errors import UserError, one_of
 
 Labels = NDArray[np.int64]
@@ -24,7 +24,7 @@ def add_noise(samples: Samples, kind: str, rate: float, seed: int, stream: int =
 
     - ``symmetric``: round(rate·N) samples get one of the other C−1 classes, uniformly.
     - ``asymmetric``: of the samples whose class is mistaken for another, round(rate·count) get that
-      one (:func:`~ray_mentor.data.confusable.mistaken_for`).
+      one (:func:`~ray_mentor.data.splits.confusable.mistaken_for`).
     - ``instance``: sample i with input x_i and label y is flipped with probability q_i ~ N(rate, 0.1²)
       truncated to [0, 1], to class j ≠ y with probability softmax_j(x_i · W_y), W standard normal
       (Xia et al. 2020, "Part-dependent label noise", algorithm 2).

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ray_mentor.data.rows import Rows
-from ray_mentor.data.samples import Samples
+from ray_mentor.data.samples.rows import Rows
+from ray_mentor.data.samples.samples import Samples
 
 Content = NDArray[np.bytes_]
 

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.random import Generator
 
 from ray_mentor.config import DataConfig
-from ray_mentor.data.confusable import is_known
-from ray_mentor.data.inputs import AbstractArrayInputs, Scale
-from ray_mentor.data.noise import add_noise
-from ray_mentor.data.pool import Pool, balanced, proportional
 from ray_mentor.data.readers import Raw, read, read_trusted
-from ray_mentor.data.samples import Samples
-from ray_mentor.data.spread import Spread, in_threads
-from ray_mentor.data.stored import held
+from ray_mentor.data.samples.inputs import AbstractArrayInputs, Scale
+from ray_mentor.data.samples.samples import Samples
+from ray_mentor.data.splits.confusable import is_known
+from ray_mentor.data.splits.noise import add_noise
+from ray_mentor.data.splits.pool import Pool, balanced, proportional
+from ray_mentor.data.storage.spread import Spread, in_threads
+from ray_mentor.data.storage.stored import held
 from ray_mentor.errors import UserError, listed
 
 _TEST, _META, _VALIDATION, _TRAIN_SIZE, _TEST_SIZE = range(301, 306)  # keep the streams of one seed apart

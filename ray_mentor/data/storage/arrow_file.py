@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from ray_mentor.data.rows import Rows
+from ray_mentor.data.samples.rows import Rows
 
 Part = Mapping[str, NDArray[Any]]
 """Some rows of each column."""

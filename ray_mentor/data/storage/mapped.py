@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from ray_mentor.data.arrow_file import ArrowFile
-from ray_mentor.data.rows import VALUES, AbstractRows, Rows
+from ray_mentor.data.samples.rows import VALUES, AbstractRows, Rows
+from ray_mentor.data.storage.arrow_file import ArrowFile
 
 
 class AbstractSource(ABC):

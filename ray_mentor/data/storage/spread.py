@@ -9,7 +9,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from ray_mentor.data.rows import Rows
+from ray_mentor.data.samples.rows import Rows
 
 Work = Callable[[Rows], pa.Table]
 

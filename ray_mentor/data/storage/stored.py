@@ -14,13 +14,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from ray_mentor.data.batches import Plan, rank_slice
-from ray_mentor.data.inputs import AbstractArrayInputs
 from ray_mentor.data.memory import require_memory
-from ray_mentor.data.order import AbstractOrder, Shuffled, Windowed
-from ray_mentor.data.rows import AbstractRows, Rows
-from ray_mentor.data.samples import Samples
-from ray_mentor.data.spread import Spread
+from ray_mentor.data.plan.batches import Plan, rank_slice
+from ray_mentor.data.plan.order import AbstractOrder, Shuffled, Windowed
+from ray_mentor.data.samples.inputs import AbstractArrayInputs
+from ray_mentor.data.samples.rows import AbstractRows, Rows
+from ray_mentor.data.samples.samples import Samples
+from ray_mentor.data.storage.spread import Spread
 
 _SHARES_HELD = 5  # of a window, that a worker needs room for at least: one in use, one being made, three waiting
 

@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from ray_mentor.config import MentorConfig
-from ray_mentor.core.features import Features
-from ray_mentor.core.mentor_learner import MentorLearner, MentorState, MetaUpdate
-from ray_mentor.core.mentor_trial import mentor_of
+from ray_mentor.core.mentor.learner import MentorLearner, MentorState, MetaUpdate
+from ray_mentor.core.mentor.trial import mentor_of
+from ray_mentor.core.step.features import Features
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.mentor_calls import CallRules
+from ray_mentor.on_ray.mentor.calls import CallRules
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ray_mentor.config import MentorConfig
-from ray_mentor.core.features import COLUMNS
+from ray_mentor.core.step.features import COLUMNS
 from ray_mentor.errors import UserError, shown
 
 _LABEL, _TRUSTED = 2, 4  # columns

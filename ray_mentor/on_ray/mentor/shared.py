@@ -13,11 +13,11 @@ from ray.actor import ActorHandle
 from torch import Tensor
 
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.core.features import Features
-from ray_mentor.core.mentor_access import AbstractMentorAccess
-from ray_mentor.core.mentor_learner import MentorLearner, MentorState, MetaUpdate
+from ray_mentor.core.mentor.access import AbstractMentorAccess
+from ray_mentor.core.mentor.learner import MentorLearner, MentorState, MetaUpdate
+from ray_mentor.core.step.features import Features
 from ray_mentor.errors import MentorLostError
-from ray_mentor.on_ray.mentor_actor import LearnReply, MentorActor, ScoreReply
+from ray_mentor.on_ray.mentor.actor import LearnReply, MentorActor, ScoreReply
 
 Reply = TypeVar("Reply", ScoreReply, LearnReply)
 

@@ -8,10 +8,10 @@ from typing import Any
 from ray.actor import ActorHandle
 from ray.train import UserCallback
 
-from ray_mentor.data.run_directory import RunDirectory
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.checkpoint import newest_good
-from ray_mentor.on_ray.progress import ProgressBoard
+from ray_mentor.run.checkpoint.checkpoints import newest_good
+from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.progress import ProgressBoard
 
 
 class Failures(UserCallback):

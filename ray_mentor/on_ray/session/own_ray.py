@@ -15,7 +15,7 @@ from ray.exceptions import AuthenticationError
 from ray.train.v2._internal import constants
 
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.environment import having
+from ray_mentor.on_ray.session.environment import having
 
 LOOPBACK = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # all of Ray listens on 127.0.0.1, as it does on macOS anyway

@@ -15,9 +15,9 @@ import ray
 import torch
 
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.environment import ENVIRONMENT
-from ray_mentor.on_ray.growth import Needs, wait_for_room
-from ray_mentor.on_ray.own_ray import connecting, own_ray, train_asks_this_ray
+from ray_mentor.on_ray.session.environment import ENVIRONMENT
+from ray_mentor.on_ray.session.growth import Needs, wait_for_room
+from ray_mentor.on_ray.session.own_ray import connecting, own_ray, train_asks_this_ray
 
 
 @contextmanager

@@ -10,13 +10,13 @@ import ray.train
 from torch.utils.data import Dataset
 
 from ray_mentor.config import TrainConfig
-from ray_mentor.data.batches import epoch_batches
-from ray_mentor.data.order import Shuffled
-from ray_mentor.data.samples import Samples, samples_from_dataset
-from ray_mentor.data.splits import Splits
+from ray_mentor.data.plan.batches import epoch_batches
+from ray_mentor.data.plan.order import Shuffled
+from ray_mentor.data.samples.samples import Samples, samples_from_dataset
+from ray_mentor.data.splits.splits import Splits
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.growth import Needs
-from ray_mentor.on_ray.job import Job
+from ray_mentor.on_ray.session.growth import Needs
+from ray_mentor.run.job import Job
 
 Data = Samples | Dataset[Any]
 

@@ -9,23 +9,23 @@ import ray.train.torch
 import torch
 from torch import nn
 
+from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.core.mentor_access import AbstractMentorAccess, LocalMentor
-from ray_mentor.core.mentor_learner import MentorLearner
-from ray_mentor.core.meta_step import MetaBatch
-from ray_mentor.core.methods import method_of, parts_of
-from ray_mentor.core.precision import in_bf16
-from ray_mentor.core.sync_batch_norm import synchronised
-from ray_mentor.data.batches import meta_batch, rank_slice
+from ray_mentor.core.mentor.access import AbstractMentorAccess, LocalMentor
+from ray_mentor.core.mentor.learner import MentorLearner
+from ray_mentor.core.methods.table import method_of, parts_of
+from ray_mentor.core.student.precision import in_bf16
+from ray_mentor.core.student.sync_batch_norm import synchronised
 from ray_mentor.data.memory import require_memory
-from ray_mentor.data.meta_parts import MetaParts
-from ray_mentor.data.samples import Samples
-from ray_mentor.data.splits import Splits
+from ray_mentor.data.plan.batches import meta_batch, rank_slice
+from ray_mentor.data.samples.samples import Samples
+from ray_mentor.data.splits.meta_parts import MetaParts
+from ray_mentor.data.splits.splits import Splits
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.job import Job
-from ray_mentor.on_ray.shared_mentor import SharedMentor
-from ray_mentor.on_ray.trusted import trained_on
+from ray_mentor.on_ray.mentor.shared import SharedMentor
+from ray_mentor.run.job import Job
+from ray_mentor.run.trusted import trained_on
 
 
 def assemble(

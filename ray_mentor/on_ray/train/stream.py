@@ -13,8 +13,8 @@ from ray import ObjectRef
 from ray.data import DataContext, ExecutionResources, TaskPoolStrategy
 from ray.data.read_api import from_blocks
 
-from ray_mentor.data.rows import Rows
-from ray_mentor.data.spread import Work
+from ray_mentor.data.samples.rows import Rows
+from ray_mentor.data.storage.spread import Work
 from ray_mentor.errors import UserError
 
 _PIPELINE_PARTS = 256  # of one Ray Data pipeline; the next one starts when they are done, in a fraction of a second
@@ -43,7 +43,7 @@ class RayDataSpread:
         return cls(max(1, int(free // max(1, workers))))
 
     def __call__(self, work: Work, parts: Iterable[Rows], part_bytes: int) -> Iterator[pa.Table]:
-        """See :class:`~ray_mentor.data.spread.Spread`."""
+        """See :class:`~ray_mentor.data.storage.spread.Spread`."""
         shared = ray.put(work)  # what it holds of every row goes to each machine once, not to each task
         remaining = iter(parts)
         while some := list(itertools.islice(remaining, _PIPELINE_PARTS)):

@@ -19,20 +19,22 @@ from ray.train.torch import TorchTrainer
 from torch import nn
 
 from ray_mentor.config import CurriculumConfig, DataConfig, MentorConfig, RunSettings, StudentConfig
-from ray_mentor.config_file import to_toml
-from ray_mentor.core.detection import noise_auroc
+from ray_mentor.config.file import to_toml
+from ray_mentor.core.influence.step_jacobian import check_optimizer
 from ray_mentor.core.losses import PerSampleLoss
-from ray_mentor.core.mentor_learner import MentorLearner
-from ray_mentor.core.methods import method_of, mixing_of
-from ray_mentor.core.optimizers import make_optimizer
-from ray_mentor.core.state import RunState
-from ray_mentor.core.step_jacobian import check_optimizer
-from ray_mentor.core.weightings.oracle import TRUTH_MISSING
-from ray_mentor.data.on_device import check_can_be_held
-from ray_mentor.data.run_directory import CONFIG, RESULT, RunDirectory
-from ray_mentor.data.stored import order_of
+from ray_mentor.core.mentor.learner import MentorLearner
+from ray_mentor.core.methods.table import method_of, mixing_of
+from ray_mentor.core.methods.weightings.oracle import TRUTH_MISSING
+from ray_mentor.core.student.optimizers import make_optimizer
+from ray_mentor.data.storage.on_device import check_can_be_held
+from ray_mentor.data.storage.stored import order_of
 from ray_mentor.errors import MentorLostError, RunStoppedError, UserError
-from ray_mentor.on_ray.arguments import (
+from ray_mentor.on_ray.mentor.actor import MentorActor
+from ray_mentor.on_ray.session.environment import hangs_end_after
+from ray_mentor.on_ray.session.failures import Failures, causes, how_to_go_on, users_error
+from ray_mentor.on_ray.session.growth import Needs
+from ray_mentor.on_ray.session.session import check_machine, ctrl_c_is_ours, quiet, ray_session
+from ray_mentor.on_ray.train.arguments import (
     Data,
     check_shares,
     checkpoint_config,
@@ -41,20 +43,18 @@ from ray_mentor.on_ray.arguments import (
     plain_settings,
     splits_of,
 )
-from ray_mentor.on_ray.checkpoint import newest_good
-from ray_mentor.on_ray.environment import hangs_end_after
-from ray_mentor.on_ray.failures import Failures, causes, how_to_go_on, users_error
-from ray_mentor.on_ray.gate import AnyGate, call
-from ray_mentor.on_ray.growth import Needs
-from ray_mentor.on_ray.job import Job, MakeOptimizer
-from ray_mentor.on_ray.marks import Marks, Show
-from ray_mentor.on_ray.mentor_actor import MentorActor
-from ray_mentor.on_ray.outcome import Outcome, guard_figures, last_value, selected, versions
-from ray_mentor.on_ray.progress import ProgressBoard
-from ray_mentor.on_ray.resume import check_same_run, resuming
-from ray_mentor.on_ray.session import check_machine, ctrl_c_is_ours, quiet, ray_session
-from ray_mentor.on_ray.watch import LocalBoard, board_here, watched
-from ray_mentor.on_ray.worker_loop import worker_loop
+from ray_mentor.on_ray.train.gate import AnyGate, call
+from ray_mentor.on_ray.train.watch import LocalBoard, RemoteBoard, board_here, watched
+from ray_mentor.on_ray.train.worker_loop import worker_loop
+from ray_mentor.run.checkpoint.checkpoints import newest_good
+from ray_mentor.run.checkpoint.resume import check_same_run, resuming
+from ray_mentor.run.checkpoint.state import RunState
+from ray_mentor.run.detection import noise_auroc
+from ray_mentor.run.directory import CONFIG, RESULT, RunDirectory
+from ray_mentor.run.job import Job, MakeOptimizer
+from ray_mentor.run.marks import Marks, Show
+from ray_mentor.run.outcome import Outcome, guard_figures, last_value, selected, versions
+from ray_mentor.run.progress import ProgressBoard
 
 
 class CurriculumTrainer:
@@ -270,7 +270,9 @@ class CurriculumTrainer:
             marks.ray_ready = time.time()
             board: Any = stack.enter_context(_for_this_run(board_here()))
             mentor = stack.enter_context(_for_this_run(self._mentor_actor()))
-            job = dataclasses.replace(self._job, splits=ray.put(self._splits), mentor_actor=mentor, board=board)
+            job = dataclasses.replace(
+                self._job, splits=ray.put(self._splits), mentor_actor=mentor, board=RemoteBoard(board)
+            )
             callbacks: Any = [*(self._run.callbacks or ()), Failures(board)]
             run = dataclasses.replace(self._run, callbacks=callbacks)
             stack.enter_context(watched(board, marks.show))

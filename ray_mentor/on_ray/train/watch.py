@@ -12,7 +12,7 @@ import ray.exceptions
 from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from ray_mentor.on_ray.progress import ProgressBoard, Row
+from ray_mentor.run.progress import ProgressBoard, Row
 
 _EVERY = 0.2  # seconds between two looks
 
@@ -33,6 +33,16 @@ class LocalBoard(ProgressBoard):
     def post(self, row: Row) -> None:
         super().post(row)
         self._show(row)
+
+
+class RemoteBoard:
+    """A board that is an actor, as the workers post to it."""
+
+    def __init__(self, board: ActorHandle[ProgressBoard]) -> None:
+        self._board = board
+
+    def post(self, row: Row) -> None:
+        self._board.post.remote(row)
 
 
 @contextmanager

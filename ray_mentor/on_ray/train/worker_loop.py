@@ -14,24 +14,24 @@ from torch import Tensor
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
-from ray_mentor.core.optimizers import make_schedule
-from ray_mentor.core.state import capture, restore
-from ray_mentor.data.augment import flip_shift
-from ray_mentor.data.batches import Plan
-from ray_mentor.data.on_device import on_device
-from ray_mentor.data.run_directory import RunDirectory
-from ray_mentor.data.splits import Splits
-from ray_mentor.data.spread import Spread, in_threads
-from ray_mentor.data.stored import in_plan_order
-from ray_mentor.on_ray.accuracy import measured
-from ray_mentor.on_ray.assemble import assemble
-from ray_mentor.on_ray.batches import batch_of
-from ray_mentor.on_ray.checkpoint import Checkpoints, Timetable
-from ray_mentor.on_ray.gate import passed
-from ray_mentor.on_ray.job import Job
-from ray_mentor.on_ray.run_log import RunLog, started_row
-from ray_mentor.on_ray.stream import RayDataSpread
-from ray_mentor.on_ray.trusted import TrustedBeside, parts_of
+from ray_mentor.core.student.optimizers import make_schedule
+from ray_mentor.data.plan.batches import Plan
+from ray_mentor.data.samples.augment import flip_shift
+from ray_mentor.data.splits.splits import Splits
+from ray_mentor.data.storage.on_device import on_device
+from ray_mentor.data.storage.spread import Spread, in_threads
+from ray_mentor.data.storage.stored import in_plan_order
+from ray_mentor.on_ray.train.assemble import assemble
+from ray_mentor.on_ray.train.gate import passed
+from ray_mentor.on_ray.train.stream import RayDataSpread
+from ray_mentor.run.accuracy import measured
+from ray_mentor.run.batch_of import batch_of
+from ray_mentor.run.checkpoint.checkpoints import Checkpoints, Timetable
+from ray_mentor.run.checkpoint.state import capture, restore
+from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.job import Job
+from ray_mentor.run.log import RunLog, started_row
+from ray_mentor.run.trusted import TrustedBeside, parts_of
 
 
 def worker_loop(config: dict[str, Job]) -> None:

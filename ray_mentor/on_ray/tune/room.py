@@ -9,7 +9,7 @@ from ray import tune
 
 from ray_mentor.config import RunSettings
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.growth import Needs
+from ray_mentor.on_ray.session.growth import Needs
 
 
 def needs(run: RunSettings) -> Needs:

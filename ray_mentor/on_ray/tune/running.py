@@ -9,10 +9,10 @@ from typing import Any
 import ray
 
 from ray_mentor.errors import RunStoppedError
-from ray_mentor.on_ray.gate import AnyGate, Gate, call
-from ray_mentor.on_ray.outcome import Outcome
-from ray_mentor.on_ray.progress import Row
-from ray_mentor.on_ray.trainer import CurriculumTrainer
+from ray_mentor.on_ray.train.gate import AnyGate, Gate, call
+from ray_mentor.on_ray.train.trainer import CurriculumTrainer
+from ray_mentor.run.outcome import Outcome
+from ray_mentor.run.progress import Row
 
 
 class Running:

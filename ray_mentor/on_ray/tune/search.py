@@ -12,7 +12,7 @@ from ray.tune.search.optuna import OptunaSearch
 from ray.tune.search.sample import Categorical, Domain, Float, Integer
 
 from ray_mentor.errors import UserError, one_of
-from ray_mentor.on_ray.sweep.spaces import mutable
+from ray_mentor.on_ray.tune.spaces import mutable
 
 SCHEDULERS = ("asha", "pbt", "none")
 SEARCHES = ("random", "optuna", "pareto")

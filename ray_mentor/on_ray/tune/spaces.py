@@ -13,11 +13,11 @@ from ray.tune.search.sample import Categorical, Domain
 from ray.tune.search.variant_generator import generate_variants
 
 from ray_mentor.config import CurriculumConfig, DataConfig, MentorConfig, RunSettings, StudentConfig, TrainConfig
-from ray_mentor.config_meaning import reason_against, settled
-from ray_mentor.config_values import typed
+from ray_mentor.config.meaning import reason_against, settled
+from ray_mentor.config.values import typed
 from ray_mentor.errors import UserError, listed, one_of, shown
-from ray_mentor.on_ray.sweep.objective import OBJECTIVES
-from ray_mentor.on_ray.sweep.space_source import read_space, shipped_spaces
+from ray_mentor.on_ray.tune.objective import OBJECTIVES
+from ray_mentor.on_ray.tune.space_source import read_space, shipped_spaces
 
 __all__ = [
     "FoundSpace",
@@ -288,7 +288,7 @@ _PARTS_OF_MENTOR = ("mentor", "mentor_features", "mentor_hidden", "mentor_width"
 def _check_parts(config: TrainConfig, varied: Collection[str]) -> None:
     """Names and combinations that only the parts themselves know; PyTorch is loaded for those that vary."""
     if any(name in varied for name in _PARTS_OF_METHOD):
-        from ray_mentor.core.methods import method_of  # noqa: PLC0415
+        from ray_mentor.core.methods.table import method_of  # noqa: PLC0415
 
         method = method_of(config.curriculum.method)
         if not method.learns:
@@ -298,7 +298,7 @@ def _check_parts(config: TrainConfig, varied: Collection[str]) -> None:
 
         one_of(config.student.student, STUDENTS, "student")
     if any(name in varied for name in _PARTS_OF_MENTOR):
-        from ray_mentor.core.mentor_learner import MentorLearner  # noqa: PLC0415
+        from ray_mentor.core.mentor.learner import MentorLearner  # noqa: PLC0415
 
         MentorLearner(config.mentor, n_classes=2, seed=0)
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from ray import tune
 
-from ray_mentor.on_ray.environment import having
-from ray_mentor.on_ray.sweep.room import reserved
-from ray_mentor.on_ray.sweep.trial import LISTED, Plan, Trial
+from ray_mentor.on_ray.session.environment import having
+from ray_mentor.on_ray.tune.room import reserved
+from ray_mentor.on_ray.tune.trial import LISTED, Plan, Trial
 
 
 @dataclass(frozen=True)

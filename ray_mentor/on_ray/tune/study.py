@@ -14,26 +14,26 @@ import ray
 from ray import tune
 
 from ray_mentor.config import TrainConfig
-from ray_mentor.config_file import to_toml
-from ray_mentor.data.run_directory import CONFIG, RunDirectory
+from ray_mentor.config.file import to_toml
+from ray_mentor.config.sweep import SweepSettings
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.checkpoint import newest_good
-from ray_mentor.on_ray.growth import has_autoscaler
-from ray_mentor.on_ray.marks import Show
-from ray_mentor.on_ray.outcome import versions
-from ray_mentor.on_ray.progress import ProgressBoard, Row
-from ray_mentor.on_ray.session import ray_session
-from ray_mentor.on_ray.sweep.confirm import fresh_seeds, verdict
-from ray_mentor.on_ray.sweep.objective import Objective
-from ray_mentor.on_ray.sweep.room import at_once, needs
-from ray_mentor.on_ray.sweep.search import make_scheduler, make_search
-from ray_mentor.on_ray.sweep.spaces import FoundSpace, config_of
-from ray_mentor.on_ray.sweep.stage import Stage, results_of
-from ray_mentor.on_ray.sweep.table import trial_table
-from ray_mentor.on_ray.sweep.told import ToldRows
-from ray_mentor.on_ray.sweep.trial import LISTED, MakeTrainer, Plan
-from ray_mentor.on_ray.watch import watched
-from ray_mentor.sweep_config import SweepSettings
+from ray_mentor.on_ray.session.growth import has_autoscaler
+from ray_mentor.on_ray.session.session import ray_session
+from ray_mentor.on_ray.train.watch import watched
+from ray_mentor.on_ray.tune.confirm import fresh_seeds, verdict
+from ray_mentor.on_ray.tune.objective import Objective
+from ray_mentor.on_ray.tune.room import at_once, needs
+from ray_mentor.on_ray.tune.search import make_scheduler, make_search
+from ray_mentor.on_ray.tune.spaces import FoundSpace, config_of
+from ray_mentor.on_ray.tune.stage import Stage, results_of
+from ray_mentor.on_ray.tune.table import trial_table
+from ray_mentor.on_ray.tune.told import ToldRows
+from ray_mentor.on_ray.tune.trial import LISTED, MakeTrainer, Plan
+from ray_mentor.run.checkpoint.checkpoints import newest_good
+from ray_mentor.run.directory import CONFIG, RunDirectory
+from ray_mentor.run.marks import Show
+from ray_mentor.run.outcome import versions
+from ray_mentor.run.progress import ProgressBoard, Row
 
 Metrics = Sequence[Mapping[str, float | None]]
 """A row an epoch."""

@@ -9,8 +9,8 @@ import pandas as pd
 from ray.tune import ResultGrid
 
 from ray_mentor.config import TrainConfig
-from ray_mentor.on_ray.sweep.spaces import meaningful
-from ray_mentor.on_ray.sweep.stage import results_of
+from ray_mentor.on_ray.tune.spaces import meaningful
+from ray_mentor.on_ray.tune.stage import results_of
 
 SETTING = "setting."
 """What the columns of searched settings begin with."""

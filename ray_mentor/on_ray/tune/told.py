@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import pandas as pd
 
-from ray_mentor.data.run_directory import RunDirectory
-from ray_mentor.on_ray.progress import Row
+from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.progress import Row
 
 FILE = "progress.jsonl"
 """A line a row, as it came."""

@@ -18,15 +18,15 @@ from ray import tune
 from ray.actor import ActorHandle
 
 from ray_mentor.config import TrainConfig
-from ray_mentor.config_file import to_toml
-from ray_mentor.data.run_directory import CHECKPOINTS, CONFIG, HISTORY, LEDGER, RESULT, RunDirectory
-from ray_mentor.on_ray.checkpoint import name_of, newest_good
-from ray_mentor.on_ray.history_files import names_in
-from ray_mentor.on_ray.progress import ProgressBoard, Row
-from ray_mentor.on_ray.sweep.objective import Figures, Objective
-from ray_mentor.on_ray.sweep.running import Running
-from ray_mentor.on_ray.sweep.spaces import config_of
-from ray_mentor.on_ray.trainer import CurriculumTrainer
+from ray_mentor.config.file import to_toml
+from ray_mentor.on_ray.train.trainer import CurriculumTrainer
+from ray_mentor.on_ray.tune.objective import Figures, Objective
+from ray_mentor.on_ray.tune.running import Running
+from ray_mentor.on_ray.tune.spaces import config_of
+from ray_mentor.run.checkpoint.checkpoints import name_of, newest_good
+from ray_mentor.run.checkpoint.history_files import names_in
+from ray_mentor.run.directory import CHECKPOINTS, CONFIG, HISTORY, LEDGER, RESULT, RunDirectory
+from ray_mentor.run.progress import ProgressBoard, Row
 
 LISTED = "listed"
 """The name under which a trial is told which of the listed runs it is."""

@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ray_mentor.errors import printable
-from ray_mentor.report.sweep_standing import SweepStanding
-from ray_mentor.report.sweep_trials import counts, rows_of, settings_of
-from ray_mentor.report.sweep_words import (
+from ray_mentor.report.sweep.standing import SweepStanding
+from ray_mentor.report.sweep.trials import counts, rows_of, settings_of
+from ray_mentor.report.sweep.words import (
     counts_text,
     duration_text,
     figure_text,

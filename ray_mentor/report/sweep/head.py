@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from ray_mentor.report.sweep_html import code, escaped, state_html
-from ray_mentor.report.sweep_trials import counts, rows_of, setting_names, settings_of
-from ray_mentor.report.sweep_words import (
+from ray_mentor.report.sweep.html import code, escaped, state_html
+from ray_mentor.report.sweep.trials import counts, rows_of, setting_names, settings_of
+from ray_mentor.report.sweep.words import (
     duration_text,
     figure_text,
     listed_text,

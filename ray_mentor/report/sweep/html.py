@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from ray_mentor.report.sweep_words import one_line, state_text
+from ray_mentor.report.sweep.words import one_line, state_text
 
 
 def escaped(text: object, most: int = 200) -> str:

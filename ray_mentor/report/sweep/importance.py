@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.importance import FanovaImportanceEvaluator
 
 from ray_mentor.report.amounts import is_amount, logarithmic
-from ray_mentor.report.sweep_trials import setting_names, setting_values
+from ray_mentor.report.sweep.trials import setting_names, setting_values
 
 _SEED = 0
 _FEWEST = 4  # trials: fewer say nothing of several settings

@@ -12,18 +12,18 @@ from typing import Any
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
-from ray_mentor.report.importance import importances
-from ray_mentor.report.sweep_figures.bars import importance_figure
-from ray_mentor.report.sweep_figures.curves import curves_figure
-from ray_mentor.report.sweep_figures.drawing import Figure
-from ray_mentor.report.sweep_figures.parallel import parallel_figure
-from ray_mentor.report.sweep_figures.pareto import pareto_figure
-from ray_mentor.report.sweep_head import head
-from ray_mentor.report.sweep_html import escaped
-from ray_mentor.report.sweep_style import CSS, DRAW, WATCH
-from ray_mentor.report.sweep_tables import best_section, errors_section
-from ray_mentor.report.sweep_trials import whole
-from ray_mentor.report.sweep_words import objective_text
+from ray_mentor.report.sweep.figures.bars import importance_figure
+from ray_mentor.report.sweep.figures.curves import curves_figure
+from ray_mentor.report.sweep.figures.drawing import Figure
+from ray_mentor.report.sweep.figures.parallel import parallel_figure
+from ray_mentor.report.sweep.figures.pareto import pareto_figure
+from ray_mentor.report.sweep.head import head
+from ray_mentor.report.sweep.html import escaped
+from ray_mentor.report.sweep.importance import importances
+from ray_mentor.report.sweep.style import CSS, DRAW, WATCH
+from ray_mentor.report.sweep.tables import best_section, errors_section
+from ray_mentor.report.sweep.trials import whole
+from ray_mentor.report.sweep.words import objective_text
 
 _POLICY = (  # plotly.js compiles what draws parallel coordinates
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; "

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from ray_mentor.report.sweep_words import OUT
+from ray_mentor.report.sweep.words import OUT
 
 
 class SweepStanding:

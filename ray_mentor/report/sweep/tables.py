@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from ray_mentor.errors import printable
-from ray_mentor.report.sweep_html import breaking, code, escaped, state_html
-from ray_mentor.report.sweep_trials import candidates, plain, rows_of, setting_names
-from ray_mentor.report.sweep_words import duration_text, figure_text, objective_text, value_text
+from ray_mentor.report.sweep.html import breaking, code, escaped, state_html
+from ray_mentor.report.sweep.trials import candidates, plain, rows_of, setting_names
+from ray_mentor.report.sweep.words import duration_text, figure_text, objective_text, value_text
 
 _BEST = 10  # trials
 _ERRORS = 20  # of trials; more are counted

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ray_mentor.report.sweep_words import OUT, STATES
+from ray_mentor.report.sweep.words import OUT, STATES
 
 COLUMNS = ("trial", "state", "epochs_done", "objective", "accuracy", "seconds", "error", "path")
 _SETTING = "setting."

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 import torch
 
 from ray_mentor.core.exchange import AbstractExchange, Alone
-from ray_mentor.core.history import LossHistory
-from ray_mentor.core.state import RunState
-from ray_mentor.data.run_directory import CHECKPOINTS, RunDirectory
+from ray_mentor.core.history.table import LossHistory
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.history_files import HistoryFiles, check_there
+from ray_mentor.run.checkpoint.history_files import HistoryFiles, check_there
+from ray_mentor.run.checkpoint.state import RunState
+from ray_mentor.run.directory import CHECKPOINTS, RunDirectory
 
 LARGEST_INSIDE = 4 << 20
 """Bytes of a loss history's table up to which every checkpoint holds the whole of it."""

@@ -15,12 +15,12 @@ from collections.abc import Collection
 from jaxtyping import Int
 from torch import Tensor
 
-from ray_mentor.core import history_pieces
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.core.history import LossHistory
-from ray_mentor.core.history_pieces import Content, Piece, pieces_of, table_of
-from ray_mentor.core.touched_rows import TouchedRows
-from ray_mentor.data.run_directory import HISTORY, RunDirectory
+from ray_mentor.core.history import pieces as history_pieces
+from ray_mentor.core.history.pieces import Content, Piece, pieces_of, table_of
+from ray_mentor.core.history.table import LossHistory
+from ray_mentor.core.history.touched_rows import TouchedRows
+from ray_mentor.run.directory import HISTORY, RunDirectory
 
 
 class HistoryFiles:

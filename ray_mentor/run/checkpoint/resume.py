@@ -6,9 +6,9 @@ import tomllib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ray_mentor.config_file import to_toml
-from ray_mentor.data.run_directory import CONFIG, RunDirectory
+from ray_mentor.config.file import to_toml
 from ray_mentor.errors import UserError
+from ray_mentor.run.directory import CONFIG, RunDirectory
 
 MAY_CHANGE = {
     "resume",

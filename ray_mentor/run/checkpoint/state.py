@@ -19,30 +19,14 @@ import torch
 from torch import Tensor
 
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.curriculum_state import CurriculumState, capture_curriculum, restore_curriculum
 from ray_mentor.core.plain_load import load_plain
-from ray_mentor.core.state_fit import check_fits
-from ray_mentor.core.tally import TallyState
+from ray_mentor.core.state.curriculum import CurriculumState, capture_curriculum, restore_curriculum
 from ray_mentor.errors import UserError
+from ray_mentor.run.checkpoint.state_fit import check_fits
+from ray_mentor.run.log import LogState
+from ray_mentor.run.tally import TallyState
 
 FORMAT_VERSION = 6
-
-
-@dataclass(frozen=True)
-class LogState:
-    """What a run has noted of itself.
-
-    Attributes:
-        metrics: one row an epoch.
-        tally: of the epoch that is under way.
-        train_seconds: time spent training so far.
-        epoch_seconds: of it, in the epoch that is under way.
-    """
-
-    metrics: list[dict[str, float | None]]
-    tally: TallyState
-    train_seconds: float
-    epoch_seconds: float
 
 
 @dataclass(frozen=True)
@@ -55,7 +39,7 @@ class RunState:
         optimizer: its state dict.
         schedule: the learning-rate schedule's state dict.
         log: metrics and what is not in them yet.
-        history_pieces: what the loss history is made of (:mod:`~ray_mentor.core.history_pieces`), where it is kept
+        history_pieces: what the loss history is made of (:mod:`~ray_mentor.core.history.pieces`), where it is kept
             apart; None where ``curriculum`` holds it.
     """
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ray_mentor.core.checked_state import read_curriculum_state
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.mentor_trial import check_mentor_state
+from ray_mentor.core.mentor.trial import check_mentor_state
 from ray_mentor.core.plain_load import tensors_of
+from ray_mentor.core.state.checked import read_curriculum_state
 from ray_mentor.errors import UserError, shown
 
 if TYPE_CHECKING:
-    from ray_mentor.core.state import RunState
+    from ray_mentor.run.checkpoint.state import RunState
 
 
 def check_fits(state: RunState, curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler) -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tiny_run import batch_of, curriculum_of, student_of
 
 from ray_mentor.config import MentorConfig
-from ray_mentor.core.history import LossHistory, filled
-from ray_mentor.core.percentile import RunningPercentile
-from ray_mentor.core.touched_rows import TouchedRows
+from ray_mentor.core.history.table import LossHistory, filled
+from ray_mentor.core.history.touched_rows import TouchedRows
+from ray_mentor.core.step.percentile import RunningPercentile
 
 LOSSES = st.lists(st.floats(0, 100, width=32), min_size=1, max_size=30)
 

@@ -16,13 +16,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ray_mentor.config import MentorConfig
+from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.estimators import ESTIMATORS, ForwardMode
-from ray_mentor.core.features import Features
+from ray_mentor.core.influence.estimators import ESTIMATORS, ForwardMode
 from ray_mentor.core.losses import ExpectedError, PerSampleLoss, cross_entropy
-from ray_mentor.core.mentor_learner import MentorLearner, MentorState, MetaUpdate
-from ray_mentor.core.meta_step import MetaBatch
-from ray_mentor.core.step_record import StepRecord
+from ray_mentor.core.mentor.learner import MentorLearner, MentorState, MetaUpdate
+from ray_mentor.core.step.features import Features
+from ray_mentor.core.step.record import StepRecord
 
 CONFIG = MentorConfig(mentor_features=("loss", "label"), mentor_hidden=(4,), mentor_learning_rate=0.01)
 N = 6

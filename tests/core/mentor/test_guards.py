@@ -18,12 +18,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
+from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.curriculum_state import CurriculumState, capture_curriculum, restore_curriculum
-from ray_mentor.core.guards import Guards, GuardState, class_shares, effective_share
-from ray_mentor.core.meta_step import MetaBatch
-from ray_mentor.core.step_record import StepRecord
-from ray_mentor.core.weightings import SelfPaced
+from ray_mentor.core.mentor.guards import Guards, GuardState, class_shares, effective_share
+from ray_mentor.core.methods.weightings import SelfPaced
+from ray_mentor.core.state.curriculum import CurriculumState, capture_curriculum, restore_curriculum
+from ray_mentor.core.step.record import StepRecord
 
 LABEL_0_OUT = [-12.0, 2.0, 2.0]
 """Logits of a mentor on the one-hot label."""

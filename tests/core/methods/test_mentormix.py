@@ -15,13 +15,13 @@ from torch.nn.functional import cross_entropy
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import Arguments
-from ray_mentor.core.curriculum_state import capture_curriculum, restore_curriculum
 from ray_mentor.core.losses import expected_error
-from ray_mentor.core.memorising import Memorising, MemorisingState
-from ray_mentor.core.mentor_access import LocalMentor
-from ray_mentor.core.mentor_learner import MentorLearner
-from ray_mentor.core.methods import parts_of
-from ray_mentor.core.mixing import MentorMix
+from ray_mentor.core.mentor.access import LocalMentor
+from ray_mentor.core.mentor.learner import MentorLearner
+from ray_mentor.core.methods.mixing import MentorMix
+from ray_mentor.core.methods.table import parts_of
+from ray_mentor.core.state.curriculum import capture_curriculum, restore_curriculum
+from ray_mentor.core.step.memorising import Memorising, MemorisingState
 from ray_mentor.errors import NonFiniteLossError, UserError
 
 

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from ray_mentor.config import MIXINGS
 from ray_mentor.core.losses import cross_entropy as per_sample
 from ray_mentor.core.losses import per_sample_losses
-from ray_mentor.core.mixing import MentorMix, MixUp, NoMixing, make_mixing
+from ray_mentor.core.methods.mixing import MentorMix, MixUp, NoMixing, make_mixing
 
 
 @given(st.integers(0, 2**31), st.sampled_from([0.2, 1.0, 8.0]))

@@ -7,14 +7,14 @@ import torch
 from tiny_run import batch_of, curriculum_of, observation_of, student_of
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
+from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.exchange import Alone
-from ray_mentor.core.mentor_access import LocalMentor
-from ray_mentor.core.mentor_learner import MentorLearner
-from ray_mentor.core.meta_step import MetaBatch
-from ray_mentor.core.methods import METHODS, method_of, parts_of
-from ray_mentor.core.percentile import RunningPercentile
-from ray_mentor.core.step_jacobian import check_optimizer
-from ray_mentor.core.weightings import Learned, Oracle, SelfPaced, Uniform
+from ray_mentor.core.influence.step_jacobian import check_optimizer
+from ray_mentor.core.mentor.access import LocalMentor
+from ray_mentor.core.mentor.learner import MentorLearner
+from ray_mentor.core.methods.table import METHODS, method_of, parts_of
+from ray_mentor.core.methods.weightings import Learned, Oracle, SelfPaced, Uniform
+from ray_mentor.core.step.percentile import RunningPercentile
 from ray_mentor.errors import UserError
 
 LOSSES = torch.tensor([0.1, 2.0, 0.5])

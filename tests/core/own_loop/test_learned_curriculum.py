@@ -36,11 +36,11 @@ from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import Alone
-from ray_mentor.core.learned_curriculum import LearnedCurriculum
-from ray_mentor.core.mentor_access import LocalMentor
-from ray_mentor.core.mentor_learner import MentorLearner
-from ray_mentor.core.meta_set import meta_batches
-from ray_mentor.core.methods import parts_of
+from ray_mentor.core.mentor.access import LocalMentor
+from ray_mentor.core.mentor.learner import MentorLearner
+from ray_mentor.core.methods.table import parts_of
+from ray_mentor.core.own_loop.learned_curriculum import LearnedCurriculum
+from ray_mentor.core.own_loop.meta_set import meta_batches
 from ray_mentor.errors import UserError
 
 EVERY_STEP = MentorConfig(update_interval=1, mentor_learning_rate=0.01, meta_batch_size=16, meta_loss="loss")

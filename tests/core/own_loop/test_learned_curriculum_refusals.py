@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.exchange import Alone
-from ray_mentor.core.learned_curriculum import LearnedCurriculum
+from ray_mentor.core.own_loop.learned_curriculum import LearnedCurriculum
 from ray_mentor.errors import NonFiniteLossError, UserError
 
 EVERY_STEP = MentorConfig(update_interval=1, meta_batch_size=16)

@@ -13,10 +13,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from ray_mentor.config import MentorConfig
-from ray_mentor.core.batch import Arguments
+from ray_mentor.core.batch import Arguments, MetaBatch
 from ray_mentor.core.exchange import Alone
-from ray_mentor.core.meta_set import AbstractMetaBatches, meta_batches, split
-from ray_mentor.core.meta_step import MetaBatch
+from ray_mentor.core.own_loop.meta_set import AbstractMetaBatches, meta_batches, split
 from ray_mentor.errors import UserError
 
 CPU = torch.device("cpu")

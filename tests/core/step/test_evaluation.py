@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ray_mentor.core.evaluation import count_correct, evaluating, total_loss
+from ray_mentor.core.step.evaluation import count_correct, evaluating, total_loss
 
 
 def student() -> nn.Module:

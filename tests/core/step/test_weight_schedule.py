@@ -10,10 +10,10 @@ from tiny_run import batch_of, curriculum_of, student_of
 from torch import Tensor
 
 from ray_mentor.config import CurriculumConfig, MentorConfig, parse_schedule
-from ray_mentor.core.normalisation import NORMALISATIONS, normalise
-from ray_mentor.core.observation import Observation
-from ray_mentor.core.schedules import kept, rate_at, scheduled_weights
-from ray_mentor.core.weightings import AbstractWeighting
+from ray_mentor.core.methods.weightings import AbstractWeighting
+from ray_mentor.core.step.normalisation import NORMALISATIONS, normalise
+from ray_mentor.core.step.observation import Observation
+from ray_mentor.core.step.schedules import kept, rate_at, scheduled_weights
 from ray_mentor.errors import UserError
 
 WEIGHTS = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_mentor.data import epoch_batches, flip_shift, meta_batch, rank_sizes, rank_slice
-from ray_mentor.data.order import Shuffled
+from ray_mentor.data.plan.order import Shuffled
 
 COUNT = st.integers(1, 300)
 SEED = st.integers(0, 2**31)

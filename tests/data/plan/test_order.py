@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_mentor.data.batches import Plan, rank_slice
-from ray_mentor.data.order import Shuffled, Windowed
-from ray_mentor.data.stored import rank_parts
+from ray_mentor.data.plan.batches import Plan, rank_slice
+from ray_mentor.data.plan.order import Shuffled, Windowed
+from ray_mentor.data.storage.stored import rank_parts
 
 SIZES = st.lists(st.integers(1, 20), min_size=1, max_size=30).map(np.array)
 SEED = st.integers(0, 2**31)

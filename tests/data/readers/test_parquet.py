@@ -15,7 +15,7 @@ from ray_mentor.data import Samples
 from ray_mentor.data.readers import read
 from ray_mentor.errors import UserError
 
-CIFAR10 = Path(__file__).parents[2].parent / "shared/data/cifar10"
+CIFAR10 = Path(__file__).parents[3].parent / "shared/data/cifar10"
 
 
 def read_path(path, **settings):

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ray_mentor.data import FeatureInputs, Samples
-from ray_mentor.data.batches import Plan, epoch_batches, rank_slice
-from ray_mentor.data.meta_parts import MetaParts, joined_rows, meta_parts, trained_rows
-from ray_mentor.data.order import Shuffled
+from ray_mentor.data.plan.batches import Plan, epoch_batches, rank_slice
+from ray_mentor.data.plan.order import Shuffled
+from ray_mentor.data.splits.meta_parts import MetaParts, joined_rows, meta_parts, trained_rows
 
 Labels = list[int] | NDArray[np.int64]
 

@@ -7,7 +7,7 @@ import torch
 from small_data import feature_samples, image_samples
 
 from ray_mentor.data import add_noise
-from ray_mentor.data.confusable import CIFAR100_SUPERCLASSES, mistaken_for
+from ray_mentor.data.splits.confusable import CIFAR100_SUPERCLASSES, mistaken_for
 from ray_mentor.errors import UserError
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -6,9 +6,10 @@ import torch
 from small_data import image_bytes, write, write_images
 
 from ray_mentor.config import DataConfig
-from ray_mentor.data import arrow_file, prepare
-from ray_mentor.data.mapped import MappedArray
-from ray_mentor.data.stored import StoredArray
+from ray_mentor.data import prepare
+from ray_mentor.data.storage import arrow_file
+from ray_mentor.data.storage.mapped import MappedArray
+from ray_mentor.data.storage.stored import StoredArray
 
 SPLITS = ("train", "validation", "meta", "test")
 

@@ -22,8 +22,10 @@ from PIL import Image
 from small_data import image_bytes, write
 
 from ray_mentor.config import DataConfig
-from ray_mentor.data import arrow_file, cache
-from ray_mentor.data.readers import parquet_decoded, parquet_images, read
+from ray_mentor.data.readers import read
+from ray_mentor.data.readers.parquet import decoded as parquet_decoded
+from ray_mentor.data.readers.parquet import images as parquet_images
+from ray_mentor.data.storage import arrow_file, cache
 from ray_mentor.errors import UserError
 
 N = 300

@@ -12,9 +12,9 @@ from small_data import image_bytes
 from ray_mentor.config import DataConfig
 from ray_mentor.data import memory as memory_module
 from ray_mentor.data import prepare, rank_slice
-from ray_mentor.data.batches import Plan
-from ray_mentor.data.spread import in_threads
-from ray_mentor.data.stored import in_plan_order, order_of
+from ray_mentor.data.plan.batches import Plan
+from ray_mentor.data.storage.spread import in_threads
+from ray_mentor.data.storage.stored import in_plan_order, order_of
 from ray_mentor.errors import UserError
 
 ROWS = 70
@@ -155,7 +155,7 @@ def test_a_window_that_does_not_fit_is_refused(tmp_path, monkeypatch):
 
 def test_held_out_splits_that_do_not_fit_are_refused(tmp_path, monkeypatch):
     images(tmp_path / "data")
-    monkeypatch.setattr("ray_mentor.data.stored.require_memory", _nothing_fits)
+    monkeypatch.setattr("ray_mentor.data.storage.stored.require_memory", _nothing_fits)
     with pytest.raises(UserError, match="samples of a split that is held out"):
         splits(tmp_path / "data")
 

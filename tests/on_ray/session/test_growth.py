@@ -16,8 +16,8 @@ import ray
 from heads import ROOT, a_head, said, wait_for
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FAKE_HEAD_NODE_TYPE
 
-from ray_mentor.on_ray import growth
-from ray_mentor.on_ray.growth import Needs, has_autoscaler
+from ray_mentor.on_ray.session import growth
+from ray_mentor.on_ray.session.growth import Needs, has_autoscaler
 
 SCALING = {
     "cluster_name": "small",
@@ -43,8 +43,8 @@ OF_THE_AUTOSCALER = {
 WAITS = """
 import ray
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.growth import Needs, has_autoscaler
-from ray_mentor.on_ray.session import ray_session
+from ray_mentor.on_ray.session.growth import Needs, has_autoscaler
+from ray_mentor.on_ray.session.session import ray_session
 
 with ray_session(Needs({"CPU": 1.0}, 2), verbose=False, node_seconds=200, tell=print):
     print(has_autoscaler(), ray.cluster_resources()["CPU"])

@@ -11,8 +11,8 @@ from ray._private import ray_constants, services
 from ray.exceptions import AuthenticationError
 
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.own_ray import LOOPBACK, connecting, keep_token_private, own_ray
-from ray_mentor.on_ray.session import named_address, quiet, start_patiently
+from ray_mentor.on_ray.session.own_ray import LOOPBACK, connecting, keep_token_private, own_ray
+from ray_mentor.on_ray.session.session import named_address, quiet, start_patiently
 
 
 @pytest.fixture(autouse=True)

@@ -65,8 +65,8 @@ def stranger(head: Head, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
 
 AUTO = """
 import ray
-from ray_mentor.on_ray.growth import Needs, has_autoscaler
-from ray_mentor.on_ray.session import ray_session
+from ray_mentor.on_ray.session.growth import Needs, has_autoscaler
+from ray_mentor.on_ray.session.session import ray_session
 with ray_session(Needs({"CPU": 1.0}), verbose=False):
     print(ray.get_runtime_context().gcs_address, has_autoscaler())
 """

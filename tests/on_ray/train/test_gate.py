@@ -16,8 +16,8 @@ from small_runs import EPOCHS, STEPS, assert_same_run, trainer_for
 
 from ray_mentor.data import Splits
 from ray_mentor.errors import RunStoppedError
-from ray_mentor.on_ray.gate import AnyGate, Gate, call
-from ray_mentor.on_ray.outcome import Outcome
+from ray_mentor.on_ray.train.gate import AnyGate, Gate, call
+from ray_mentor.run.outcome import Outcome
 
 
 class Run:

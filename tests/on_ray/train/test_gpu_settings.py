@@ -15,9 +15,9 @@ from torch import nn
 from torch.autograd import forward_ad
 from torch.func import functional_call
 
-from ray_mentor.core.precision import in_bf16
+from ray_mentor.core.student.precision import in_bf16
 from ray_mentor.data import FeatureInputs, ImageInputs, Samples, Splits
-from ray_mentor.data.on_device import on_device
+from ray_mentor.data.storage.on_device import on_device
 from ray_mentor.errors import RunStoppedError, UserError
 from ray_mentor.students import CNN
 

@@ -36,14 +36,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ray_mentor.config import CurriculumConfig, MentorConfig, StudentConfig, TrainConfig
-from ray_mentor.config_file import read_config
-from ray_mentor.core.ledger import SCHEMA
-from ray_mentor.core.optimizers import make_optimizer
+from ray_mentor.config.file import read_config
+from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.data import Splits, memory
-from ray_mentor.data.run_directory import RunDirectory
 from ray_mentor.errors import NonFiniteLossError, UserError
-from ray_mentor.on_ray.outcome import Outcome
-from ray_mentor.on_ray.trainer import CurriculumTrainer
+from ray_mentor.on_ray.train.trainer import CurriculumTrainer
+from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.ledger import SCHEMA
+from ray_mentor.run.outcome import Outcome
 from ray_mentor.students import MLP
 
 THE_ISSUES_KEYS = {

@@ -22,16 +22,16 @@ from stored_splits import InParts, stored
 
 from ray_mentor import TrainConfig, train
 from ray_mentor.config import DataConfig, RunSettings
-from ray_mentor.config_file import to_toml
+from ray_mentor.config.file import to_toml
 from ray_mentor.data import Splits
-from ray_mentor.data.rows import Rows
-from ray_mentor.data.run_directory import CONFIG, RunDirectory
-from ray_mentor.data.stored import order_of
+from ray_mentor.data.samples.rows import Rows
+from ray_mentor.data.storage.stored import order_of
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.outcome import Outcome
-from ray_mentor.on_ray.resume import check_same_run
-from ray_mentor.on_ray.stream import RayDataSpread
-from ray_mentor.on_ray.trainer import CurriculumTrainer
+from ray_mentor.on_ray.train.stream import RayDataSpread
+from ray_mentor.on_ray.train.trainer import CurriculumTrainer
+from ray_mentor.run.checkpoint.resume import check_same_run
+from ray_mentor.run.directory import CONFIG, RunDirectory
+from ray_mentor.run.outcome import Outcome
 
 ray.cloudpickle.register_pickle_by_value(accidents)  # type: ignore[attr-defined]
 ray.cloudpickle.register_pickle_by_value(stored_splits)  # type: ignore[attr-defined]

@@ -32,12 +32,12 @@ from small_runs import (
 )
 
 from ray_mentor.config import StudentConfig
-from ray_mentor.core.optimizers import make_optimizer
+from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.data import Splits
 from ray_mentor.errors import NonFiniteLossError, UserError
-from ray_mentor.on_ray.outcome import Outcome
-from ray_mentor.on_ray.progress import ProgressBoard
-from ray_mentor.on_ray.watch import watched
+from ray_mentor.on_ray.train.watch import watched
+from ray_mentor.run.outcome import Outcome
+from ray_mentor.run.progress import ProgressBoard
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 

@@ -12,14 +12,14 @@ from ray.tune.schedulers import PopulationBasedTraining
 from scipy import stats
 from small_sweeps import BASE, having
 
-from ray_mentor.data.run_directory import RunDirectory
+from ray_mentor.config.sweep import SweepSettings
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.sweep.confirm import fresh_seeds, verdict
-from ray_mentor.on_ray.sweep.objective import Objective
-from ray_mentor.on_ray.sweep.room import at_once, needs
-from ray_mentor.on_ray.sweep.search import make_scheduler, make_search
-from ray_mentor.on_ray.sweep.told import FILE, ToldRows
-from ray_mentor.sweep_config import SweepSettings
+from ray_mentor.on_ray.tune.confirm import fresh_seeds, verdict
+from ray_mentor.on_ray.tune.objective import Objective
+from ray_mentor.on_ray.tune.room import at_once, needs
+from ray_mentor.on_ray.tune.search import make_scheduler, make_search
+from ray_mentor.on_ray.tune.told import FILE, ToldRows
+from ray_mentor.run.directory import RunDirectory
 
 # Room
 

@@ -21,17 +21,17 @@ from small_runs import MENTOR, STEPS, assert_same_bits, trainer_for
 from small_sweeps import BASE, EPOCHS, MakeSmall, having, plan_for
 
 from ray_mentor.config import TrainConfig
-from ray_mentor.config_file import read_config
-from ray_mentor.core.optimizers import make_optimizer
+from ray_mentor.config.file import read_config
+from ray_mentor.config.sweep import SweepSettings
+from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.data import Splits
-from ray_mentor.data.run_directory import RunDirectory
-from ray_mentor.on_ray.checkpoint import newest_good
-from ray_mentor.on_ray.progress import ProgressBoard, Row
-from ray_mentor.on_ray.sweep.search import make_scheduler, make_search
-from ray_mentor.on_ray.sweep.spaces import space_of
-from ray_mentor.on_ray.sweep.stage import Stage, results_of
-from ray_mentor.on_ray.sweep.study import Found, Study
-from ray_mentor.sweep_config import SweepSettings
+from ray_mentor.on_ray.tune.search import make_scheduler, make_search
+from ray_mentor.on_ray.tune.spaces import space_of
+from ray_mentor.on_ray.tune.stage import Stage, results_of
+from ray_mentor.on_ray.tune.study import Found, Study
+from ray_mentor.run.checkpoint.checkpoints import newest_good
+from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.progress import ProgressBoard, Row
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[attr-defined]
 

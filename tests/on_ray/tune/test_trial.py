@@ -17,12 +17,12 @@ from small_runs import LARGE, STEPS, assert_same_bits, history_of, trainer_for, 
 from small_sweeps import BASE, EPOCHS, Board, MakeSmall, having, plan_for
 
 from ray_mentor.config import StudentConfig, TrainConfig
-from ray_mentor.core.optimizers import make_optimizer
+from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.data import Splits
-from ray_mentor.data.run_directory import RunDirectory
-from ray_mentor.on_ray.checkpoint import Found, newest_good
-from ray_mentor.on_ray.sweep.objective import Objective
-from ray_mentor.on_ray.sweep.trial import Trial
+from ray_mentor.on_ray.tune.objective import Objective
+from ray_mentor.on_ray.tune.trial import Trial
+from ray_mentor.run.checkpoint.checkpoints import Found, newest_good
+from ray_mentor.run.directory import RunDirectory
 
 A_STEP = STEPS // EPOCHS
 NewTrial = Callable[..., Trial]

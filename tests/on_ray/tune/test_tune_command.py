@@ -17,7 +17,7 @@ import pytest
 import ray
 
 from ray_mentor import cli
-from ray_mentor.config_file import read_config
+from ray_mentor.config.file import read_config
 
 QUICK = ("--train-size", "300", "--test-size", "100", "--epochs", "6")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ray_mentor.report.amounts import logarithmic
-from ray_mentor.report.sweep_figures.axes import axis, shortened
+from ray_mentor.report.sweep.figures.axes import axis, shortened
 
 
 def test_kinds_have_a_tick_each() -> None:

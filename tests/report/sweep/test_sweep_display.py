@@ -13,7 +13,7 @@ from made_sweeps import CONFIRMED, made_sweep, made_trials
 from rich.console import Console
 from sweep_rows import ended, note, trial
 
-from ray_mentor.report.sweep_display import SweepDisplay, closing_sweep_table
+from ray_mentor.report.sweep.display import SweepDisplay, closing_sweep_table
 
 TERMINAL, DUMB = {"TERM": "xterm"}, {"TERM": "dumb"}
 STATES = ["finished", "stopped", "failed", "hopeless"]
@@ -75,7 +75,7 @@ def test_the_first_failures_are_always_said() -> None:
 
 def test_while_no_trial_ends_a_line_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 0.0, *(20.0 * step for step in range(10))])  # made (twice), then a row every 20 s
-    monkeypatch.setattr("ray_mentor.report.sweep_display.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("ray_mentor.report.sweep.display.time.monotonic", lambda: next(clock))
     lines = shown([trial("a", epoch) for epoch in range(10)], 4, 100, force_terminal=False).splitlines()
     assert lines == [
         "0 of 4 trials ended  best so far 0.5123 (trial a)  132 min left",  # 3 epochs of 400 in 60 s

@@ -10,7 +10,7 @@ import optuna
 import pandas as pd
 import pytest
 
-from ray_mentor.report.importance import importances
+from ray_mentor.report.sweep.importance import importances
 
 N = 64
 

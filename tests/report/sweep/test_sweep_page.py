@@ -18,8 +18,8 @@ import pytest
 from made_sweeps import CONFIRMED, made_sweep, made_trials
 from plotly.offline import get_plotlyjs
 
-from ray_mentor.report.pareto import pareto_front
-from ray_mentor.report.sweep_page import page
+from ray_mentor.report.sweep.page import page
+from ray_mentor.report.sweep.pareto_front import pareto_front
 
 ALL = ["pareto", "importance", "parallel", "curves"]
 
@@ -272,7 +272,7 @@ def test_values_of_numpy_are_read_like_pythons() -> None:
 
 def test_neither_page_nor_display_needs_ray() -> None:
     code = (
-        "import sys, ray_mentor.report.sweep_page, ray_mentor.report.sweep_display\n"
+        "import sys, ray_mentor.report.sweep.page, ray_mentor.report.sweep.display\n"
         "print('plotly' in sys.modules, 'ray' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)

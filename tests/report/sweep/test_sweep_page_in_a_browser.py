@@ -11,7 +11,7 @@ import pytest
 from browser import CHROMIUM, DARK, opened
 from made_sweeps import made_sweep, made_trials
 
-from ray_mentor.report.sweep_page import page
+from ray_mentor.report.sweep.page import page
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium")
 

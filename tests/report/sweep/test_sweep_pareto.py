@@ -7,7 +7,7 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ray_mentor.report.pareto import pareto_front
+from ray_mentor.report.sweep.pareto_front import pareto_front
 
 Trial = tuple[float, float]
 FEW = st.sampled_from([0.0, 1.0, 2.0, 3.0, 4.0])  # so that trials tie

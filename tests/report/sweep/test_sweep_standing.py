@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sweep_rows import ended, trial
 
-from ray_mentor.report.sweep_standing import SweepStanding
+from ray_mentor.report.sweep.standing import SweepStanding
 
 
 def standing(*rows: tuple[float, dict[str, Any]], trials: int = 8, epochs: int = 10) -> SweepStanding:

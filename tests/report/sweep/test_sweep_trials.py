@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ray_mentor.report.sweep_trials import (
+from ray_mentor.report.sweep.trials import (
     COLUMNS,
     candidates,
     counts,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ray_mentor.report.sweep_words import (
+from ray_mentor.report.sweep.words import (
     counts_text,
     duration_text,
     figure_text,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ray_mentor.core.curriculum_state import CurriculumState
-from ray_mentor.core.guards import GuardState
-from ray_mentor.core.history import LossHistory
-from ray_mentor.core.memorising import MemorisingState
-from ray_mentor.core.state import LogState, RunState
-from ray_mentor.core.tally import TallyState
+from ray_mentor.core.history.table import LossHistory
+from ray_mentor.core.mentor.guards import GuardState
+from ray_mentor.core.state.curriculum import CurriculumState
+from ray_mentor.core.step.memorising import MemorisingState
+from ray_mentor.run.checkpoint.state import LogState, RunState
+from ray_mentor.run.tally import TallyState
 
 
 def state_at(step: int) -> RunState:

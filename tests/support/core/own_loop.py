@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
-from ray_mentor.core.learned_curriculum import LearnedCurriculum
-from ray_mentor.core.step_record import StepRecord
+from ray_mentor.core.own_loop.learned_curriculum import LearnedCurriculum
+from ray_mentor.core.step.record import StepRecord
 
 CLASSES = 3
 

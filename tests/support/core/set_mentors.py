@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ray_mentor.config import MentorConfig
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.mentor_learner import MentorLearner, MentorState
-from ray_mentor.core.weightings import Learned
+from ray_mentor.core.mentor.learner import MentorLearner, MentorState
+from ray_mentor.core.methods.weightings import Learned
 
 CLASSES, SIZE = 3, 40
 """Of the student of a tiny run, and of the batches here."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ray_mentor.core.gradient_rules import AbstractGradientRule
-from ray_mentor.core.gradient_rules.base import Gradient
-from ray_mentor.core.mentor_access import LocalMentor
-from ray_mentor.core.mentor_learner import MentorLearner, MetaUpdate
+from ray_mentor.core.mentor.access import LocalMentor
+from ray_mentor.core.mentor.learner import MentorLearner, MetaUpdate
+from ray_mentor.core.step.gradient_rules import AbstractGradientRule
+from ray_mentor.core.step.gradient_rules.base import Gradient
 
 
 class Spy(LocalMentor):

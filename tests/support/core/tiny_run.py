@@ -9,17 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
-from ray_mentor.core.batch import Batch
+from ray_mentor.core.batch import Batch, MetaBatch
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import Alone
-from ray_mentor.core.features import Features
-from ray_mentor.core.gradient_rules import Identity
 from ray_mentor.core.losses import cross_entropy
-from ray_mentor.core.meta_step import MetaBatch
-from ray_mentor.core.mixing import NoMixing
-from ray_mentor.core.observation import Observation
-from ray_mentor.core.parts import Parts
-from ray_mentor.core.weightings import Uniform
+from ray_mentor.core.methods.mixing import NoMixing
+from ray_mentor.core.methods.parts import Parts
+from ray_mentor.core.methods.weightings import Uniform
+from ray_mentor.core.step.features import Features
+from ray_mentor.core.step.gradient_rules import Identity
+from ray_mentor.core.step.observation import Observation
 
 
 def batch_of(n: int = 5, seed: int = 0, true_labels: bool = True, dtype: torch.dtype = torch.float32) -> Batch:

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from ray_mentor.config import DataConfig
 from ray_mentor.data import FeatureInputs, Samples, Splits
-from ray_mentor.data.mapped import MappedArray
 from ray_mentor.data.readers import read
+from ray_mentor.data.storage.mapped import MappedArray
 
 
 def mapped_splits(splits: Splits, folder: Path) -> Splits:

@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 from typing_extensions import override
 
 from ray_mentor.data import FeatureInputs, Splits
-from ray_mentor.data.order import AbstractOrder, Shuffled
-from ray_mentor.data.readers.parquet_columns import Columns
-from ray_mentor.data.readers.parquet_stored import stored_inputs
-from ray_mentor.data.readers.parquet_table import open_table
-from ray_mentor.data.rows import Rows
-from ray_mentor.data.spread import in_threads
+from ray_mentor.data.plan.order import AbstractOrder, Shuffled
+from ray_mentor.data.readers.parquet.columns import Columns
+from ray_mentor.data.readers.parquet.stored import stored_inputs
+from ray_mentor.data.readers.parquet.table import open_table
+from ray_mentor.data.samples.rows import Rows
+from ray_mentor.data.storage.spread import in_threads
 
 GROUP = 16  # rows
 

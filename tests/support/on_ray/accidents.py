@@ -19,9 +19,9 @@ import torch.distributed as dist
 from torch import nn
 
 from ray_mentor.config import StudentConfig
-from ray_mentor.core.mentor_learner import MentorState
-from ray_mentor.core.optimizers import make_optimizer
-from ray_mentor.on_ray.mentor_actor import MentorActor
+from ray_mentor.core.mentor.learner import MentorState
+from ray_mentor.core.student.optimizers import make_optimizer
+from ray_mentor.on_ray.mentor.actor import MentorActor
 from ray_mentor.students import MLP
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GATHERS = (
     ".venv/lib/python3.11/site-packages/torch/lib/libtorch.so",
     ".git/objects/pack/pack-1.pack",

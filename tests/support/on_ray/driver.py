@@ -24,7 +24,7 @@ import torch
 from interruptible import interruptible
 from small_runs import make_small_splits, trainer_for
 
-from ray_mentor.on_ray import trainer
+from ray_mentor.on_ray.train import trainer
 
 ray.cloudpickle.register_pickle_by_value(accidents)  # type: ignore[attr-defined]
 
@@ -54,7 +54,7 @@ class Driver:
                 [sys.executable, __file__, str(storage), name, json.dumps(arguments)],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(environment or {})},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **(environment or {})},
                 start_new_session=True,
             )
 

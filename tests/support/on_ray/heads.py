@@ -20,7 +20,7 @@ from typing import Any
 
 from sockets import below
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PORTS = ("port", "dashboard-port", "dashboard-agent-listen-port", "dashboard-agent-grpc-port", "runtime-env-agent-port",
          "metrics-export-port", "ray-client-server-port", "node-manager-port", "object-manager-port")  # fmt: skip
 

@@ -13,7 +13,7 @@ from torch import nn
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.exchange import Alone
 from ray_mentor.data import Splits
-from ray_mentor.on_ray.job import Job
+from ray_mentor.run.job import Job
 from ray_mentor.students import MLP
 
 
@@ -25,7 +25,7 @@ def outside_of_ray_train(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.manual_seed(job.seed)
         return job.student()
 
-    monkeypatch.setattr("ray_mentor.on_ray.assemble.make_student", make_student)
+    monkeypatch.setattr("ray_mentor.on_ray.train.assemble.make_student", make_student)
 
 
 def job_of(splits: Splits, mentor: dict[str, Any], method: str = "mentornet") -> Job:

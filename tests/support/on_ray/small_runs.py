@@ -19,14 +19,14 @@ from torch import Tensor
 
 from ray_mentor.config import CurriculumConfig, MentorConfig, StudentConfig
 from ray_mentor.core.exchange import Alone
-from ray_mentor.core.history import LossHistory
-from ray_mentor.core.optimizers import make_optimizer
+from ray_mentor.core.history.table import LossHistory
+from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.data import FeatureInputs, Samples, Splits, add_noise
-from ray_mentor.data.run_directory import RunDirectory
-from ray_mentor.on_ray.checkpoint import LARGEST_INSIDE, newest_good
-from ray_mentor.on_ray.history_files import HistoryFiles
-from ray_mentor.on_ray.outcome import Outcome
-from ray_mentor.on_ray.trainer import CurriculumTrainer
+from ray_mentor.on_ray.train.trainer import CurriculumTrainer
+from ray_mentor.run.checkpoint.checkpoints import LARGEST_INSIDE, newest_good
+from ray_mentor.run.checkpoint.history_files import HistoryFiles
+from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.outcome import Outcome
 from ray_mentor.students import MLP
 
 EPOCHS, BATCH, INTERVAL = 4, 32, 2

@@ -16,9 +16,9 @@ import small_runs
 from small_runs import make_small_splits, trainer_for
 
 from ray_mentor.config import CurriculumConfig, MentorConfig, RunSettings, TrainConfig
-from ray_mentor.on_ray.sweep.objective import Objective
-from ray_mentor.on_ray.sweep.trial import Plan
-from ray_mentor.on_ray.trainer import CurriculumTrainer
+from ray_mentor.on_ray.train.trainer import CurriculumTrainer
+from ray_mentor.on_ray.tune.objective import Objective
+from ray_mentor.on_ray.tune.trial import Plan
 
 for module in (accidents, same_values, small_runs, sys.modules[__name__]):
     ray.cloudpickle.register_pickle_by_value(module)  # type: ignore[attr-defined]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ray_mentor.core.estimators.base import AbstractEstimator
-from ray_mentor.core.estimators.finite_difference import FiniteDifference
-from ray_mentor.core.estimators.jvp import ForwardMode
-from ray_mentor.core.estimators.last_layer import LastLayer
-from ray_mentor.core.estimators.unrolled import Unrolled
+from ray_mentor.core.influence.estimators.base import AbstractEstimator
+from ray_mentor.core.influence.estimators.finite_difference import FiniteDifference
+from ray_mentor.core.influence.estimators.jvp import ForwardMode
+from ray_mentor.core.influence.estimators.last_layer import LastLayer
+from ray_mentor.core.influence.estimators.unrolled import Unrolled
 from ray_mentor.errors import one_of
 
 ESTIMATORS: dict[str, type[AbstractEstimator]] = {

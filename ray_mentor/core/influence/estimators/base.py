@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ray_mentor.core.gradient_rules.base import Gradient
-from ray_mentor.core.heard import Heard
-from ray_mentor.core.meta_step import MetaBatch
-from ray_mentor.core.step_jacobian import check_optimizer, is_closed_form
-from ray_mentor.core.student_step import TakenStep
+from ray_mentor.core.batch import MetaBatch
+from ray_mentor.core.influence.heard import Heard
+from ray_mentor.core.influence.step_jacobian import check_optimizer, is_closed_form
+from ray_mentor.core.influence.taken_step import TakenStep
+from ray_mentor.core.step.gradient_rules.base import Gradient
 
 
 class AbstractEstimator(ABC):

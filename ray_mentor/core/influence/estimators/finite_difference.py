@@ -8,14 +8,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ray_mentor.core.batch import Batch
-from ray_mentor.core.estimators.base import AbstractEstimator
-from ray_mentor.core.gradient_rules.base import Gradient
+from ray_mentor.core.batch import Batch, MetaBatch
+from ray_mentor.core.influence.estimators.base import AbstractEstimator
+from ray_mentor.core.influence.taken_step import Before, TakenStep
 from ray_mentor.core.losses import losses_of
-from ray_mentor.core.meta_step import MetaBatch
-from ray_mentor.core.random_state import untouched
-from ray_mentor.core.stateless import called_with
-from ray_mentor.core.student_step import Before, TakenStep
+from ray_mentor.core.step.gradient_rules.base import Gradient
+from ray_mentor.core.student.random_state import untouched
+from ray_mentor.core.student.stateless import called_with
 
 # c = 0.3·√(rounding unit) is 1e-4 in float32, 3e-2 in bf16. Where a ReLU lies between the two passes the error grows as
 # c, and rounding as 1/c. Measured, float32, against the exact influence, over 196 steps of seven small students (SGD,

@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ray_mentor.core.estimators.base import AbstractEstimator
-from ray_mentor.core.gradient_rules.base import Gradient
+from ray_mentor.core.batch import MetaBatch
+from ray_mentor.core.influence.estimators.base import AbstractEstimator
+from ray_mentor.core.influence.taken_step import TakenStep
 from ray_mentor.core.losses import losses_of
-from ray_mentor.core.meta_step import MetaBatch
-from ray_mentor.core.random_state import untouched
-from ray_mentor.core.stateless import called_with
-from ray_mentor.core.student_step import TakenStep
+from ray_mentor.core.step.gradient_rules.base import Gradient
+from ray_mentor.core.student.random_state import untouched
+from ray_mentor.core.student.stateless import called_with
 from ray_mentor.errors import UserError
 
 

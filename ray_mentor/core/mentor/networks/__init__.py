@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ray_mentor.core.mentors.base import AbstractMentor
-from ray_mentor.core.mentors.mentornet import MentorNet, load_published
-from ray_mentor.core.mentors.mlp import MLPMentor
+from ray_mentor.core.mentor.networks.base import AbstractMentor
+from ray_mentor.core.mentor.networks.mentornet import MentorNet, load_published
+from ray_mentor.core.mentor.networks.mlp import MLPMentor
 from ray_mentor.errors import UserError, one_of
 
 __all__ = ["MENTORS", "AbstractMentor", "MLPMentor", "MentorNet", "load_published", "make_mentor"]

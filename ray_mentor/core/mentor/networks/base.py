@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ray_mentor.core.features import Features
+from ray_mentor.core.step.features import Features
 from ray_mentor.errors import UserError
 
 

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ray_mentor.core.features import Features
-from ray_mentor.core.mentors.base import AbstractMentor
+from ray_mentor.core.mentor.networks.base import AbstractMentor
+from ray_mentor.core.step.features import Features
 from ray_mentor.errors import UserError
 
 N_PERCENTS = 100

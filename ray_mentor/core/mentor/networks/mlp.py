@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ray_mentor.config import FEATURES
-from ray_mentor.core.features import Features
-from ray_mentor.core.mentors.base import AbstractMentor
+from ray_mentor.core.mentor.networks.base import AbstractMentor
+from ray_mentor.core.step.features import Features
 from ray_mentor.errors import UserError, one_of, shown
 
 

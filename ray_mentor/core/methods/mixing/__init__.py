@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ray_mentor.core.mixing.base import AbstractMixing, NoMixing
-from ray_mentor.core.mixing.mentormix import MentorMix
-from ray_mentor.core.mixing.mixup import MixUp
+from ray_mentor.core.methods.mixing.base import AbstractMixing, NoMixing
+from ray_mentor.core.methods.mixing.mentormix import MentorMix
+from ray_mentor.core.methods.mixing.mixup import MixUp
 
 
 def make_mixing(name: str, alpha: float) -> AbstractMixing:

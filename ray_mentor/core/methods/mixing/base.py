@@ -21,7 +21,7 @@ class AbstractMixing(ABC):
     Attributes:
         by_weight: whether it draws by sample weight. The student then looks at the batch as it is first, without
             learning, and the batch is mixed when it has been weighed; and that in as many steps as the student
-            memorises (:class:`~ray_mentor.core.memorising.Memorising`). Others mix before the student sees a batch.
+            memorises (:class:`~ray_mentor.core.step.memorising.Memorising`). Others mix before it sees a batch.
     """
 
     by_weight: ClassVar[bool] = False

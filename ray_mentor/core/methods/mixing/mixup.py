@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ray_mentor.core.batch import Batch
-from ray_mentor.core.mixing.base import AbstractMixing, mixed, own_share
+from ray_mentor.core.methods.mixing.base import AbstractMixing, mixed, own_share
 
 
 class MixUp(AbstractMixing):

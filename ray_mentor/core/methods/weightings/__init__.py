@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ray_mentor.core.weightings.base import AbstractWeighting
-from ray_mentor.core.weightings.learned import Learned
-from ray_mentor.core.weightings.oracle import Oracle
-from ray_mentor.core.weightings.published import Published
-from ray_mentor.core.weightings.self_paced import SelfPaced
-from ray_mentor.core.weightings.uniform import Uniform
+from ray_mentor.core.methods.weightings.base import AbstractWeighting
+from ray_mentor.core.methods.weightings.learned import Learned
+from ray_mentor.core.methods.weightings.oracle import Oracle
+from ray_mentor.core.methods.weightings.published import Published
+from ray_mentor.core.methods.weightings.self_paced import SelfPaced
+from ray_mentor.core.methods.weightings.uniform import Uniform
 
 __all__ = ["AbstractWeighting", "Learned", "Oracle", "Published", "SelfPaced", "Uniform"]

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from jaxtyping import Float
 from torch import Tensor
 
-from ray_mentor.core.observation import Observation
+from ray_mentor.core.step.observation import Observation
 
 
 class AbstractWeighting(ABC):

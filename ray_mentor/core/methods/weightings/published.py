@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ray_mentor.core.mentors import AbstractMentor
-from ray_mentor.core.observation import Observation
-from ray_mentor.core.weightings.base import AbstractWeighting
+from ray_mentor.core.mentor.networks import AbstractMentor
+from ray_mentor.core.methods.weightings.base import AbstractWeighting
+from ray_mentor.core.step.observation import Observation
 
 
 class Published(AbstractWeighting):

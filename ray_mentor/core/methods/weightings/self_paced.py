@@ -5,8 +5,8 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from ray_mentor.core.observation import Observation
-from ray_mentor.core.weightings.base import AbstractWeighting
+from ray_mentor.core.methods.weightings.base import AbstractWeighting
+from ray_mentor.core.step.observation import Observation
 
 
 class SelfPaced(AbstractWeighting):

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ray_mentor.core.gradient_rules.base import AbstractGradientRule, Identity
+from ray_mentor.core.step.gradient_rules.base import AbstractGradientRule, Identity
 
 __all__ = ["AbstractGradientRule", "Identity"]

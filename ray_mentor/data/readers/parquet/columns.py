@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from ray_mentor.config import DataConfig
-from ray_mentor.data.readers.parquet_files import File
+from ray_mentor.data.readers.parquet.files import File
 from ray_mentor.errors import UserError, listed
 
 _IMAGE_NAMES = ("image", "img")

@@ -8,13 +8,13 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from ray_mentor.data.arrow_file import ArrowFile, DamagedFileError, as_table, write_arrow
-from ray_mentor.data.inputs import DIGEST_BYTES, FeatureInputs, ImageInputs, moments
-from ray_mentor.data.readers.parquet_columns import Columns
-from ray_mentor.data.readers.parquet_features import feature_parts
-from ray_mentor.data.readers.parquet_images import Pixels, image_parts, image_shape
-from ray_mentor.data.readers.parquet_table import Table
-from ray_mentor.data.rows import CONTENT, MOMENTS, VALUES
+from ray_mentor.data.readers.parquet.columns import Columns
+from ray_mentor.data.readers.parquet.features import feature_parts
+from ray_mentor.data.readers.parquet.images import Pixels, image_parts, image_shape
+from ray_mentor.data.readers.parquet.table import Table
+from ray_mentor.data.samples.inputs import DIGEST_BYTES, FeatureInputs, ImageInputs, moments
+from ray_mentor.data.samples.rows import CONTENT, MOMENTS, VALUES
+from ray_mentor.data.storage.arrow_file import ArrowFile, DamagedFileError, as_table, write_arrow
 
 FORMAT = 1
 """Of the columns below; a file of another format is made anew."""

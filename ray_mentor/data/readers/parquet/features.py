@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ray_mentor.data.inputs import FeatureInputs
 from ray_mentor.data.memory import require_memory
-from ray_mentor.data.readers.parquet_table import Stream, Table
+from ray_mentor.data.readers.parquet.table import Stream, Table
+from ray_mentor.data.samples.inputs import FeatureInputs
 from ray_mentor.errors import UserError
 
 

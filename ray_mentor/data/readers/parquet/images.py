@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from PIL import Image
 
-from ray_mentor.data.inputs import ImageInputs
 from ray_mentor.data.memory import require_memory
-from ray_mentor.data.readers.parquet_table import Stream, Table
+from ray_mentor.data.readers.parquet.table import Stream, Table
+from ray_mentor.data.samples.inputs import ImageInputs
 from ray_mentor.errors import UserError
 
 Pixels = NDArray[np.uint8]

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ray_mentor.data.readers.parquet_table import Table
-from ray_mentor.data.samples import MOST_CLASSES, numbered_classes
+from ray_mentor.data.readers.parquet.table import Table
+from ray_mentor.data.samples.samples import MOST_CLASSES, numbered_classes
 from ray_mentor.errors import UserError, listed, shown
 
 _SHOWN = 12

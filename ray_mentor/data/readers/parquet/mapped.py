@@ -14,14 +14,14 @@ from typing import BinaryIO
 import PIL
 from typing_extensions import override
 
-from ray_mentor.data.arrow_file import ArrowFile, DamagedFileError
-from ray_mentor.data.cache import make
-from ray_mentor.data.inputs import AbstractArrayInputs, FeatureInputs, ImageInputs
-from ray_mentor.data.mapped import AbstractSource, MappedArray
-from ray_mentor.data.readers.parquet_columns import Columns
-from ray_mentor.data.readers.parquet_decoded import FORMAT, check_inputs, row_bytes, write_inputs
-from ray_mentor.data.readers.parquet_files import File
-from ray_mentor.data.readers.parquet_table import Table, open_table
+from ray_mentor.data.readers.parquet.columns import Columns
+from ray_mentor.data.readers.parquet.decoded import FORMAT, check_inputs, row_bytes, write_inputs
+from ray_mentor.data.readers.parquet.files import File
+from ray_mentor.data.readers.parquet.table import Table, open_table
+from ray_mentor.data.samples.inputs import AbstractArrayInputs, FeatureInputs, ImageInputs
+from ray_mentor.data.storage.arrow_file import ArrowFile, DamagedFileError
+from ray_mentor.data.storage.cache import make
+from ray_mentor.data.storage.mapped import AbstractSource, MappedArray
 from ray_mentor.errors import UserError
 
 _log = logging.getLogger(__name__)

@@ -9,18 +9,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ray_mentor.config import DataConfig
-from ray_mentor.data.inputs import AbstractArrayInputs, ImageInputs
-from ray_mentor.data.readers.parquet_columns import Columns, choose_columns
-from ray_mentor.data.readers.parquet_features import read_features
-from ray_mentor.data.readers.parquet_files import SplitFiles, find_files, find_splits, is_there
-from ray_mentor.data.readers.parquet_images import read_images
-from ray_mentor.data.readers.parquet_labels import encode, find_classes
-from ray_mentor.data.readers.parquet_mapped import read_mapped
-from ray_mentor.data.readers.parquet_stored import stored_inputs
-from ray_mentor.data.readers.parquet_table import Table, named_classes, open_table, read_schema
+from ray_mentor.data.readers.parquet.columns import Columns, choose_columns
+from ray_mentor.data.readers.parquet.features import read_features
+from ray_mentor.data.readers.parquet.files import SplitFiles, find_files, find_splits, is_there
+from ray_mentor.data.readers.parquet.images import read_images
+from ray_mentor.data.readers.parquet.labels import encode, find_classes
+from ray_mentor.data.readers.parquet.mapped import read_mapped
+from ray_mentor.data.readers.parquet.stored import stored_inputs
+from ray_mentor.data.readers.parquet.table import Table, named_classes, open_table, read_schema
 from ray_mentor.data.readers.raw import Raw, check_same_shape
-from ray_mentor.data.samples import Samples
-from ray_mentor.data.spread import Spread
+from ray_mentor.data.samples.inputs import AbstractArrayInputs, ImageInputs
+from ray_mentor.data.samples.samples import Samples
+from ray_mentor.data.storage.spread import Spread
 from ray_mentor.errors import UserError, shown
 
 Labels = NDArray[np.int64]

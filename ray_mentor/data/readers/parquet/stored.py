@@ -20,17 +20,17 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from ray_mentor.data.arrow_file import ArrowFile, DamagedFileError, Part, as_table, write_arrow
-from ray_mentor.data.cache import make
-from ray_mentor.data.inputs import AbstractArrayInputs, FeatureInputs, ImageInputs, moments
-from ray_mentor.data.readers.parquet_columns import Columns
-from ray_mentor.data.readers.parquet_features import feature_parts
-from ray_mentor.data.readers.parquet_files import File, stamp
-from ray_mentor.data.readers.parquet_images import image_parts, image_shape
-from ray_mentor.data.readers.parquet_table import Table, reading
-from ray_mentor.data.rows import CONTENT, MOMENTS, Rows
-from ray_mentor.data.spread import Spread, Work
-from ray_mentor.data.stored import AbstractStorage, StoredArray
+from ray_mentor.data.readers.parquet.columns import Columns
+from ray_mentor.data.readers.parquet.features import feature_parts
+from ray_mentor.data.readers.parquet.files import File, stamp
+from ray_mentor.data.readers.parquet.images import image_parts, image_shape
+from ray_mentor.data.readers.parquet.table import Table, reading
+from ray_mentor.data.samples.inputs import AbstractArrayInputs, FeatureInputs, ImageInputs, moments
+from ray_mentor.data.samples.rows import CONTENT, MOMENTS, Rows
+from ray_mentor.data.storage.arrow_file import ArrowFile, DamagedFileError, Part, as_table, write_arrow
+from ray_mentor.data.storage.cache import make
+from ray_mentor.data.storage.spread import Spread, Work
+from ray_mentor.data.storage.stored import AbstractStorage, StoredArray
 from ray_mentor.errors import UserError
 
 _PART_ROWS = 4096  # that are described at a time, where row groups are smaller

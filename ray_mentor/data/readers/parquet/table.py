@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ray_mentor.data.memory import require_memory
-from ray_mentor.data.readers.parquet_columns import Columns, check_types, is_text
-from ray_mentor.data.readers.parquet_files import File, Files
+from ray_mentor.data.readers.parquet.columns import Columns, check_types, is_text
+from ray_mentor.data.readers.parquet.files import File, Files
 from ray_mentor.errors import UserError, listed
 
 _BATCH_ROWS = 256  # bounds what is held besides the result

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ray_mentor.report.sweep_figures.drawing import (
+from ray_mentor.report.sweep.figures.drawing import (
     ACCURACY,
     ZOOM,
     Figure,
@@ -21,7 +21,7 @@ from ray_mentor.report.sweep_figures.drawing import (
     plot_axis,
     state_name,
 )
-from ray_mentor.report.sweep_trials import rows_of
+from ray_mentor.report.sweep.trials import rows_of
 
 _LINES = {"finished": "--accent", "hopeless": "--warn", "failed": "--bad"}
 

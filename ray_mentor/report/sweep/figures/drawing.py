@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from ray_mentor.report.sweep_trials import settings_of
-from ray_mentor.report.sweep_words import STATES, duration_text, figure_text, one_line, setting_texts, state_text
+from ray_mentor.report.sweep.trials import settings_of
+from ray_mentor.report.sweep.words import STATES, duration_text, figure_text, one_line, setting_texts, state_text
 
 Figure = dict[str, Any]
 """``data``, ``layout`` and ``buttons`` of plotly.js, or a part of them."""

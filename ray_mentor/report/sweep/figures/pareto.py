@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ray_mentor.report.amounts import logarithmic
-from ray_mentor.report.pareto import pareto_front
-from ray_mentor.report.sweep_figures.drawing import (
+from ray_mentor.report.sweep.figures.drawing import (
     ACCURACY,
     ZOOM,
     Figure,
@@ -23,8 +22,9 @@ from ray_mentor.report.sweep_figures.drawing import (
     plot_axis,
     state_name,
 )
-from ray_mentor.report.sweep_trials import rows_of
-from ray_mentor.report.sweep_words import OUT, duration_text, figure_text
+from ray_mentor.report.sweep.pareto_front import pareto_front
+from ray_mentor.report.sweep.trials import rows_of
+from ray_mentor.report.sweep.words import OUT, duration_text, figure_text
 
 _MARKERS = {
     "finished": {"symbol": "circle", "color": "--accent"},

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ray_mentor.config import FEATURES
-from ray_mentor.core.features import Features
-from ray_mentor.core.mentors import MENTORS, AbstractMentor, MentorNet, MLPMentor, make_mentor
+from ray_mentor.core.mentor.networks import MENTORS, AbstractMentor, MentorNet, MLPMentor, make_mentor
+from ray_mentor.core.step.features import Features
 from ray_mentor.errors import UserError
 
 C, H = 5, 3

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from ray_mentor.config import MentorConfig, TrainConfig
-from ray_mentor.core.features import Features
-from ray_mentor.core.mentor_learner import MentorLearner, MetaUpdate
-from ray_mentor.core.mentor_trial import mentor_of
-from ray_mentor.core.mentors import AbstractMentor, MentorNet, make_mentor
+from ray_mentor.core.mentor.learner import MentorLearner, MetaUpdate
+from ray_mentor.core.mentor.networks import AbstractMentor, MentorNet, make_mentor
+from ray_mentor.core.mentor.trial import mentor_of
+from ray_mentor.core.step.features import Features
 from ray_mentor.errors import UserError
 
 C = 4

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from ray_mentor.core.features import Features
-from ray_mentor.core.mentors import MentorNet, load_published
-from ray_mentor.core.mentors.mentornet import PUBLISHED_NAMES, cell_state, percent_of
+from ray_mentor.core.mentor.networks import MentorNet, load_published
+from ray_mentor.core.mentor.networks.mentornet import PUBLISHED_NAMES, cell_state, percent_of
+from ray_mentor.core.step.features import Features
 from ray_mentor.errors import UserError
 
 Arrays = dict[str, np.ndarray]
-FOLDER = Path(__file__).parents[3].parent / "shared/data/mentornet_pd"
+FOLDER = Path(__file__).parents[4].parent / "shared/data/mentornet_pd"
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ray_mentor.core.features import Features
-from ray_mentor.core.mentors import MLPMentor
+from ray_mentor.core.mentor.networks import MLPMentor
+from ray_mentor.core.step.features import Features
 from ray_mentor.errors import UserError
 
 ROWS = Features(

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
-from ray_mentor.data.inputs import AbstractArrayInputs, AbstractInputs
-from ray_mentor.data.rows import Rows
-from ray_mentor.data.samples import Samples
-from ray_mentor.data.stored import StoredArray
+from ray_mentor.data.samples.inputs import AbstractArrayInputs, AbstractInputs
+from ray_mentor.data.samples.rows import Rows
+from ray_mentor.data.samples.samples import Samples
+from ray_mentor.data.storage.stored import StoredArray
 from ray_mentor.errors import UserError
 
 

@@ -85,6 +85,21 @@ class Batch:
         return Batch(**{name: _each(value, change) for name, value in values.items()})
 
 
+@dataclass(frozen=True)
+class MetaBatch:
+    """This rank's share of a meta batch.
+
+    Attributes:
+        inputs: model inputs.
+        labels: trusted labels.
+        size: samples of the meta batch over all ranks.
+    """
+
+    inputs: Inputs
+    labels: Int[Tensor, "own ..."]
+    size: int
+
+
 def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, Tensor):
         return change(value)

@@ -1,0 +1,1 @@
+"""Each sample's past losses."""

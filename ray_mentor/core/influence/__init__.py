@@ -1,0 +1,1 @@
+"""How the loss on the trusted set answers to each sample's weight."""

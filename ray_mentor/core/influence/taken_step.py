@@ -1,0 +1,118 @@
+"""A student step that was taken, and what must be remembered of the student so that one can look back on it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ray_mentor.core.batch import Batch
+from ray_mentor.core.influence.heard import Heard
+from ray_mentor.core.influence.optimizer_replay import Group, groups_of
+from ray_mentor.core.losses import PerSampleLoss
+from ray_mentor.core.step.gradient_rules.base import Gradient
+from ray_mentor.core.step.student_step import gradient_of
+from ray_mentor.core.student.precision import Precision
+from ray_mentor.core.student.random_state import RandomState
+from ray_mentor.errors import UserError
+
+
+@dataclass(frozen=True)
+class Before:
+    """The student and its optimizer as they were when they met the batch.
+
+    Attributes:
+        params: θ by name, copies.
+        buffers: by name, copies.
+        random_state: of the torch generators when the training forward began; replaying it gives
+            dropout the same mask.
+        precision: the autocast it ran under.
+        optimizer: the optimizer's state by param name, copies; empty for a param that had none. Of optimizers whose
+            Jacobian needs no more than that, None stands for a param's state.
+        groups: the optimizer's groups, with their settings.
+        heard: what the student's head does in the forward pass that comes, for estimators that listen.
+    """
+
+    params: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+    random_state: RandomState
+    precision: Precision
+    optimizer: dict[str, dict[str, Any] | None]
+    groups: tuple[Group, ...]
+    heard: Heard | None = None
+
+    def stop_listening(self) -> None:
+        """The training forward is over; call it before any other."""
+        if self.heard is not None:
+            self.heard.stop()
+
+
+def remember(
+    student: nn.Module, optimizer: torch.optim.Optimizer, *, whole_optimizer: bool, heard: Heard | None = None
+) -> Before:
+    """Takes down what a step is about to change; call it before the training forward.
+
+    Args:
+        whole_optimizer: copy the optimizer's state, instead of only noting whether there is one.
+        heard: listens to the forward pass that comes.
+    """
+    live = dict(student.named_parameters())
+    device = next(iter(live.values())).device
+    return Before(
+        params={name: param.detach().clone() for name, param in live.items()},
+        buffers={name: buffer.detach().clone() for name, buffer in student.named_buffers()},
+        random_state=RandomState.now(device),
+        precision=Precision.now(device),
+        optimizer={
+            name: (copy.deepcopy(state) if whole_optimizer else None) if state else {}
+            for name, param in live.items()
+            for state in [optimizer.state.get(param, {})]
+        },
+        groups=groups_of(optimizer, live),
+        heard=heard,
+    )
+
+
+@dataclass(frozen=True)
+class TakenStep:
+    """A student step that was taken: θ' = U(θ, g), g = ∇Σ_i ŵ_i ℓ_i(θ). All of it on this rank.
+
+    Attributes:
+        student: bare, as it is after the step.
+        optimizer: with its state after the step.
+        loss: the per-sample loss.
+        meta_loss: the per-sample loss whose mean over the meta batch is M.
+        batch: the samples, as the student saw them.
+        normalised: ŵ of the samples.
+        before: student and optimizer before the step.
+        applied: g, as the optimizer was given it: over all ranks, accumulated, clipped.
+    """
+
+    student: nn.Module
+    optimizer: torch.optim.Optimizer
+    loss: PerSampleLoss
+    meta_loss: PerSampleLoss
+    batch: Batch
+    normalised: Float[Tensor, " own"]
+    before: Before
+    applied: Gradient
+
+
+def dense_gradient_of(student: nn.Module) -> Gradient:
+    """As :func:`gradient_of`.
+
+    Raises:
+        UserError: a sparse one, which no step Jacobian is made for.
+    """
+    gradients = gradient_of(student)
+    for name, gradient in gradients.items():
+        if gradient.layout != torch.strided:
+            raise UserError(
+                f"the gradient of {name} is sparse, but influences are measured along dense ones; give its embedding "
+                "sparse=False"
+            )
+    return gradients

@@ -1,0 +1,1 @@
+"""A learned curriculum for a training loop of one's own."""

@@ -1,0 +1,1 @@
+"""What a curriculum is restored from."""

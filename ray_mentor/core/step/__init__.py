@@ -1,0 +1,1 @@
+"""One training step, piece by piece: batch, features, weights, the student's step, the record of it."""

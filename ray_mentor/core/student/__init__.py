@@ -1,0 +1,1 @@
+"""The student: its optimizer, its precision, what is kept of it."""

@@ -1,0 +1,1 @@
+"""Samples: inputs, labels, ids."""

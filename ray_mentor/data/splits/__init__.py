@@ -1,0 +1,1 @@
+"""Disjoint splits, and noise with a known truth."""

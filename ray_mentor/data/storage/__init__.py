@@ -1,0 +1,1 @@
+"""Where samples lie: in memory, in mapped files, where they are stored."""

@@ -1,0 +1,1 @@
+"""The mentor that all workers of a run share."""

@@ -1,0 +1,1 @@
+"""What a run is, without Ray: its folder, log, checkpoints and outcome."""
