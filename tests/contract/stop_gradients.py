@@ -175,7 +175,7 @@ def surrogate_without_gradient(hidden: Tensor) -> Tensor:
 
 
 class Quantised(Student):
-    """The nearest of a few codes, straight through (van den Oord et al. 2017), and the codes drawn to the codes' users."""
+    """The nearest of a few codes, straight through (van den Oord et al. 2017), and codes that are drawn along."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -212,7 +212,7 @@ class SpectralNorm(Student):
 
 
 class Teacher(Student):
-    """A copy of its own first layer says, under no_grad, how much each unit counts; the copy's params have no gradient."""
+    """A copy of the first layer, without gradients, says under no_grad how much each unit counts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -223,6 +223,19 @@ class Teacher(Student):
         with torch.no_grad():
             count = torch.sigmoid(self.teacher(x) + self.enter(x))
         return self.leave(hidden * count)
+
+
+class CheckpointedLayer(Student):
+    """A layer of its own whose activations are computed again in the backward pass."""
+
+    def __init__(self, use_reentrant: bool = False) -> None:
+        super().__init__()
+        self.middle = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh(), nn.Dropout(0.3))
+        self.use_reentrant = use_reentrant
+
+    def between(self, hidden: Tensor) -> Tensor:
+        kept: Tensor = checkpoint(self.middle, hidden, use_reentrant=self.use_reentrant)
+        return kept
 
 
 class ClippedWeights(Student):
@@ -291,12 +304,15 @@ class Stop:
 
     Attributes:
         jvp: whether forward mode is exact; else it is refused.
-        detaches: only by ``detach``, which forward mode has always known.
+        unrolled: likewise for double backward.
+        values: whether its gradient is the derivative of its values after all.
     """
 
     student: Callable[[], nn.Module]
     loss: PerSampleLoss = cross_entropy
     jvp: bool = True
+    unrolled: bool = True
+    values: bool = False
 
 
 def between(change: Callable[[Tensor], Tensor]) -> Callable[[], nn.Module]:
@@ -319,8 +335,9 @@ STOPS: dict[str, Stop] = {
     "in place": Stop(between(scaled_in_place)),
     "dropout": Stop(between(masked_by_dropout)),
     "attention": Stop(between(attended_without_gradient)),
-    "checkpointed": Stop(between(checkpointed)),
-    "custom functions under no_grad": Stop(between(surrogate_without_gradient)),
+    "checkpointed": Stop(between(checkpointed), unrolled=False),
+    "checkpointed layer": Stop(CheckpointedLayer, unrolled=False, values=True),
+    "custom functions under no_grad": Stop(between(surrogate_without_gradient), values=True),
     "sign": Stop(between(Sign.apply), jvp=False),
     "sign with jvp": Stop(between(SignWithForwardMode.apply)),
     "reversal": Stop(between(Reversal.apply), jvp=False),
@@ -328,10 +345,10 @@ STOPS: dict[str, Stop] = {
     "reversal by a hook": Stop(between(Hidden()), jvp=False),
     "quantised": Stop(Quantised),
     "running mean": Stop(RunningMean),
-    "spectral norm": Stop(SpectralNorm),
+    "spectral norm": Stop(SpectralNorm, values=True),
     "teacher": Stop(Teacher),
     "clipped weights": Stop(ClippedWeights),
-    "forces": Stop(Forces),
+    "forces": Stop(Forces, values=True),
 }
 
 

@@ -94,15 +94,23 @@ def test_only_one_function_of_pytorchs_stops_gradients_inside_where_no_mode_sees
         for functions in get_overridable_functions().values()
         for function in functions
         if isinstance(function, FunctionType)
-        and any(line.strip().startswith("with torch.no_grad") for line in inspect.getsource(function.__code__).splitlines())
+        and any(
+            line.strip().startswith("with torch.no_grad") for line in inspect.getsource(function.__code__).splitlines()
+        )
     }
     assert hidden == {"gaussian_nll_loss", "__deepcopy__"}
 
 
 def test_gradients_and_tangents_are_as_before_afterwards() -> None:
-    with torch.no_grad(), pytest.raises(ZeroDivisionError), forward_ad.dual_level(), tangents_where_gradients_flow():
-        torch.set_grad_enabled(False)
-        assert not forward_ad._is_fwd_grad_enabled()
-        raise ZeroDivisionError
-    assert torch.is_grad_enabled()
-    assert forward_ad._is_fwd_grad_enabled()
+    def fails() -> None:
+        with forward_ad.dual_level(), tangents_where_gradients_flow():
+            torch.set_grad_enabled(False)
+            assert not forward_ad._is_fwd_grad_enabled()
+            raise ZeroDivisionError
+
+    for enabled in (True, False):
+        with torch.set_grad_enabled(enabled):
+            with pytest.raises(ZeroDivisionError):
+                fails()
+            assert torch.is_grad_enabled() == enabled
+            assert forward_ad._is_fwd_grad_enabled()

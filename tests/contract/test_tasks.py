@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,7 @@ def trainee_of(name: str, optimizer: str, dtype: torch.dtype = torch.float64) ->
     return trainee
 
 
+@functools.cache
 def truth_of(name: str, optimizer: str) -> Tensor:
     return real_influences(lambda: trainee_of(name, optimizer), task_samples(name, B, 1), task_samples(name, 7, 2))
 

@@ -13,8 +13,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.influence.estimators.base import AbstractEstimator
-from ray_mentor.core.influence.estimators.refusals import hooks_refused, operators_named
 from ray_mentor.core.influence.estimators.tangents import tangents_where_gradients_flow
+from ray_mentor.core.influence.refusals import hooks_refused, operators_named
 from ray_mentor.core.influence.taken_step import TakenStep
 from ray_mentor.core.losses import losses_of
 from ray_mentor.core.step.gradient_rules.base import Gradient

@@ -59,7 +59,7 @@ def _binary_cross_entropy(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """PyTorch's tangent is not a number at probabilities of 0 and 1, which a sure student gives; its gradient is one."""
+    """PyTorch's tangent is NaN at probabilities of 0 and 1, which a sure student gives; its gradient is finite."""
     p = input.detach()
     losses = functional.binary_cross_entropy(p, target, reduction="none")
     losses = losses + (p - target.detach()) / ((1 - p) * p).clamp(min=1e-12) * (input - p)

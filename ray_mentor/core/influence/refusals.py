@@ -1,4 +1,4 @@
-"""What a student does that an estimator cannot follow, named."""
+"""What a student does that no influence can be found through, named, with what to do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import torch
 
 from ray_mentor.errors import UserError
 
@@ -39,6 +41,46 @@ def hooks_refused(estimator: str) -> Iterator[None]:
             f"estimator is {estimator!r}, but the student registers a hook on a tensor's gradient, which is seen in a "
             "backward pass alone; give estimator='unrolled', on the command line --estimator unrolled"
         ) from error
+
+
+@contextmanager
+def checkpointing_refused() -> Iterator[None]:
+    """Activations that are computed again in the backward pass would be those of the student as it is by then.
+
+    Raises:
+        UserError: in place of PyTorch's RuntimeError.
+    """
+    try:
+        with torch.autograd.graph.disable_saved_tensors_hooks(_CHECKPOINTED):
+            yield
+    except RuntimeError as error:
+        if str(error) != _CHECKPOINTED:
+            raise
+        raise UserError(_CHECKPOINTED) from error
+
+
+@contextmanager
+def reentrant_refused() -> Iterator[None]:
+    """A reentrant checkpoint knows no gradient but into ``.grad``.
+
+    Raises:
+        UserError: in place of PyTorch's RuntimeError.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "use_reentrant=True" not in str(error):
+            raise
+        raise UserError(
+            "the student checkpoints activations with use_reentrant=True, through which no gradient can be asked for "
+            "but by backward(); give torch.utils.checkpoint use_reentrant=False"
+        ) from error
+
+
+_CHECKPOINTED = (
+    "estimator is 'unrolled', but the student checkpoints activations, or has other hooks on what it saves for the "
+    "backward pass; switch that off, or give another estimator: --estimator jvp"
+)
 
 
 def _operator(error: NotImplementedError) -> str:
