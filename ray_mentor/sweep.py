@@ -20,7 +20,6 @@ from ray_mentor.config.file import to_toml
 from ray_mentor.config.sweep import SweepSettings, one_process_a_trial
 from ray_mentor.data.splits.splits import Splits, prepare
 from ray_mentor.errors import UserError, printable
-from ray_mentor.on_ray.session.session import quiet
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 from ray_mentor.on_ray.tune.spaces import FoundSpace, check_space, find_space, space_of
 from ray_mentor.on_ray.tune.study import Found, Study
@@ -86,7 +85,6 @@ def tune_curriculum(
         UserError: an unknown space, or one that gives settings that are not valid; trials that can never be placed; a
             sweep of this name that is there already. Before the first trial.
     """
-    quiet(verbose)
     config = config or one_process_a_trial()
     settings = settings or SweepSettings()
     found = _space(space)

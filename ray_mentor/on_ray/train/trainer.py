@@ -29,10 +29,10 @@ from ray_mentor.data.storage.on_device import check_can_be_held
 from ray_mentor.data.storage.stored import order_of
 from ray_mentor.errors import MentorLostError, RunStoppedError, UserError
 from ray_mentor.on_ray.mentor.actor import MentorActor
-from ray_mentor.on_ray.session.environment import hangs_end_after
+from ray_mentor.on_ray.session.environment import hangs_end_after, quiet
 from ray_mentor.on_ray.session.failures import Failures, causes, how_to_go_on, users_error
 from ray_mentor.on_ray.session.growth import Needs
-from ray_mentor.on_ray.session.session import check_machine, ctrl_c_is_ours, quiet, ray_session
+from ray_mentor.on_ray.session.session import alone_in_process, check_machine, ctrl_c_is_ours, ray_session
 from ray_mentor.on_ray.train.arguments import (
     OPTIMIZER_SETTINGS,
     Data,
@@ -202,10 +202,10 @@ class CurriculumTrainer:
     def _fit_here(self, marks: Marks) -> None:
         if self._scaling.use_gpu:
             check_machine(Needs({"GPU": 1.0}))
-        self._claim_directory()
-        quiet(self._verbose)
-        job = dataclasses.replace(self._job, board=LocalBoard(marks.show))
-        self._torch_trainer(job, self._run).fit()
+        with alone_in_process(), quiet(self._verbose):
+            self._claim_directory()
+            job = dataclasses.replace(self._job, board=LocalBoard(marks.show))
+            self._torch_trainer(job, self._run).fit()
 
     def _fit_on_ray(self, marks: Marks) -> None:
         with ExitStack() as stack:
