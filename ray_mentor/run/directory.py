@@ -107,6 +107,10 @@ class RunDirectory:
         with _usable(self.path):
             return sorted(info.base_name for info in self._files.get_file_info(selector) if info.is_file)
 
+    def place(self, name: str) -> tuple[pyarrow.fs.FileSystem, str]:
+        """A file as pyarrow's readers are told of it."""
+        return self._files, posixpath.join(self._root, name)
+
     def ledger(self, epoch: int | None = None) -> pa.Table:
         """All ledger rows written so far; those of one epoch alone, if it is named."""
         folder = posixpath.join(self._root, LEDGER)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import ray
@@ -24,6 +24,7 @@ from ray.autoscaler.v2.utils import is_autoscaler_v2
 from ray.experimental.internal_kv import _internal_kv_get
 from ray.train.v2._internal import constants
 from ray.train.v2.api import data_parallel_trainer
+from ray.tune.schedulers import PopulationBasedTraining
 
 from ray_mentor.on_ray.session.shared import Shared
 
@@ -136,3 +137,26 @@ def _reported_types(report: bytes | None) -> set[str]:
     """The types of a report's machines; none if there is none yet."""
     summary = json.loads(report or b"{}").get("autoscaler_report", {})
     return set(summary.get("active_nodes", {})) | set(summary.get("pending_launches", {}))
+
+
+class Population(PopulationBasedTraining):
+    """Population based training whose trials may be suggested, and keep one entry of their settings for themselves.
+
+    Ray's refuses any searcher, since the settings that it changes are not those that were suggested; to random draws
+    that is all one. Ray's own subclass overrides what the settings of a trial become, too.
+
+    Args:
+        own: name of the entry.
+    """
+
+    def __init__(self, own: str, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._own = own
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        without_searcher: Any = SimpleNamespace(search_alg=None)
+        super().on_trial_add(without_searcher, trial)
+
+    def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        config, operations = super()._get_new_config(trial, trial_to_clone)
+        return {**config, self._own: trial.config[self._own]}, operations

@@ -25,6 +25,7 @@ from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.core.methods.table import method_of, mixing_of
 from ray_mentor.core.methods.weightings.oracle import TRUTH_MISSING
 from ray_mentor.core.student.optimizers import make_optimizer
+from ray_mentor.data.splits.splits import Splits
 from ray_mentor.data.storage.on_device import check_can_be_held
 from ray_mentor.data.storage.stored import order_of
 from ray_mentor.errors import MentorLostError, RunStoppedError, UserError
@@ -115,6 +116,7 @@ class CurriculumTrainer:
         self.config = with_rays_own(asked, self._scaling, self._run)
         self._method = method_of(self.config.curriculum.method)
         self._splits = splits_of(data, meta, test, validation)
+        self._stored: ray.ObjectRef[Splits] | None = None
         self._verbose = verbose
         self._began = began
         self.directory = RunDirectory.within(
@@ -153,7 +155,7 @@ class CurriculumTrainer:
         """
         began = time.time() if self._began is None else self._began
         self._job = dataclasses.replace(self._job, gate=gate)
-        self._check_directory()
+        self.check_directory()
         marks = Marks(began, show or (lambda row: None))
         if self._job.local:
             self._fit_here(marks)
@@ -167,6 +169,10 @@ class CurriculumTrainer:
         return Outcome(
             result, state.log.metrics, self.directory.path, state.student, files=self._run.storage_filesystem
         )
+
+    def stored_at(self, place: ray.ObjectRef[Splits]) -> None:
+        """Says that the data lie in Ray's object store, whole and as they are here: workers are sent there."""
+        self._stored = place
 
     def _try_method(self) -> None:
         """What the method lacks is said here, rather than by every worker once Ray has started."""
@@ -187,7 +193,8 @@ class CurriculumTrainer:
         else:
             self._method.weighting(self.config.mentor, None)
 
-    def _check_directory(self) -> None:
+    def check_directory(self) -> None:
+        """Raises a UserError if the run's folder is there and should not be, or is not that of this run."""
         path = self.directory.path
         if self.directory.exists() and not self._resume:
             raise UserError(f"run {path} is there already; give it another --run-name, or go on with it: --resume")
@@ -225,9 +232,8 @@ class CurriculumTrainer:
             marks.ray_ready = time.time()
             board: Any = stack.enter_context(_for_this_run(board_here()))
             mentor = stack.enter_context(_for_this_run(self._mentor_actor()))
-            job = dataclasses.replace(
-                self._job, splits=ray.put(self._splits), mentor_actor=mentor, board=RemoteBoard(board)
-            )
+            splits = ray.put(self._splits) if self._stored is None else self._stored
+            job = dataclasses.replace(self._job, splits=splits, mentor_actor=mentor, board=RemoteBoard(board))
             callbacks: Any = [*(self._run.callbacks or ()), Failures(board)]
             run = dataclasses.replace(self._run, callbacks=callbacks)
             stack.enter_context(watched(board, marks.show))

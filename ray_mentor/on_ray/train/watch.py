@@ -54,12 +54,12 @@ def watched(board: ActorHandle[ProgressBoard], show: Callable[[Row], None]) -> I
         if lost:
             return
         try:
-            answer: tuple[int, list[Row]] = ray.get(board.read.remote(seen))
+            answer: Any = board.read.remote(seen)
+            posted, rows = ray.get(answer)
         except ray.exceptions.RayActorError:  # a run does not end because nobody can watch it
             lost = True
             show({"kind": "note", "text": _LOST})
             return
-        posted, rows = answer
         if missed := posted - seen - len(rows):
             show({"kind": "note", "text": f"{missed} rows of progress were not shown in time, and are left out"})
         seen = posted

@@ -48,10 +48,7 @@ def check_same_run(record: Mapping[str, Any], directory: RunDirectory, also_kept
     Raises:
         UserError: no run there, or a setting that differs; the message names both values.
     """
-    written = directory.read(CONFIG)
-    if written is None:
-        raise UserError(f"{directory.path} is not a run: it has no {CONFIG}; check --run-name and --storage-path")
-    before, now = _settings(written, f"{directory.path}/{CONFIG}"), tomllib.loads(to_toml(record))
+    before, now = settings_in(directory), tomllib.loads(to_toml(record))
     if now.get("epochs", 0) < before.get("epochs", 0):
         raise UserError(
             f"epochs is {now['epochs']}, but run {directory.path} was started with {before['epochs']}; a run goes on "
@@ -64,6 +61,18 @@ def check_same_run(record: Mapping[str, Any], directory: RunDirectory, also_kept
                 f"{name} is {now.get(name)!r}, but run {directory.path} was started with {before.get(name)!r}; "
                 f"go on with --config {directory.path}/{CONFIG}, or start another run"
             )
+
+
+def settings_in(directory: RunDirectory) -> dict[str, Any]:
+    """What a run was started with.
+
+    Raises:
+        UserError: no run there, or a file that can't be read.
+    """
+    written = directory.read(CONFIG)
+    if written is None:
+        raise UserError(f"{directory.path} is not a run: it has no {CONFIG}; check --run-name and --storage-path")
+    return _settings(written, f"{directory.path}/{CONFIG}")
 
 
 def _check_same_order(before: Mapping[str, Any], now: Mapping[str, Any], directory: RunDirectory) -> None:
