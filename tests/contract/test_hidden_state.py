@@ -9,14 +9,20 @@ import random
 import numpy as np
 import pytest
 import torch
-from awkward_students import REPEATABLE, UNREPEATABLE
+from awkward_students import REPEATABLE, UNREPEATABLE, NormalisesInPlace
 from real_steps import SEED, copied, found_influences, real_influences
 from stop_gradients import stop_samples
 from taken_steps import Trainee, direction, imbalance, influences, relative_error
-from torch import Tensor
+from test_estimators_in_a_curriculum import curriculum_of
+from torch import Tensor, nn
 from torch.optim import SGD
 
+from ray_mentor import LearnedCurriculum, MentorConfig
+from ray_mentor.config import CurriculumConfig
+from ray_mentor.core.batch import Arguments, Batch
 from ray_mentor.core.influence.estimators import make_estimator
+from ray_mentor.core.losses import cross_entropy
+from ray_mentor.errors import UserError
 
 EXACT = 1e-6  # of the truth's own differences
 B = 9
@@ -77,3 +83,74 @@ def test_the_sum_of_influences_tells_what_cannot_be_repeated(name: str, estimato
     off = relative_error(found(estimator, name), truth_of(name))
     assert off > 0.05 if name in UNREPEATABLE else off <= EXACT
     assert balance > 1e-3 if name in UNREPEATABLE else balance <= EXACT
+
+
+# Students that write over their inputs
+
+WRITTEN = (
+    "the student's inputs were written over, in its forward pass or right after, but they are passed through it again, "
+    "for influences and mixed batches; let its forward begin with x = x.clone(), or work out of place"
+)
+
+
+class ClonesFirst(NormalisesInPlace):
+    def hidden(self, x: Tensor) -> Tensor:
+        return super().hidden(x.clone())
+
+
+def test_a_student_that_writes_over_its_inputs_is_refused_in_its_first_step() -> None:
+    curriculum, _ = curriculum_of(NormalisesInPlace().double(), "mlp", estimator="jvp")
+    with pytest.raises(UserError) as raised:
+        curriculum.step(copied(stop_samples(B, 1)))
+    assert str(raised.value) == WRITTEN
+    curriculum, _ = curriculum_of(ClonesFirst().double(), "mlp", estimator="jvp")
+    assert curriculum.step(copied(stop_samples(B, 1))).influence.isfinite().all()
+
+
+@pytest.mark.parametrize("where", ["positional", "named", "deep"])
+def test_inputs_are_looked_at_wherever_they_lie(where: str) -> None:
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = NormalisesInPlace().double()
+
+        def forward(self, *positional: Tensor, **named: Tensor) -> Tensor:
+            (x,) = (*positional, *named.values())
+            return self.inner(x if isinstance(x, Tensor) else x["values"][0])
+
+    curriculum, _ = curriculum_of(Wrapped(), "mlp", estimator="jvp")
+    inputs, labels = stop_samples(B, 1)
+    given = {
+        "positional": Arguments((inputs,), {}),
+        "named": Arguments((), {"x": inputs}),
+        "deep": Arguments(({"values": [inputs]},), {}),
+    }[where]
+    with pytest.raises(UserError, match="inputs were written over"):
+        curriculum.step(Batch(torch.arange(B), torch.arange(B), given, labels))
+
+
+@pytest.mark.parametrize("by", ["the student", "the loop"])
+def test_inputs_that_are_written_over_in_a_loop_of_ones_own(by: str) -> None:
+    student = (NormalisesInPlace if by == "the student" else ClonesFirst)().double()
+    optimizer = SGD(student.parameters(), lr=0.1)
+    mentor = MentorConfig(update_interval=1, meta_loss="loss")
+    curriculum = LearnedCurriculum(
+        student, optimizer, stop_samples(7, 2), total_steps=4, mentor=mentor, curriculum=CurriculumConfig(burn_in=0.0)
+    )
+    inputs, labels = stop_samples(B, 1)
+    losses = cross_entropy(student(inputs), labels)
+    if by == "the loop":
+        inputs.zero_()
+    with pytest.raises(UserError) as raised:
+        curriculum.weigh(losses, labels=labels)
+    assert str(raised.value) == WRITTEN
+
+
+def test_inputs_without_a_count_of_versions() -> None:
+    """Inference tensors have none; no student can write over them where gradients are on."""
+    curriculum, _ = curriculum_of(ClonesFirst().double(), "mlp", estimator="jvp")
+    inputs, labels = stop_samples(B, 1)
+    with torch.inference_mode():
+        inputs = inputs + 0
+    record = curriculum.step(Batch(torch.arange(B), torch.arange(B), inputs, labels))
+    assert record.influence.isfinite().all()
