@@ -8,21 +8,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import ray.train
 from rich.console import Console
 from torch import nn
 
-from ray_mentor.config import RunSettings, TrainConfig
+from ray_mentor.config import TrainConfig
 from ray_mentor.core.methods.table import method_of
-from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.splits import Splits, prepare
 from ray_mentor.data.storage.spread import Spread, in_threads
 from ray_mentor.errors import UserError, one_of, printable
-from ray_mentor.on_ray.session.session import quiet, ray_session
-from ray_mentor.on_ray.train.arguments import least_needs
+from ray_mentor.on_ray.session.session import ray_session
+from ray_mentor.on_ray.train.arguments import least_needs, scaling_of
 from ray_mentor.on_ray.train.stream import RayDataSpread
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 from ray_mentor.report.terminal import RunDisplay, closing_table
@@ -44,7 +41,6 @@ def train(
     Raises:
         UserError: whatever the user can mend; before Ray starts, where it can be known by then.
     """
-    quiet(verbose)
     method_of(config.curriculum.method)
     one_of(config.student.student, STUDENTS, "student")
     display = RunDisplay(config.run.epochs, console)
@@ -68,7 +64,7 @@ def _reading(config: TrainConfig, verbose: bool, display: RunDisplay) -> Iterato
     if config.data.data_backend != "ray" or config.run.workers == 0:
         yield in_threads
         return
-    needs, seconds = least_needs(_scaling(config.run)), config.run.node_seconds
+    needs, seconds = least_needs(scaling_of(config.run)), config.run.node_seconds
     tell = functools.partial(_note, display)
     with ray_session(needs, verbose=verbose, node_seconds=seconds, tell=tell):
         yield RayDataSpread.beside(0)
@@ -85,47 +81,18 @@ def make_trainer(
     run, student = config.run, config.student
     build = functools.partial(make_student, student.student, splits.train.inputs.shape, len(splits.train.classes))
     _try(build, student.student, splits.train)
+    named = config.changed(run_name=run.run_name or fresh_name(config))
     return CurriculumTrainer(
         build,
         splits.train,
         splits.meta,
         test=splits.test,
         validation=splits.validation,
-        mentor=config.mentor,
-        curriculum=config.curriculum,
-        optimizer=functools.partial(make_optimizer, config=student),
-        schedule=student.schedule,
-        sync_batch_norm=student.sync_batch_norm,
-        precision=student.precision,
-        channels_last=student.channels_last,
-        hold_on_device=config.data.hold_on_device,
-        augment=config.data.augment,
-        epochs=run.epochs,
-        batch_size=run.batch_size,
-        seed=run.seed,
-        scaling_config=_scaling(run),
-        run_config=ray.train.RunConfig(
-            name=run.run_name or fresh_name(config),
-            storage_path=run.storage_path,
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=run.keep_checkpoints),
-        ),
-        resume=run.resume,
-        resume_or_start=run.resume_or_start,
-        checkpoint_seconds=run.checkpoint_seconds,
-        checkpoint_steps=run.checkpoint_steps,
-        max_failures=run.max_failures,
-        hang_seconds=run.hang_seconds,
-        node_seconds=run.node_seconds,
+        config=named,
         verbose=verbose,
         began=began,
         record=config.flat(),
     )
-
-
-def _scaling(run: RunSettings) -> ray.train.ScalingConfig:
-    workers: Any = run.workers if run.min_workers is None else (run.min_workers, run.workers)
-    share = {"CPU": 1, "GPU": run.gpus_per_worker} if run.gpu else None
-    return ray.train.ScalingConfig(num_workers=workers, use_gpu=run.gpu, resources_per_worker=share)
 
 
 def _try(build: Callable[[], nn.Module], student: str, train: Samples) -> None:

@@ -444,6 +444,27 @@ class TrainConfig:
             for inner in dataclasses.fields(getattr(self, outer.name))
         }
 
+    def changed(self, **changes: Any) -> TrainConfig:
+        """The same run with other settings: ``config.changed(epochs=10, mentor=MentorConfig(update_interval=5))``.
+
+        Args:
+            changes: a whole group under its name (``mentor=MentorConfig(...)``), or a setting under its one name; a
+                setting counts beside a group that holds it.
+
+        Raises:
+            UserError: an unknown name (with the nearest valid ones), or a value of the wrong type.
+        """
+        groups = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        whole = {
+            name: value for name, value in changes.items() if name in groups and isinstance(value, type(groups[name]))
+        }
+        groups.update(whole)
+        settings = {name: value for name, value in changes.items() if name not in whole}
+        check_names(settings, names_of(*_groups()))
+        return TrainConfig(
+            **{name: dataclasses.replace(group, **values_of(type(group), settings)) for name, group in groups.items()}
+        )
+
     @classmethod
     def from_flat(cls, table: Mapping[str, Any]) -> TrainConfig:
         """Builds a run from one flat table; what it lacks keeps its default.

@@ -21,7 +21,7 @@ def parts_of(meta: Samples, job: Job) -> MetaParts:
     """The meta set of ``job``, shared out; where no mentor learns, nothing is held out to measure it."""
     learns = method_of(job.curriculum.method).learns
     holdout = job.mentor.meta_holdout if learns else 0.0
-    return meta_parts(meta, holdout=holdout, training=job.curriculum.meta_in_training, seed=job.seed)
+    return meta_parts(meta, holdout=holdout, training=job.curriculum.meta_in_training, seed=job.run.seed)
 
 
 def trained_on(train: Samples, parts: MetaParts) -> int:

@@ -313,3 +313,22 @@ def test_a_file_with_sections_or_none(name: str, text: str, tmp_path: Path) -> N
     assert error_of(read_config, str(tmp_path / name)) == (
         f"config file {str(tmp_path / name)!r} must hold one flat table, e.g. update_interval = 10; no sections"
     )
+
+
+def test_a_run_is_changed_by_settings_and_by_groups() -> None:
+    before = TrainConfig(run=RunSettings(epochs=7))
+    after = before.changed(batch_size=32, mentor=MentorConfig(update_interval=5), entropy=0.5)
+    assert (after.run.epochs, after.run.batch_size) == (7, 32)
+    assert (after.mentor.update_interval, after.mentor.entropy) == (5, 0.5)
+    assert before == TrainConfig(run=RunSettings(epochs=7))
+
+
+def test_a_group_and_a_setting_of_one_name_are_told_apart() -> None:
+    assert TrainConfig().changed(mentor="mentornet").mentor == MentorConfig(mentor="mentornet")
+
+
+def test_a_change_of_an_unknown_setting_names_the_nearest() -> None:
+    with pytest.raises(UserError, match="unknown setting 'epoch'; nearest valid: epochs"):
+        TrainConfig().changed(epoch=1)
+    with pytest.raises(UserError, match="epochs is 'ten', but it must be of type int"):
+        TrainConfig().changed(epochs="ten")

@@ -148,9 +148,9 @@ def learning_by_heart(patience: int, *, random: bool) -> tuple[Curriculum, list[
     settings: dict[str, Any] = {"meta_holdout": 0.8, "mentor_patience": patience, "mentor_learning_rate": 0.1}
     free: dict[str, Any] = {"mentor_features": ("label",), "mentor_hidden": (), "entropy": 0.0, "min_class_share": 0.0}
     job = job_of(splits, {**settings, **free})
-    alone = dataclasses.replace(job.curriculum, meta_in_training=0.0)
+    alone = job.config.changed(meta_in_training=0.0)
     student = functools.partial(nn.Linear, WIDTH, 3)
-    return train(dataclasses.replace(job, loss=by_class, curriculum=alone, student=student), 24)
+    return train(dataclasses.replace(job, loss=by_class, config=alone, student=student), 24)
 
 
 def test_a_mentor_that_learns_random_meta_labels_by_heart_is_seen() -> None:
@@ -219,7 +219,7 @@ def test_a_meta_set_of_which_nothing_can_be_held_out(
 ) -> None:
     splits = dataclasses.replace(small_splits, meta=small_splits.meta.select(np.arange(3)))
     job = job_of(splits, {"mentor_patience": patience})
-    job = dataclasses.replace(job, curriculum=dataclasses.replace(job.curriculum, mixing=mixing))
+    job = dataclasses.replace(job, config=job.config.changed(mixing=mixing))
     with pytest.raises(UserError) as raised:
         assemble(job, splits, parts_of(splits.meta, job), Alone(), 10)
     assert str(raised.value) == (

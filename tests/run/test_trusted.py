@@ -10,7 +10,6 @@ import torch
 from small_jobs import job_of
 from torch import Tensor
 
-from ray_mentor.config import CurriculumConfig
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.exchange import Alone
 from ray_mentor.data import Splits
@@ -30,13 +29,12 @@ class Rank(Alone):
 
 
 def trusting(splits: Splits, share: float, method: str = "mentornet") -> Job:
-    return dataclasses.replace(
-        job_of(splits, {}, method), curriculum=CurriculumConfig(method=method, burn_in=0.0, meta_in_training=share)
-    )
+    job = job_of(splits, {}, method)
+    return dataclasses.replace(job, config=job.config.changed(meta_in_training=share))
 
 
 def batches_of(splits: Splits, job: Job, exchange: Alone, epochs: int = 1) -> list[Batch]:
-    plan = Plan(Shuffled(len(splits.train)), 32, job.seed, epochs)
+    plan = Plan(Shuffled(len(splits.train)), 32, job.run.seed, epochs)
     beside = TrustedBeside(parts_of(splits.meta, job), plan, exchange)
     return [beside(batch_of(splits.train, rows, exchange), step) for step, (_, rows, _) in enumerate(plan.steps())]
 

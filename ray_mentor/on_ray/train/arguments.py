@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
+from collections.abc import Collection
 from typing import Any
 
 import ray.train
 from torch.utils.data import Dataset
 
-from ray_mentor.config import TrainConfig
+from ray_mentor.config import DataConfig, RunSettings, TrainConfig, names_of
 from ray_mentor.data.plan.batches import epoch_batches
 from ray_mentor.data.plan.order import Shuffled
 from ray_mentor.data.samples.samples import Samples, samples_from_dataset
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.session.growth import Needs
-from ray_mentor.run.job import Job
 
 Data = Samples | Dataset[Any]
 
@@ -58,24 +59,84 @@ def check_shares(splits: Splits, batch_size: int, scaling: Any) -> None:
         )
 
 
-def placed(run: ray.train.RunConfig, max_failures: int) -> ray.train.RunConfig:
-    """With an absolute storage path, and our defaults where it has Ray's."""
-    storage = str(run.storage_path)
-    failures = run.failure_config
+def scaling_of(run: RunSettings) -> ray.train.ScalingConfig:
+    """Ray's picture of the workers that the settings ask for."""
+    workers: Any = run.workers if run.min_workers is None else (run.min_workers, run.workers)
+    share = {"CPU": 1, "GPU": run.gpus_per_worker} if run.gpu else None
+    return ray.train.ScalingConfig(num_workers=workers, use_gpu=run.gpu, resources_per_worker=share)
+
+
+def placed(given: ray.train.RunConfig | None, run: RunSettings, scaling: Any) -> ray.train.RunConfig:
+    """With an absolute storage path, and the settings' values where it has Ray's defaults.
+
+    Raises:
+        UserError: it asks for what a run does not do.
+    """
+    rays = given or ray.train.RunConfig(name=run.run_name, storage_path=run.storage_path)
+    _check_honoured(rays, scaling)
+    storage = str(rays.storage_path)
+    failures, checkpoints = rays.failure_config, rays.checkpoint_config
     if failures is None or failures == ray.train.FailureConfig():
-        failures = ray.train.FailureConfig(max_failures=max_failures)
+        failures = ray.train.FailureConfig(max_failures=run.max_failures)
+    if checkpoints is None or checkpoints == ray.train.CheckpointConfig():
+        checkpoints = ray.train.CheckpointConfig(num_to_keep=run.keep_checkpoints)
+    is_as_given = "://" in storage or rays.storage_filesystem is not None
     return dataclasses.replace(
-        run,
-        storage_path=storage if "://" in storage else os.path.abspath(os.path.expanduser(storage)),
-        checkpoint_config=checkpoint_config(run),
+        rays,
+        storage_path=storage if is_as_given else os.path.abspath(os.path.expanduser(storage)),
+        checkpoint_config=checkpoints,
         failure_config=failures,
     )
 
 
-def checkpoint_config(run: ray.train.RunConfig) -> ray.train.CheckpointConfig:
-    """The two newest checkpoints are kept unless it says how many."""
-    given = run.checkpoint_config or ray.train.CheckpointConfig()
-    return ray.train.CheckpointConfig(num_to_keep=2) if given == ray.train.CheckpointConfig() else given
+def _check_honoured(given: ray.train.RunConfig, scaling: Any) -> None:
+    checkpoints: Any = given.checkpoint_config
+    failures: Any = given.failure_config
+    if checkpoints.checkpoint_score_attribute is not None:
+        raise UserError(
+            f"checkpoint_config has checkpoint_score_attribute {checkpoints.checkpoint_score_attribute!r}, but a run "
+            "keeps its newest checkpoints, which it goes on from; leave it out (result.json has test_accuracy_selected)"
+        )
+    if failures.relax_collectives_on_preemption:
+        raise UserError(
+            "failure_config has relax_collectives_on_preemption, but a step needs all workers; leave it out"
+        )
+    if scaling.use_tpu:
+        raise UserError("scaling_config has use_tpu, but students train on CPUs and GPUs; leave it out")
+    if scaling.max_workers > 0:
+        return
+    for name, (default, why) in _NEEDS_WORKERS.items():
+        if getattr(given, name) != default:
+            raise UserError(f"{name} is given, but num_workers is 0: {why}; leave it out, or give 1 worker or more")
+    for callback in given.callbacks or ():
+        if not isinstance(callback, ray.train.UserCallback):
+            raise UserError(
+                f"callbacks has a {type(callback).__name__}, but num_workers is 0, where Ray has nothing that it could "
+                "call; give a ray.train.UserCallback, or 1 worker or more"
+            )
+
+
+_NEEDS_WORKERS: dict[str, tuple[Any, str]] = {
+    "failure_config": (ray.train.FailureConfig(), "what fails in this process nobody starts again"),
+    "worker_runtime_env": ({}, "there is no process to make"),
+    "logging_config": (ray.train.LoggingConfig(), "Ray Train logs nothing then"),
+}
+"""Of a RunConfig: Ray's defaults, and why another value would do nothing."""
+
+
+def with_rays_own(config: TrainConfig, scaling: Any, run: ray.train.RunConfig) -> TrainConfig:
+    """The settings with what Ray's own configs say: what is recorded and what happens are one."""
+    checkpoints, failures = run.checkpoint_config, run.failure_config
+    assert checkpoints is not None
+    assert failures is not None
+    workers, least = scaling.max_workers, scaling.min_workers
+    return config.changed(
+        workers=workers,
+        min_workers=None if least == workers else least,
+        gpu=bool(scaling.use_gpu),
+        keep_checkpoints=checkpoints.num_to_keep or sys.maxsize,
+        max_failures=failures.max_failures,
+    )
 
 
 def least_needs(scaling: Any) -> Needs:
@@ -85,9 +146,15 @@ def least_needs(scaling: Any) -> Needs:
     return Needs(each, scaling.min_workers)
 
 
-def plain_settings(job: Job, scaling: Any) -> dict[str, Any]:
-    """The settings that have a plain value, for the run's config file."""
-    own = {f.name: getattr(job, f.name) for f in dataclasses.fields(job) if f.name in TrainConfig().flat()}
-    simple = {name: value for name, value in own.items() if isinstance(value, str | int | float)}
-    workers = {"workers": scaling.max_workers}
-    return {**simple, **workers, **dataclasses.asdict(job.mentor), **dataclasses.asdict(job.curriculum)}
+OPTIMIZER_SETTINGS = ("optimizer", "learning_rate", "momentum", "nesterov", "weight_decay")
+"""What an optimizer of the user's own says by itself."""
+
+
+def plain_settings(config: TrainConfig, given: Collection[str]) -> dict[str, Any]:
+    """The settings that mean something where data and student are given, for the run's config file.
+
+    Args:
+        given: settings in whose place the user gave something of their own.
+    """
+    elsewhere = set(names_of(DataConfig)) - {"augment", "hold_on_device"} | {"resume", "resume_or_start", *given}
+    return {name: value for name, value in config.flat().items() if name not in elsewhere}

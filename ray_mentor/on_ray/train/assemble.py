@@ -50,20 +50,20 @@ def assemble(
         job.mentor,
         total_steps=total_steps,
         n_samples=n_samples,
-        seed=job.seed,
+        seed=job.run.seed,
         split_history=True,
     )
 
 
 def make_student(job: Job, exchange: AbstractExchange) -> nn.Module:
     """A fresh student, the same on every rank, on this rank's device, data-parallel where there are more."""
-    torch.manual_seed(job.seed)
+    torch.manual_seed(job.run.seed)
     student = job.student()
-    if job.sync_batch_norm:
+    if job.config.student.sync_batch_norm:
         student = synchronised(student)
-    if job.channels_last:
+    if job.config.student.channels_last:
         student = student.to(memory_format=torch.channels_last)
-    if job.precision == "bf16":
+    if job.config.student.precision == "bf16":
         student = in_bf16(student)
     strategy = "ddp" if exchange.world_size > 1 else None
     prepared: nn.Module = ray.train.torch.prepare_model(student, parallel_strategy=strategy)
@@ -71,10 +71,10 @@ def make_student(job: Job, exchange: AbstractExchange) -> nn.Module:
 
 
 def _access(job: Job, splits: Splits, exchange: AbstractExchange) -> AbstractMentorAccess:
-    learner = MentorLearner(job.mentor, len(splits.train.classes), job.seed)
+    learner = MentorLearner(job.mentor, len(splits.train.classes), job.run.seed)
     if job.mentor_actor is None:
         return LocalMentor(learner)
-    return SharedMentor(job.mentor_actor, exchange, learner, job.mentor.scoring, job.hang_seconds)
+    return SharedMentor(job.mentor_actor, exchange, learner, job.mentor.scoring, job.run.hang_seconds)
 
 
 def _check_parts(parts: MetaParts, whole: int, job: Job, exchange: AbstractExchange) -> None:
@@ -105,7 +105,7 @@ class _MetaBatches:
     def __init__(self, meta: Samples, job: Job, exchange: AbstractExchange, device: torch.device) -> None:
         self._meta = meta
         self._size = max(job.mentor.meta_batch_size, exchange.world_size)
-        self._seed = job.seed
+        self._seed = job.run.seed
         self._exchange = exchange
         self._device = device
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import ray
 import ray.exceptions
@@ -18,7 +17,7 @@ from ray.actor import ActorHandle
 from ray.train.torch import TorchTrainer
 from torch import nn
 
-from ray_mentor.config import CurriculumConfig, DataConfig, MentorConfig, RunSettings, StudentConfig
+from ray_mentor.config import TrainConfig
 from ray_mentor.config.file import to_toml
 from ray_mentor.core.influence.step_jacobian import check_optimizer
 from ray_mentor.core.losses import PerSampleLoss
@@ -30,18 +29,20 @@ from ray_mentor.data.storage.on_device import check_can_be_held
 from ray_mentor.data.storage.stored import order_of
 from ray_mentor.errors import MentorLostError, RunStoppedError, UserError
 from ray_mentor.on_ray.mentor.actor import MentorActor
-from ray_mentor.on_ray.session.environment import hangs_end_after
+from ray_mentor.on_ray.session.environment import hangs_end_after, quiet
 from ray_mentor.on_ray.session.failures import Failures, causes, how_to_go_on, users_error
 from ray_mentor.on_ray.session.growth import Needs
-from ray_mentor.on_ray.session.session import check_machine, ctrl_c_is_ours, quiet, ray_session
+from ray_mentor.on_ray.session.session import alone_in_process, check_machine, ctrl_c_is_ours, ray_session
 from ray_mentor.on_ray.train.arguments import (
+    OPTIMIZER_SETTINGS,
     Data,
     check_shares,
-    checkpoint_config,
     least_needs,
     placed,
     plain_settings,
+    scaling_of,
     splits_of,
+    with_rays_own,
 )
 from ray_mentor.on_ray.train.gate import AnyGate, call
 from ray_mentor.on_ray.train.watch import LocalBoard, RemoteBoard, board_here, watched
@@ -72,30 +73,21 @@ class CurriculumTrainer:
         test: measured after every epoch; the same kinds, or None.
         validation: as noisy as ``data``, to select an epoch; the same kinds, or None.
         loss: (logits (B, C), labels (B,)) -> per-sample losses (B,). None: the method's own, cross-entropy.
-        mentor: the mentor, and how it learns.
-        curriculum: the method, and the schedule around it.
-        optimizer: params -> optimizer of the student; SGD, Adam or AdamW for methods whose mentor learns.
-        schedule: learning rate over training: cosine to 0, or constant.
-        precision: of the student's passes: float32, or bf16 by autocast.
-        channels_last: keep the student's params so in memory.
-        hold_on_device: keep the training inputs in the memory of each worker's device.
-        epochs: passes over ``data``.
-        batch_size: samples per student step over all workers.
-        scaling_config: Ray's; ``num_workers=0`` trains in this process without starting Ray, ``(low, high)`` goes on
-            with fewer workers when nodes are lost.
-        run_config: Ray's; its name and storage path give the run directory, its checkpoint config how many are kept.
-        resume: go on with the run of this name from its newest checkpoint.
-        resume_or_start: the same if the run is there, and start it if not.
-        checkpoint_seconds: between checkpoints; 0: after every step.
-        checkpoint_steps: between checkpoints, besides; 0 for none.
-        max_failures: how often the workers are started again after one of them died; a failure config in
-            ``run_config`` that is not Ray's default takes its place.
-        hang_seconds: a worker or mentor that gives no sign of life for so long counts as dead.
-        node_seconds: how long a run waits for machines that the cluster's autoscaler has yet to bring, before it
-            starts; 0: not at all.
+        optimizer: params -> optimizer of the student. None: as the settings say (``optimizer``, ``learning_rate``...).
+        config: the settings; None: their defaults. What says where data come from and which student is built means
+            nothing here, where both are given.
+        scaling_config: Ray's, in place of the settings' ``workers`` and their like; ``num_workers=0`` trains in this
+            process without starting Ray, ``(low, high)`` goes on with fewer workers when nodes are lost.
+        run_config: Ray's, in place of the settings' ``run_name`` and ``storage_path``; a checkpoint config and a
+            failure config that are not Ray's defaults take the place of ``keep_checkpoints`` and ``max_failures``.
         verbose: let Ray's own log through.
         began: time.time() at which ``wall_seconds`` starts; None: the call of :meth:`fit`.
-        record: settings to write into the run's config file; None: those above that have a plain value.
+        record: settings to write into the run's config file; None: those that mean something here.
+        changes: settings by name (``epochs=10``), or whole groups of them (``mentor=MentorConfig(...)``), in place of
+            those of ``config``.
+
+    Raises:
+        UserError: naming the setting or argument, the rule and the fix.
     """
 
     def __init__(
@@ -107,81 +99,41 @@ class CurriculumTrainer:
         test: Data | None = None,
         validation: Data | None = None,
         loss: PerSampleLoss | None = None,
-        mentor: MentorConfig | None = None,
-        curriculum: CurriculumConfig | None = None,
         optimizer: MakeOptimizer | None = None,
-        schedule: Literal["cosine", "constant"] = "cosine",
-        sync_batch_norm: bool = False,
-        precision: Literal["float32", "bf16"] = "float32",
-        channels_last: bool = False,
-        hold_on_device: bool = False,
-        augment: Literal["none", "flip-shift"] = "none",
-        epochs: int = 60,
-        batch_size: int = 128,
-        seed: int = 0,
+        config: TrainConfig | None = None,
         scaling_config: ray.train.ScalingConfig | None = None,
         run_config: ray.train.RunConfig | None = None,
-        resume: bool = False,
-        resume_or_start: bool = False,
-        checkpoint_seconds: float = 60.0,
-        checkpoint_steps: int = 0,
-        max_failures: int = 3,
-        hang_seconds: float = 120.0,
-        node_seconds: float = 900.0,
         verbose: bool = False,
         began: float | None = None,
         record: Mapping[str, Any] | None = None,
+        **changes: Any,
     ) -> None:
-        self.mentor = mentor or MentorConfig()
-        self.curriculum = curriculum or CurriculumConfig()
-        self._method = method_of(self.curriculum.method)
-        StudentConfig(schedule=schedule, precision=precision)
-        DataConfig(augment=augment)
-        RunSettings(
-            epochs=epochs,
-            batch_size=batch_size,
-            seed=seed,
-            checkpoint_seconds=checkpoint_seconds,
-            checkpoint_steps=checkpoint_steps,
-            max_failures=max_failures,
-            hang_seconds=hang_seconds,
-            node_seconds=node_seconds,
-        )
+        named = {} if run_config is None else {"run_name": run_config.name}
+        asked = (config or TrainConfig()).changed(**named, **changes)
+        self._scaling: Any = scaling_config or scaling_of(asked.run)
+        self._run = placed(run_config, asked.run, self._scaling)
+        self.config = with_rays_own(asked, self._scaling, self._run)
+        self._method = method_of(self.config.curriculum.method)
         self._splits = splits_of(data, meta, test, validation)
-        self._scaling: Any = scaling_config or ray.train.ScalingConfig(num_workers=2)
-        self._run = placed(run_config or ray.train.RunConfig(), max_failures)
-        self._node_seconds = node_seconds
         self._verbose = verbose
         self._began = began
-        self.directory = RunDirectory(f"{self._run.storage_path}/{self._run.name}")
-        self._resume = resuming(self.directory, resume=resume, or_start=resume_or_start)
+        self.directory = RunDirectory.within(
+            str(self._run.storage_path), str(self._run.name), self._run.storage_filesystem
+        )
+        self._resume = resuming(self.directory, resume=asked.run.resume, or_start=asked.run.resume_or_start)
         self._job = Job(
+            config=self.config,
             student=student,
-            optimizer=optimizer or functools.partial(make_optimizer, config=StudentConfig()),
-            schedule=schedule,
-            sync_batch_norm=sync_batch_norm,
-            precision=precision,
-            channels_last=channels_last,
-            hold_on_device=hold_on_device,
+            optimizer=optimizer or functools.partial(make_optimizer, config=self.config.student),
             splits=self._splits,
             order=order_of(self._splits.train),
-            augment=augment,
             loss=loss,
-            curriculum=self.curriculum,
-            mentor=self.mentor,
-            mentor_actor=None,
+            directory=self.directory,
+            local=self.config.run.workers == 0,
             board=ProgressBoard(),
-            directory=self.directory.path,
-            epochs=epochs,
-            batch_size=batch_size,
-            seed=seed,
-            checkpoint_seconds=checkpoint_seconds,
-            checkpoint_steps=checkpoint_steps,
-            keep_checkpoints=checkpoint_config(self._run).num_to_keep or sys.maxsize,
-            hang_seconds=hang_seconds,
-            local=self._scaling.num_workers == 0,
         )
-        self._record = dict(record) if record is not None else plain_settings(self._job, self._scaling)
+        given = {"student"} if optimizer is None else {"student", *OPTIMIZER_SETTINGS}
+        self._record = dict(record) if record is not None else plain_settings(self.config, given)
         self._try_method()
 
     def fit(self, show: Show | None = None, gate: AnyGate | None = None) -> Outcome:
@@ -212,25 +164,28 @@ class CurriculumTrainer:
         state = self._final_state()
         result = self._result(state, marks)
         self.directory.write_result(result)
-        return Outcome(result, state.log.metrics, self.directory.path, state.student)
+        return Outcome(
+            result, state.log.metrics, self.directory.path, state.student, files=self._run.storage_filesystem
+        )
 
     def _try_method(self) -> None:
         """What the method lacks is said here, rather than by every worker once Ray has started."""
         if isinstance(self._job.student, nn.Module):
             raise UserError("student is a module, but it must be a callable that builds one; e.g. lambda: MyModel()")
-        if self._job.augment != "none" and len(self._splits.train.inputs.shape) != 3:
+        if self.config.data.augment != "none" and len(self._splits.train.inputs.shape) != 3:
             shape = self._splits.train.inputs.shape
-            raise UserError(f"augment is {self._job.augment!r}, but it needs images, and the input has shape {shape}")
-        if self._job.hold_on_device:
+            kind = self.config.data.augment
+            raise UserError(f"augment is {kind!r}, but it needs images, and the input has shape {shape}")
+        if self.config.data.hold_on_device:
             check_can_be_held(self._splits.train)
         if self._method.needs_truth and self._splits.train.true_labels is None:
             raise UserError(TRUTH_MISSING)
-        mixing_of(self.curriculum, self.mentor)
+        mixing_of(self.config.curriculum, self.config.mentor)
         if self._method.learns:
-            MentorLearner(self.mentor, len(self._splits.train.classes), self._job.seed)
+            MentorLearner(self.config.mentor, len(self._splits.train.classes), self.config.run.seed)
             check_optimizer(self._job.optimizer([nn.Parameter(torch.ones(2, 2))]))
         else:
-            self._method.weighting(self.mentor, None)
+            self._method.weighting(self.config.mentor, None)
 
     def _check_directory(self) -> None:
         path = self.directory.path
@@ -243,7 +198,7 @@ class CurriculumTrainer:
 
     def _claim_directory(self) -> None:
         """Nothing is written before this, so that a run that is refused leaves its name free."""
-        check_shares(self._splits, self._job.batch_size, self._scaling)
+        check_shares(self._splits, self.config.run.batch_size, self._scaling)
         self.directory.create()
         self.directory.remove(RESULT)
         self.directory.write(CONFIG, to_toml(self._record).encode())
@@ -251,10 +206,10 @@ class CurriculumTrainer:
     def _fit_here(self, marks: Marks) -> None:
         if self._scaling.use_gpu:
             check_machine(Needs({"GPU": 1.0}))
-        self._claim_directory()
-        quiet(self._verbose)
-        job = dataclasses.replace(self._job, board=LocalBoard(marks.show))
-        self._torch_trainer(job, self._run).fit()
+        with alone_in_process(), quiet(self._verbose):
+            self._claim_directory()
+            job = dataclasses.replace(self._job, board=LocalBoard(marks.show))
+            self._torch_trainer(job, self._run).fit()
 
     def _fit_on_ray(self, marks: Marks) -> None:
         with ExitStack() as stack:
@@ -262,7 +217,7 @@ class CurriculumTrainer:
                 ray_session(
                     least_needs(self._scaling),
                     verbose=self._verbose,
-                    node_seconds=self._node_seconds,
+                    node_seconds=self.config.run.node_seconds,
                     tell=lambda text: marks.show({"kind": "note", "text": text}),
                 )
             )
@@ -277,7 +232,7 @@ class CurriculumTrainer:
             run = dataclasses.replace(self._run, callbacks=callbacks)
             stack.enter_context(watched(board, marks.show))
             stack.enter_context(ctrl_c_is_ours())
-            stack.enter_context(hangs_end_after(self._job.hang_seconds))
+            stack.enter_context(hangs_end_after(self.config.run.hang_seconds))
             try:
                 self._torch_trainer(job, run).fit()
             except (ray.train.TrainingFailedError, ray.exceptions.RayActorError) as error:
@@ -304,12 +259,13 @@ class CurriculumTrainer:
         if not self._method.learns:
             return None
         actor: Any = ray.remote(MentorActor).options(num_cpus=0, num_gpus=0, max_restarts=-1, max_task_retries=-1)
-        handle: ActorHandle[MentorActor] = actor.remote(self.mentor, len(self._splits.train.classes), self._job.seed)
+        classes, seed = len(self._splits.train.classes), self.config.run.seed
+        handle: ActorHandle[MentorActor] = actor.remote(self.config.mentor, classes, seed)
         return handle
 
     def _result(self, state: RunState, marks: Marks) -> dict[str, Any]:
-        samples = len(self._splits.train) * self._job.epochs
-        auroc = noise_auroc(self.directory.ledger(epoch=self._job.epochs - 1))
+        samples = len(self._splits.train) * self.config.run.epochs
+        auroc = noise_auroc(self.directory.ledger(epoch=self.config.run.epochs - 1))
         return {
             "test_accuracy": last_value(state.log.metrics, "test_accuracy"),
             "test_accuracy_selected": selected(state.log.metrics),
@@ -321,9 +277,9 @@ class CurriculumTrainer:
             "meta_updates": state.curriculum.meta_updates,
             "guards": guard_figures(state.curriculum, state.log.metrics),
             "samples_per_second": samples / state.log.train_seconds,
-            "method": self.curriculum.method,
-            "seed": self._job.seed,
-            "workers": self._scaling.max_workers,
+            "method": self.config.curriculum.method,
+            "seed": self.config.run.seed,
+            "workers": self.config.run.workers,
             "versions": versions(),
         }
 

@@ -28,7 +28,6 @@ from ray_mentor.run.accuracy import measured
 from ray_mentor.run.batch_of import batch_of
 from ray_mentor.run.checkpoint.checkpoints import Checkpoints, Timetable
 from ray_mentor.run.checkpoint.state import capture, restore
-from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.job import Job
 from ray_mentor.run.log import RunLog, started_row
 from ray_mentor.run.trusted import TrustedBeside, parts_of
@@ -39,21 +38,20 @@ def worker_loop(config: dict[str, Job]) -> None:
     job = config["job"]
     splits = _splits(job)  # before ranks wait for one another: making a file that this node lacks may take minutes
     exchange = _exchange(job)
-    plan = Plan(job.order, job.batch_size, job.seed, job.epochs)
+    plan = Plan(job.order, job.run.batch_size, job.run.seed, job.run.epochs)
     meta = parts_of(splits.meta, job)
     curriculum = assemble(job, splits, meta, exchange, plan.total_steps)
     with_trusted = TrustedBeside(meta, plan, exchange)
-    schedule = make_schedule(curriculum.optimizer, job.schedule, plan.total_steps)
-    directory = RunDirectory(job.directory)
-    log = RunLog(directory, job.board, exchange)
-    checkpoints = Checkpoints(directory, exchange, job.keep_checkpoints, log.note, curriculum.history)
+    schedule = make_schedule(curriculum.optimizer, job.config.student.schedule, plan.total_steps)
+    log = RunLog(job.directory, job.board, exchange)
+    checkpoints = Checkpoints(job.directory, exchange, job.run.keep_checkpoints, log.note, curriculum.history)
 
     state = checkpoints.newest()
     if state is not None:
         restore(state, curriculum, schedule)
     first = curriculum.step_number
     log.begin(first, state.log if state else None)
-    timetable = Timetable(job.checkpoint_seconds, job.checkpoint_steps, first, plan.total_steps, exchange)
+    timetable = Timetable(job.run.checkpoint_seconds, job.run.checkpoint_steps, first, plan.total_steps, exchange)
 
     def save() -> None:
         log.write(curriculum.step_number)
@@ -82,7 +80,7 @@ def worker_loop(config: dict[str, Job]) -> None:
 def _splits(job: Job) -> Splits:
     splits: Splits = job.splits if isinstance(job.splits, Splits) else ray.get(job.splits)
     splits.open()
-    if not job.hold_on_device:
+    if not job.config.data.hold_on_device:
         return splits
     return dataclasses.replace(splits, train=on_device(splits.train, ray.train.torch.get_device()))
 
@@ -93,14 +91,14 @@ def _spread(job: Job, exchange: AbstractExchange) -> Spread:
 
 def _exchange(job: Job) -> AbstractExchange:
     alone = ray.train.get_context().get_world_size() == 1
-    return Alone() if alone else Ranks(timedelta(seconds=job.hang_seconds * _WAITS))
+    return Alone() if alone else Ranks(timedelta(seconds=job.run.hang_seconds * _WAITS))
 
 
 _WAITS = 4  # hang times that ranks wait for one another: rank 0 may be waiting for the mentor, several times
 
 
 def _augmented(batch: Batch, job: Job, curriculum: Curriculum) -> Batch:
-    if job.augment == "none":
+    if job.config.data.augment == "none":
         return batch
     assert isinstance(batch.inputs, Tensor)
     return batch.with_inputs(flip_shift(batch.inputs, curriculum.generator("augment", curriculum.exchange.rank)))

@@ -143,14 +143,15 @@ def test_a_process_that_is_killed_leaves_nothing_that_looks_finished(source, dec
     stuck = (
         "import sys, time\n"
         "from ray_mentor.config import DataConfig\n"
-        "from ray_mentor.data.readers import parquet_decoded, read\n"
-        "inner = parquet_decoded.image_parts\n"
+        "from ray_mentor.data.readers import read\n"
+        "from ray_mentor.data.readers.parquet import decoded\n"
+        "inner = decoded.image_parts\n"
         "def slow(*arguments):\n"
         "    for part in inner(*arguments):\n"
         "        yield part\n"
         "        print('begun', flush=True)\n"
         "        time.sleep(100)\n"
-        "parquet_decoded.image_parts = slow\n"
+        "decoded.image_parts = slow\n"
         "read(DataConfig(data=sys.argv[1], data_backend='arrow', data_cache=sys.argv[2]))\n"
     )
     command = [sys.executable, "-c", stuck, str(source), str(source.parent / "cache")]

@@ -6,7 +6,6 @@ import csv
 import dataclasses
 import functools
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,20 +26,15 @@ from small_runs import (
     MENTOR,
     STEPS,
     assert_one_row_per_sample_and_epoch,
-    assert_same_bits,
     assert_same_run,
     trainer_for,
-    without_clocks,
 )
-from torch import Tensor
-from torch.utils.data import Dataset
 
 from ray_mentor.config import CurriculumConfig, MentorConfig, StudentConfig, TrainConfig
 from ray_mentor.config.file import read_config
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.data import Splits, memory
 from ray_mentor.errors import NonFiniteLossError, UserError
-from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.ledger import SCHEMA
 from ray_mentor.run.outcome import Outcome
@@ -612,90 +606,3 @@ def test_the_oracle_needs_the_truth(small_splits: Splits, tmp_path: Path) -> Non
         "method is 'oracle', but the true labels of this data are not known; add noise, name a "
         "true_label_column, or choose another method"
     )
-
-
-# The Python API with a user's own pieces
-
-
-class Points(Dataset[tuple[Tensor, int]]):
-    """A user's own data set."""
-
-    def __init__(self, n: int, seed: int, wrong: float = 0.0) -> None:
-        draw = np.random.default_rng(seed)
-        self.labels = np.arange(n) % 2
-        self.points = (3.0 * self.labels[:, None] + draw.standard_normal((n, 5))).astype(np.float32)
-        self.given = np.where(draw.random(n) < wrong, 1 - self.labels, self.labels)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return torch.from_numpy(self.points[index]), int(self.given[index])
-
-
-class Focal:
-    """A user's own per-sample loss, with a setting of its own."""
-
-    def __init__(self, gamma: float) -> None:
-        self.gamma = gamma
-
-    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        surprise = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
-        return (1 - torch.exp(-surprise)) ** self.gamma * surprise
-
-
-def user_trainer(storage: Path, **changes: Any) -> CurriculumTrainer:
-    arguments: dict[str, Any] = {
-        "student": lambda: torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)),
-        "loss": Focal(1.0),
-        "mentor": MentorConfig(update_interval=2, meta_batch_size=10),
-        "epochs": 3,
-        "batch_size": 20,
-        "scaling_config": ray.train.ScalingConfig(num_workers=0),
-        "run_config": ray.train.RunConfig(name="own", storage_path=str(storage)),
-    }
-    data = {"data": Points(100, 1, wrong=0.3), "meta": Points(20, 2), "test": Points(40, 3)}
-    return CurriculumTrainer(**{**arguments, **data, **changes})
-
-
-def test_a_users_own_data_student_loss_and_optimizer(tmp_path: Path) -> None:
-    outcome = user_trainer(tmp_path, epochs=10, optimizer=functools.partial(torch.optim.Adam, lr=0.02)).fit()
-    assert outcome.result["test_accuracy"] > 0.9
-    assert outcome.result["test_accuracy_selected"] is None
-    assert outcome.result["noise_auroc"] is None
-    assert sorted(set(outcome.ledger()["sample_id"].to_pylist())) == list(range(100))
-
-
-def test_the_users_loss_is_the_one_in_the_ledger(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    losses = user_trainer(tmp_path, epochs=1, loss=Focal(0.0)).fit().ledger()["loss"].to_numpy()
-    halved = user_trainer(tmp_path / "b", epochs=1, loss=Focal(2.0)).fit().ledger()["loss"].to_numpy()
-    assert losses[0] > halved[0] > 0
-
-
-def test_a_loss_that_is_already_a_mean_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"shape \(\) for 24 samples, but it must return one value per sample"
-    ) as raised:
-        user_trainer(tmp_path, loss=torch.nn.functional.cross_entropy).fit()
-    assert "give reduction='none'" in str(raised.value)
-
-
-def test_an_optimizer_whose_step_mixes_elements_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="optimizer is Adafactor, but its step mixes elements"):
-        user_trainer(tmp_path, optimizer=functools.partial(torch.optim.Adafactor, lr=0.01)).fit()
-
-
-def test_an_optimizer_without_a_formula_is_measured(tmp_path: Path) -> None:
-    outcome = user_trainer(tmp_path, optimizer=functools.partial(torch.optim.NAdam, lr=0.01)).fit()
-    assert outcome.result["meta_updates"] > 0
-
-
-def test_the_global_random_state_does_not_steer_a_run(tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    one = user_trainer(tmp_path / "a").fit()
-    torch.manual_seed(2)
-    other = user_trainer(tmp_path / "b").fit()
-    assert_same_bits(one.student_state, other.student_state)
-    assert without_clocks(one.metrics) == without_clocks(other.metrics)
-    assert all(math.isfinite(row["loss"] or math.nan) for row in one.metrics)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from typing import Any
 
@@ -10,10 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from ray_mentor.config import CurriculumConfig, MentorConfig
+from ray_mentor.config import CurriculumConfig, MentorConfig, TrainConfig
 from ray_mentor.core.exchange import Alone
 from ray_mentor.data import Splits
+from ray_mentor.data.plan.order import Shuffled
+from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.job import Job
+from ray_mentor.run.progress import ProgressBoard
 from ray_mentor.students import MLP
 
 
@@ -22,29 +24,29 @@ def outside_of_ray_train(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which alone may prepare a student."""
 
     def make_student(job: Job, _: Alone) -> nn.Module:
-        torch.manual_seed(job.seed)
+        torch.manual_seed(job.run.seed)
         return job.student()
 
     monkeypatch.setattr("ray_mentor.on_ray.train.assemble.make_student", make_student)
 
 
 def job_of(splits: Splits, mentor: dict[str, Any], method: str = "mentornet") -> Job:
-    known: dict[str, Any] = {
-        "student": functools.partial(_student, 8, 3),
-        "optimizer": functools.partial(torch.optim.SGD, lr=0.05, momentum=0.9),
-        "schedule": "constant",
-        "sync_batch_norm": False,
-        "precision": "float32",
-        "channels_last": False,
-        "hold_on_device": False,
-        "splits": splits,
-        "augment": "none",
-        "loss": None,
-        "curriculum": CurriculumConfig(method=method, burn_in=0.0, meta_in_training=0.5),
-        "mentor": MentorConfig(**{"update_interval": 1, "meta_batch_size": 20, "mentor_hidden": (8,), **mentor}),
-        "seed": 0,
-    }
-    return Job(**{field.name: known.get(field.name) for field in dataclasses.fields(Job)})
+    config = TrainConfig().changed(
+        schedule="constant",
+        curriculum=CurriculumConfig(method=method, burn_in=0.0, meta_in_training=0.5),
+        mentor=MentorConfig(**{"update_interval": 1, "meta_batch_size": 20, "mentor_hidden": (8,), **mentor}),
+    )
+    return Job(
+        config=config,
+        student=functools.partial(_student, 8, 3),
+        optimizer=functools.partial(torch.optim.SGD, lr=0.05, momentum=0.9),
+        splits=splits,
+        order=Shuffled(len(splits.train)),
+        loss=None,
+        directory=RunDirectory("mock:///run"),
+        local=True,
+        board=ProgressBoard(),
+    )
 
 
 def _student(n_inputs: int, n_classes: int) -> nn.Module:

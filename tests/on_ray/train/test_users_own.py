@@ -1,0 +1,147 @@
+"""What a user brings to the trainer: data sets, students, losses, optimizers, settings; in this process."""
+
+from __future__ import annotations
+
+import functools
+import math
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray.train
+import torch
+from small_runs import assert_same_bits, without_clocks
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ray_mentor.config import MentorConfig, TrainConfig
+from ray_mentor.errors import UserError
+from ray_mentor.on_ray.train.trainer import CurriculumTrainer
+
+
+class Points(Dataset[tuple[Tensor, int]]):
+    """A user's own data set."""
+
+    def __init__(self, n: int, seed: int, wrong: float = 0.0) -> None:
+        draw = np.random.default_rng(seed)
+        self.labels = np.arange(n) % 2
+        self.points = (3.0 * self.labels[:, None] + draw.standard_normal((n, 5))).astype(np.float32)
+        self.given = np.where(draw.random(n) < wrong, 1 - self.labels, self.labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return torch.from_numpy(self.points[index]), int(self.given[index])
+
+
+class Focal:
+    """A user's own per-sample loss, with a setting of its own."""
+
+    def __init__(self, gamma: float) -> None:
+        self.gamma = gamma
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        surprise = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+        return (1 - torch.exp(-surprise)) ** self.gamma * surprise
+
+
+def user_student() -> torch.nn.Module:
+    return torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+
+
+def user_trainer(storage: Path, **changes: Any) -> CurriculumTrainer:
+    arguments: dict[str, Any] = {
+        "student": user_student,
+        "loss": Focal(1.0),
+        "mentor": MentorConfig(update_interval=2, meta_batch_size=10),
+        "epochs": 3,
+        "batch_size": 20,
+        "scaling_config": ray.train.ScalingConfig(num_workers=0),
+        "run_config": ray.train.RunConfig(name="own", storage_path=str(storage)),
+    }
+    data = {"data": Points(100, 1, wrong=0.3), "meta": Points(20, 2), "test": Points(40, 3)}
+    return CurriculumTrainer(**{**arguments, **data, **changes})
+
+
+def test_a_users_own_data_student_loss_and_optimizer(tmp_path: Path) -> None:
+    outcome = user_trainer(tmp_path, epochs=10, optimizer=functools.partial(torch.optim.Adam, lr=0.02)).fit()
+    assert outcome.result["test_accuracy"] > 0.9
+    assert outcome.result["test_accuracy_selected"] is None
+    assert outcome.result["noise_auroc"] is None
+    assert sorted(set(outcome.ledger()["sample_id"].to_pylist())) == list(range(100))
+
+
+def test_the_users_loss_is_the_one_in_the_ledger(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    losses = user_trainer(tmp_path, epochs=1, loss=Focal(0.0)).fit().ledger()["loss"].to_numpy()
+    halved = user_trainer(tmp_path / "b", epochs=1, loss=Focal(2.0)).fit().ledger()["loss"].to_numpy()
+    assert losses[0] > halved[0] > 0
+
+
+def test_a_loss_that_is_already_a_mean_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"shape \(\) for 24 samples, but it must return one value per sample"
+    ) as raised:
+        user_trainer(tmp_path, loss=torch.nn.functional.cross_entropy).fit()
+    assert "give reduction='none'" in str(raised.value)
+
+
+def test_an_optimizer_whose_step_mixes_elements_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="optimizer is Adafactor, but its step mixes elements"):
+        user_trainer(tmp_path, optimizer=functools.partial(torch.optim.Adafactor, lr=0.01)).fit()
+
+
+def test_an_optimizer_without_a_formula_is_measured(tmp_path: Path) -> None:
+    outcome = user_trainer(tmp_path, optimizer=functools.partial(torch.optim.NAdam, lr=0.01)).fit()
+    assert outcome.result["meta_updates"] > 0
+
+
+def test_the_global_random_state_does_not_steer_a_run(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    one = user_trainer(tmp_path / "a").fit()
+    torch.manual_seed(2)
+    other = user_trainer(tmp_path / "b").fit()
+    assert_same_bits(one.student_state, other.student_state)
+    assert without_clocks(one.metrics) == without_clocks(other.metrics)
+    assert all(math.isfinite(row["loss"] or math.nan) for row in one.metrics)
+
+
+def test_settings_come_as_a_config_and_the_rest_by_name(tmp_path: Path) -> None:
+    config = TrainConfig().changed(epochs=9, workers=0, storage_path=str(tmp_path), update_interval=2)
+    trainer = CurriculumTrainer(user_student, Points(100, 1), Points(20, 2), config=config, run_name="n", epochs=1)
+    assert trainer.config == config.changed(run_name="n", epochs=1)
+    assert trainer.directory.path == f"{tmp_path}/n"
+    assert trainer.fit().result["steps"] == 1
+    written = tomllib.loads((tmp_path / "n/config.toml").read_text())
+    assert (written["epochs"], written["update_interval"], written["learning_rate"]) == (1, 2, 0.08)
+    assert not written.keys() & {"data", "student", "noise", "resume"}
+
+
+def test_what_rays_configs_say_is_what_is_recorded(tmp_path: Path) -> None:
+    trainer = user_trainer(
+        tmp_path,
+        run_config=ray.train.RunConfig(
+            name="own",
+            storage_path=str(tmp_path),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=5),
+            failure_config=ray.train.FailureConfig(max_failures=7),
+        ),
+        scaling_config=ray.train.ScalingConfig(num_workers=(2, 3)),
+    )
+    run = trainer.config.run
+    assert (run.workers, run.min_workers, run.keep_checkpoints, run.max_failures, run.run_name) == (3, 2, 5, 7, "own")
+
+
+def test_the_settings_optimizer_is_used_where_none_is_given(tmp_path: Path) -> None:
+    slow, fast = (user_trainer(tmp_path, learning_rate=rate, run_config=None, run_name=str(rate),
+                               storage_path=str(tmp_path)).fit() for rate in (1e-9, 0.1))  # fmt: skip
+    assert slow.metrics[-1]["loss"] == pytest.approx(slow.metrics[0]["loss"], abs=0.05)
+    assert fast.metrics[-1]["loss"] < slow.metrics[-1]["loss"]
+
+
+def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unknown setting 'epoch'; nearest valid: epochs"):
+        user_trainer(tmp_path, epoch=3)
