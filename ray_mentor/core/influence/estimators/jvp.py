@@ -27,9 +27,10 @@ class ForwardMode(AbstractEstimator):
     """s = ∂ℓ(θ + t·direction)/∂t at t = 0: the tangent of the per-sample losses. Exact.
 
     The derivative is the one that the backward pass has: none through ``detach`` and ``torch.no_grad()``, and that of
-    ``jvp`` through a torch.autograd.Function. Costs about two plain forward passes, keeps no graph, and carries every
-    coupling between samples (batch norm) along. Attention runs on its plain kernel: the fused ones have no forward
-    mode.
+    ``jvp`` through a torch.autograd.Function. Hooks that change a gradient are seen in a backward pass alone, not here.
+
+    Costs about two plain forward passes, keeps no graph, and carries every coupling between samples (batch norm) along.
+    Attention runs on its plain kernel: the fused ones have no forward mode.
 
     Raises:
         UserError: a student that uses an operator, or a function of its own, without forward mode.
