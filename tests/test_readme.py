@@ -21,6 +21,7 @@ def test_the_example_is_under_25_lines() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 def test_the_example_runs(tmp_path: Path) -> None:
     script = tmp_path / "example.py"
     script.write_text(python_blocks()[0])
