@@ -90,7 +90,7 @@ def test_train_is_told_of_this_ray_without_a_trace(monkeypatch: pytest.MonkeyPat
     with train_asks_this_ray():
         assert own_ray.internals._handed_on().items() >= {**OF_TRAIN, "RAY_ADDRESS": "10.0.0.1:6379"}.items()
         assert dict(os.environ) == before
-    assert constants.ENV_VARS_TO_PROPAGATE == propagated
+    assert propagated == constants.ENV_VARS_TO_PROPAGATE
     assert "RAY_ADDRESS" not in own_ray.internals._handed_on()
 
 
