@@ -1,4 +1,4 @@
-"""The contract that every access to a mentor passes, wherever the mentor lives (DESIGN section 3)."""
+"""The contract that every access to a mentor passes, wherever the mentor lives."""
 
 from __future__ import annotations
 
