@@ -27,12 +27,22 @@ class RunDirectory:
 
     Args:
         path: a folder, or a URI of one.
+        files: the file system that ``path`` is a folder of, without a scheme; None: what it says.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path if "://" in path else str(Path(path).expanduser().absolute())
-        with _usable(self.path):
-            self._files, self._root = pyarrow.fs.FileSystem.from_uri(self.path)
+    def __init__(self, path: str, files: pyarrow.fs.FileSystem | None = None) -> None:
+        self.path = path if "://" in path or files is not None else str(Path(path).expanduser().absolute())
+        self._files: Any = files
+        self._root = path
+        if files is None:
+            with _usable(self.path):
+                self._files, self._root = pyarrow.fs.FileSystem.from_uri(self.path)
+
+    @classmethod
+    def within(cls, storage: str, name: str, files: pyarrow.fs.FileSystem | None = None) -> RunDirectory:
+        """The folder of this name in another; where that is a URI with a query, the name goes before it."""
+        place, mark, query = storage.partition("?") if "://" in storage else (storage, "", "")
+        return cls(f"{place.removesuffix('/')}/{name}{mark}{query}", files)
 
     def exists(self) -> bool:
         """Whether there is something at this path already.

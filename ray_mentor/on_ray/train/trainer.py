@@ -111,13 +111,15 @@ class CurriculumTrainer:
         named = {} if run_config is None else {"run_name": run_config.name}
         asked = (config or TrainConfig()).changed(**named, **changes)
         self._scaling: Any = scaling_config or scaling_of(asked.run)
-        self._run = placed(run_config, asked.run)
+        self._run = placed(run_config, asked.run, self._scaling)
         self.config = with_rays_own(asked, self._scaling, self._run)
         self._method = method_of(self.config.curriculum.method)
         self._splits = splits_of(data, meta, test, validation)
         self._verbose = verbose
         self._began = began
-        self.directory = RunDirectory(f"{self._run.storage_path}/{self._run.name}")
+        self.directory = RunDirectory.within(
+            str(self._run.storage_path), str(self._run.name), self._run.storage_filesystem
+        )
         self._resume = resuming(self.directory, resume=asked.run.resume, or_start=asked.run.resume_or_start)
         self._job = Job(
             config=self.config,
@@ -126,7 +128,7 @@ class CurriculumTrainer:
             splits=self._splits,
             order=order_of(self._splits.train),
             loss=loss,
-            directory=self.directory.path,
+            directory=self.directory,
             local=self.config.run.workers == 0,
             board=ProgressBoard(),
         )
@@ -162,7 +164,9 @@ class CurriculumTrainer:
         state = self._final_state()
         result = self._result(state, marks)
         self.directory.write_result(result)
-        return Outcome(result, state.log.metrics, self.directory.path, state.student)
+        return Outcome(
+            result, state.log.metrics, self.directory.path, state.student, files=self._run.storage_filesystem
+        )
 
     def _try_method(self) -> None:
         """What the method lacks is said here, rather than by every worker once Ray has started."""

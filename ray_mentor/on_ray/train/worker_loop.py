@@ -28,7 +28,6 @@ from ray_mentor.run.accuracy import measured
 from ray_mentor.run.batch_of import batch_of
 from ray_mentor.run.checkpoint.checkpoints import Checkpoints, Timetable
 from ray_mentor.run.checkpoint.state import capture, restore
-from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.job import Job
 from ray_mentor.run.log import RunLog, started_row
 from ray_mentor.run.trusted import TrustedBeside, parts_of
@@ -44,9 +43,8 @@ def worker_loop(config: dict[str, Job]) -> None:
     curriculum = assemble(job, splits, meta, exchange, plan.total_steps)
     with_trusted = TrustedBeside(meta, plan, exchange)
     schedule = make_schedule(curriculum.optimizer, job.config.student.schedule, plan.total_steps)
-    directory = RunDirectory(job.directory)
-    log = RunLog(directory, job.board, exchange)
-    checkpoints = Checkpoints(directory, exchange, job.run.keep_checkpoints, log.note, curriculum.history)
+    log = RunLog(job.directory, job.board, exchange)
+    checkpoints = Checkpoints(job.directory, exchange, job.run.keep_checkpoints, log.note, curriculum.history)
 
     state = checkpoints.newest()
     if state is not None:
