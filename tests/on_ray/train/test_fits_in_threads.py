@@ -1,4 +1,4 @@
-"""Two runs in threads of one process: on one Ray, which is there for both, each by its own settings, without a trace."""
+"""Two runs in threads of one process: on one Ray, there for both, each by its own settings, without a trace."""
 
 from __future__ import annotations
 
