@@ -183,6 +183,7 @@ def test_a_folder_in_which_others_could_put_one_of_theirs(parent: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(parent: Path) -> None:
-    said = r"can't be looked at \(No such file or directory\); name another with RAY_TM"
-    with pytest.raises(UserError, match=said), private_folder(str(parent / "no")):
+    no = parent / "no"
+    rule = r"can't be looked at \(No such file or directory\); name another with RAY_TMPDIR"
+    with pytest.raises(UserError, match=rule), private_folder(str(no)):
         pass
