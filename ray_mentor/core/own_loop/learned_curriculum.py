@@ -32,7 +32,7 @@ from ray_mentor.core.step.gradient_rules import Identity
 from ray_mentor.core.step.record import StepRecord, Weighed
 from ray_mentor.errors import UserError, shown
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 
 class LearnedCurriculum:
@@ -64,7 +64,8 @@ class LearnedCurriculum:
         meta_loader: the trusted set: (inputs, labels) tensors, or a loader of such batches (this rank's).
         total_steps: planned optimizer steps, which progress is measured against.
         loss: (what the student returns, labels) -> per-sample losses, as the loop computes them. None: the method's
-            own, cross-entropy.
+            own, cross-entropy. With one given, the mentor makes its mean over the meta set small; if it is a
+            cross-entropy, too, ``MentorConfig(meta_loss="error")`` is better.
         mentor: the mentor, and how it learns.
         update_interval: optimizer steps between two meta updates; None: as ``mentor`` says.
         curriculum: the method, and the schedule around it.
