@@ -140,8 +140,8 @@ class LearnedCurriculum:
             sample_ids: names of the samples in the record; 0..N-1 where the mentor sees the loss history.
             true_labels: where they are known; read by the method `oracle` alone.
             trusted: which samples have labels that are known to be right: their weight is 1, and the record leaves
-                them out. They must not be in ``meta_loader`` as well, which tells the mentor how the student does on
-                samples that it is not trained on. None: none.
+                them out. They may be in ``meta_loader`` as well; not among those that :meth:`note_holdout` is told of.
+                None: none.
 
         Raises:
             UserError: a call out of turn, losses that are not one a sample, or ``trusted`` that is no mask of them.

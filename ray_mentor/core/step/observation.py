@@ -85,8 +85,10 @@ def observe(
         history=filled(past, loss),
         trusted=is_trusted.bool(),
     )
-    asked = ~features.trusted
-    in_units = units.update(loss[asked], features.loss_difference[asked]) if units else None
+    in_units = None
+    if units is not None:
+        asked = ~features.trusted
+        in_units = units.update(loss[asked], features.loss_difference[asked])
     history.push(rows.long(), loss)
     start = sum(sizes[: exchange.rank])
     return Observation(
