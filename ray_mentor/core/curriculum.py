@@ -21,7 +21,7 @@ from ray_mentor.core.history.table import LossHistory
 from ray_mentor.core.influence.meta_gradient import unwrapped
 from ray_mentor.core.influence.taken_step import Before
 from ray_mentor.core.influence.updates import MetaUpdates
-from ray_mentor.core.losses import expected_error, per_sample_losses
+from ray_mentor.core.losses import per_sample_losses, values_of
 from ray_mentor.core.mentor.guards import Guards
 from ray_mentor.core.methods.parts import Parts
 from ray_mentor.core.step.memorising import Memorising
@@ -31,6 +31,7 @@ from ray_mentor.core.step.percentile import RunningPercentile
 from ray_mentor.core.step.record import StepRecord, Weighed, record_of
 from ray_mentor.core.step.schedules import kept, rate_at, scheduled_weights
 from ray_mentor.core.step.student_step import student_step, weighted_loss
+from ray_mentor.core.step.units import RunningUnits
 from ray_mentor.core.student.kept_buffers import kept_buffers
 from ray_mentor.core.student.random_state import untouched
 
@@ -70,10 +71,11 @@ class Curriculum:
         self.exchange = exchange
         self.step_number = 0
         self.percentile = RunningPercentile(mentor.loss_percentile, mentor.percentile_decay)
+        self.units = None if parts.in_nats else RunningUnits(mentor.percentile_decay)
         share = (exchange.rank, exchange.world_size) if split_history else (0, 1)
         self.history = LossHistory(n_samples, mentor.history_length, *share)
         self.guards = Guards(mentor, parts.mentor)
-        self.memorising = Memorising(expected_error if mentor.meta_loss == "error" else lambda losses: losses)
+        self.memorising = Memorising(values_of(parts.meta_loss))
         self.bare = unwrapped(student)
         self.meta = MetaUpdates(self.bare, optimizer, parts, exchange, mentor, self.generator)
         self._device = next(student.parameters()).device
@@ -117,7 +119,8 @@ class Curriculum:
 
     def observe_losses(self, batch: Batch, losses: Float[Tensor, " own"]) -> Observation:
         """Per-sample losses → features, of a batch that the student has seen."""
-        seen = observe(batch, losses, self.exchange, self.percentile, self.history, self.step_number, self.progress)
+        when = self.step_number, self.progress
+        seen = observe(batch, losses, self.exchange, self.percentile, self.history, *when, self.units)
         self.memorising.note_trained(seen.features.loss[seen.features.trusted])
         return seen
 

@@ -17,6 +17,7 @@ from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.influence.estimators import AbstractEstimator, make_estimator
 from ray_mentor.core.influence.meta_gradient import meta_gradient, step_direction
 from ray_mentor.core.influence.taken_step import Before, TakenStep, dense_gradient_of, remember
+from ray_mentor.core.losses import ExpectedError
 from ray_mentor.core.mentor.learner import MetaUpdate
 from ray_mentor.core.methods.parts import Parts
 from ray_mentor.core.step.gradient_rules.base import Gradient
@@ -54,7 +55,8 @@ class MetaUpdates:
         done: how many there were.
 
     Raises:
-        UserError: an optimizer or student that the estimator cannot work with.
+        UserError: an optimizer or student that the estimator cannot work with; in an update, a loss of which the
+            expected error says nothing.
     """
 
     def __init__(
@@ -114,7 +116,7 @@ class MetaUpdates:
         influence, meta_loss = self._influences(awaited)
         assert self._parts.mentor is not None
         first = awaited.weighed
-        self._parts.mentor.learn(MetaUpdate(awaited.step, first.seen.features, influence, first.keep))
+        self._parts.mentor.learn(MetaUpdate(awaited.step, first.seen.shown, influence, first.keep))
         self.done += 1
         shown = influence.where(influence.isfinite(), torch.nan) if first is weighed else unknown
         return shown, meta_loss if math.isfinite(meta_loss) else None
@@ -154,6 +156,8 @@ class MetaUpdates:
         seen, last = awaited.weighed.seen, awaited.taken[-1]
         meta = self._parts.meta_batch(self.done)
         gradient, meta_loss = self._meta_gradient(meta, last.before.precision, self._estimator.names(self._student))
+        if isinstance(self._parts.meta_loss, ExpectedError):
+            self._parts.meta_loss.check(self._exchange, is_first=self.done == 0)
         chosen = self._chosen(len(seen.batch), len(awaited.weighed.keep)).to(seen.losses.device)
         found = self._estimator(awaited.taken, meta, step_direction(last, gradient), chosen)
         influence = torch.full((len(seen.batch), 1), torch.nan, dtype=torch.promote_types(found.dtype, torch.float32))

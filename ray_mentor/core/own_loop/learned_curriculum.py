@@ -32,7 +32,7 @@ from ray_mentor.core.step.gradient_rules import Identity
 from ray_mentor.core.step.record import StepRecord, Weighed
 from ray_mentor.errors import UserError, shown
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 
 class LearnedCurriculum:
@@ -64,7 +64,8 @@ class LearnedCurriculum:
         meta_loader: the trusted set: (inputs, labels) tensors, or a loader of such batches (this rank's).
         total_steps: planned optimizer steps, which progress is measured against.
         loss: (what the student returns, labels) -> per-sample losses, as the loop computes them. None: the method's
-            own, cross-entropy.
+            own, cross-entropy. With one given, the mentor makes its mean over the meta set small; if it is a
+            cross-entropy, too, ``MentorConfig(meta_loss="error")`` is better.
         mentor: the mentor, and how it learns.
         update_interval: optimizer steps between two meta updates; None: as ``mentor`` says.
         curriculum: the method, and the schedule around it.
@@ -139,8 +140,8 @@ class LearnedCurriculum:
             sample_ids: names of the samples in the record; 0..N-1 where the mentor sees the loss history.
             true_labels: where they are known; read by the method `oracle` alone.
             trusted: which samples have labels that are known to be right: their weight is 1, and the record leaves
-                them out. They must not be in ``meta_loader`` as well, which tells the mentor how the student does on
-                samples that it is not trained on. None: none.
+                them out. They may be in ``meta_loader`` as well; not among those that :meth:`note_holdout` is told of.
+                None: none.
 
         Raises:
             UserError: a call out of turn, losses that are not one a sample, or ``trusted`` that is no mask of them.

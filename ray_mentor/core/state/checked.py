@@ -33,6 +33,10 @@ def read_curriculum_state(table: Any, *, history_apart: bool = False) -> Curricu
     fits = state.percentile is None or _is_number(state.percentile)
     _require(fits, "percentile", state.percentile, "it must be a finite number, or None as long as there is none")
     _check_memorising(state.memorising)
+    if state.units is not None:
+        for name in ("level", "spread"):
+            unit = getattr(state.units, name)
+            _require(_is_number(unit) and unit >= 0, name, unit, "it must be a finite number from 0 on")
     if history_apart:
         _require(state.history is None, "history", state.history, "it is kept in files of its own")
     else:

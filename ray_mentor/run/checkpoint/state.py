@@ -26,7 +26,7 @@ from ray_mentor.run.checkpoint.state_fit import check_fits
 from ray_mentor.run.log import LogState
 from ray_mentor.run.tally import TallyState
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 
 
 @dataclass(frozen=True)

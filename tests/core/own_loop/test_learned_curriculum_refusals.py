@@ -255,7 +255,7 @@ def test_the_oracle_needs_the_truth() -> None:
 
 class TestStates:
     def test_another_format_version(self) -> None:
-        with refusal("the state has format version None, but this version reads 4"):
+        with refusal("the state has format version None, but this version reads 5"):
             Loop().curriculum.load_state_dict({})
 
     def test_another_history(self) -> None:
@@ -278,6 +278,20 @@ class TestStates:
         state = Loop(curriculum=CurriculumConfig(method=saved)).curriculum.state_dict()
         with refusal(f"{said}; the method must be as it was"):
             Loop(curriculum=CurriculumConfig(method=loaded)).curriculum.load_state_dict(state)
+
+    @pytest.mark.parametrize(
+        ("saved", "loaded", "one", "other"),
+        [({}, {"loss": per_sample}, "", " not"), ({"loss": per_sample}, {}, " not", "")],
+    )
+    def test_another_loss(self, saved: dict[str, Any], loaded: dict[str, Any], one: str, other: str) -> None:
+        first = Loop(**saved)
+        first.run(1)
+        loop = Loop(**loaded)
+        with refusal(
+            f"the state is of a loss that is{one} in nats, but this curriculum's is{other}; loss and meta_loss must be "
+            "as they were"
+        ):
+            loop.curriculum.load_state_dict(first.curriculum.state_dict())
 
 
 class TestProcesses:
