@@ -226,8 +226,8 @@ class MentorConfig:
     only for students whose samples do not meet: no batch norm, no dropout."""
     estimator: Literal["jvp", "finite_difference", "last_layer", "unrolled"] = "jvp"
     """How influences are computed: jvp (exact, one forward-mode pass), finite_difference (two plain forward passes,
-    for students without forward mode), last_layer (nearly free; of the last layer alone), unrolled (double
-    backward; slow; one process only)."""
+    for students without forward mode; wrong where gradients are stopped or have a backward of their own), last_layer
+    (nearly free; of the last layer alone), unrolled (double backward; slow; one process only)."""
     unroll_steps: int = 1
     """Student steps between a batch's weights and the meta loss, >= 1. More than 1 needs estimator unrolled, and
     then the ledger holds no influences, and an update that a checkpoint or the end cuts in two does not happen."""

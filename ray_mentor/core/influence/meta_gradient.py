@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 import torch
@@ -32,7 +33,8 @@ def meta_gradient(
 
     An ordinary backward pass, summed over ranks. It does not pass through the data-parallel wrapper, nor through the
     params' own gradients, so nothing that hangs on a training backward pass takes part. Batch norm normalises over
-    the meta batch; its running statistics and the random state end as they began.
+    the meta batch; its running statistics and the random state end as they began. Under float16 the backward pass is
+    scaled, and taken again with a scale 4096 times smaller where that overflows.
 
     Args:
         student: bare, the same on every rank.
@@ -47,12 +49,31 @@ def meta_gradient(
         for name, param in student.named_parameters()
         if param.requires_grad and (names is None or name in names)
     }
-    with kept_buffers(student):
-        with untouched(next(student.parameters()).device), torch.enable_grad(), precision.again():
-            share = loss(outputs_of(student, meta.inputs), meta.labels).sum() / meta.size
-        with reentrant_refused():
-            gradients = torch.autograd.grad(share, list(asked.values()), materialize_grads=True) if asked else ()
-    return dict(zip(asked, exchange.sum_of(list(gradients)), strict=True)), share.detach()
+
+    def taken(shift: int) -> tuple[tuple[Tensor, ...], Float[Tensor, ""]]:
+        with kept_buffers(student):
+            with untouched(next(student.parameters()).device), torch.enable_grad(), precision.again():
+                share = loss(outputs_of(student, meta.inputs), meta.labels).sum() / meta.size
+            if not asked:
+                return (), share.detach()
+            scale = 2.0 ** (_exponent(float(share.detach())) - shift) if in_float16 else 1.0
+            with reentrant_refused():
+                found = torch.autograd.grad(scale * share, list(asked.values()), materialize_grads=True)
+        return torch._foreach_div(found, scale) if in_float16 else found, share.detach()
+
+    in_float16 = precision.autocast == torch.float16
+    gradients, share = taken(0)
+    if in_float16 and not all(bool(gradient.isfinite().all()) for gradient in gradients):
+        gradients, share = taken(12)
+    return dict(zip(asked, exchange.sum_of(list(gradients)), strict=True)), share
+
+
+def _exponent(share: float) -> int:
+    """Of a power of two near 2^10/√M: with it the slopes of a small M, which float16 rounds to 0, are of middling size.
+
+    They lie between M (cross-entropy of sure predictions) and √M (squared errors).
+    """
+    return round(10 - math.log2(min(max(abs(share), 2**-24), 2**24)) / 2) if math.isfinite(share) else 0
 
 
 def step_direction(step: TakenStep, meta: Gradient) -> Gradient:

@@ -29,11 +29,12 @@ class Unrolled(AbstractEstimator):
 
     θ_{j+1} = U(θ_j, g_j), where g_1 is the gradient that was applied, plus Σ_i ε_i ∇ℓ_i(θ_1), and later g_j the
     gradient that was applied, which answers to θ_j as ∇Σ_i ŵ_i ℓ_i(θ_j) of the step's (last micro-)batch does. Values
-    are those of the real steps; only derivatives are made here. Memory and time grow with k. Each step passes through
-    the whole batch, so that a choice of samples is exact under batch norm too.
+    are those of the real steps; only derivatives are made here, in float32 where the steps ran in float16, which rounds
+    slopes through a small learning rate to 0. Memory and time grow with k. Each step passes through the whole batch, so
+    that a choice of samples is exact under batch norm too.
 
-    Gradients are autograd's, so that it is exact through stop-gradients and surrogate gradients of every kind. One
-    process only. U is PyTorch's own, with ``differentiable=True``; nothing is taken from the step Jacobians.
+    Gradients are autograd's, so it is exact through stop-gradients and surrogate gradients of every kind. One process
+    only. U is PyTorch's own, with ``differentiable=True``; nothing is taken from the step Jacobians.
     """
 
     needs_direction = False
@@ -82,7 +83,7 @@ def _gradients(step: TakenStep, params: Named, weights: Tensor) -> Named:
     """g, as applied, answering to ``weights`` and ``params`` as ∇Σ_i weights_i ℓ_i(params) does."""
     before = step.before
     values = {**params, **{name: buffer.clone() for name, buffer in before.buffers.items()}}
-    with untouched(step.batch.labels.device), before.precision.again():
+    with untouched(step.batch.labels.device), before.precision.without_float16.again():
         before.random_state.put_back()
         losses = losses_of(called_with(step.student, values, step.batch.inputs), step.loss, step.batch)
     total = (weights.to(losses.dtype) * losses).sum()
@@ -141,5 +142,5 @@ def _has_finite_gradient(loss: Float[Tensor, ""], params: Named) -> bool:
 def _meta_loss(step: TakenStep, params: Named, meta: MetaBatch) -> Tensor:
     """M of the student as it stands, answering to ``params``."""
     values = {**params, **{name: buffer.clone() for name, buffer in step.student.named_buffers()}}
-    with untouched(meta.labels.device), step.before.precision.again():
+    with untouched(meta.labels.device), step.before.precision.without_float16.again():
         return step.meta_loss(called_with(step.student, values, meta.inputs), meta.labels).sum() / meta.size
