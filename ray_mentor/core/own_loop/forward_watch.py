@@ -36,7 +36,6 @@ class ForwardWatch:
                 "the student was not called in training mode, with gradients, before weigh; call the very module that "
                 "the curriculum was given"
             )
-        noted[0].stop_listening()
         return noted
 
     @contextmanager

@@ -31,6 +31,8 @@ class FiniteDifference(AbstractEstimator):
     more on the first step of Adam and its kin, whose direction lies along the few params that hardly have a gradient.
     """
 
+    is_measured = True
+
     @torch.no_grad()
     def __call__(
         self, steps: Sequence[TakenStep], meta: MetaBatch, direction: Gradient, chosen: Int[Tensor, " chosen"]
