@@ -78,8 +78,8 @@ def sums_of(
 ) -> Sums:
     """This rank's part.
 
-    A loss ℓ_i that is small for the type it is held in has lost its digits (1 − p, once p is nearly 1), and with it s_i:
-    it may be off by rounding/|ℓ_i|.
+    A loss ℓ_i that is small for the type it is held in has lost its digits (1 − p, once p is nearly 1), and s_i with
+    it: it may be off by rounding/|ℓ_i|.
 
     Args:
         influence: of all its samples.
@@ -130,15 +130,17 @@ _CAUSES = (
     "another loss than the loop's, or other labels (give the curriculum the loss that the loop computes)",
     "more than one call of the student before weigh",
     "a term added to the loss that weigh returned (call backward on it apart)",
-    "masks drawn from elsewhere than PyTorch's default generator (compiled dropout needs "
-    "torch._inductor.config.fallback_random)",
-    "state of the student that is no buffer, or inputs that it changes in place",
+    "masks drawn from a generator of the student's own (compiled dropout needs torch._inductor.config.fallback_random)",
+    "state of the student that is no buffer",
 )
 _CAUSES_OF = {
     "jvp": ("a torch.autograd.Function whose jvp is not its backward (--estimator unrolled needs none)",),
     "finite_difference": (
         "finite differences, which see through detach, no_grad and gradients of one's own, and are too coarse for many "
         "layers and for bf16 (--estimator jvp and unrolled are exact)",
+    ),
+    "unrolled": (
+        "activation checkpointing, whose second forward pass sees the params after the step (--estimator jvp is exact)",
     ),
     "last_layer": ("a last layer whose weight is used elsewhere as well (--estimator jvp sees that)",),
 }
@@ -154,7 +156,7 @@ class Coarsest(TorchDispatchMode):
     supports_higher_order_operators = True
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.eps = 0.0
 
     def __torch_dispatch__(

@@ -83,14 +83,11 @@ class HeardGradient:
 
     def _begin(self, factor: Tensor) -> None:
         self._found, self._factor, self._is_open = {}, factor.detach(), True
-        Variable._execution_engine.queue_callback(self._end)  # type: ignore[attr-defined]
+        Variable._execution_engine.queue_callback(self._end)
 
     def _take(self, name: str, gradient: Tensor) -> None:
-        if not self._is_open:
-            return
-        before = self._found.get(name)  # reentrant checkpoints hand it out in parts
-        gradient = gradient.detach()
-        self._found[name] = gradient.clone() if before is None else before + gradient  # clipping writes over gradients
+        if self._is_open:
+            self._found[name] = gradient.detach().clone()  # clipping writes over gradients
 
     def _end(self) -> None:
         self._is_open = False

@@ -32,14 +32,11 @@ def check_owners(student: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
         if id(param) not in own and param.requires_grad:
             foreign.append(param)
     if foreign:
-        several = len(foreign) > 1
         shapes = listed((str(tuple(param.shape)) for param in foreign), _SHOWN)
         raise UserError(
-            f"the optimizer{'s hold' if len(optimizers) > 1 else ' holds'} {len(foreign)} param{'s' if several else ''} "
-            f"that {'are' if several else 'is'} not the student's, of shape {shapes}, and no influence knows of "
-            f"{'their' if several else 'its'} step; if the losses need {'them' if several else 'it'}, put "
-            f"{'them' if several else 'it'} into the student (a module of both, which returns what the rest of the loss "
-            "takes), else into an optimizer that the curriculum is not given"
+            f"the optimizers hold params that are not the student's ({len(foreign)}, of shape {shapes}), and no "
+            "influence knows of their step; if the losses need them, put them into the student (a module of both, "
+            "which returns what the rest of the loss takes), else into an optimizer that the curriculum is not given"
         )
 
 
@@ -58,8 +55,8 @@ def check_all_owned(student: nn.Module, optimizers: Sequence[torch.optim.Optimiz
     if lost:
         raise UserError(
             f"{len(lost)} of the student's params have a gradient, but are in no optimizer that the curriculum was "
-            f"given: {listed(lost, _SHOWN)}; give it every optimizer that moves the student, LearnedCurriculum(student, "
-            "[first, second], ...), and freeze what none moves: requires_grad_(False)"
+            f"given: {listed(lost, _SHOWN)}; give it every optimizer that moves the student, "
+            "LearnedCurriculum(student, [first, second], ...), and freeze what none moves: requires_grad_(False)"
         )
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Collection, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import torch
@@ -15,10 +14,10 @@ from torch import Tensor, nn
 from ray_mentor.config import MentorConfig
 from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.core.influence.added_up import NO_SUMS, Coarsest, Sums, over_all_ranks, refusal, sums_of
+from ray_mentor.core.influence.checked_estimator import CheckedEstimator
 from ray_mentor.core.influence.estimators import AbstractEstimator, make_estimator
 from ray_mentor.core.influence.heard_gradient import HeardGradient
-from ray_mentor.core.influence.meta_gradient import meta_gradient, step_direction
+from ray_mentor.core.influence.meta_gradient import meta_gradient, step_direction, types_explained
 from ray_mentor.core.influence.owners import check_all_owned, check_owners
 from ray_mentor.core.influence.taken_step import Before, TakenStep, dense_gradient_of, remember
 from ray_mentor.core.mentor.guards import Guards
@@ -82,9 +81,9 @@ class MetaUpdates:
         self._guards = guards
         self._draw = draw
         self._estimator: AbstractEstimator = make_estimator(settings.estimator, settings.unroll_steps)
+        self._checked = CheckedEstimator(self._estimator, settings, exchange, guards)
         self._awaited: Awaited | None = None
         self._tried = False
-        self._rounding = 0.0  # as the try found it
         if parts.mentor is not None:
             check_owners(student, optimizers)
             self._estimator.check(student, optimizers, exchange.world_size)
@@ -139,9 +138,7 @@ class MetaUpdates:
         finally:
             before.forget()
 
-    def _updated(
-        self, step: int, weighed: Weighed, taken: TakenStep
-    ) -> tuple[Float[Tensor, " batch"], float | None]:
+    def _updated(self, step: int, weighed: Weighed, taken: TakenStep) -> tuple[Float[Tensor, " batch"], float | None]:
         unknown = torch.full_like(weighed.scored, torch.nan)
         awaited = self._goes_on(step) or Awaited(step, weighed)
         awaited = dataclasses.replace(awaited, taken=(*awaited.taken, taken))
@@ -193,12 +190,12 @@ class MetaUpdates:
         self._tried = True
         meta = self._parts.meta_batch(self.done)  # the one that the first update will get
         asked = self._estimator.names(self._student) if self._estimator.needs_direction else None
-        gradient, _ = self._meta_gradient(meta, taken.before.precision, asked)
+        with types_explained(meta, taken.batch):
+            gradient, _ = self._meta_gradient(meta, taken.before.precision, asked)
         direction = step_direction(taken, gradient)
         along = {name: taken.applied[name] for name in direction} if self._estimator.needs_direction else direction
         everyone = torch.arange(len(taken.batch), device=weighed.seen.losses.device)
-        coarsest = Coarsest()
-        self._judged(self._looked((taken,), meta, along, everyone, weighed.seen.losses, add_up=True, watch=coarsest)[1])
+        self._checked((taken,), meta, along, everyone, weighed.seen.losses, add_up=True, watched=True)
 
     def _influences(self, awaited: Awaited) -> tuple[Float[Tensor, " batch"], float]:
         """Of the global batch's samples, as far as they were chosen; and the meta loss.
@@ -215,66 +212,14 @@ class MetaUpdates:
         chosen, are_all = self._chosen(len(seen.batch), len(awaited.weighed.keep))
         direction, rows = step_direction(last, gradient), chosen.to(seen.losses.device)
         add_up = are_all and len(awaited.taken) == 1
-        found, sums = self._looked(awaited.taken, meta, direction, rows, seen.losses, add_up=add_up)
-        is_sound = math.isfinite(meta_loss) and self._judged(sums)
+        found, is_sound = self._checked(awaited.taken, meta, direction, rows, seen.losses, add_up=add_up)
         influence = torch.full((len(seen.batch), 1), torch.nan, dtype=torch.promote_types(found.dtype, torch.float32))
+        is_sound = is_sound and math.isfinite(meta_loss)
         sound = found.to("cpu", influence.dtype) if is_sound else influence.new_tensor(torch.inf)
         influence[chosen, 0] = sound.where(sound.isfinite(), torch.inf)
         whole = self._exchange.gather(influence, seen.rank_sizes)[:, 0]
         self._guards.note_influences(whole)
         return whole, meta_loss
-
-    def _looked(
-        self,
-        steps: Sequence[TakenStep],
-        meta: MetaBatch,
-        direction: Gradient,
-        chosen: Int[Tensor, " chosen"],
-        losses: Float[Tensor, " own"],
-        *,
-        add_up: bool,
-        watch: Coarsest | None = None,
-    ) -> tuple[Float[Tensor, " chosen"], Sums]:
-        """The influences along a direction, and what they add up to, where they should: all, of a single step.
-
-        Args:
-            watch: looks on. PyTorch takes other kernels then, and the last bits of the influences differ.
-        """
-        own: Sums | Exception
-        try:
-            with watch or nullcontext():
-                found = self._estimator(steps, meta, direction, chosen)
-            self._rounding = watch.eps if watch else self._rounding
-            own = self._sums(steps[0], direction, found, losses) if add_up else NO_SUMS
-        except Exception as error:  # whatever it is, no rank must wait for this one
-            own = error
-        sums = over_all_ranks(own, self._exchange)
-        return found, sums
-
-    def _sums(self, step: TakenStep, direction: Gradient, found: Tensor, losses: Tensor) -> Sums:
-        assert step.before.gradient is not None
-        expected = step.before.gradient.along(direction) / self._exchange.world_size
-        autocast = step.before.precision.autocast
-        known = self._guards.state.rounding or self._rounding
-        rounding = max(known, torch.finfo(autocast).eps if autocast else 0.0)
-        measured = self._estimator.is_measured
-        return sums_of(found, step.normalised, losses, expected, measured=measured, rounding=rounding)
-
-    def _judged(self, sums: Sums) -> bool:
-        """Whether influences with these sums may be learnt from; the same on all ranks.
-
-        Raises:
-            UserError: if they don't add up, and none of the run has done so far.
-        """
-        if not sums.say_something:
-            return True
-        if sums.agree:
-            self._guards.note_sound(self._rounding)
-            return True
-        if self._guards.state.rounding is None:
-            raise refusal(sums, self._settings.estimator)
-        self._guards.count_inconsistent()
-        return False
 
     def _meta_gradient(
         self, meta: MetaBatch, precision: Precision, names: Collection[str] | None
@@ -283,7 +228,7 @@ class MetaUpdates:
         return gradient, self._exchange.total(float(share))
 
     def _chosen(self, own: int, n: int) -> tuple[Int[Tensor, " chosen"], bool]:
-        """This rank's proportional part of the samples whose influence is computed; whether that is all of all ranks."""
+        """This rank's proportional part of the samples whose influence is computed, and whether all ranks' are."""
         wanted = self._settings.influence_samples
         if wanted == 0 or wanted >= n:
             return torch.arange(own), True

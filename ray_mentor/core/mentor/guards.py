@@ -1,7 +1,7 @@
 """What keeps a run sound while its mentor is not: equal weights in place of collapsed ones, and an end to its learning.
 
-Two more look at meta updates: one that is not finite is skipped by the mentor's learner, and its count is read here too;
-so is one whose influences do not add up (:mod:`ray_mentor.core.influence.added_up`).
+Two more look at meta updates: one that is not finite is skipped by the mentor's learner, whose count is read here, too;
+and so is one whose influences do not add up (:mod:`ray_mentor.core.influence.added_up`).
 """
 
 from __future__ import annotations

@@ -9,26 +9,25 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import Arguments, Batch
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
+from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.influence.taken_step import Before
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.access import LocalMentor
 from ray_mentor.core.mentor.guards import Guards
 from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.core.methods.table import method_of, parts_of
+from ray_mentor.core.own_loop.arguments import all_of, check_arguments, ranks_of
 from ray_mentor.core.own_loop.forward_watch import ForwardWatch
 from ray_mentor.core.own_loop.meta_set import MetaSet, meta_batches
 from ray_mentor.core.own_loop.step_watch import StepWatch
 from ray_mentor.core.state.checked import read_curriculum_state
 from ray_mentor.core.state.curriculum import CurriculumState, capture_curriculum, restore_curriculum
-from ray_mentor.core.step.gradient_rules import Identity
 from ray_mentor.core.step.record import StepRecord, Weighed
 from ray_mentor.errors import UserError, shown
 
@@ -100,9 +99,9 @@ class LearnedCurriculum:
         settings, schedule = mentor or MentorConfig(), curriculum or CurriculumConfig()
         if update_interval is not None:
             settings = dataclasses.replace(settings, update_interval=update_interval)
-        optimizers = _all_of(optimizer)
-        _check(student, optimizers, total_steps, settings, schedule, n_classes, n_samples)
-        ranks = exchange or _ranks_of(student)
+        optimizers = all_of(optimizer)
+        check_arguments(student, optimizers, total_steps, settings, schedule, n_classes, n_samples)
+        ranks = exchange or ranks_of(student)
         device = next(student.parameters()).device
         learns = method_of(schedule.method).learns
         self.mentor = LocalMentor(MentorLearner(settings, n_classes or 1, seed)) if learns else None
@@ -302,56 +301,3 @@ def _nothing_compiled() -> AbstractContextManager[Any]:
 def _full_precision() -> AbstractContextManager[Any]:
     """The mentor and its bookkeeping, all on the CPU, leave out an autocast that is on for the student."""
     return torch.autocast("cpu", enabled=False)
-
-
-def _ranks_of(student: nn.Module) -> AbstractExchange:
-    if _is_data_parallel(student):
-        return Ranks()
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        raise UserError(
-            f"student is not wrapped for data parallelism, but there are {dist.get_world_size()} processes; give the "
-            "DistributedDataParallel that the loop calls, or exchange=Alone() if each process trains its own student"
-        )
-    return Alone()
-
-
-def _is_data_parallel(student: nn.Module) -> bool:
-    inner = getattr(student, "_orig_mod", student)
-    return isinstance(inner, nn.parallel.DistributedDataParallel)
-
-
-def _all_of(optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer]) -> tuple[torch.optim.Optimizer, ...]:
-    given = (optimizer,) if isinstance(optimizer, torch.optim.Optimizer) else tuple(optimizer)
-    if not given:
-        raise UserError("there is no optimizer in the list that the curriculum was given; give it those of the student")
-    for one in given:
-        if not isinstance(one, torch.optim.Optimizer):
-            raise UserError(
-                f"optimizer holds a {type(one).__name__}, but it must be a torch.optim.Optimizer, or a list of them"
-            )
-    return given
-
-
-def _check(
-    student: nn.Module,
-    optimizers: Sequence[torch.optim.Optimizer],
-    total_steps: int,
-    mentor: MentorConfig,
-    curriculum: CurriculumConfig,
-    n_classes: int | None,
-    n_samples: int,
-) -> None:
-    own = {id(param) for param in student.parameters()}
-    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-    if not any(id(param) in own for group in groups for param in group["params"]):
-        raise UserError("optimizer holds none of the student's params; make it from student.parameters()")
-    if total_steps < 1:
-        raise UserError(f"total_steps is {total_steps}, but it must be at least 1; it is what progress is measured by")
-    if mentor.history_length and n_samples < 1:
-        raise UserError(f"n_samples is {n_samples}, but a loss history needs the size of the training split")
-    if "label" in mentor.mentor_features and n_classes is None:
-        raise UserError("n_classes is None, but the mentor sees the label; give the number of classes")
-    if curriculum.mixing not in (None, "none"):
-        raise UserError(f"mixing is {curriculum.mixing!r}, but in a loop of one's own the batch is mixed by the loop")
-    if method_of(curriculum.method).gradient_rule is not Identity:
-        raise UserError(f"method is {curriculum.method!r}, which changes gradients; only the trainer can do that")

@@ -22,11 +22,12 @@ class StepWatch:
 
     def __init__(self, student: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> None:
         self._names = {id(param): name for name, param in student.named_parameters()}
+        self._places = frozenset(range(len(optimizers)))
         self._waits = False  # weighed, and after_step not called yet
         self._stepped: set[int] = set()
         self._notes_gradients = False
         self._gradients: dict[str, tuple[Tensor, Tensor, int]] = {}  # param, gradient, the gradient's version
-        self._ended_without = False  # after_step was called before any step
+        self._missed: frozenset[int] = frozenset()  # optimizers that had not stepped when after_step was called
         self._comes_late = False
         self._hooks = [
             optimizer.register_step_post_hook(functools.partial(self._note, place))
@@ -44,8 +45,8 @@ class StepWatch:
         if self._comes_late:
             self.forget()
             raise UserError(
-                "the optimizer stepped after after_step, which saw no step and did nothing; call after_step after "
-                "optimizer.step(), before weigh"
+                "an optimizer stepped after after_step, which so knows nothing of that step; call after_step once all "
+                "optimizers have stepped, before weigh"
             )
 
     def begin(self, *, notes_gradients: bool) -> None:
@@ -65,10 +66,12 @@ class StepWatch:
         """
         stepped, gradients = frozenset(self._stepped), self._gradients
         self.forget()
-        self._ended_without = not stepped
+        self._missed = self._places - stepped
         if self._lost(gradients):
             raise UserError("after_step found no gradients; call it before they are cleared by zero_grad")
-        changed = [name for name, (param, gradient, version) in gradients.items() if _is_other(param, gradient, version)]
+        changed = [
+            name for name, (param, gradient, version) in gradients.items() if _is_other(param, gradient, version)
+        ]
         if changed:
             raise UserError(
                 f"the gradients of {len(changed)} params ({listed(changed, 3)}) were changed between the optimizer's "
@@ -78,8 +81,8 @@ class StepWatch:
 
     def forget(self) -> None:
         """As if nothing were weighed."""
-        self._waits = self._notes_gradients = self._ended_without = self._comes_late = False
-        self._stepped, self._gradients = set(), {}
+        self._waits = self._notes_gradients = self._comes_late = False
+        self._stepped, self._missed, self._gradients = set(), frozenset(), {}
 
     def close(self) -> None:
         """Takes the hooks off the optimizers."""
@@ -90,8 +93,8 @@ class StepWatch:
         overflow = getattr(optimizer, "found_inf", None)  # fused ones are told by the scaler, and skip by themselves
         if overflow is not None and bool(overflow):
             return
-        self._comes_late = self._ended_without
         if not self._waits:
+            self._comes_late = self._comes_late or place in self._missed
             return
         self._stepped.add(place)
         if self._notes_gradients:

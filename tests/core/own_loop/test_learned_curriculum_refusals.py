@@ -172,11 +172,11 @@ class TestTheForwardPassBeforeWeigh:
 ADD_UP = (
     r"^the influences of this step do not add up: weighted they sum to [-\d.e]+, by the step's own backward pass to "
     r"[-\d.e]+ \(rounding explains [-\d.e]+\)\. What is differentiated is not what the student is trained on\. Likely "
-    r"causes: another loss than the loop's, or other labels \(give the curriculum the loss that the loop computes\); more "
-    r"than one call of the student before weigh; a term added to the loss that weigh returned \(call backward on it "
-    r"apart\); masks drawn from elsewhere than PyTorch's default generator \(compiled dropout needs "
-    r"torch\._inductor\.config\.fallback_random\); state of the student that is no buffer, or inputs that it changes in "
-    r"place; a torch\.autograd\.Function whose jvp is not its backward \(--estimator unrolled needs none\)$"
+    r"causes: another loss than the loop's, or other labels \(give the curriculum the loss that the loop computes\); "
+    r"more than one call of the student before weigh; a term added to the loss that weigh returned \(call backward on "
+    r"it apart\); masks drawn from a generator of the student's own \(compiled dropout needs "
+    r"torch\._inductor\.config\.fallback_random\); state of the student that is no buffer; a torch\.autograd\.Function "
+    r"whose jvp is not its backward \(--estimator unrolled needs none\)$"
 )
 
 

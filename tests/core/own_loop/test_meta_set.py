@@ -181,7 +181,6 @@ class TestLoaders:
         for n in range(done, 12):
             assert torch.equal(second(n).inputs, expected[n])
 
-
     @pytest.mark.parametrize("place", [0, 1, 3, 4, 11])
     def test_a_batch_may_be_asked_for_again(self, place: int) -> None:
         """And is the next one again, for whoever goes on from there before it was used."""

@@ -230,9 +230,11 @@ def test_none_at_all() -> None:
         made(student(), [])
 
 
-def test_something_else_in_the_list() -> None:
-    with refusal("optimizer holds a str, but it must be a torch.optim.Optimizer, or a list of them"):
-        made(student(), ["SGD"])
+@pytest.mark.parametrize("given", [["SGD"], "S", 0.1])
+def test_something_else_in_the_list(given: Any) -> None:
+    kind = "float" if given == 0.1 else "str"
+    with refusal(f"optimizer holds a {kind}, but it must be a torch.optim.Optimizer, or a list of them"):
+        made(student(), given)
 
 
 class Arc(nn.Module):
@@ -254,11 +256,10 @@ def test_params_that_are_not_the_students(apart: bool) -> None:
         optimizers = [SGD(body.parameters(), 0.1), SGD(loss.parameters(), 0.1)]
     else:
         optimizers = [SGD([*body.parameters(), *loss.parameters()], 0.1)]
-    hold = "optimizers hold" if apart else "optimizer holds"
     with refusal(
-        f"the {hold} 1 param that is not the student's, of shape (3, 16), and no influence knows of its step; if "
-        "the losses need it, put it into the student (a module of both, which returns what the rest of the loss takes), "
-        "else into an optimizer that the curriculum is not given"
+        "the optimizers hold params that are not the student's (1, of shape (3, 16)), and no influence knows of their "
+        "step; if the losses need them, put them into the student (a module of both, which returns what the rest of "
+        "the loss takes), else into an optimizer that the curriculum is not given"
     ):
         made(body, optimizers, loss=loss)
 
@@ -276,5 +277,5 @@ def test_muon_beside_adamw() -> None:
 def test_a_sign_beside_adamw() -> None:
     model = student()
     optimizers = [Rprop(model[0].parameters(), 0.02), AdamW(model[2].parameters(), 0.01)]  # type: ignore[index]
-    with pytest.raises(UserError, match="^optimizer is Rprop, but its step has no derivative in the gradient"):
+    with pytest.raises(UserError, match=r"^optimizer is Rprop, but its step has no derivative in the gradient"):
         made(model, optimizers)
