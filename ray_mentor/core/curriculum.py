@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -46,6 +47,7 @@ class Curriculum:
     Args:
         student: wrapped for data parallelism where there is more than one rank.
         optimizer: the student's own, with its real state.
+        more_optimizers: those that move the student beside it, each other params.
         total_steps: planned steps, which progress is measured against.
         n_samples: samples that the student is trained on, for the loss history.
         split_history: whether each rank holds only its part of the loss history; then no rank alone has the whole.
@@ -64,6 +66,7 @@ class Curriculum:
         n_samples: int,
         seed: int,
         split_history: bool = False,
+        more_optimizers: Sequence[torch.optim.Optimizer] = (),
     ) -> None:
         self.student = student
         self.optimizer = optimizer
@@ -77,7 +80,8 @@ class Curriculum:
         self.guards = Guards(mentor, parts.mentor)
         self.memorising = Memorising(values_of(parts.meta_loss))
         self.bare = unwrapped(student)
-        self.meta = MetaUpdates(self.bare, optimizer, parts, exchange, mentor, self.generator)
+        self.optimizers = (optimizer, *more_optimizers)
+        self.meta = MetaUpdates(self.bare, self.optimizers, parts, exchange, mentor, self.guards, self.generator)
         self._device = next(student.parameters()).device
         self._normalisation = mentor.normalisation
         self._dropout = parse_schedule(curriculum.example_dropout)
@@ -96,6 +100,11 @@ class Curriculum:
         return self.meta.is_due(self.step_number, may_begin=may_begin)
 
     @property
+    def is_looked_back_on(self) -> bool:
+        """Whether the meta step looks at the step that comes: for an update, or as the first of a run, to try it."""
+        return self.meta_is_due or self.meta.is_untried
+
+    @property
     def _in_burn_in(self) -> bool:
         return self.progress < self.parts.burn_in
 
@@ -109,8 +118,8 @@ class Curriculum:
         return self.after_step(weighed, before)
 
     def before_forward(self) -> Before | None:
-        """What the meta step will need of the student as it is; None where none is due."""
-        return self.meta.before_forward() if self.meta_is_due else None
+        """What the meta step will need of the student as it is; None where none looks back on the step."""
+        return self.meta.before_forward() if self.is_looked_back_on else None
 
     def observe(self, batch: Batch) -> Observation:
         """Batch → student → per-sample losses → features, of a batch that is on the student's device."""
@@ -141,7 +150,8 @@ class Curriculum:
         """(Meta update) → record; call it when the optimizer has stepped, with the gradients still there."""
         influence, meta_loss = torch.full_like(weighed.scored, torch.nan), None
         if before:
-            influence, meta_loss = self.meta.look_back(self.step_number, weighed, before)
+            is_due = self.meta_is_due
+            influence, meta_loss = self.meta.look_back(self.step_number, weighed, before, is_due=is_due)
         record = record_of(self.step_number, weighed, influence, meta_loss)
         if weighed.overruled:
             self.guards.count_fallback()
@@ -185,10 +195,10 @@ class Curriculum:
 
     def _student_step(self, weighed: Weighed, before: Before | None) -> None:
         if before:
-            before.stop_listening()
+            before.follow(weighed.loss)
         rule = self.parts.gradient_rule
         wanted = functools.partial(self.meta.gradient_before, self.step_number) if rule.needs_meta_gradient else None
-        student_step(self.bare, self.optimizer, weighed.loss, rule, wanted)
+        student_step(self.bare, self.optimizers, weighed.loss, rule, wanted)
 
     def generator(self, purpose: str, rank: int = 0) -> torch.Generator:
         """Randomness that depends on seed, step, purpose and rank alone, so that a resumed run draws the same."""

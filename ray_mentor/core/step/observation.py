@@ -15,7 +15,7 @@ from ray_mentor.core.step.features import Features
 from ray_mentor.core.step.gathered import gathered
 from ray_mentor.core.step.percentile import RunningPercentile
 from ray_mentor.core.step.units import RunningUnits, Units
-from ray_mentor.errors import NonFiniteLossError
+from ray_mentor.errors import NonFiniteLossError, UserError
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ def observe(
 
     Raises:
         NonFiniteLossError: on every rank, if a loss on any rank is NaN or infinite.
+        UserError: on every rank, if there is no sample on any.
     """
     unknown = torch.full((len(batch),), -1)
     truth = unknown if batch.true_labels is None else batch.true_labels
@@ -72,6 +73,8 @@ def observe(
     trusted = torch.zeros(len(batch)) if batch.trusted is None else batch.trusted
     columns = [losses.detach(), shown, truth, batch.rows, batch.ids, trusted]
     sizes = batch.rank_sizes or exchange.sizes(len(batch))
+    if not any(sizes):
+        raise UserError("the batch holds no sample; leave it out, on every rank alike")
     own = torch.stack([column.double().cpu() for column in columns], dim=1)
     table, past = gathered(own, batch, sizes, history, exchange)
     loss, label, true_label, rows, ids, is_trusted = table.unbind(dim=1)

@@ -619,7 +619,7 @@ class TestHooks:
 def test_sample_weights_of_the_last_batch() -> None:
     loop = Loop(mentor=EVERY_STEP)
     loop.run(4)
-    loop.weigh(*next(noisy(1)))
+    loop.weigh(*next(noisy(1))).backward()
     weights = loop.curriculum.sample_weights
     loop.optimizer.step()
     record = loop.curriculum.after_step()
