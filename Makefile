@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: run test test-slow bench chaos format clean
+.PHONY: run lint test test-slow bench chaos format clean
 
 run: $(STAMP)
 	$(BIN)/ray-mentor train
@@ -20,11 +20,13 @@ TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 # a node of Ray's has 30 seconds to start, however busy the machine is: this test has it to itself
 ALONE := tests/faults/test_nodes.py
 
-test: $(STAMP)
+lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+test: lint
 	$(BIN)/pytest $(TWO) -m "not slow"
 
 # what takes a minute or more: sweeps, jobs, autoscaled machines, processes and nodes that die, the README's example

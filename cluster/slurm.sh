@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts: one run as a Slurm job, by `sbatch cluster/slurm.sh`: a Ray over 2 whole nodes with one GPU each, for this job
-#   alone. A requeued job goes on from its newest checkpoint.
+#   alone. Lost nodes, preemption and the end of its time put it back into the queue, from where it goes on from its
+#   newest checkpoint, as often as it takes.
 # Costs: 2 node-hours an hour of your allocation; what one costs in USD, if anything, the site says, to be checked.
 # Stop: scancel JOBID
 # Fill in: <YOUR-PARTITION>, <YOUR-VENV> (a virtual environment with this project in it, in a folder that all nodes
@@ -14,6 +15,7 @@
 #SBATCH --exclusive
 #SBATCH --no-kill
 #SBATCH --requeue
+#SBATCH --signal=B:USR1@120
 #SBATCH --open-mode=append
 #SBATCH --time=04:00:00
 
@@ -28,19 +30,50 @@ name="slurm-$SLURM_JOB_ID"
 source "$venv/bin/activate"
 mkdir -p "$results"
 
-# a token for this job alone, which only its owner can read
+# A token for this job alone. It lies in no file: who else is on the nodes cannot read a process's environment.
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
-export RAY_AUTH_TOKEN_PATH="$results/.token-$SLURM_JOB_ID"
-python -c 'import secrets; print(secrets.token_hex(32), end="")' > "$RAY_AUTH_TOKEN_PATH"
+RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
+export RAY_AUTH_TOKEN
 export RAY_TMPDIR="/tmp/ray-mentor-$SLURM_JOB_ID"  # /tmp/ray may be another user's
-trap 'rm -f "$RAY_AUTH_TOKEN_PATH"' EXIT
 
 # This script runs on the job's first node, which is the head. Of several networks, its first one's address is taken.
 addresses=$(hostname --all-ip-addresses)
 address="${addresses%% *}:$((20000 + SLURM_JOB_ID % 10000))"
 
+# On each node: what a try that was killed has left goes before, and Ray's files when Ray has ended, however it ends.
+# shellcheck disable=SC2329 # handed on by `declare`
+on_each_node() {
+  trap : TERM
+  rm -rf "$RAY_TMPDIR"
+  code=0
+  "$@" || code=$?
+  ray stop > /dev/null
+  rm -rf "$RAY_TMPDIR"
+  exit "$code"
+}
+
+# Two minutes before its time is up Slurm sends this script USR1. (Not TERM, which is what scancel sends.) The run is
+# stopped, and the job put back into the queue, which Slurm does by itself after preemption and lost nodes alone.
+time_is_up=""
+trap 'time_is_up=yes; scancel --signal=TERM "$SLURM_JOB_ID"' USR1
+
 # --no-kill: the run goes on when a node other than the first is lost
-srun --no-kill ray symmetric-run --address "$address" --min-nodes "$SLURM_JOB_NUM_NODES" \
+srun --no-kill bash -c "$(declare -f on_each_node); on_each_node "'"$@"' on_each_node \
+  ray symmetric-run --address "$address" --min-nodes "$SLURM_JOB_NUM_NODES" \
   --num-cpus="$SLURM_CPUS_PER_TASK" -- env RAY_ADDRESS="$address" \
   python -m ray_mentor train --gpu --workers "$SLURM_JOB_NUM_NODES" --min-workers 1 \
-  --storage-path "$results" --run-name "$name" --resume-or-start
+  --storage-path "$results" --run-name "$name" --resume-or-start &
+
+run=$!
+
+code=0
+wait "$run" || code=$?  # a signal ends this, and not what it waits for
+if [ -n "$time_is_up" ]; then
+  for _ in {1..60}; do
+    kill -0 "$run" 2> /dev/null || break
+    sleep 1
+  done
+  [ -e "$results/$name/result.json" ] || exec scontrol requeue "$SLURM_JOB_ID"
+  code=0
+fi
+exit "$code"

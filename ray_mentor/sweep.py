@@ -19,8 +19,7 @@ from ray_mentor.config import DataConfig, TrainConfig
 from ray_mentor.config.file import to_toml
 from ray_mentor.config.sweep import SweepSettings, one_process_a_trial
 from ray_mentor.data.splits.splits import Splits, prepare
-from ray_mentor.errors import UserError, printable
-from ray_mentor.on_ray.session.session import quiet
+from ray_mentor.errors import UserError, printable, shown
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 from ray_mentor.on_ray.tune.spaces import FoundSpace, check_space, find_space, space_of
 from ray_mentor.on_ray.tune.study import Found, Study
@@ -86,7 +85,6 @@ def tune_curriculum(
         UserError: an unknown space, or one that gives settings that are not valid; trials that can never be placed; a
             sweep of this name that is there already. Before the first trial.
     """
-    quiet(verbose)
     config = config or one_process_a_trial()
     settings = settings or SweepSettings()
     found = _space(space)
@@ -142,6 +140,11 @@ _LONGEST = 48  # characters of a file's name
 def _directory(config: TrainConfig, record: Mapping[str, Any]) -> RunDirectory:
     """Where the sweep writes; what is there already is taken up only if it is to be, and under the same settings."""
     run, storage = config.run, config.run.storage_path
+    if "://" in storage and "?" in storage:
+        raise UserError(
+            f"storage_path is {shown(storage)}, but a sweep makes folders below it, and takes no URI with a query; "
+            "give one without, or a folder"
+        )
     root = storage if "://" in storage else os.path.abspath(os.path.expanduser(storage))
     directory = RunDirectory(f"{root}/{run.run_name}")
     resume = resuming(directory, resume=run.resume, or_start=run.resume_or_start)

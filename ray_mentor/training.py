@@ -18,7 +18,7 @@ from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.splits import Splits, prepare
 from ray_mentor.data.storage.spread import Spread, in_threads
 from ray_mentor.errors import UserError, one_of, printable
-from ray_mentor.on_ray.session.session import quiet, ray_session
+from ray_mentor.on_ray.session.session import ray_session
 from ray_mentor.on_ray.train.arguments import least_needs, scaling_of
 from ray_mentor.on_ray.train.stream import RayDataSpread
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
@@ -41,7 +41,6 @@ def train(
     Raises:
         UserError: whatever the user can mend; before Ray starts, where it can be known by then.
     """
-    quiet(verbose)
     method_of(config.curriculum.method)
     one_of(config.student.student, STUDENTS, "student")
     display = RunDisplay(config.run.epochs, console)

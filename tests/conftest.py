@@ -16,7 +16,7 @@ from small_jobs import outside_of_ray_train  # noqa: F401 - a fixture
 from small_runs import make_small_splits, outcome_of
 
 from ray_mentor.data import Splits
-from ray_mentor.on_ray.session.environment import set_environment
+from ray_mentor.on_ray.session.environment import ENVIRONMENT
 from ray_mentor.run.outcome import Outcome
 
 HERE = Path(__file__).parent
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 torch.set_num_threads(1)  # the machines that run these tests have few cores, and rounding depends on the number
-set_environment()
+os.environ.update({**ENVIRONMENT, **os.environ})  # for the Rays that are started here
 
 
 @pytest.fixture(autouse=True)

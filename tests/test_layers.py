@@ -106,6 +106,11 @@ def test_the_plain_curriculum_needs_no_ray() -> None:
     assert python("import ray_mentor, sys; ray_mentor.LearnedCurriculum; print('ray' in sys.modules)") == "False"
 
 
+def test_light_actors_load_no_pytorch() -> None:
+    """Each would take 0.3 GB and seconds, in every trial of a sweep."""
+    assert "torch" not in loaded_by("ray_mentor.on_ray.train.gate", "ray_mentor.run.progress")
+
+
 def test_imports_point_one_way() -> None:
     done = lint_imports(ROOT)
     assert done.returncode == 0, done.stdout

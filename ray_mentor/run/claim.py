@@ -70,7 +70,7 @@ class ClaimedDirectory(RunDirectory):
 
     def __init__(self, directory: RunDirectory, owner: str, attempt: str = "") -> None:
         self.path = directory.path
-        self._files, self._root = directory.place("")
+        self._root, self._files = directory.place("")
         self.owner, self.attempt = owner, attempt
         self._folder = "-".join(filter(None, (_WRITING, owner, attempt)))
 

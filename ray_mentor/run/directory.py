@@ -37,12 +37,22 @@ class RunDirectory:
 
     Args:
         path: a folder, or a URI of one.
+        files: the file system that ``path`` is a folder of, without a scheme; None: what it says.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path if "://" in path else str(Path(path).expanduser().absolute())
-        with _usable(self.path):
-            self._files, self._root = pyarrow.fs.FileSystem.from_uri(self.path)
+    def __init__(self, path: str, files: pyarrow.fs.FileSystem | None = None) -> None:
+        self.path = path if "://" in path or files is not None else str(Path(path).expanduser().absolute())
+        self._files: Any = files
+        self._root = path
+        if files is None:
+            with _usable(self.path):
+                self._files, self._root = pyarrow.fs.FileSystem.from_uri(self.path)
+
+    @classmethod
+    def within(cls, storage: str, name: str, files: pyarrow.fs.FileSystem | None = None) -> RunDirectory:
+        """The folder of this name in another; where that is a URI with a query, the name goes before it."""
+        place, mark, query = storage.partition("?") if "://" in storage else (storage, "", "")
+        return cls(f"{place.removesuffix('/')}/{name}{mark}{query}", files)
 
     @property
     def is_in_object_store(self) -> bool:
@@ -111,9 +121,9 @@ class RunDirectory:
         """The files in one of the run's folders, sorted; none if the folder is not there."""
         return sorted(info.base_name for info in self._within(folder) if info.is_file)
 
-    def place(self, name: str) -> tuple[pyarrow.fs.FileSystem, str]:
-        """A file as pyarrow's readers are told of it."""
-        return self._files, self._at(name)
+    def place(self, name: str) -> tuple[str, pyarrow.fs.FileSystem]:
+        """The path of a file or folder, and the file system that it is one of."""
+        return self._at(name), self._files
 
     def write_metrics(self, rows: Sequence[Mapping[str, float | None]]) -> None:
         """Writes the metrics, a row an epoch."""

@@ -13,6 +13,7 @@ from ray_mentor.config import CurriculumConfig, MentorConfig, RunSettings, Train
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.data.plan.order import AbstractOrder
 from ray_mentor.data.splits.splits import Splits
+from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.progress import Board
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
@@ -45,7 +46,7 @@ class Job:
     splits: Splits | Any
     order: AbstractOrder
     loss: PerSampleLoss | None
-    directory: str
+    directory: RunDirectory
     local: bool
     board: Board
     mentor_actor: Any = None

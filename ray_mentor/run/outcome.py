@@ -26,16 +26,18 @@ class Outcome:
         metrics: one row an epoch.
         path: the run directory.
         student_state: the student's params and buffers at the end, for ``load_state_dict``.
+        files: the file system that ``path`` is a folder of, where one was given.
     """
 
     result: dict[str, Any]
     metrics: list[dict[str, float | None]]
     path: str
     student_state: dict[str, Tensor]
+    files: Any = None
 
     def ledger(self) -> pa.Table:
         """All rows of the ledger."""
-        return read_ledger(RunDirectory(self.path))
+        return read_ledger(RunDirectory(self.path, self.files))
 
 
 def last_value(metrics: list[dict[str, float | None]], name: str) -> float | None:

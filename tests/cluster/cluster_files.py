@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from kustomized import built
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "cluster"
 LAUNCHER = ("aws.yaml", "gcp.yaml", "machines.yaml")
-KUBERAY = ("kuberay-cluster.yaml", "kuberay-train.yaml", "kuberay-tune.yaml")
+KUBERAY = ("cluster", "train", "tune")
+"""Folders of cluster/kuberay, each of which kustomize makes one document of."""
+
+JOBS = KUBERAY[1:]
 SHELL = ("slurm.sh",)
-STORAGE = "kuberay-storage.yaml"
-WITH_HEADER = (*LAUNCHER, *KUBERAY, *SHELL, STORAGE, "Dockerfile")
+STORAGE = "kuberay/storage.yaml"
+HEADS_KUBERAY = ("kuberay/train/job.yaml", "kuberay/tune/kustomization.yaml", "kuberay/cluster/kustomization.yaml")
+WITH_HEADER = (*LAUNCHER, *HEADS_KUBERAY, *SHELL, STORAGE, "Dockerfile")
 
 MARK = re.compile(r"<YOUR-[A-Z0-9-]+>")
 
@@ -33,6 +38,17 @@ def filled(text: str) -> str:
 def loaded(name: str) -> Any:
     """A YAML file as a user would have it."""
     return yaml.safe_load(filled(read(name)))
+
+
+def storage() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The claim of storage, and the job that hands it over."""
+    claim, job = yaml.safe_load_all(filled(read(STORAGE)))
+    return claim, job
+
+
+def kuberay(name: str) -> Any:
+    """What ``kubectl apply -k cluster/kuberay/NAME`` applies, as a user would have it."""
+    return yaml.safe_load(filled(yaml.safe_dump(built(FOLDER / "kuberay" / name))))
 
 
 def header_of(text: str) -> dict[str, str]:
@@ -117,11 +133,32 @@ def all_commands() -> list[Command]:
         for line in launcher_lines(loaded(name)):
             found += commands_of(name, line)
     for name in KUBERAY:
-        entry = loaded(name)["spec"].get("entrypoint")
-        found += commands_of(name, entry) if entry else []
+        entry = kuberay(name)["spec"].get("entrypoint")
+        found += commands_of(f"kuberay/{name}", entry) if entry else []
     return [command for command in found if command.words]
 
 
 def launcher_lines(config: dict[str, Any]) -> list[str]:
     """The shell commands that a launcher file has its machines run."""
     return [line for key, lines in config.items() if key.endswith("_commands") for line in lines]
+
+
+def cluster_of(document: dict[str, Any]) -> dict[str, Any]:
+    spec: dict[str, Any] = document["spec"]
+    return spec if document["kind"] == "RayCluster" else spec["rayClusterSpec"]
+
+
+def pods_of(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The specs of all pods, a job's submitter among them."""
+    cluster = cluster_of(document)
+    submitter = [document["spec"]["submitterPodTemplate"]] if document["kind"] == "RayJob" else []
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    return [template["spec"] for template in [*(group["template"] for group in groups), *submitter]]
+
+
+def mounts_storage(pod: dict[str, Any], container: dict[str, Any]) -> bool:
+    """Whether the claim of storage is what a container has as /results, and all that it has."""
+    claim = storage()[0]["metadata"]["name"]
+    (volume,) = pod["volumes"]
+    assert volume["persistentVolumeClaim"]["claimName"] == claim
+    return bool(container["volumeMounts"] == [{"name": volume["name"], "mountPath": "/results"}])

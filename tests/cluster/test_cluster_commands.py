@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import click
 import pytest
-from cluster_files import FOLDER, Command, all_commands, commands_of
+import yaml
+from cluster_files import FOLDER, Command, all_commands, commands_of, shell_blocks
+from ray.job_submission import JobStatus
 from ray.scripts.scripts import cli as ray_cli
 from ray.scripts.symmetric_run import curate_and_validate_ray_start_args
+from strict_schema import CRDS, FILES
 
 from ray_mentor.cli import _parsed, _space
 from ray_mentor.config import TrainConfig
@@ -92,7 +96,7 @@ def test_no_command_was_overlooked() -> None:
     where = {(c.where, c.words[0]) for c in ours(COMMANDS)}
     assert {
         ("README.md", "train"), ("README.md", "tune"), ("cluster/README.md", "train"), ("cluster/README.md", "tune"),
-        ("slurm.sh", "train"), ("kuberay-train.yaml", "train"), ("kuberay-tune.yaml", "tune"),
+        ("slurm.sh", "train"), ("kuberay/train", "train"), ("kuberay/tune", "tune"),
     } <= where  # fmt: skip
     said = {(c.where, *c.words[:2]) for c in rays(COMMANDS)}
     assert {("cluster/README.md", "job", "submit"), ("README.md", "job", "submit")} <= said
@@ -134,3 +138,49 @@ def test_a_misspelt_option_of_rays_is_found(line: str) -> None:
     words = next(one(line))
     with pytest.raises(click.UsageError):
         check_rays(words)
+
+
+# kubectl, of whose commands there is no parser here
+
+
+def kubectls(text: str) -> list[tuple[str, ...]]:
+    """The words behind ``kubectl`` in a script, a command each."""
+    return [after for command in commands_of("here", text) if (after := command.after("kubectl"))]
+
+
+def too_early(commands: list[tuple[str, ...]]) -> list[str]:
+    """What is asked for its log before a command has waited for it: an operator makes it minutes later."""
+    waited: set[str] = set()
+    missing = []
+    for words in commands:
+        if words[0] == "wait":
+            waited.add(words[-1].split("/")[1])
+        elif words[0] == "logs" and words[-1].split("/")[1] not in waited:
+            missing.append(words[-1])
+    return missing
+
+
+def test_what_kubectl_is_told_to_apply_and_delete_is_there() -> None:
+    said = [words for block in shell_blocks(FOLDER / "README.md") for words in kubectls(block)]
+    named = {words for words in said if words[0] in ("apply", "delete")}
+    assert len(named) > 3
+    for _, option, path in named:
+        there = FOLDER.parent / path
+        assert there.is_file() if option == "-f" else (there / "kustomization.yaml").is_file(), path
+
+
+def test_nothing_is_asked_for_its_log_before_it_is_there() -> None:
+    blocks = [kubectls(block) for block in shell_blocks(FOLDER / "README.md")]
+    assert any(words[0] == "logs" for block in blocks for words in block)
+    assert [too_early(block) for block in blocks] == [[]] * len(blocks)
+    assert too_early(kubectls("kubectl apply -k a\nkubectl logs --follow job/a")) == ["job/a"]
+
+
+@pytest.mark.skipif(not CRDS.exists(), reason="../shared/data/kuberay, which has the schemas, is not there")
+def test_what_kubectl_waits_for_is_part_of_a_jobs_status() -> None:
+    text = (FOLDER / "README.md").read_text()
+    (field, value) = re.findall(r"--for=jsonpath='\{\.status\.(\w+)\}'=(\w+) \S+ rayjob/", text)[0]
+    crd = yaml.load((CRDS / FILES["RayJob"]).read_text(), yaml.CSafeLoader)
+    version = next(v for v in crd["spec"]["versions"] if v["name"] == "v1")
+    assert version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"][field] == {"type": "string"}
+    assert value in {status.name for status in JobStatus}

@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from cluster_files import FOLDER, KUBERAY, ROOT, WITH_HEADER, loaded, read
+from cluster_files import FOLDER, KUBERAY, ROOT, WITH_HEADER, kuberay, read
 
 HADOLINT = Path(sys.executable).with_name("hadolint")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -48,7 +48,7 @@ def test_hadolint_finds_nothing() -> None:
     [
         ("COPY ray_mentor", "COPPY ray_mentor", "DL1000"),
         ("USER 1000:1000", "USER root", "DL3002"),
-        (":3.11.13-slim-bookworm", "", "DL3006"),
+        ("FROM ${BASE}", "FROM python", "DL3006"),
         ("boto3==1.44.8", "boto3", "DL3013"),
     ],
 )
@@ -88,7 +88,10 @@ def test_it_has_all_that_the_package_is_built_from() -> None:
 
 
 def test_the_base_is_named_by_its_full_version_and_is_the_python_of_the_project() -> None:
-    (base,) = values("FROM")
+    assert values("FROM") == ["${BASE}"]
+    (default,) = values("ARG")
+    name, _, base = default.partition("=")
+    assert name == "BASE"
     found = re.fullmatch(r"python:(\d+\.\d+)\.\d+-slim-[a-z]+", base)
     assert found, base
     assert found.group(1) == PROJECT["tool"]["mypy"]["python_version"]
@@ -104,7 +107,7 @@ def test_packages_are_in_the_versions_of_the_constraints() -> None:
 
 @pytest.mark.parametrize("name", KUBERAY)
 def test_the_operator_is_told_the_ray_of_the_image(name: str) -> None:
-    spec = loaded(name)["spec"]
+    spec = kuberay(name)["spec"]
     assert spec.get("rayClusterSpec", spec)["rayVersion"] == PINNED["ray"]
 
 
@@ -118,5 +121,9 @@ def test_no_other_ray_or_python_is_named_anywhere(name: str) -> None:
 
 
 def test_all_places_take_the_image_from_the_user() -> None:
-    images = [image for path in FOLDER.glob("*.yaml") for image in re.findall(r"\bimage: (\S+)", path.read_text())]
+    images = [
+        image
+        for path in FOLDER.rglob("*.yaml")
+        for image in re.findall(r"\bimage: (?:&image )?([^*\s]\S*)", path.read_text())
+    ]
     assert set(images) == {"<YOUR-IMAGE>"}

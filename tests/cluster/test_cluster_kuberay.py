@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import pytest
-from cluster_files import KUBERAY, STORAGE, loaded
+import yaml
+from cluster_files import FOLDER, JOBS, KUBERAY, cluster_of, filled, kuberay, mounts_storage, pods_of, storage
 from operator_rules import broken_rules
 from strict_schema import CRDS, complaints, schema_of
 
 needs_schemas = pytest.mark.skipif(
     not CRDS.exists(), reason="../shared/data/kuberay, which has the schemas, is not there"
 )
-JOBS = KUBERAY[1:]
+needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl, which has kustomize, is not there")
 cached_schema = cache(schema_of)
 
 
-def cluster_of(document: dict[str, Any]) -> dict[str, Any]:
-    spec: dict[str, Any] = document["spec"]
-    return spec if document["kind"] == "RayCluster" else spec["rayClusterSpec"]
-
-
-def pods_of(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """The specs of all pods, a job's submitter among them."""
-    cluster = cluster_of(document)
-    submitter = [document["spec"]["submitterPodTemplate"]] if document["kind"] == "RayJob" else []
-    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
-    return [template["spec"] for template in [*(group["template"] for group in groups), *submitter]]
+@needs_kubectl
+@pytest.mark.parametrize("name", KUBERAY)
+def test_kubectl_makes_the_same_of_its_files(name: str) -> None:
+    made = subprocess.run(
+        ["kubectl", "kustomize", FOLDER / "kuberay" / name], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert yaml.safe_load(filled(made.stdout)) == kuberay(name)
 
 
 @needs_schemas
 @pytest.mark.parametrize("name", KUBERAY)
 def test_the_schema_accepts_it(name: str) -> None:
-    document = loaded(name)
+    document = kuberay(name)
     assert complaints(document, cached_schema(document["kind"])) == []
 
 
@@ -58,7 +57,7 @@ TYPOS: dict[str, Callable[[dict[str, Any]], Any]] = {
 @pytest.mark.parametrize("name", KUBERAY)
 @pytest.mark.parametrize("typo", TYPOS)
 def test_a_typo_is_found(name: str, typo: str) -> None:
-    document = loaded(name)
+    document = kuberay(name)
     TYPOS[typo](document)
     found = complaints(document, cached_schema(document["kind"]))
     assert any(f"'{typo}'" in line for line in found), found
@@ -69,14 +68,14 @@ def test_a_typo_is_found(name: str, typo: str) -> None:
     ("right", "wrong"), [("ttlSecondsAfterFinished", "ttlSecondAfterFinished"), ("entrypoint", "entryPoint")]
 )
 def test_a_typo_in_a_job_is_found(right: str, wrong: str) -> None:
-    document = loaded("kuberay-train.yaml")
+    document = kuberay("train")
     _rename(document["spec"], right, wrong)
     assert any(wrong in line for line in complaints(document, cached_schema("RayJob")))
 
 
 @pytest.mark.parametrize("name", KUBERAY)
 def test_it_breaks_no_rule_of_the_operator(name: str) -> None:
-    assert broken_rules(loaded(name)) == []
+    assert broken_rules(kuberay(name)) == []
 
 
 BREAKS: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -91,26 +90,26 @@ BREAKS: dict[str, Callable[[dict[str, Any]], Any]] = {
 @pytest.mark.parametrize("name", KUBERAY)
 @pytest.mark.parametrize("rule", BREAKS)
 def test_a_broken_rule_is_found(name: str, rule: str) -> None:
-    document = loaded(name)
+    document = kuberay(name)
     BREAKS[rule](document)
     assert any(rule in line for line in broken_rules(document))
 
 
 def test_autoscaler_v2_with_pods_that_restart_is_found() -> None:
-    document = loaded("kuberay-cluster.yaml")
+    document = kuberay("cluster")
     pods_of(document)[1]["restartPolicy"] = "Always"
     assert broken_rules(document) == ["restartPolicy must be Never with autoscaler v2"]
 
 
 def test_a_job_that_would_not_end_its_cluster_is_found() -> None:
-    document = loaded("kuberay-train.yaml")
+    document = kuberay("train")
     document["spec"]["shutdownAfterJobFinishes"] = False
     assert broken_rules(document) == ["ttlSecondsAfterFinished needs shutdownAfterJobFinishes"]
 
 
 @pytest.mark.parametrize("name", KUBERAY)
 def test_no_pod_runs_as_root_or_without_limits(name: str) -> None:
-    for pod in pods_of(loaded(name)):
+    for pod in pods_of(kuberay(name)):
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["runAsUser"] == 1000
         for container in pod["containers"]:
@@ -122,16 +121,12 @@ def test_no_pod_runs_as_root_or_without_limits(name: str) -> None:
 
 @pytest.mark.parametrize("name", KUBERAY)
 def test_workers_have_a_gpu_and_all_share_the_storage(name: str) -> None:
-    document = loaded(name)
+    document = kuberay(name)
     cluster = cluster_of(document)
     assert cluster["authOptions"] == {"mode": "token"}
     assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
-    claim = loaded(STORAGE)["metadata"]["name"]
     for pod in pods_of(document)[:2]:
-        volumes = {volume["name"]: volume for volume in pod["volumes"]}
-        assert volumes["results"]["persistentVolumeClaim"]["claimName"] == claim
-        mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
-        assert mounts == {"results": "/results", "shm": "/dev/shm"}
+        assert mounts_storage(pod, pod["containers"][0])
     worker = pods_of(document)[1]
     assert worker["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
     assert worker["nodeSelector"]
@@ -140,7 +135,7 @@ def test_workers_have_a_gpu_and_all_share_the_storage(name: str) -> None:
 
 @pytest.mark.parametrize("name", JOBS)
 def test_a_job_ends_its_cluster_and_writes_to_the_shared_storage(name: str) -> None:
-    spec = loaded(name)["spec"]
+    spec = kuberay(name)["spec"]
     assert spec["shutdownAfterJobFinishes"] is True
     assert spec["ttlSecondsAfterFinished"] > 0
     assert spec["activeDeadlineSeconds"] > 0
@@ -148,13 +143,13 @@ def test_a_job_ends_its_cluster_and_writes_to_the_shared_storage(name: str) -> N
 
 
 def test_the_training_job_has_a_gpu_for_each_worker() -> None:
-    document = loaded("kuberay-train.yaml")
+    document = kuberay("train")
     assert f"--workers {cluster_of(document)['workerGroupSpecs'][0]['replicas']} " in document["spec"]["entrypoint"]
 
 
 @needs_schemas
 def test_the_claim_of_storage_is_shared_and_as_kubernetes_has_it() -> None:
-    claim = loaded(STORAGE)
+    claim, _ = storage()
     head = cached_schema("RayCluster")["properties"]["spec"]["properties"]["headGroupSpec"]
     volumes = head["properties"]["template"]["properties"]["spec"]["properties"]["volumes"]
     template = volumes["items"]["properties"]["ephemeral"]["properties"]["volumeClaimTemplate"]

@@ -9,7 +9,8 @@ from typing import Any
 import jsonschema
 import pytest
 import ray
-from cluster_files import LAUNCHER, ROOT, launcher_lines, loaded, read
+from cluster_files import LAUNCHER, ROOT, header_of, launcher_lines, loaded, read
+from ray.autoscaler._private.docker import docker_start_cmds
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 CLOUDS = ("aws.yaml", "gcp.yaml")
@@ -108,14 +109,55 @@ def test_it_asks_for_a_token_and_sends_no_statistics(name: str) -> None:
     assert all("--dashboard-host=127.0.0.1" in line for line in heads)
 
 
-def test_gcp_names_the_account_that_ray_makes() -> None:
+# Who may do what
+
+
+def machines(name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What the cloud is asked for: the head, and the kinds of workers."""
+    types = checked(loaded(name))["available_node_types"]
+    head = types.pop("head")["node_config"]
+    return head, [kind["node_config"] for kind in types.values()]
+
+
+def test_on_aws_only_the_head_has_the_rights_of_one_that_starts_machines() -> None:
+    head, workers = machines("aws.yaml")
+    profiles = {worker["IamInstanceProfile"]["Arn"] for worker in workers}
+    assert len(profiles) == 1
+    assert head["IamInstanceProfile"]["Arn"] not in profiles
+    header = header_of(read("aws.yaml"))["Fill in"]
+    of_workers, of_head = header.split("<YOUR-WORKERS-PROFILE-ARN>")[1].split("<YOUR-HEAD-PROFILE-ARN>")
+    assert "ec2:" not in of_workers
+    assert "iam:" not in of_workers
+    assert "ec2:RunInstances" in of_head
+    assert "iam:PassRole the workers' role alone" in of_head
+
+
+def test_on_aws_a_roles_keys_are_given_to_the_machine_alone_and_disks_are_encrypted() -> None:
+    head, workers = machines("aws.yaml")
+    for machine in (head, *workers):
+        assert machine["MetadataOptions"] == {
+            "HttpEndpoint": "enabled", "HttpTokens": "required", "HttpPutResponseHopLimit": 1
+        }  # fmt: skip
+        assert [disk["Ebs"]["Encrypted"] for disk in machine["BlockDeviceMappings"]] == [True]
+
+
+def test_containers_share_the_machines_network_so_that_one_hop_is_enough() -> None:
+    line = docker_start_cmds("ubuntu", "image", {}, "ray-mentor", [], "ray-mentor", "/home/ray", "docker")
+    assert " --net=host " in line
+
+
+def test_on_google_only_the_head_has_the_account_that_starts_machines() -> None:
     source = (Path(ray.__file__).parent / "autoscaler/_private/gcp/config.py").read_text()  # importing needs Google's
     for line in ('RAY = "ray-autoscaler"', 'VERSION = "v1"', 'DEFAULT_SERVICE_ACCOUNT_ID = RAY + "-sa-" + VERSION'):
         assert f"\n{line}\n" in source
-    assert '"{account_id}@{project_id}.iam.gserviceaccount.com"' in source
-    assert "roles/storage.objectAdmin" in source
-    accounts = loaded("gcp.yaml")["available_node_types"]["gpu_worker"]["node_config"]["serviceAccounts"]
-    assert accounts[0]["email"] == "ray-autoscaler-sa-v1@project.example.iam.gserviceaccount.com"
+    assert '"roles/compute.admin"' in source
+    head, workers = machines("gcp.yaml")
+    assert "serviceAccounts" not in head, "Ray gives the head its own, whatever stands here"
+    for worker in workers:
+        (account,) = worker["serviceAccounts"]
+        assert account["email"] == "workers-account.example"
+        assert account["scopes"] == ["https://www.googleapis.com/auth/devstorage.read_write"]
+    assert "ray-autoscaler-sa" not in read("gcp.yaml")
 
 
 def test_the_folder_for_the_machines_is_the_one_that_their_file_says_how_to_make() -> None:

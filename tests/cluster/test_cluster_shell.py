@@ -60,6 +60,6 @@ def test_slurm_reads_its_options_before_the_first_command() -> None:
 def test_slurms_options_are_known_ones() -> None:
     known = {
         "job-name", "partition", "nodes", "ntasks-per-node", "gpus-per-node", "cpus-per-task", "exclusive", "no-kill",
-        "requeue", "open-mode", "time",
+        "requeue", "signal", "open-mode", "time",
     }  # fmt: skip
     assert set(re.findall(r"^#SBATCH --([\w-]+)", read("slurm.sh"), re.MULTILINE)) == known

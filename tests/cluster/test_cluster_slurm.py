@@ -1,20 +1,40 @@
-"""The Slurm script, run by bash with stand-ins for what a Slurm node has: what it hands to Ray, and its token."""
+"""The Slurm script, run by bash with stand-ins for what a Slurm node has: what it hands to Ray, its token, its end."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from cluster_files import read
 
 SRUN = """#!/usr/bin/env bash
-printf '%s\\n' "$@" > "$SAID"
-printf '%s\\n' "$RAY_AUTH_MODE" "$RAY_TMPDIR" "$(stat --format=%a "$RAY_AUTH_TOKEN_PATH")" \
-  "$(wc --chars < "$RAY_AUTH_TOKEN_PATH")" > "$SAID.environment"
-exit "${SRUN_CODE:-0}"
+printf '%s\\n' "$@" >> "$SAID"
+[ "$1" = --no-kill ] && shift
+exec "$@"
+"""
+RAY = """#!/usr/bin/env bash
+[ "$1" = stop ] && exit
+printf '%s\\n' "$RAY_AUTH_MODE" "$RAY_TMPDIR" "$RAY_AUTH_TOKEN" > "$SAID.environment"
+[ -e "$RAY_TMPDIR" ] && echo "there are files of another try" > "$SAID.left"
+mkdir "$RAY_TMPDIR"
+touch "$RAY_TMPDIR/session"
+echo $$ > "$SAID.pid"
+trap 'echo ended > "$SAID.ended"; exit 143' TERM
+for _ in $(seq "${RUNS_FOR:-0}"); do sleep 0.1; done
+[ -n "${FINISHES:-}" ] && mkdir -p "$FINISHES" && touch "$FINISHES/result.json"
+exit "${RAY_CODE:-0}"
+"""
+SCANCEL = """#!/usr/bin/env bash
+echo "scancel $*" >> "$SAID.slurm"
+[ -n "${FINISHES:-}" ] || kill -TERM "$(cat "$SAID.pid")"
+"""
+SCONTROL = """#!/usr/bin/env bash
+echo "scontrol $*" >> "$SAID.slurm"
 """
 
 
@@ -24,15 +44,18 @@ class Node:
     def __init__(self, folder: Path) -> None:
         self.said = folder / "said"
         self.results = folder / "results"
+        self.temporary = folder / "ray-mentor-1234567"
         programs = folder / "bin"
         programs.mkdir()
         (programs / "activate").touch()
-        self._program(programs / "srun", SRUN)
+        for name, text in (("srun", SRUN), ("ray", RAY), ("scancel", SCANCEL), ("scontrol", SCONTROL)):
+            self._program(programs / name, text)
         self._program(programs / "hostname", "#!/bin/sh\necho '10.0.0.5 192.168.1.5 '\n")
         (programs / "python").symlink_to(sys.executable)
         self.script = folder / "slurm.sh"
         filled = read("slurm.sh").replace("<YOUR-VENV>", str(folder)).replace("<YOUR-RESULTS>", str(self.results))
-        self.script.write_text(filled)
+        assert 'RAY_TMPDIR="/tmp/ray-mentor-$SLURM_JOB_ID"' in filled
+        self.script.write_text(filled.replace('RAY_TMPDIR="/tmp/', f'RAY_TMPDIR="{folder}/'))
         self.environment = {
             "PATH": f"{programs}:{os.environ['PATH']}", "SLURM_JOB_ID": "1234567", "SLURM_JOB_NUM_NODES": "2",
             "SLURM_CPUS_PER_TASK": "8", "SAID": str(self.said),
@@ -42,14 +65,30 @@ class Node:
         path.write_text(text)
         path.chmod(0o755)
 
-    def run(self, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+    def start(self, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
             ["bash", self.script],
-            env={**self.environment, **environment}, capture_output=True, text=True, timeout=60, check=False,
+            env={**self.environment, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
-    def words(self) -> list[str]:
-        return self.said.read_text().splitlines()
+    def run(self, **environment: str) -> subprocess.CompletedProcess[str]:
+        with self.start(**environment) as process:
+            out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def run_until_its_time_is_up(self, **environment: str) -> int:
+        """With Slurm's warning, once Ray has started."""
+        with self.start(**environment) as process:
+            deadline = time.monotonic() + 60
+            while not self.note("pid"):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            process.send_signal(signal.SIGUSR1)
+            return process.wait(60)
+
+    def note(self, name: str) -> str:
+        file = self.said.with_name(f"said.{name}")
+        return file.read_text().strip() if file.exists() else ""
 
 
 @pytest.fixture
@@ -60,21 +99,66 @@ def node(tmp_path: Path) -> Node:
 def test_it_starts_ray_on_all_nodes_and_the_run_on_the_first(node: Node) -> None:
     done = node.run()
     assert (done.returncode, done.stderr) == (0, "")
-    ray, run = " ".join(node.words()).split(" -- ")
-    assert ray == "--no-kill ray symmetric-run --address 10.0.0.5:24567 --min-nodes 2 --num-cpus=8"
+    words = node.said.read_text()
+    assert words.startswith("--no-kill\nbash\n-c\n")
+    ray, run = " ".join(words.split("\non_each_node\n")[1].split()).split(" -- ")
+    assert ray == "ray symmetric-run --address 10.0.0.5:24567 --min-nodes 2 --num-cpus=8"
     assert run == (
         "env RAY_ADDRESS=10.0.0.5:24567 python -m ray_mentor train --gpu --workers 2 --min-workers 1 "
         f"--storage-path {node.results} --run-name slurm-1234567 --resume-or-start"
     )
 
 
-def test_only_its_owner_can_read_the_token_which_goes_with_the_job(node: Node) -> None:
-    node.run()
-    said = (node.said.parent / "said.environment").read_text().split()
-    assert said == ["token", "/tmp/ray-mentor-1234567", "600", "64"]
+def test_the_token_lies_in_no_file_and_is_another_for_each_job(node: Node) -> None:
+    tokens = set()
+    for _ in range(2):
+        node.run()
+        mode, folder, token = node.note("environment").split()
+        assert (mode, folder) == ("token", str(node.temporary))
+        assert len(bytes.fromhex(token)) == 32
+        assert token not in node.said.read_text(), "all users can see the words of a process"
+        tokens.add(token)
+    assert len(tokens) == 2
     assert list(node.results.iterdir()) == []
 
 
-def test_a_run_that_fails_fails_the_job_and_leaves_no_token(node: Node) -> None:
-    assert node.run(SRUN_CODE="2").returncode == 2
+@pytest.mark.parametrize("code", [0, 2])
+def test_a_run_that_ends_ends_the_job_and_leaves_nothing(node: Node, code: int) -> None:
+    assert node.run(RAY_CODE=str(code)).returncode == code
     assert list(node.results.iterdir()) == []
+    assert not node.temporary.exists()
+    assert node.note("slurm") == ""
+
+
+def test_what_a_killed_try_has_left_goes(node: Node) -> None:
+    node.temporary.mkdir()
+    (node.temporary / "session_of_old").touch()
+    assert node.run().returncode == 0
+    assert node.note("left") == ""
+    assert not node.temporary.exists()
+
+
+def test_a_run_whose_time_is_up_is_stopped_and_queued_again(node: Node) -> None:
+    assert node.run_until_its_time_is_up(RUNS_FOR="300") == 0
+    assert node.note("ended") == "ended"
+    assert node.note("slurm").splitlines() == ["scancel --signal=TERM 1234567", "scontrol requeue 1234567"]
+    assert not node.temporary.exists()
+
+
+def test_a_run_that_ends_when_its_time_is_up_is_not_queued_again(node: Node) -> None:
+    finishes = str(node.results / "slurm-1234567")
+    assert node.run_until_its_time_is_up(RUNS_FOR="20", FINISHES=finishes) == 0
+    assert node.note("slurm").splitlines() == ["scancel --signal=TERM 1234567"]
+
+
+def test_a_job_that_is_cancelled_is_not_queued_again(node: Node) -> None:
+    """``scancel`` sends TERM, and means it."""
+    with node.start(RUNS_FOR="300") as process:
+        deadline = time.monotonic() + 60
+        while not node.note("pid"):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        os.kill(int(node.note("pid")), signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) != 0
+    assert node.note("slurm") == ""

@@ -6,7 +6,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from checkouts import BYTES, GATHERS, make_checkout
+from checkouts import BYTES, GATHERS, ROOT, make_checkout
 from ray._private.ray_constants import get_runtime_env_default_excludes
 from ray._private.runtime_env.packaging import create_package
 
@@ -42,7 +42,7 @@ def test_what_gathers_in_a_checkout_stays_there(checkout: Path, tmp_path: Path) 
 def test_all_that_a_job_runs_goes_along(checkout: Path, tmp_path: Path) -> None:
     names = names_in(packed(checkout, tmp_path / "job.zip"))
     for folder in ("ray_mentor", "tune_spaces", "examples", "benchmarks"):
-        assert {str(file.relative_to(checkout)) for file in (checkout / folder).rglob("*.py")} <= names
+        assert {str(file.relative_to(ROOT)) for file in (ROOT / folder).rglob("*.py")} <= names
 
 
 def test_a_file_that_nobody_excludes_is_found(checkout: Path, tmp_path: Path) -> None:

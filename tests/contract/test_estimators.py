@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from estimator_students import CLASSES, HEADS, STUDENTS, make_student, samples
+from real_steps import real_influences
 from taken_steps import Trainee, as_batch, cosine, found_by, influences, relative_error
 from torch import Tensor, nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RMSprop
@@ -492,57 +493,37 @@ def test_a_step_without_derivative_in_some_elements(kind: type[Optimizer], k: in
 # Refusals
 
 
-class Doubling(torch.autograd.Function):
-    """Has no forward mode."""
+class Spread(nn.Module):
+    """Uses an operator that has no forward mode."""
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return 2 * x
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        return 2 * gradient
-
-
-class Custom(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(5, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
-        doubled: Tensor = Doubling.apply(self.layer(x))
-        return doubled
+        hidden = self.layer(x)
+        return hidden * nn.functional.pdist(hidden).mean()
 
 
-class Recurrent(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.cells = nn.LSTM(1, 4, batch_first=True)
-        self.leave = nn.Linear(4, CLASSES)
+def test_a_student_without_forward_mode() -> None:
+    def make() -> Trainee:
+        torch.manual_seed(0)
+        model = Spread().double()
+        return Trainee(model, SGD(model.parameters(), lr=0.1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.leave(self.cells(x[..., None])[0][:, -1])
-
-
-@pytest.mark.parametrize(
-    ("student", "operator"),
-    [(Custom, "Doubling (a torch.autograd.Function without jvp)"), (Recurrent, "mkldnn_rnn_layer")],
-)
-def test_a_student_without_forward_mode(student: type[nn.Module], operator: str) -> None:
-    torch.manual_seed(0)
-    model = student()
-    trainee = Trainee(model, SGD(model.parameters(), lr=0.1))
-    batch, meta = samples("mlp", B, 1, torch.float32), samples("mlp", 7, 2, torch.float32)
+    trainee, batch, meta = make(), samples("mlp", B, 1), samples("mlp", 7, 2)
     trainee.step(make_estimator("jvp"), as_batch(batch))
     state = torch.get_rng_state()
     with pytest.raises(UserError) as raised:
         influences(make_estimator("jvp"), trainee, meta)
     assert str(raised.value) == (
-        f"estimator is 'jvp', but the student uses {operator}, which has no forward mode; give another: "
-        "estimator='finite_difference', on the command line --estimator finite_difference"
+        "estimator is 'jvp', but the student uses _pdist_forward, which has no forward mode; give another: "
+        "estimator='finite_difference', on the command line --estimator finite_difference; or, where gradients are "
+        "stopped (detach, no_grad) in student or loss, unrolled"
     )
     assert torch.equal(torch.get_rng_state(), state)
-    assert torch.isfinite(influences(make_estimator("finite_difference"), trainee, meta)).all()
+    truth = real_influences(make, batch, meta)
+    assert relative_error(influences(make_estimator("finite_difference"), trainee, meta), truth) <= 1e-6
 
 
 def test_a_student_that_changes_what_its_head_returns() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ray_mentor.core.batch import MetaBatch, outputs_of
 from ray_mentor.core.exchange import AbstractExchange
+from ray_mentor.core.influence.refusals import reentrant_refused
 from ray_mentor.core.influence.step_jacobian import diagonals
 from ray_mentor.core.influence.taken_step import TakenStep
 from ray_mentor.core.losses import PerSampleLoss
@@ -49,7 +50,8 @@ def meta_gradient(
     with kept_buffers(student):
         with untouched(next(student.parameters()).device), torch.enable_grad(), precision.again():
             share = loss(outputs_of(student, meta.inputs), meta.labels).sum() / meta.size
-        gradients = torch.autograd.grad(share, list(asked.values()), materialize_grads=True) if asked else ()
+        with reentrant_refused():
+            gradients = torch.autograd.grad(share, list(asked.values()), materialize_grads=True) if asked else ()
     return dict(zip(asked, exchange.sum_of(list(gradients)), strict=True)), share.detach()
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import ray
-from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
-from ray.autoscaler.v2.sdk import get_cluster_status
-from ray.autoscaler.v2.utils import is_autoscaler_v2
-from ray.experimental.internal_kv import _internal_kv_get
 from ray.util.placement_group import placement_group, remove_placement_group
 
+from ray_mentor.on_ray.session import internals
+
 _LOOK_EVERY = 1.0  # seconds
-_FIRST_REPORT = 10.0  # seconds after Ray's start in which its autoscaler has reported; it does so every 5
 _MOST = 10_000  # workers that an autoscaler is asked for
 
 
@@ -67,30 +63,9 @@ def wait_for_room(needs: Needs, seconds: float, tell: Callable[[str], None]) -> 
 def has_autoscaler() -> bool:
     """Whether an autoscaler of Ray's keeps this cluster's machines; it may have as many as it is allowed to, already.
 
-    Ray has one that adds nothing on every other cluster, too, and that one makes up a type for each machine.
+    The protocol of ``ray://`` does not tell: there it is none.
     """
-    if ray.util.client.ray.is_connected():
-        return False  # its protocol does not tell
-    types = _types_of_v2() if is_autoscaler_v2() else _types_of_v1()
-    return any(not name.startswith("node_") for name in types)
-
-
-def _types_of_v2() -> set[str]:
-    status = get_cluster_status(ray.get_runtime_context().gcs_address)
-    return {node.ray_node_type_name for node in (*status.active_nodes, *status.idle_nodes)}
-
-
-def _types_of_v1() -> set[str]:
-    deadline = time.monotonic() + _FIRST_REPORT
-    while not (types := _reported_types(_internal_kv_get(DEBUG_AUTOSCALING_STATUS))) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return types
-
-
-def _reported_types(report: bytes | None) -> set[str]:
-    """The types of a report's machines; none if there is none yet."""
-    summary = json.loads(report or b"{}").get("autoscaler_report", {})
-    return set(summary.get("active_nodes", {})) | set(summary.get("pending_launches", {}))
+    return not internals.through_client() and bool(internals.machine_types())
 
 
 @contextmanager

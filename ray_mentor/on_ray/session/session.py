@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
 
 import ray
 import torch
 
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.session.environment import ENVIRONMENT
+from ray_mentor.on_ray.session import internals
+from ray_mentor.on_ray.session.environment import quiet, settled
 from ray_mentor.on_ray.session.growth import Needs, wait_for_room
-from ray_mentor.on_ray.session.own_ray import connecting, own_ray, train_asks_this_ray
+from ray_mentor.on_ray.session.own_ray import (
+    connecting,
+    on_this_machine_alone,
+    own_ray,
+    train_asks_this_ray,
+    what_workers_lack,
+)
 
 
 @contextmanager
@@ -37,34 +44,66 @@ def ray_session(
     Raises:
         UserError: if the cluster has no room for what the run needs.
     """
-    with nullcontext() if ray.is_initialized() else _connected(needs, verbose), train_asks_this_ray():
+    with (
+        settled(),
+        quiet(verbose),
+        _CONNECTION.held(functools.partial(_connected, needs, verbose)),
+        train_asks_this_ray(),
+    ):
         waited = wait_for_room(needs, node_seconds, tell or (lambda text: None))
         _check_fits(ray.cluster_resources(), needs, waited)
         yield
 
 
+class _Connection:
+    """This package's connection to Ray: made by the first of the runs in threads of this process, ended by the last.
+
+    There is none while the process is connected by itself.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runs = 0
+        self._ended_by = ExitStack()
+
+    @contextmanager
+    def held(self, connected: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+        """Inside, there is a Ray; ``connected`` makes the connection."""
+        with self._lock:
+            ours = self._runs > 0 or not ray.is_initialized()
+            if ours and self._runs == 0:
+                self._ended_by.enter_context(connected())
+            self._runs += ours
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._runs -= ours
+                if self._runs == 0:
+                    self._ended_by.close()
+
+
+_CONNECTION = _Connection()
+
+
 @contextmanager
 def _connected(needs: Needs, verbose: bool) -> Iterator[None]:
-    quiet(verbose)
     address = named_address()
-    if address is None:
-        check_machine(needs)
-    with own_ray() if address is None else connecting(address):
-        start_patiently(
-            functools.partial(
-                ray.init,
-                address=address or "local",
-                configure_logging=verbose,
-                log_to_driver=verbose,
-                runtime_env={"env_vars": ENVIRONMENT} if address else None,
-                include_dashboard=None if address else True,
-                dashboard_host="127.0.0.1",
-            )
+    with ExitStack() as stack:
+        if address is None:
+            check_machine(needs)
+            arguments = stack.enter_context(own_ray())
+            starting = on_this_machine_alone()
+        else:
+            arguments = {"address": address, "runtime_env": what_workers_lack()}
+            starting = connecting(address)
+        init = functools.partial(
+            ray.init, configure_logging=verbose, log_to_driver=verbose, dashboard_host="127.0.0.1", **arguments
         )
-    try:
+        stack.callback(ray.shutdown)
+        with starting:
+            start_patiently(init)
         yield
-    finally:
-        ray.shutdown()
 
 
 def start_patiently(start: Callable[[], object]) -> None:
@@ -77,8 +116,8 @@ def start_patiently(start: Callable[[], object]) -> None:
         try:
             start()
             return
-        except Exception as error:  # Ray has no kind of its own for it
-            if _TOO_SLOW not in str(error):
+        except Exception as error:
+            if not internals.started_too_slowly(error):
                 raise
     raise UserError(
         f"Ray did not start, {_STARTS} times, in the 30 seconds that it has; look at what else this machine does, or "
@@ -87,7 +126,6 @@ def start_patiently(start: Callable[[], object]) -> None:
 
 
 _STARTS = 3
-_TOO_SLOW = "timed out during startup"
 
 
 def named_address() -> str | None:
@@ -109,14 +147,37 @@ def ctrl_c_is_ours() -> Iterator[None]:
     except SystemExit:
         raise KeyboardInterrupt from None
     finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, before)
+        put_back(before)
 
 
-def quiet(verbose: bool) -> None:
-    """Lets Ray's own log through, or its errors alone."""
-    for name in ("ray", "ray.data"):  # Ray Data gives its own a level when it is imported
-        logging.getLogger(name).setLevel(logging.INFO if verbose else logging.ERROR)
+def put_back(handler: Any) -> None:
+    """Gives Ctrl-C the meaning that it had; Python's own, where a program that embeds Python had put its handler.
+
+    Python does not tell of that one, and Ray has replaced it. In the main thread; elsewhere nothing was changed.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler if handler is None else handler)
+
+
+@contextmanager
+def alone_in_process() -> Iterator[None]:
+    """For a run that trains in this process.
+
+    Raises:
+        UserError: another does, in another thread; PyTorch's random numbers and Ray Train's context are one for both.
+    """
+    if not _TRAINS_HERE.acquire(blocking=False):
+        raise UserError(
+            "workers is 0, which trains in this process, but another run trains in it already; wait until that has "
+            "ended, give 1 worker or more, or start a process for each"
+        )
+    try:
+        yield
+    finally:
+        _TRAINS_HERE.release()
+
+
+_TRAINS_HERE = threading.Lock()
 
 
 def check_machine(needs: Needs) -> None:

@@ -66,21 +66,62 @@ def scaling_of(run: RunSettings) -> ray.train.ScalingConfig:
     return ray.train.ScalingConfig(num_workers=workers, use_gpu=run.gpu, resources_per_worker=share)
 
 
-def placed(given: ray.train.RunConfig | None, run: RunSettings) -> ray.train.RunConfig:
-    """With an absolute storage path, and the settings' values where it has Ray's defaults."""
+def placed(given: ray.train.RunConfig | None, run: RunSettings, scaling: Any) -> ray.train.RunConfig:
+    """With an absolute storage path, and the settings' values where it has Ray's defaults.
+
+    Raises:
+        UserError: it asks for what a run does not do.
+    """
     rays = given or ray.train.RunConfig(name=run.run_name, storage_path=run.storage_path)
+    _check_honoured(rays, scaling)
     storage = str(rays.storage_path)
     failures, checkpoints = rays.failure_config, rays.checkpoint_config
     if failures is None or failures == ray.train.FailureConfig():
         failures = ray.train.FailureConfig(max_failures=run.max_failures)
     if checkpoints is None or checkpoints == ray.train.CheckpointConfig():
         checkpoints = ray.train.CheckpointConfig(num_to_keep=run.keep_checkpoints)
+    is_as_given = "://" in storage or rays.storage_filesystem is not None
     return dataclasses.replace(
         rays,
-        storage_path=storage if "://" in storage else os.path.abspath(os.path.expanduser(storage)),
+        storage_path=storage if is_as_given else os.path.abspath(os.path.expanduser(storage)),
         checkpoint_config=checkpoints,
         failure_config=failures,
     )
+
+
+def _check_honoured(given: ray.train.RunConfig, scaling: Any) -> None:
+    checkpoints: Any = given.checkpoint_config
+    failures: Any = given.failure_config
+    if checkpoints.checkpoint_score_attribute is not None:
+        raise UserError(
+            f"checkpoint_config has checkpoint_score_attribute {checkpoints.checkpoint_score_attribute!r}, but a run "
+            "keeps its newest checkpoints, which it goes on from; leave it out (result.json has test_accuracy_selected)"
+        )
+    if failures.relax_collectives_on_preemption:
+        raise UserError(
+            "failure_config has relax_collectives_on_preemption, but a step needs all workers; leave it out"
+        )
+    if scaling.use_tpu:
+        raise UserError("scaling_config has use_tpu, but students train on CPUs and GPUs; leave it out")
+    if scaling.max_workers > 0:
+        return
+    for name, (default, why) in _NEEDS_WORKERS.items():
+        if getattr(given, name) != default:
+            raise UserError(f"{name} is given, but num_workers is 0: {why}; leave it out, or give 1 worker or more")
+    for callback in given.callbacks or ():
+        if not isinstance(callback, ray.train.UserCallback):
+            raise UserError(
+                f"callbacks has a {type(callback).__name__}, but num_workers is 0, where Ray has nothing that it could "
+                "call; give a ray.train.UserCallback, or 1 worker or more"
+            )
+
+
+_NEEDS_WORKERS: dict[str, tuple[Any, str]] = {
+    "failure_config": (ray.train.FailureConfig(), "what fails in this process nobody starts again"),
+    "worker_runtime_env": ({}, "there is no process to make"),
+    "logging_config": (ray.train.LoggingConfig(), "Ray Train logs nothing then"),
+}
+"""Of a RunConfig: Ray's defaults, and why another value would do nothing."""
 
 
 def with_rays_own(config: TrainConfig, scaling: Any, run: ray.train.RunConfig) -> TrainConfig:

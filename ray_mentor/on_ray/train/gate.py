@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import ray
 from ray.actor import ActorHandle
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from ray_mentor.core.exchange import AbstractExchange
+if TYPE_CHECKING:
+    from ray_mentor.core.exchange import AbstractExchange  # an actor's process need not load PyTorch
 
 Answer = Literal["wait", "pass", "save", "stop"]
 
 _EVERY = 0.002, 0.02  # seconds between two questions: to an object of this process, to an actor
+_WORD = 0.2  # seconds in which the other ranks hear from rank 0 that the gate is held: silence means that it died
 
 
 class Gate:
@@ -61,6 +64,14 @@ class Gate:
 AnyGate = Gate | ActorHandle[Gate]
 
 
+def gate_here() -> ActorHandle[Gate]:
+    """A gate for a run with workers, on this process's own node: it lives as long as whoever watches over the run."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor: Any = ray.remote(Gate).options(num_cpus=0, scheduling_strategy=here)
+    gate: ActorHandle[Gate] = actor.remote()
+    return gate
+
+
 def call(gate: AnyGate, method: str, *arguments: Any) -> Any:
     """Calls a gate wherever it is, and waits for the answer."""
     if isinstance(gate, Gate):
@@ -79,16 +90,18 @@ def passed(gate: AnyGate | None, epochs: int, exchange: AbstractExchange, save: 
         return True
     while True:
         answer: Answer = exchange.broadcast(_answer(gate, epochs) if exchange.rank == 0 else None)
-        if answer != "save":
+        if answer == "save":
+            save()
+            if exchange.rank == 0:
+                call(gate, "note_saved")
+        elif answer != "wait":
             return answer == "pass"
-        save()
-        if exchange.rank == 0:
-            call(gate, "note_saved")
 
 
 def _answer(gate: AnyGate, epochs: int) -> Answer:
-    """The first one that is not "wait"."""
+    """The first one that is not "wait"; "wait" if none comes in time."""
     every = _EVERY[0] if isinstance(gate, Gate) else _EVERY[1]
-    while (answer := call(gate, "ask", epochs)) == "wait":
+    began = time.monotonic()
+    while (answer := call(gate, "ask", epochs)) == "wait" and time.monotonic() - began < _WORD:
         time.sleep(every)
     return answer  # type: ignore[no-any-return]

@@ -29,10 +29,10 @@ from ray_mentor.data.storage.on_device import check_can_be_held
 from ray_mentor.data.storage.stored import order_of
 from ray_mentor.errors import MentorLostError, RunStoppedError, UserError
 from ray_mentor.on_ray.mentor.actor import MentorActor
-from ray_mentor.on_ray.session.environment import hangs_end_after
+from ray_mentor.on_ray.session.environment import hangs_end_after, quiet
 from ray_mentor.on_ray.session.failures import Failures, causes, how_to_go_on, users_error
 from ray_mentor.on_ray.session.growth import Needs
-from ray_mentor.on_ray.session.session import check_machine, ctrl_c_is_ours, quiet, ray_session
+from ray_mentor.on_ray.session.session import alone_in_process, check_machine, ctrl_c_is_ours, ray_session
 from ray_mentor.on_ray.train.arguments import (
     OPTIMIZER_SETTINGS,
     Data,
@@ -112,13 +112,15 @@ class CurriculumTrainer:
         named = {} if run_config is None else {"run_name": run_config.name}
         asked = (config or TrainConfig()).changed(**named, **changes)
         self._scaling: Any = scaling_config or scaling_of(asked.run)
-        self._run = placed(run_config, asked.run)
+        self._run = placed(run_config, asked.run, self._scaling)
         self.config = with_rays_own(asked, self._scaling, self._run)
         self._method = method_of(self.config.curriculum.method)
         self._splits = splits_of(data, meta, test, validation)
         self._verbose = verbose
         self._began = began
-        self.directory = RunDirectory(f"{self._run.storage_path}/{self._run.name}")
+        self.directory = RunDirectory.within(
+            str(self._run.storage_path), str(self._run.name), self._run.storage_filesystem
+        )
         self._resume = resuming(self.directory, resume=asked.run.resume, or_start=asked.run.resume_or_start)
         self._job = Job(
             config=self.config,
@@ -127,7 +129,7 @@ class CurriculumTrainer:
             splits=self._splits,
             order=order_of(self._splits.train),
             loss=loss,
-            directory=self.directory.path,
+            directory=self.directory,
             local=self.config.run.workers == 0,
             board=ProgressBoard(),
         )
@@ -164,7 +166,9 @@ class CurriculumTrainer:
         result = self._result(state, marks)
         self._claimed.write_result(result)
         self._claimed.release()
-        return Outcome(result, state.log.metrics, self.directory.path, state.student)
+        return Outcome(
+            result, state.log.metrics, self.directory.path, state.student, files=self._run.storage_filesystem
+        )
 
     def _try_method(self) -> None:
         """What the method lacks is said here, rather than by every worker once Ray has started."""
@@ -206,10 +210,10 @@ class CurriculumTrainer:
     def _fit_here(self, marks: Marks) -> None:
         if self._scaling.use_gpu:
             check_machine(Needs({"GPU": 1.0}))
-        self._claim_directory()
-        quiet(self._verbose)
-        job = dataclasses.replace(self._job, board=LocalBoard(marks.show))
-        self._torch_trainer(job, self._run).fit()
+        with alone_in_process(), quiet(self._verbose):
+            self._claim_directory()
+            job = dataclasses.replace(self._job, board=LocalBoard(marks.show))
+            self._torch_trainer(job, self._run).fit()
 
     def _fit_on_ray(self, marks: Marks) -> None:
         with ExitStack() as stack:

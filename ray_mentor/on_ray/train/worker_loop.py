@@ -29,7 +29,6 @@ from ray_mentor.run.batch_of import batch_of
 from ray_mentor.run.checkpoint.checkpoints import Checkpoints, Timetable
 from ray_mentor.run.checkpoint.state import capture, restore
 from ray_mentor.run.claim import attempted
-from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.job import Job
 from ray_mentor.run.log import RunLog, started_row
 from ray_mentor.run.trusted import TrustedBeside, parts_of
@@ -45,7 +44,7 @@ def worker_loop(config: dict[str, Job]) -> None:
     curriculum = assemble(job, splits, meta, exchange, plan.total_steps)
     with_trusted = TrustedBeside(meta, plan, exchange)
     schedule = make_schedule(curriculum.optimizer, job.config.student.schedule, plan.total_steps)
-    directory = attempted(RunDirectory(job.directory), exchange, job.owner)
+    directory = attempted(job.directory, exchange, job.owner)
     log = RunLog(directory, job.board, exchange)
     checkpoints = Checkpoints(directory, exchange, job.run.keep_checkpoints, log.note, curriculum.history, log.ledger)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import queue
 import threading
-from typing import Any
 
 import ray
 
 from ray_mentor.errors import RunStoppedError
-from ray_mentor.on_ray.train.gate import AnyGate, Gate, call
+from ray_mentor.on_ray.train.gate import AnyGate, Gate, call, gate_here
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 from ray_mentor.run.outcome import Outcome
 from ray_mentor.run.progress import Row
@@ -23,8 +22,7 @@ class Running:
     """
 
     def __init__(self, trainer: CurriculumTrainer, *, on_ray: bool) -> None:
-        actor: Any = ray.remote(Gate).options(num_cpus=0) if on_ray else None
-        self._gate: AnyGate = actor.remote() if on_ray else Gate()
+        self._gate: AnyGate = gate_here() if on_ray else Gate()
         self._rows: queue.SimpleQueue[Row] = queue.SimpleQueue()
         self._epochs = 0
         self._outcome: Outcome | None = None

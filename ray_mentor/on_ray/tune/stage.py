@@ -12,6 +12,7 @@ from typing import Any
 from ray import tune
 
 from ray_mentor.on_ray.session.environment import having
+from ray_mentor.on_ray.session.session import put_back
 from ray_mentor.on_ray.tune.room import reserved
 from ray_mentor.on_ray.tune.trial import LISTED, Plan, Trial
 
@@ -96,7 +97,7 @@ def _ctrl_c_is_told() -> Iterator[None]:
         if signal.getsignal(signal.SIGINT) is interrupt:
             raise KeyboardInterrupt
     finally:
-        signal.signal(signal.SIGINT, before)
+        put_back(before)
 
 
 def results_of(grid: tune.ResultGrid) -> list[tune.Result]:

@@ -185,7 +185,7 @@ def ledger_parts(
 ) -> Iterator[pa.Table]:
     """The same, a file's rows at a time; of ``columns`` alone."""
     for name in _files_that_count(directory, epoch):
-        files, path = directory.place(name)
+        path, files = directory.place(name)
         wanted = None if epoch is None else pc.field("epoch") == epoch
         try:
             yield pyarrow.parquet.read_table(path, filesystem=files, columns=list(columns), filters=wanted)
@@ -248,7 +248,7 @@ def _read_back(directory: RunDirectory, stretch: Stretch, rank: int) -> pa.Table
         UserError: it holds more than there is memory.
     """
     name = stretch.name(rank)
-    files, path = directory.place(name)
+    path, files = directory.place(name)
     try:
         with pyarrow.parquet.ParquetFile(path, filesystem=files, page_checksum_verification=True) as file:
             require_memory(file.metadata.num_rows * ROW_BYTES, f"the rows in {name}", "free some")

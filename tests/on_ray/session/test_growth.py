@@ -16,7 +16,7 @@ import ray
 from heads import ROOT, a_head, said, wait_for
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FAKE_HEAD_NODE_TYPE
 
-from ray_mentor.on_ray.session import growth
+from ray_mentor.on_ray.session import internals
 from ray_mentor.on_ray.session.growth import Needs, has_autoscaler
 
 SCALING = {
@@ -86,10 +86,10 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def see(cpus: float, report: dict[str, Any] | None) -> None:
         monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": cpus})
-        monkeypatch.setattr(growth, "is_autoscaler_v2", lambda: False)
-        monkeypatch.setattr(growth, "_FIRST_REPORT", 0.0)
+        monkeypatch.setattr(internals, "is_autoscaler_v2", lambda: False)
+        monkeypatch.setattr(internals, "_FIRST_REPORT", 0.0)
         bytes_of_it = None if report is None else json.dumps(report).encode()
-        monkeypatch.setattr(growth, "_internal_kv_get", lambda key: bytes_of_it)
+        monkeypatch.setattr(internals, "_internal_kv_get", lambda key: bytes_of_it)
 
     return see
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
+import signal
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray._private import ray_constants, services
 from ray.exceptions import AuthenticationError
 
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.session.own_ray import LOOPBACK, connecting, keep_token_private, own_ray
-from ray_mentor.on_ray.session.session import named_address, quiet, start_patiently
+from ray_mentor.on_ray.session.environment import quiet
+from ray_mentor.on_ray.session.own_ray import LOOPBACK, connecting, keep_token_private, on_this_machine_alone
+from ray_mentor.on_ray.session.session import ctrl_c_is_ours, named_address, start_patiently
 
 
 @pytest.fixture(autouse=True)
@@ -38,18 +43,59 @@ def test_a_token_is_made_for_its_owner_alone(home: Path) -> None:
     assert token.read_text() == before
 
 
-@pytest.mark.parametrize("named", [False, True])
+def test_two_that_make_the_token_at_once_make_one(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second comes when the first has looked and not yet written; both get one whole token."""
+    writes, seen = secrets.token_hex, []
+
+    def meanwhile(length: int) -> str:
+        if not seen:
+            seen.append("")
+            keep_token_private()
+            seen[0] = (home / ".ray/auth_token").read_text()
+        return writes(length)
+
+    monkeypatch.setattr(secrets, "token_hex", meanwhile)
+    keep_token_private()
+    assert (home / ".ray/auth_token").read_text() == seen[0]
+    assert len(bytes.fromhex(seen[0])) == 32
+    assert [file.name for file in (home / ".ray").iterdir()] == ["auth_token"]
+
+
+def test_a_token_has_its_content_as_soon_as_it_has_its_name(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writes = secrets.token_hex
+    there = []
+
+    def look(length: int) -> str:
+        there.append((home / ".ray/auth_token").exists())
+        return writes(length)
+
+    monkeypatch.setattr(secrets, "token_hex", look)
+    keep_token_private()
+    assert there
+    assert not any(there)
+
+
+@pytest.mark.parametrize(
+    ("named", "before", "after"),
+    [
+        (False, 0o664, 0o600),
+        (False, 0o640, 0o600),
+        (True, 0o640, 0o640),  # a team's
+        (True, 0o664, 0o660),
+        (True, 0o600, 0o600),
+    ],
+)
 def test_a_token_that_others_could_read_is_kept_and_closed(
-    home: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+    home: Path, monkeypatch: pytest.MonkeyPatch, named: bool, before: int, after: int
 ) -> None:
     token = home / ("elsewhere" if named else ".ray/auth_token")
     token.parent.mkdir(exist_ok=True)
     token.write_text("abc")
-    token.chmod(0o664)
+    token.chmod(before)
     if named:
         monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
     keep_token_private()
-    assert (token.read_text(), mode(token)) == ("abc", 0o600)
+    assert (token.read_text(), mode(token)) == ("abc", after)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +116,7 @@ def test_a_home_that_cannot_be_written_to(home: Path) -> None:
 
 def test_ray_takes_loopback_inside_and_what_it_took_before_outside() -> None:
     before = dict(os.environ)
-    with own_ray():
+    with on_this_machine_alone():
         assert services.get_node_ip_address() == "127.0.0.1"
         assert LOOPBACK.items() <= os.environ.items()
     assert dict(os.environ) == before
@@ -79,7 +125,7 @@ def test_ray_takes_loopback_inside_and_what_it_took_before_outside() -> None:
 
 def test_who_wants_all_interfaces_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1")
-    with own_ray():
+    with on_this_machine_alone():
         assert ray_constants.ENABLE_RAY_CLUSTER
     assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "1"
 
@@ -143,8 +189,37 @@ def test_no_other_error_is_tried_again() -> None:
 
 @pytest.mark.parametrize("name", ["ray.train", "ray.data", "ray.data._internal.progress"])
 def test_ray_says_errors_alone_unless_it_is_asked_for_more(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG, "ray"), caplog.at_level(logging.DEBUG, "ray.data"):
-        quiet(verbose=False)
-        assert logging.getLogger(name).getEffectiveLevel() == logging.ERROR
-        quiet(verbose=True)
-        assert logging.getLogger(name).getEffectiveLevel() == logging.INFO
+    with caplog.at_level(logging.DEBUG, "ray"), caplog.at_level(logging.WARNING, "ray.data"):
+        with quiet(verbose=False):
+            assert logging.getLogger(name).getEffectiveLevel() == logging.ERROR
+        with quiet(verbose=True):
+            assert logging.getLogger(name).getEffectiveLevel() == logging.INFO
+        assert logging.getLogger("ray").level == logging.DEBUG, "what the user had set"
+        assert logging.getLogger("ray.data").level == logging.WARNING
+
+
+@pytest.mark.parametrize("before", [signal.default_int_handler, signal.SIG_IGN, None])
+def test_ctrl_c_means_afterwards_what_it_meant_before(before: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is what Python says of a handler that is not its own: of a program that Python is embedded in."""
+    found = signal.getsignal(signal.SIGINT)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(signal, "getsignal", lambda number: before)
+            with ctrl_c_is_ours():
+                signal.signal(signal.SIGINT, lambda *_: None)  # Ray Train's
+        assert signal.getsignal(signal.SIGINT) == (before or signal.default_int_handler)
+    finally:
+        signal.signal(signal.SIGINT, found)
+
+
+def test_in_a_thread_ctrl_c_is_left_alone() -> None:
+    found = signal.getsignal(signal.SIGINT)
+
+    def run() -> None:
+        with ctrl_c_is_ours():
+            pass
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(30)
+    assert signal.getsignal(signal.SIGINT) is found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,13 +20,32 @@ from ray_mentor.errors import RunStoppedError
 from ray_mentor.on_ray.train.gate import AnyGate, Gate, call
 from ray_mentor.run.outcome import Outcome
 
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[attr-defined]
+
+
+class Asked(Gate):
+    """A gate that knows when it was asked, by the epochs that whoever asked had behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._moments: dict[int, list[float]] = {}
+
+    def ask(self, epochs: int) -> Any:
+        self._moments.setdefault(epochs, []).append(time.monotonic())
+        return super().ask(epochs)
+
+    def moments(self, epochs: int) -> list[float]:
+        return self._moments.get(epochs, [])
+
 
 class Run:
     """A run in a thread."""
 
     def __init__(self, fit: Callable[..., Outcome], gate: AnyGate) -> None:
         self.gate = gate
+        self.rows: list[dict[str, Any]] = []
         self.epochs: list[dict[str, Any]] = []
+        self.seen: list[float] = []
         self.outcome: Outcome | None = None
         self.error: BaseException | None = None
         self.thread = threading.Thread(target=self._run, args=(fit,))
@@ -38,12 +58,21 @@ class Run:
             self.error = error
 
     def _show(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
         if row["kind"] == "epoch":
             self.epochs.append(row)
+            self.seen.append(time.monotonic())
 
     def wait_for_epoch(self, epochs: int) -> None:
         wait_until(lambda: len(self.epochs) >= epochs or not self.thread.is_alive())
         assert self.error is None
+
+    def assert_waits_after(self, epochs: int) -> None:
+        """Whoever goes on asks once an epoch, and whoever waits, again and again."""
+        self.wait_for_epoch(epochs)
+        wait_until(lambda: len(call(self.gate, "moments", epochs)) >= 20 or not self.thread.is_alive())
+        assert self.thread.is_alive(), "it went on without leave"
+        assert len(self.epochs) == epochs
 
     def end(self) -> None:
         call(self.gate, "let_pass", EPOCHS)
@@ -60,7 +89,7 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 @contextmanager
 def running(splits: Splits, storage: Path, **arguments: Any) -> Iterator[Run]:
-    run = Run(trainer_for(splits, storage, "gated", **arguments).fit, Gate())
+    run = Run(trainer_for(splits, storage, "gated", **arguments).fit, Asked())
     try:
         yield run
     finally:
@@ -75,9 +104,7 @@ def checkpoints(storage: Path) -> list[str]:
 def test_a_run_waits_at_each_epoch_and_ends_as_one_that_did_not(small_splits: Splits, tmp_path: Path) -> None:
     with running(small_splits, tmp_path) as run:
         for epochs in range(1, EPOCHS + 1):
-            run.wait_for_epoch(epochs)
-            time.sleep(0.1)
-            assert len(run.epochs) == epochs, "it went on without leave"
+            run.assert_waits_after(epochs)
             call(run.gate, "let_pass", epochs)
         run.end()
     assert run.outcome is not None
@@ -85,13 +112,16 @@ def test_a_run_waits_at_each_epoch_and_ends_as_one_that_did_not(small_splits: Sp
 
 
 def test_waiting_is_not_training(small_splits: Splits, tmp_path: Path) -> None:
+    held = 3.0
     with running(small_splits, tmp_path) as run:
         run.wait_for_epoch(1)
-        time.sleep(3.0)
+        wait_until(lambda: bool(call(run.gate, "moments", 1)))
+        time.sleep(held)
+        call(run.gate, "let_pass", 1)
+        run.wait_for_epoch(2)
         run.end()
-    assert run.outcome is not None
-    assert run.outcome.result["train_seconds"] < 3.0
-    assert run.outcome.result["wall_seconds"] > 3.0
+    trained = run.epochs[1]["train_seconds"] - run.epochs[0]["train_seconds"]
+    assert trained <= run.seen[1] - run.seen[0] - held / 2, "however slow the machine is"
 
 
 def test_a_wished_checkpoint_is_that_of_the_epochs_end(small_splits: Splits, tmp_path: Path) -> None:
@@ -121,13 +151,23 @@ def test_a_stopped_run_is_no_finished_one_and_goes_on_bit_for_bit(small_splits: 
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_two_workers_wait_at_an_actor_save_and_stop(small_splits: Splits, tmp_path: Path) -> None:
-    gate: Any = ray.remote(Gate).options(num_cpus=0).remote()
-    fit = trainer_for(small_splits, tmp_path, "gated", workers=2, checkpoint_steps=0, checkpoint_seconds=1e6).fit
+    """However long: four times as long as a sign of life may take, they took one another for dead."""
+    gate: Any = ray.remote(Asked).options(num_cpus=0).remote()
+    hang_seconds = 5.0
+    fit = trainer_for(
+        small_splits,
+        tmp_path,
+        "gated",
+        workers=2,
+        checkpoint_steps=0,
+        checkpoint_seconds=1e6,
+        hang_seconds=hang_seconds,
+    ).fit
     run = Run(fit, gate)
     try:
         run.wait_for_epoch(1)
-        time.sleep(1.0)
-        assert len(run.epochs) == 1, "it went on without leave"
+        time.sleep(5 * hang_seconds)
+        run.assert_waits_after(1)
         number = call(gate, "wish_save")
         wait_until(lambda: call(gate, "saves") >= number)
         assert checkpoints(tmp_path) == [f"step-{STEPS // EPOCHS:012d}.pt"]
@@ -137,3 +177,5 @@ def test_two_workers_wait_at_an_actor_save_and_stop(small_splits: Splits, tmp_pa
         call(gate, "stop")
         run.thread.join(A_LONG_TIME)
     assert isinstance(run.error, RunStoppedError)
+    assert [row["kind"] for row in run.rows].count("started") == 1
+    assert [row for row in run.rows if row["kind"] == "note"] == [], "a worker was taken for dead"

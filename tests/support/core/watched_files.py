@@ -78,6 +78,4 @@ class WatchedFiles(pyarrow.fs.FileSystemHandler):
 
 def watched(path: str, before: Hook = lambda what, where: None, kind: str = "local") -> RunDirectory:
     """A run directory on such a file system."""
-    directory = RunDirectory(path)
-    directory._files = pyarrow.fs.PyFileSystem(WatchedFiles(before, kind))
-    return directory
+    return RunDirectory(path, pyarrow.fs.PyFileSystem(WatchedFiles(before, kind)))

@@ -14,6 +14,7 @@ GATHERS = (
     "runs/first/checkpoints/step-000000100.pt",
     "data/cifar10/train-0.parquet",
     "cifar10/train-0.parquet",
+    "stray.parquet",
     "ray_mentor/__pycache__/cli.cpython-311.pyc",
 )
 """Files that come to lie in a checkout, none of which a job needs."""
@@ -23,12 +24,18 @@ BYTES = 6_000_000
 
 def make_checkout(folder: Path) -> Path:
     """A copy of the project's own files in ``folder``, and :data:`GATHERS` beside them, each of :data:`BYTES`."""
-    ignored = shutil.ignore_patterns(".?*", "__pycache__", "*.egg-info", "runs", "data", "build")
-    shutil.copytree(ROOT, folder, ignore=ignored)
-    for name in (".gitignore", ".rayignore"):
-        shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT, folder, ignore=_not_ours)
     for name in GATHERS:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         with (folder / name).open("wb") as file:
             file.truncate(BYTES)
     return folder
+
+
+def _not_ours(folder: str, names: list[str]) -> set[str]:
+    """What lies in a folder of this checkout and is not the project's."""
+    everywhere = {name for name in names if name == "__pycache__" or name.endswith((".egg-info", ".parquet"))}
+    if Path(folder) != ROOT:
+        return everywhere
+    hidden = {name for name in names if name.startswith(".") and name not in (".ci", ".gitignore", ".rayignore")}
+    return everywhere | hidden | {"runs", "data", "build"}

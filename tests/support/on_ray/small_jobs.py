@@ -13,6 +13,7 @@ from ray_mentor.config import CurriculumConfig, MentorConfig, TrainConfig
 from ray_mentor.core.exchange import Alone
 from ray_mentor.data import Splits
 from ray_mentor.data.plan.order import Shuffled
+from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.job import Job
 from ray_mentor.run.progress import ProgressBoard
 from ray_mentor.students import MLP
@@ -42,7 +43,7 @@ def job_of(splits: Splits, mentor: dict[str, Any], method: str = "mentornet") ->
         splits=splits,
         order=Shuffled(len(splits.train)),
         loss=None,
-        directory="",
+        directory=RunDirectory("mock:///run"),
         local=True,
         board=ProgressBoard(),
     )

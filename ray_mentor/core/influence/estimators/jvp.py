@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import traceback
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -16,29 +13,31 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.influence.estimators.base import AbstractEstimator
+from ray_mentor.core.influence.estimators.tangents import tangents_where_gradients_flow
+from ray_mentor.core.influence.refusals import hooks_refused, operators_named
 from ray_mentor.core.influence.taken_step import TakenStep
 from ray_mentor.core.losses import losses_of
 from ray_mentor.core.step.gradient_rules.base import Gradient
 from ray_mentor.core.student.random_state import untouched
 from ray_mentor.core.student.stateless import called_with
-from ray_mentor.errors import UserError
 
 
 class ForwardMode(AbstractEstimator):
     """s = ∂ℓ(θ + t·direction)/∂t at t = 0: the tangent of the per-sample losses. Exact.
 
-    Costs about two plain forward passes, keeps no graph, and carries every coupling between samples
-    (batch norm) along. Attention runs on its plain kernel: the fused ones have no forward mode.
+    The derivative is the one that the backward pass has: none through ``detach`` and ``torch.no_grad()``, and that of
+    ``jvp`` through a torch.autograd.Function. Costs about two plain forward passes, keeps no graph, and carries every
+    coupling between samples (batch norm) along. Attention runs on its plain kernel: the fused ones have no forward
+    mode.
 
     Raises:
-        UserError: a student that uses an operator without forward mode.
+        UserError: a student that uses an operator, or a function of its own, without forward mode.
     """
 
     def __init__(self, look_ahead: int = 1) -> None:
         super().__init__(look_ahead)
         _load_formulas()
 
-    @torch.no_grad()
     def __call__(
         self, steps: Sequence[TakenStep], meta: MetaBatch, direction: Gradient, chosen: Int[Tensor, " chosen"]
     ) -> Float[Tensor, " chosen"]:
@@ -50,7 +49,9 @@ class ForwardMode(AbstractEstimator):
             before.precision.again(),
             forward_ad.dual_level(),
             sdpa_kernel(SDPBackend.MATH),
-            _operators_named(),
+            operators_named(),
+            hooks_refused("jvp"),
+            tangents_where_gradients_flow(),
         ):
             before.random_state.put_back()
             params = {
@@ -69,32 +70,3 @@ def _load_formulas() -> None:
         warnings.filterwarnings("ignore", message="`torch.jit.script", category=DeprecationWarning)
         with forward_ad.dual_level():
             forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
-
-
-@contextmanager
-def _operators_named() -> Iterator[None]:
-    """Says which operator has no forward mode, and what to do.
-
-    Raises:
-        UserError: in place of PyTorch's NotImplementedError.
-    """
-    try:
-        yield
-    except NotImplementedError as error:
-        raise UserError(
-            f"estimator is 'jvp', but the student uses {_operator(error)}, which has no forward mode; give another: "
-            "estimator='finite_difference', on the command line --estimator finite_difference"
-        ) from error
-
-
-def _operator(error: NotImplementedError) -> str:
-    """The operator as PyTorch's message names it, or the custom function, which it does not name."""
-    named = re.search(r"forward AD with (\S+)", str(error))
-    if named:
-        return named.group(1)
-    functions = [
-        frame.f_locals["self"]._forward_cls.__name__
-        for frame, _ in traceback.walk_tb(error.__traceback__)
-        if frame.f_code.co_name == "apply_jvp"
-    ]
-    return f"{functions[-1]} (a torch.autograd.Function without jvp)" if functions else f"an operator ({error})"

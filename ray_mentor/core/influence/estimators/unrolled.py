@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.influence.estimators.base import AbstractEstimator
 from ray_mentor.core.influence.optimizer_replay import Named, Replay
+from ray_mentor.core.influence.refusals import checkpointing_refused, reentrant_refused
 from ray_mentor.core.influence.taken_step import TakenStep
 from ray_mentor.core.losses import losses_of
 from ray_mentor.core.step.gradient_rules.base import Gradient
@@ -31,7 +32,8 @@ class Unrolled(AbstractEstimator):
     are those of the real steps; only derivatives are made here. Memory and time grow with k. Each step passes through
     the whole batch, so that a choice of samples is exact under batch norm too.
 
-    One process only. U is PyTorch's own, with ``differentiable=True``; nothing is taken from the step Jacobians.
+    Gradients are autograd's, so that it is exact through stop-gradients and surrogate gradients of every kind. One
+    process only. U is PyTorch's own, with ``differentiable=True``; nothing is taken from the step Jacobians.
     """
 
     needs_direction = False
@@ -59,7 +61,7 @@ class Unrolled(AbstractEstimator):
         }
         states: Any = first.before.optimizer
         reached = [step.before.params for step in steps[1:]] + [dict(student.named_parameters())]
-        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), checkpointing_refused(), reentrant_refused():
             for step, real in zip(steps, reached, strict=True):
                 weights = nudges if step is first else step.normalised
                 gradients = _gradients(step, params, weights)

@@ -1,0 +1,138 @@
+"""All that we use of Ray without its promise that it stays: the file to look through when Ray's next minor comes.
+
+Private modules and arguments, what is known by the beginning of a name, errors that are told by their English.
+``tests/on_ray/session/test_internals.py`` says that no other file does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any
+
+import ray
+from ray._common.utils import get_default_system_temp_dir
+from ray._private import ray_constants
+from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
+from ray.autoscaler.v2.sdk import get_cluster_status
+from ray.autoscaler.v2.utils import is_autoscaler_v2
+from ray.experimental.internal_kv import _internal_kv_get
+from ray.train.v2._internal import constants
+from ray.train.v2.api import data_parallel_trainer
+
+from ray_mentor.on_ray.session.shared import Shared
+
+TEMPORARY = "RAY_TMPDIR"
+"""The variable that names the folder in which Ray makes its own."""
+
+LONGEST_SOCKET = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/dash_MetricsHead")
+"""Bytes that the path of Ray's socket with the longest name has, from the folder that Ray was given on."""
+
+_TOO_SLOW = "timed out during startup"
+_MADE_UP = "node_"  # the beginning of the type that an autoscaler gives a machine which it has not brought
+_FIRST_REPORT = 10.0  # seconds after Ray's start in which its autoscaler has reported; it does so every 5
+
+
+def temporary_folder() -> str:
+    """Where Ray makes its folder, if it is not told."""
+    return str(get_default_system_temp_dir())
+
+
+def placed_in(folder: str) -> dict[str, Any]:
+    """The argument of ``ray.init`` by which a Ray that it starts keeps all its files in ``folder``.
+
+    Ray lets all users write to it, even if it was there before: nobody else may get as far as that.
+    """
+    return {"_temp_dir": folder}
+
+
+def started_too_slowly(error: Exception) -> bool:
+    """Whether Ray's node was not there in time; Ray has no kind of error of its own for it."""
+    return _TOO_SLOW in str(error)
+
+
+def on_loopback(value: str) -> Any:
+    """Inside, Ray heeds this value of ``RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER``, which it read when it was imported."""
+    return _CONSTANTS.holding({"ENABLE_RAY_CLUSTER": value != "0"})
+
+
+def _set_constant(name: str, value: Any) -> None:
+    setattr(ray_constants, name, value)
+
+
+_CONSTANTS: Shared[Any] = Shared(lambda name: getattr(ray_constants, name), _set_constant)
+
+
+def through_client() -> bool:
+    """Whether this process talks to Ray by the protocol of ``ray://``, which does not tell everything."""
+    return bool(ray.util.client.ray.is_connected())
+
+
+def jobs_runtime_env() -> dict[str, Any] | None:
+    """The runtime env of the job that this process is the driver of; None: it was not submitted as one."""
+    job = os.environ.get(RAY_JOB_CONFIG_JSON_ENV_VAR)
+    if job is None:
+        return None
+    return dict(json.loads(job).get("runtime_env") or {})
+
+
+@contextmanager
+def controllers_have(variables: Mapping[str, str]) -> Iterator[None]:
+    """Controllers of Ray Train that this thread starts inside have these environment variables, as have their workers.
+
+    Train itself hands on what it finds in the environment of this process, which all threads share.
+    """
+    token = _OF_CONTROLLERS.set({**_OF_CONTROLLERS.get(), **variables})
+    try:
+        yield
+    finally:
+        _OF_CONTROLLERS.reset(token)
+
+
+_OF_CONTROLLERS: ContextVar[Mapping[str, str]] = ContextVar("of controllers", default=MappingProxyType({}))
+
+
+def _handed_on() -> dict[str, str]:
+    return {**constants.get_env_vars_to_propagate(), **_OF_CONTROLLERS.get()}
+
+
+_trainer: Any = data_parallel_trainer
+_trainer.get_env_vars_to_propagate = _handed_on
+
+
+def machine_types() -> set[str]:
+    """The types that autoscalers gave this cluster's machines, those that are on their way among them.
+
+    Ray has an autoscaler that adds nothing on every cluster that has no other, and that one makes up a type for each
+    machine; these are not among them.
+    """
+    types = _types_of_v2() if is_autoscaler_v2() else _types_of_v1()
+    return {name for name in types if not name.startswith(_MADE_UP)}
+
+
+def _types_of_v2() -> set[str]:
+    status = get_cluster_status(ray.get_runtime_context().gcs_address)
+    return {node.ray_node_type_name for node in (*status.active_nodes, *status.idle_nodes)}
+
+
+def _types_of_v1() -> set[str]:
+    deadline = time.monotonic() + _FIRST_REPORT
+    while not (types := _reported_types(_report())) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return types
+
+
+def _report() -> bytes | None:
+    found: bytes | None = _internal_kv_get(ray_constants.DEBUG_AUTOSCALING_STATUS)
+    return found
+
+
+def _reported_types(report: bytes | None) -> set[str]:
+    """The types of a report's machines; none if there is none yet."""
+    summary = json.loads(report or b"{}").get("autoscaler_report", {})
+    return set(summary.get("active_nodes", {})) | set(summary.get("pending_launches", {}))

@@ -1,0 +1,208 @@
+"""What a run changes of its process: while it lasts, for all runs in threads, and for nobody afterwards."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray._private.worker import _merge_runtime_env
+from ray.train.v2._internal import constants
+
+import ray_mentor
+from ray_mentor.errors import UserError
+from ray_mentor.on_ray.session import own_ray, session
+from ray_mentor.on_ray.session.environment import ENVIRONMENT, OF_TRAIN, having, quiet, settled
+from ray_mentor.on_ray.session.growth import Needs
+from ray_mentor.on_ray.session.own_ray import train_asks_this_ray, what_workers_lack
+from ray_mentor.on_ray.session.session import alone_in_process, ray_session
+
+JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*ENVIRONMENT, *OF_TRAIN, JOB, "RAY_ADDRESS", "A"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_to_import_us_changes_nothing() -> None:
+    code = (
+        "import logging, os, ray, ray.train, ray.tune, sklearn, torch\n"  # they set some themselves
+        "def seen(): return dict(os.environ), logging.getLogger('ray').level, logging.getLogger('ray.data').level\n"
+        "before = seen()\n"
+        "import ray_mentor.sweep, ray_mentor.training\n"
+        "print(seen() == before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "True\n"
+
+
+def test_what_is_set_in_the_environment_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
+    before = dict(os.environ)
+    with settled():
+        assert os.environ["RAY_USAGE_STATS_ENABLED"] == "1"
+        assert os.environ["RAY_CHDIR_TO_TRIAL_DIR"] == "0"
+    assert dict(os.environ) == before
+
+
+ORDERS: list[list[int]] = [[0, 1], [1, 0]]
+
+
+@pytest.mark.parametrize("leave", ORDERS)
+def test_who_leaves_last_puts_back_what_there_was(leave: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs in threads end in any order."""
+    monkeypatch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "1")
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    stacks = [ExitStack(), ExitStack()]
+    for stack in stacks:
+        stack.enter_context(having({"RAY_CHDIR_TO_TRIAL_DIR": "0", "A": "b"}))
+        stack.enter_context(quiet(verbose=False))
+    stacks[leave[0]].close()
+    assert (os.environ["RAY_CHDIR_TO_TRIAL_DIR"], os.environ["A"]) == ("0", "b")
+    assert logging.getLogger("ray.data").level == logging.ERROR
+    stacks[leave[1]].close()
+    assert os.environ["RAY_CHDIR_TO_TRIAL_DIR"] == "1"
+    assert "A" not in os.environ
+    assert logging.getLogger("ray.data").level == logging.WARNING
+
+
+def test_a_variable_that_somebody_has_removed_meanwhile() -> None:
+    with having({"A": "b"}):
+        del os.environ["A"]
+    assert "A" not in os.environ
+
+
+def test_train_is_told_of_this_ray_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = type("Context", (), {"gcs_address": "10.0.0.1:6379"})
+    monkeypatch.setattr(ray, "get_runtime_context", context)
+    before, propagated = dict(os.environ), set(constants.ENV_VARS_TO_PROPAGATE)
+    with train_asks_this_ray():
+        assert own_ray.internals._handed_on().items() >= {**OF_TRAIN, "RAY_ADDRESS": "10.0.0.1:6379"}.items()
+        assert dict(os.environ) == before
+    assert constants.ENV_VARS_TO_PROPAGATE == propagated
+    assert "RAY_ADDRESS" not in own_ray.internals._handed_on()
+
+
+PACKAGE = str(Path(ray_mentor.__file__).parent)
+
+
+def test_workers_of_another_ray_are_sent_what_they_lack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under no job: the package, too."""
+    monkeypatch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "1")
+    assert what_workers_lack() == {
+        "env_vars": {**ENVIRONMENT, "RAY_CHDIR_TO_TRIAL_DIR": "1"},
+        "py_modules": [PACKAGE],
+    }
+
+
+def test_a_package_that_is_not_in_a_folder_is_not_sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(own_ray, "_PACKAGE", tmp_path / "all.zip/ray_mentor")
+    assert what_workers_lack() == {"env_vars": dict(ENVIRONMENT)}
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        {},
+        {"working_dir": "gcs://_ray_pkg_0.zip"},
+        {"py_modules": ["gcs://_ray_pkg_0.zip"]},
+        {"env_vars": {"RAY_USAGE_STATS_ENABLED": "0"}},
+        {"env_vars": {"RAY_USAGE_STATS_ENABLED": "1", "RAY_CHDIR_TO_TRIAL_DIR": "1", "OTHER": "x"}},
+    ],
+)
+def test_a_job_keeps_what_it_was_submitted_with(monkeypatch: pytest.MonkeyPatch, theirs: dict[str, Any]) -> None:
+    """Ray merges the two, or refuses to start: then it gives None."""
+    monkeypatch.setenv(JOB, json.dumps({"runtime_env": theirs, "metadata": {}}))
+    merged: Any = _merge_runtime_env(theirs, what_workers_lack())
+    assert merged == {**theirs, "env_vars": {**ENVIRONMENT, **theirs.get("env_vars", {})}}
+
+
+class Connections:
+    """In the place of Ray: who has connected, and who is."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.made = self.alive = 0
+        monkeypatch.setattr(ray, "is_initialized", lambda: self.alive > 0)
+        monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0})
+        monkeypatch.setattr(session, "_connected", self.connected)
+        monkeypatch.setattr(session, "train_asks_this_ray", ExitStack)
+
+    @contextmanager
+    def connected(self, needs: Needs, verbose: bool) -> Any:
+        self.made, self.alive = self.made + 1, self.alive + 1
+        try:
+            yield
+        finally:
+            self.alive -= 1
+
+
+@pytest.mark.parametrize("leave", ORDERS)
+def test_two_runs_in_threads_share_a_ray_until_both_have_ended(
+    leave: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = Connections(monkeypatch)
+    stacks = [ExitStack(), ExitStack()]
+    for stack in stacks:
+        stack.enter_context(ray_session(Needs({"CPU": 1.0}), verbose=False))
+    assert (there.made, there.alive) == (1, 1)
+    stacks[leave[0]].close()
+    assert there.alive == 1
+    stacks[leave[1]].close()
+    assert there.alive == 0
+    with ray_session(Needs({"CPU": 1.0}), verbose=False):
+        assert (there.made, there.alive) == (2, 1)
+    assert there.alive == 0
+
+
+def test_a_ray_that_the_process_has_itself_is_used_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = Connections(monkeypatch)
+    there.alive = 1
+    with ray_session(Needs({"CPU": 1.0}), verbose=False), ray_session(Needs({"CPU": 1.0}), verbose=False):
+        assert there.made == 0
+    assert there.alive == 1
+
+
+def test_a_run_that_does_not_fit_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = Connections(monkeypatch)
+    before = dict(os.environ)
+    with pytest.raises(UserError, match="the workers need 9 CPUs"), ray_session(Needs({"CPU": 9.0}), verbose=False):
+        pass
+    assert there.alive == 0
+    assert dict(os.environ) == before
+
+
+def in_a_thread(run: Callable[[], None]) -> None:
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(60)
+
+
+def test_one_run_at_a_time_trains_in_a_process() -> None:
+    said: list[str] = []
+
+    def second() -> None:
+        try:
+            with alone_in_process():
+                said.append("trained")
+        except UserError as error:
+            said.append(str(error))
+
+    with alone_in_process():
+        in_a_thread(second)
+    in_a_thread(second)
+    assert said == [
+        "workers is 0, which trains in this process, but another run trains in it already; wait until that has ended, "
+        "give 1 worker or more, or start a process for each",
+        "trained",
+    ]
