@@ -50,9 +50,10 @@ from ray_mentor.on_ray.train.worker_loop import worker_loop
 from ray_mentor.run.checkpoint.checkpoints import newest_good
 from ray_mentor.run.checkpoint.resume import check_same_run, resuming
 from ray_mentor.run.checkpoint.state import RunState
-from ray_mentor.run.detection import noise_auroc
+from ray_mentor.run.claim import taken_up
 from ray_mentor.run.directory import CONFIG, RESULT, RunDirectory
 from ray_mentor.run.job import Job, MakeOptimizer
+from ray_mentor.run.ledger.detection import noise_auroc
 from ray_mentor.run.marks import Marks, Show
 from ray_mentor.run.outcome import Outcome, guard_figures, last_value, selected, versions
 from ray_mentor.run.progress import ProgressBoard
@@ -167,7 +168,8 @@ class CurriculumTrainer:
             raise RunStoppedError(f"the run {self.directory.path} was ended at the end of an epoch")
         state = self._final_state()
         result = self._result(state, marks)
-        self.directory.write_result(result)
+        self._claimed.write_result(result)
+        self._claimed.release()
         return Outcome(
             result, state.log.metrics, self.directory.path, state.student, files=self._run.storage_filesystem
         )
@@ -205,8 +207,10 @@ class CurriculumTrainer:
         """Nothing is written before this, so that a run that is refused leaves its name free."""
         check_shares(self._splits, self.config.run.batch_size, self._scaling)
         self.directory.create()
-        self.directory.remove(RESULT)
-        self.directory.write(CONFIG, to_toml(self._record).encode())
+        self._claimed = taken_up(self.directory)
+        self._job = dataclasses.replace(self._job, owner=self._claimed.owner)
+        self._claimed.remove(RESULT)
+        self._claimed.write(CONFIG, to_toml(self._record).encode())
 
     def _fit_here(self, marks: Marks) -> None:
         if self._scaling.use_gpu:
@@ -270,7 +274,7 @@ class CurriculumTrainer:
 
     def _result(self, state: RunState, marks: Marks) -> dict[str, Any]:
         samples = len(self._splits.train) * self.config.run.epochs
-        auroc = noise_auroc(self.directory.ledger(epoch=self.config.run.epochs - 1))
+        auroc = noise_auroc(self.directory, self.config.run.epochs - 1)
         return {
             "test_accuracy": last_value(state.log.metrics, "test_accuracy"),
             "test_accuracy_selected": selected(state.log.metrics),

@@ -28,6 +28,7 @@ from small_runs import (
     assert_one_row_per_sample_and_epoch,
     assert_same_run,
     in_order,
+    names_in,
     trainer_for,
 )
 
@@ -129,15 +130,16 @@ def test_two_workers_give_what_one_process_gives(together: Outcome, alone: Outco
 
 def test_the_ledger_of_two_ranks_has_a_row_per_sample_and_epoch(undisturbed: Outcome, small_splits: Splits) -> None:
     assert_one_row_per_sample_and_epoch(undisturbed.ledger(), small_splits)
-    files = {file.name for file in (Path(undisturbed.path) / "ledger").iterdir()}
+    files = names_in(Path(undisturbed.path) / "ledger") - {"_files.json"}
     assert {name.split("rank-")[1] for name in files} == {"0000.parquet", "0001.parquet"}
+    assert len(files) == 2 * EPOCHS, "one a rank and epoch"
 
 
 def test_the_run_directory_of_two_workers(undisturbed: Outcome) -> None:
     """Our files, and the two newest checkpoints among them; Ray Train adds nothing that is seen."""
     names = {entry.name for entry in Path(undisturbed.path).iterdir() if not entry.name.startswith(".")}
     assert names == {"config.toml", "result.json", "metrics.csv", "attempt", "ledger", "checkpoints"}
-    assert len(list((Path(undisturbed.path) / "checkpoints").iterdir())) == 2
+    assert len(list((Path(undisturbed.path) / "checkpoints").glob("*.pt"))) == 2
     result = json.loads((Path(undisturbed.path) / "result.json").read_text())
     assert (result["steps"], result["meta_updates"], result["workers"]) == (STEPS, STEPS // INTERVAL, 2)
 
