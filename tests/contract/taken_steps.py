@@ -62,8 +62,8 @@ class Trainee:
         for batch in micro_batches:
             with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
                 heard = estimator.listen(self.student)
-                whole = estimator.remembers_optimizer(self.optimizer)
-                before = remember(self.student, self.optimizer, whole_optimizer=whole, heard=heard)
+                whole = estimator.remembers_optimizer((self.optimizer,))
+                before = remember(self.student, (self.optimizer,), whole_optimizer=whole, heard=heard)
             losses = self.losses(batch)
             weights = normalised(len(batch)).to(losses)
             (weights * losses).sum().backward()
@@ -72,7 +72,7 @@ class Trainee:
             nn.utils.clip_grad_norm_(self.student.parameters(), self.clip)
         self.optimizer.step()
         applied = {name: gradient.clone() for name, gradient in gradient_of(self.student).items()}
-        taken = TakenStep(self.student, self.optimizer, self.loss, self.loss, batch, weights, before, applied)
+        taken = TakenStep(self.student, (self.optimizer,), self.loss, self.loss, batch, weights, before, applied)
         self.steps.append(taken)
         return taken
 

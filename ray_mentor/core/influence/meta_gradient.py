@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ray_mentor.core.batch import MetaBatch, outputs_of
+from ray_mentor.core.batch import Arguments, Batch, Inputs, MetaBatch, outputs_of
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.influence.refusals import reentrant_refused
 from ray_mentor.core.influence.step_jacobian import diagonals
@@ -19,6 +20,7 @@ from ray_mentor.core.step.gradient_rules.base import Gradient
 from ray_mentor.core.student.kept_buffers import kept_buffers
 from ray_mentor.core.student.precision import Precision
 from ray_mentor.core.student.random_state import untouched
+from ray_mentor.errors import UserError
 
 
 def meta_gradient(
@@ -83,6 +85,37 @@ def step_direction(step: TakenStep, meta: Gradient) -> Gradient:
         meta: ∇M(θ').
     """
     return {name: meta[name] * slope for name, slope in diagonals(step, meta).items()}
+
+
+@contextmanager
+def types_explained(meta: MetaBatch, batch: Batch) -> Iterator[None]:
+    """Says so where a student fails on a meta batch because its numbers are of another type than a batch's.
+
+    Raises:
+        UserError: in place of PyTorch's RuntimeError.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        found, own = (_float_types(inputs) for inputs in (meta.inputs, batch.inputs))
+        if found == own:
+            raise
+        raise UserError(
+            f"the student can't be called with the meta set's inputs, which are {found}, where those of its batches "
+            f"are {own}; give the meta set as {own} ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _float_types(inputs: Inputs) -> str:
+    found: list[str] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        if tensor.is_floating_point() and str(tensor.dtype) not in found:
+            found.append(str(tensor.dtype))
+        return tensor
+
+    Arguments((inputs,), {}).each(note)
+    return " and ".join(found) or "of whole numbers"
 
 
 def unwrapped(student: nn.Module) -> nn.Module:

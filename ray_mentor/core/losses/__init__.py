@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ray_mentor.core.batch import Batch, outputs_of
 from ray_mentor.core.losses.base import PerSampleLoss
 from ray_mentor.core.losses.cross_entropy import cross_entropy
-from ray_mentor.core.losses.expected_error import ExpectedError, expected_error
+from ray_mentor.core.losses.expected_error import ExpectedError, expected_error, values_of
 from ray_mentor.core.student.inputs import unwritten
 
 LOSSES: dict[str, PerSampleLoss] = {"cross-entropy": cross_entropy}
@@ -57,4 +57,5 @@ __all__ = [
     "expected_error",
     "losses_of",
     "per_sample_losses",
+    "values_of",
 ]

@@ -38,7 +38,6 @@ class ForwardWatch:
                 "the curriculum was given"
             )
         before, inputs, versions = noted
-        before.stop_listening()
         require_unwritten(inputs, versions)
         return before, inputs
 

@@ -195,8 +195,9 @@ class TestGoingOn:
             {"meta_loader": DataLoader(TensorDataset(*blobs(30, 1)), batch_size=8, shuffle=True)},
             {"curriculum": CurriculumConfig(method="self-paced")},
             {"mentor": MentorConfig(update_interval=2, mentor_learning_rate=0.01, min_class_share=0.99)},
+            {"loss": per_sample, "mentor": MentorConfig(update_interval=2, mentor_learning_rate=0.01)},
         ],
-        ids=["plain", "schedule", "history", "shuffled loader", "no mentor", "overruled"],
+        ids=["plain", "schedule", "history", "shuffled loader", "no mentor", "overruled", "a loss of one's own"],
     )
     @pytest.mark.parametrize("stop", [1, 4, 7])
     def test_bit_for_bit(self, changes: dict[str, Any], stop: int) -> None:
@@ -487,6 +488,7 @@ class TestStudents:
             return {"values": inputs / 2, "scale": torch.full((len(inputs), 1), 2.0)}
 
         meta_inputs, meta_labels = blobs(16, 1)
+        error = dataclasses.replace(EVERY_STEP, meta_loss="error")
         batch = (
             {**split(meta_inputs), "labels": meta_labels}
             if meta == "mapping with labels"
@@ -495,10 +497,10 @@ class TestStudents:
         loop = Loop(
             Model,
             meta_loader=[batch],
-            mentor=EVERY_STEP,
+            mentor=error,
             loss=lambda outputs, labels: per_sample(outputs.logits, labels),
         )
-        plain = Loop(meta_loader=[(meta_inputs, meta_labels)], mentor=EVERY_STEP)
+        plain = Loop(meta_loader=[(meta_inputs, meta_labels)], mentor=error)
         for inputs, labels, ids in noisy(3):
             losses = per_sample(loop.student(**split(inputs), note="train").logits, labels)
             loss = loop.curriculum.weigh(losses, labels=labels, sample_ids=ids)
@@ -527,6 +529,32 @@ class TestStudents:
         meta = meta_inputs.double(), meta_labels.double()
         found, truth = influences_of_a_step(student().double(), loss, meta, inputs.double(), labels.double())
         assert_close(found, truth, rtol=1e-6, atol=0)
+
+    @pytest.mark.parametrize("meta", ["tensors", "loader"])
+    def test_ids_stay_ids(self, meta: str) -> None:
+        """Beyond 2**24 float32 merges them. Meta batches and replays, too, are of them as they are."""
+        first, seen = 2**24, []
+
+        class Lookup(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                torch.manual_seed(0)
+                self.table, self.head = nn.Embedding(8, 4), nn.Linear(4, 2)
+
+            def forward(self, ids: Tensor) -> Tensor:
+                seen.append(ids.clone())
+                return self.head(self.table(ids - first).mean(1))  # type: ignore[no-any-return]
+
+        draw = torch.Generator().manual_seed(0)
+        labels = torch.arange(12) % 2
+        ids = first + 1 + 2 * torch.randint(4, (12, 3), generator=draw)
+        trusted = ids + 0, labels
+        given = trusted if meta == "tensors" else DataLoader(TensorDataset(*trusted), batch_size=6)
+        loop = Loop(Lookup, meta_loader=given, mentor=EVERY_STEP)
+        for _ in range(3):
+            loop.step(ids, labels)
+        assert len(seen) > 3 * 2, "the meta batch, and the replay"
+        assert all(part.dtype == torch.int64 and bool((part % 2 == 1).all()) for part in seen)
 
     def test_frozen_params_and_params_without_a_gradient(self) -> None:
         class Model(nn.Module):
@@ -591,7 +619,7 @@ class TestHooks:
 def test_sample_weights_of_the_last_batch() -> None:
     loop = Loop(mentor=EVERY_STEP)
     loop.run(4)
-    loop.weigh(*next(noisy(1)))
+    loop.weigh(*next(noisy(1))).backward()
     weights = loop.curriculum.sample_weights
     loop.optimizer.step()
     record = loop.curriculum.after_step()
