@@ -31,7 +31,13 @@ DIGEST_BYTES = 16
 
 
 class AbstractInputs(ABC):
-    """The inputs of a data set, by row. Members can be pickled, and may hold read-only memory."""
+    """The inputs of a data set, by row. Members can be pickled, and may hold read-only memory.
+
+    Attributes:
+        draws: whether taking rows may draw from the process's generators.
+    """
+
+    draws = False
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -199,10 +205,14 @@ def moments(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
 class DatasetInputs(AbstractInputs):
     """The inputs of any map-style torch data set that gives (input, label): ``dataset[i][0]``, fetched on demand."""
 
-    def __init__(self, dataset: Any, rows: Rows | None = None) -> None:
+    draws = True
+
+    def __init__(self, dataset: Any, rows: Rows | None = None, like: tuple[int, tuple[int, ...]] | None = None) -> None:
         self.dataset = dataset
         self.rows = np.arange(len(dataset)) if rows is None else rows
-        self._shape = tuple(self._item(0).shape) if len(self.rows) else ()
+        self._like = like  # the sample whose shape all others must have, and the shape
+        if like is None and len(self.rows):
+            self._like = int(self.rows[0]), tuple(self._item(0).shape)
 
     @override
     def __len__(self) -> int:
@@ -211,17 +221,17 @@ class DatasetInputs(AbstractInputs):
     @property
     @override
     def shape(self) -> tuple[int, ...]:
-        return self._shape
+        return self._like[1] if self._like else ()
 
     @override
     def take(self, rows: Rows) -> Float[Tensor, "rows ..."]:
         if len(rows) == 0:
-            return torch.empty((0, *self._shape))
+            return torch.empty((0, *self.shape))
         return torch.stack([self._item(row) for row in rows])
 
     @override
     def select(self, rows: Rows) -> DatasetInputs:
-        return DatasetInputs(self.dataset, self.rows[rows])
+        return DatasetInputs(self.dataset, self.rows[rows], self._like)
 
     @override
     def content_hashes(self) -> NDArray[np.bytes_]:
@@ -230,10 +240,10 @@ class DatasetInputs(AbstractInputs):
     def _item(self, row: int) -> Tensor:
         index = int(self.rows[row])
         item = _as_tensor(self.dataset[index][0], index)
-        if row != 0 and item.shape != self._shape:
+        if self._like and item.shape != self._like[1]:
             raise UserError(
                 f"inputs must have one shape, but dataset[{index}] gives {tuple(item.shape)} and "
-                f"dataset[{int(self.rows[0])}] {self._shape}; resize or pad them in the data set's transform"
+                f"dataset[{self._like[0]}] {self._like[1]}; resize or pad them in the data set's transform"
             )
         return item
 
