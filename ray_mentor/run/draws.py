@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from ray_mentor.core.student.random_state import untouched
 from ray_mentor.data.samples.inputs import AbstractInputs
 
 TRAINED, TRUSTED, META = range(3)
@@ -27,14 +28,9 @@ def drawn_from(words: tuple[int, ...], *inputs: AbstractInputs) -> Iterator[None
     if not any(each.draws for each in inputs):
         yield
         return
-    before = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
     seeds = np.random.SeedSequence(words).generate_state(3, np.uint32).tolist()
-    torch.default_generator.manual_seed(seeds[0])
-    np.random.seed(seeds[1])  # noqa: NPY002
-    random.seed(seeds[2])
-    try:
+    with untouched(torch.device("cpu")):
+        torch.default_generator.manual_seed(seeds[0])
+        np.random.seed(seeds[1])  # noqa: NPY002 - what a transform may draw from
+        random.seed(seeds[2])
         yield
-    finally:
-        torch.set_rng_state(before[0])
-        np.random.set_state(before[1])  # noqa: NPY002
-        random.setstate(before[2])

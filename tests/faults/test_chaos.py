@@ -12,6 +12,7 @@ from ray_mentor.run.outcome import Outcome
 SEEDS = (2, 4, 8, 9)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_run_in_which_processes_are_killed_at_random(seed: int, undisturbed: Outcome, tmp_path: Path) -> None:

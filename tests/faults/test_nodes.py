@@ -39,7 +39,7 @@ ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[
 HEAD = {"num_cpus": 0, "include_dashboard": False, "dashboard_port": None}  # by default 8265, which may be taken
 
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 
 @pytest.fixture

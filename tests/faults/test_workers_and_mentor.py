@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +70,6 @@ def test_workers_and_a_mentor_that_die_or_hang(
     rows: Rows = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trainer_module, "MentorActor", actor)
-        began = time.monotonic()
         outcome = trainer_for(
             small_splits,
             storage,
@@ -88,7 +86,7 @@ def test_workers_and_a_mentor_that_die_or_hang(
     assert count(str(tmp_path), "started") == 2
     assert len(notes(rows)) == 3
     assert all("all workers start again from the newest checkpoint" in note for note in notes(rows))
-    assert time.monotonic() - began < 2 * HANG_SECONDS + 240
+    assert f"(current value: {HANG_SECONDS} seconds)" in notes(rows)[2], "and not the 10 minutes that Ray would wait"
     assert_same_run(outcome, undisturbed)
     assert_one_row_per_sample_and_epoch(outcome.ledger(), small_splits)
 

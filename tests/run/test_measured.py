@@ -146,6 +146,7 @@ def learning_by_heart(patience: int, *, random: bool) -> tuple[Curriculum, list[
         train_samples.with_labels(3 * np.arange(N) + wrong, None), None, meta.with_labels(classes, None), None, ()
     )
     settings: dict[str, Any] = {"meta_holdout": 0.8, "mentor_patience": patience, "mentor_learning_rate": 0.1}
+    settings["meta_loss"] = "error"
     free: dict[str, Any] = {"mentor_features": ("label",), "mentor_hidden": (), "entropy": 0.0, "min_class_share": 0.0}
     job = job_of(splits, {**settings, **free})
     alone = job.config.changed(meta_in_training=0.0)

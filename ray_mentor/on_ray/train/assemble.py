@@ -40,7 +40,8 @@ def assemble(
     mentor = _access(job, splits, exchange) if method_of(job.curriculum.method).learns else None
     _check_parts(parts_of_meta, len(splits.meta), job, exchange)
     meta_batches = _MetaBatches(parts_of_meta.learnt, job, exchange, next(student.parameters()).device)
-    parts = parts_of(job.curriculum, job.mentor, mentor, job.loss, meta_batches)
+    floats = splits.train.inputs.dtype.is_floating_point
+    parts = parts_of(job.curriculum, job.mentor, mentor, job.loss, meta_batches, floats=floats)
     optimizer = job.optimizer([param for param in student.parameters() if param.requires_grad])
     return Curriculum(
         student,

@@ -22,7 +22,7 @@ from ray_mentor.config.file import to_toml
 from ray_mentor.core.influence.step_jacobian import check_optimizer
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.learner import MentorLearner
-from ray_mentor.core.methods.table import method_of, mixing_of
+from ray_mentor.core.methods.table import meta_loss_of, method_of, mixing_of
 from ray_mentor.core.methods.weightings.oracle import TRUTH_MISSING
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.data.storage.on_device import check_can_be_held
@@ -73,7 +73,9 @@ class CurriculumTrainer:
         meta: the small trusted set; the same kinds.
         test: measured after every epoch; the same kinds, or None.
         validation: as noisy as ``data``, to select an epoch; the same kinds, or None.
-        loss: (logits (B, C), labels (B,)) -> per-sample losses (B,). None: the method's own, cross-entropy.
+        loss: (logits (B, C), labels (B,)) -> per-sample losses (B,). None: the method's own, cross-entropy. With one
+            given, the mentor makes its mean over the meta set small, and nothing is mixed; if it is the negative
+            log-likelihood of the label, ``meta_loss="error"`` gives what cross-entropy has.
         optimizer: params -> optimizer of the student. None: as the settings say (``optimizer``, ``learning_rate``...).
         config: the settings; None: their defaults. What says where data come from and which student is built means
             nothing here, where both are given.
@@ -134,7 +136,9 @@ class CurriculumTrainer:
             board=ProgressBoard(),
         )
         given = {"student"} if optimizer is None else {"student", *OPTIMIZER_SETTINGS}
-        self._record = dict(record) if record is not None else plain_settings(self.config, given)
+        meta_loss = meta_loss_of(self.config.mentor, own_loss=loss is not None)
+        own_record = {**plain_settings(self.config, given), "meta_loss": meta_loss}
+        self._record = dict(record) if record is not None else own_record
         self._try_method()
 
     def fit(self, show: Show | None = None, gate: AnyGate | None = None) -> Outcome:
@@ -182,7 +186,8 @@ class CurriculumTrainer:
             check_can_be_held(self._splits.train)
         if self._method.needs_truth and self._splits.train.true_labels is None:
             raise UserError(TRUTH_MISSING)
-        mixing_of(self.config.curriculum, self.config.mentor)
+        own_loss, floats = self._job.loss is not None, self._splits.train.inputs.dtype.is_floating_point
+        mixing_of(self.config.curriculum, self.config.mentor, own_loss=own_loss, floats=floats)
         if self._method.learns:
             MentorLearner(self.config.mentor, len(self._splits.train.classes), self.config.run.seed)
             check_optimizer(self._job.optimizer([nn.Parameter(torch.ones(2, 2))]))

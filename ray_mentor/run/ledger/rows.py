@@ -27,8 +27,9 @@ SCHEMA = pa.schema(
 )
 """One row per sample and epoch. ``loss`` is in nats, before the step; ``scored_weight`` is what the
 weighting said and ``sample_weight`` what the student was trained with (burn-in, guards and example dropout
-lie between them); ``influence`` is null where none was computed or it is not finite, and below 0 where training on the
-sample lowered the meta loss; ``true_label`` is null where the truth is not known."""
+lie between them); ``influence``, s_i = ∂M/∂ŵ_i, is null where none was computed or it is not finite: below 0, where
+the meta loss on one meta batch would have fallen had the sample counted a little more; a single row's sign is mostly
+chance, and sums over epochs or groups are what it is for; ``true_label`` is null where the truth is not known."""
 
 ROW_BYTES = 52
 """Of a row in memory."""

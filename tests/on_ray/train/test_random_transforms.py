@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ray_mentor.data import Splits
-from ray_mentor.data.samples.inputs import DatasetInputs, FeatureInputs
+from ray_mentor.data.samples.dataset_inputs import DatasetInputs
+from ray_mentor.data.samples.inputs import FeatureInputs
 from ray_mentor.run.draws import drawn_from
 
 
