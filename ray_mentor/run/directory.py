@@ -6,6 +6,7 @@ import io
 import json
 import os
 import posixpath
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -184,6 +185,11 @@ class RunDirectory:
 def name_of(step: int, attempt: str = UNKNOWN) -> str:
     """The file of the checkpoint at a step."""
     return f"step-{step:012d}-{attempt}.pt"
+
+
+def is_older(name: str) -> bool:
+    """Whether a checkpoint's file is of an earlier version of ray_mentor, that left the attempt out of its name."""
+    return re.fullmatch(r"step-\d{12}\.pt", name) is not None
 
 
 @contextmanager

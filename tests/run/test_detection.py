@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
-from ray_mentor.run.detection import noise_auroc
-from ray_mentor.run.ledger import SCHEMA
+from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.ledger.detection import noise_auroc
+from ray_mentor.run.ledger.rows import SCHEMA
 
 WRONG = np.array([True, False, True, False, False])
 PERFECT = np.where(WRONG, 0.1, 0.9)
@@ -33,28 +38,43 @@ def ledger(*epochs: tuple[np.ndarray, np.ndarray], wrong: np.ndarray = WRONG, tr
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def test_the_last_epoch_alone_counts() -> None:
+Auroc = Callable[[pa.Table], float | None]
+
+
+@pytest.fixture
+def auroc(tmp_path: Path) -> Auroc:
+    """Of the last epoch of a run with this ledger."""
+
+    def of(rows: pa.Table) -> float | None:
+        (tmp_path / "ledger").mkdir(exist_ok=True)
+        pyarrow.parquet.write_table(rows, tmp_path / "ledger/rows.parquet")
+        return noise_auroc(RunDirectory(str(tmp_path)), max(rows["epoch"].to_pylist(), default=0))
+
+    return of
+
+
+def test_the_last_epoch_alone_counts(auroc: Auroc) -> None:
     """A mentor that began the other way round is judged by what it has come to."""
     reverse = 1 - PERFECT
-    assert noise_auroc(ledger((reverse, reverse), (reverse, reverse), (PERFECT, PERFECT))) == 1.0
-    assert noise_auroc(ledger((PERFECT, PERFECT), (PERFECT, PERFECT), (reverse, reverse))) == 0.0
+    assert auroc(ledger((reverse, reverse), (reverse, reverse), (PERFECT, PERFECT))) == 1.0
+    assert auroc(ledger((PERFECT, PERFECT), (PERFECT, PERFECT), (reverse, reverse))) == 0.0
 
 
-def test_what_the_weighting_said_counts_and_not_what_a_guard_or_a_dropout_made_of_it() -> None:
+def test_what_the_weighting_said_counts_and_not_what_a_guard_or_a_dropout_made_of_it(auroc: Auroc) -> None:
     equal, dropped = np.ones(5), np.array([1.0, 0.0, 1.0, 0.0, 0.0])
-    assert noise_auroc(ledger((PERFECT, equal))) == 1.0
-    assert noise_auroc(ledger((PERFECT, dropped))) == 1.0
-    assert noise_auroc(ledger((equal, PERFECT))) == 0.5
+    assert auroc(ledger((PERFECT, equal))) == 1.0
+    assert auroc(ledger((PERFECT, dropped))) == 1.0
+    assert auroc(ledger((equal, PERFECT))) == 0.5
 
 
-def test_pairs_are_counted() -> None:
+def test_pairs_are_counted(auroc: Auroc) -> None:
     """Of 2 wrong and 3 right samples, one pair is in the wrong order and one is tied."""
     scored = np.array([0.3, 0.2, 0.1, 0.3, 0.9])
-    assert noise_auroc(ledger((scored, scored))) == pytest.approx((6 - 1 - 0.5) / 6)
+    assert auroc(ledger((scored, scored))) == pytest.approx((6 - 1 - 0.5) / 6)
 
 
 @pytest.mark.parametrize("wrong", [np.zeros(5, bool), np.ones(5, bool)])
-def test_none_where_there_is_nothing_to_tell_apart(wrong: np.ndarray) -> None:
-    assert noise_auroc(ledger((PERFECT, PERFECT), wrong=wrong)) is None
-    assert noise_auroc(ledger((PERFECT, PERFECT), truth=False)) is None
-    assert noise_auroc(ledger()) is None
+def test_none_where_there_is_nothing_to_tell_apart(auroc: Auroc, wrong: np.ndarray) -> None:
+    assert auroc(ledger((PERFECT, PERFECT), wrong=wrong)) is None
+    assert auroc(ledger((PERFECT, PERFECT), truth=False)) is None
+    assert auroc(ledger()) is None

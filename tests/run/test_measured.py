@@ -42,7 +42,7 @@ def train(job: Job, epochs: int) -> tuple[Curriculum, list[dict[str, float | Non
     for epoch in range(epochs):
         losses = []
         for chosen in epoch_batches(Shuffled(len(job.splits.train)), 32, 0, epoch):
-            losses.append(curriculum.step(batch_of(job.splits.train, chosen, Alone())).meta_loss)
+            losses.append(curriculum.step(batch_of(job.splits.train, chosen, Alone(), ())).meta_loss)
         known = [loss for loss in losses if loss is not None]
         row = measured(curriculum, job.splits, parts_of(job.splits.meta, job).held_out, Alone())
         rows.append({"meta_loss": sum(known) / len(known) if known else None, **row})

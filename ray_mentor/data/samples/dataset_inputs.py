@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,15 @@ from ray_mentor.errors import UserError
 _IMAGE_AXES = 3
 
 
+@dataclass(frozen=True)
+class _Like:
+    """The sample that all others must be like."""
+
+    index: int
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
 class DatasetInputs(AbstractInputs):
     """The inputs of any map-style torch data set that gives (input, label): ``dataset[i][0]``, fetched on demand.
 
@@ -27,13 +37,17 @@ class DatasetInputs(AbstractInputs):
     2^24.
     """
 
-    def __init__(self, dataset: Any, rows: Rows | None = None) -> None:
+    draws = True
+
+    def __init__(self, dataset: Any, rows: Rows | None = None, like: _Like | None = None) -> None:
         self.dataset = dataset
         self.rows = np.arange(len(dataset)) if rows is None else rows
-        self._shape: tuple[int, ...] = ()
-        if len(self.rows):
+        self._like = like
+        if like is None and len(self.rows):
             first = self._item(0)
-            self._shape, self.dtype = tuple(first.shape), first.dtype
+            self._like = _Like(int(self.rows[0]), tuple(first.shape), first.dtype)
+        if self._like is not None:
+            self.dtype = self._like.dtype
 
     @override
     def __len__(self) -> int:
@@ -42,17 +56,17 @@ class DatasetInputs(AbstractInputs):
     @property
     @override
     def shape(self) -> tuple[int, ...]:
-        return self._shape
+        return self._like.shape if self._like else ()
 
     @override
     def take(self, rows: Rows) -> Shaped[Tensor, "rows ..."]:
         if len(rows) == 0:
-            return torch.empty((0, *self._shape), dtype=self.dtype)
+            return torch.empty((0, *self.shape), dtype=self.dtype)
         return torch.stack([self._item(row) for row in rows])
 
     @override
     def select(self, rows: Rows) -> DatasetInputs:
-        return DatasetInputs(self.dataset, self.rows[rows])
+        return DatasetInputs(self.dataset, self.rows[rows], self._like)
 
     @override
     def content_hashes(self) -> NDArray[np.bytes_]:
@@ -61,15 +75,16 @@ class DatasetInputs(AbstractInputs):
     def _item(self, row: int) -> Tensor:
         index = int(self.rows[row])
         item = _as_tensor(self.dataset[index][0], index)
-        if row != 0 and item.shape != self._shape:
+        like = self._like
+        if like is not None and item.shape != like.shape:
             raise UserError(
                 f"inputs must have one shape, but dataset[{index}] gives {tuple(item.shape)} and "
-                f"dataset[{int(self.rows[0])}] {self._shape}; resize or pad them in the data set's transform"
+                f"dataset[{like.index}] {like.shape}; resize or pad them in the data set's transform"
             )
-        if row != 0 and item.dtype != self.dtype:
+        if like is not None and item.dtype != like.dtype:
             raise UserError(
-                f"inputs must be of one type, but dataset[{index}] gives {item.dtype} and dataset[{int(self.rows[0])}] "
-                f"{self.dtype}; convert them in the data set's transform"
+                f"inputs must be of one type, but dataset[{index}] gives {item.dtype} and dataset[{like.index}] "
+                f"{like.dtype}; convert them in the data set's transform"
             )
         return item
 

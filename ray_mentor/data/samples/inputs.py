@@ -33,9 +33,11 @@ class AbstractInputs(ABC):
 
     Attributes:
         dtype: of what the model is fed: float32, or what integers a user's own data set gives.
+        draws: whether taking rows may draw from the process's generators.
     """
 
     dtype: torch.dtype = torch.float32
+    draws = False
 
     @abstractmethod
     def __len__(self) -> int: ...

@@ -29,6 +29,7 @@ from ray_mentor.run.batch_of import batch_of
 from ray_mentor.run.checkpoint.checkpoints import Checkpoints, Timetable
 from ray_mentor.run.checkpoint.state import capture, restore
 from ray_mentor.run.claim import attempted
+from ray_mentor.run.draws import TRAINED
 from ray_mentor.run.job import Job
 from ray_mentor.run.log import RunLog, started_row
 from ray_mentor.run.trusted import TrustedBeside, parts_of
@@ -64,7 +65,8 @@ def worker_loop(config: dict[str, Job]) -> None:
     log.post(started_row(curriculum.progress))
     with in_plan_order(splits.train, plan, first, exchange.rank, exchange.world_size, _spread(job, exchange)) as train:
         for epoch, rows, ends_epoch in plan.steps(first):
-            batch = with_trusted(batch_of(train, rows, exchange), curriculum.step_number)
+            step = curriculum.step_number
+            batch = with_trusted(batch_of(train, rows, exchange, (plan.seed, TRAINED, step)), step)
             torch.manual_seed(curriculum.generator("student", exchange.rank).initial_seed())  # of dropout
             record = curriculum.step(_augmented(batch, job, curriculum))
             log.add(epoch, record, curriculum.progress)

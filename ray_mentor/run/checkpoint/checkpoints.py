@@ -273,11 +273,6 @@ def step_of(name: str) -> int:
     return int(name.split("-")[1].removesuffix(".pt"))
 
 
-def is_older(name: str) -> bool:
-    """Whether a version of ray_mentor wrote it whose checkpoints had no attempt in their names."""
-    return name.count("-") == 1
-
-
 class Timetable:
     """When checkpoints are due: after every so many steps, or seconds on rank 0's watch, and at the end.
 

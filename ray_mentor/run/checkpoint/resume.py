@@ -8,7 +8,7 @@ from typing import Any
 
 from ray_mentor.config.file import MOST_BYTES, settings_in, to_toml
 from ray_mentor.errors import UserError, shown
-from ray_mentor.run.directory import CONFIG, RunDirectory
+from ray_mentor.run.directory import CHECKPOINTS, CONFIG, RunDirectory, is_older
 
 MAY_CHANGE = {
     "resume",
@@ -46,11 +46,17 @@ def check_same_run(record: Mapping[str, Any], directory: RunDirectory, also_kept
         also_kept: settings that may not change either.
 
     Raises:
-        UserError: no run there, or a setting that differs; the message names both values.
+        UserError: no run there, one of an earlier version, or a setting that differs; the message names both values.
     """
     written = directory.read(CONFIG, at_most=MOST_BYTES + 1)
     if written is None:
         raise UserError(f"{directory.path} is not a run: it has no {CONFIG}; check --run-name and --storage-path")
+    older = next(filter(is_older, directory.names(CHECKPOINTS)), None)
+    if older is not None:
+        raise UserError(
+            f"run {directory.path} is of an earlier version of ray_mentor, whose checkpoints ({older}) this one does "
+            "not read; go on with that version, or start another run"
+        )
     before, now = _settings(written, f"{directory.path}/{CONFIG}"), tomllib.loads(to_toml(record))
     if now.get("epochs", 0) < before.get("epochs", 0):
         raise UserError(
