@@ -136,9 +136,9 @@ class CurriculumTrainer:
             board=ProgressBoard(),
         )
         given = {"student"} if optimizer is None else {"student", *OPTIMIZER_SETTINGS}
-        meta_loss = meta_loss_of(self.config.mentor, own_loss=loss is not None)
-        own_record = {**plain_settings(self.config, given), "meta_loss": meta_loss}
-        self._record = dict(record) if record is not None else own_record
+        self._record = dict(record) if record is not None else plain_settings(self.config, given)
+        if loss is not None:
+            self._record["meta_loss"] = meta_loss_of(self.config.mentor, own_loss=True)
         self._try_method()
 
     def fit(self, show: Show | None = None, gate: AnyGate | None = None) -> Outcome:
