@@ -132,11 +132,16 @@ class ArrivingArray(AbstractRows):
 
     @override
     def __getitem__(self, rows: Rows | slice) -> NDArray[Any]:
-        """Those rows, which must be the stream's next."""
+        """Those rows.
+
+        Raises:
+            RuntimeError: they are not the stream's next.
+        """
         wanted = self._array.rows[rows]
         taken = list(self._next(len(wanted)))
         come = np.concatenate([part for part, _ in taken])
-        assert np.array_equal(come, wanted), f"the stream brought rows {come} where {wanted} were to come"
+        if not np.array_equal(come, wanted):
+            raise RuntimeError(f"the stream brought rows {come} where {wanted} were to come")
         return np.concatenate([values for _, values in taken])
 
     @override
