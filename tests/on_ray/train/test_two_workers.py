@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import signal
 import time
@@ -16,7 +17,7 @@ import ray
 import ray.train
 import ray.util.state
 import torch
-from accidents import count
+from accidents import TellsWhoTakesItsState, count
 from driver import A_LONG_TIME
 from mapped_splits import mapped_splits
 from small_runs import (
@@ -98,7 +99,9 @@ def alone(small_splits: Splits, storage: Path) -> Outcome:
 
 @pytest.fixture(scope="module")
 def together(small_splits: Splits, storage: Path) -> Outcome:
-    return trainer_for(small_splits, storage, "together", workers=2, curriculum=UNMIXED).fit()
+    (storage / "taken").mkdir()
+    student = functools.partial(TellsWhoTakesItsState, str(storage / "taken"))
+    return trainer_for(small_splits, storage, "together", workers=2, curriculum=UNMIXED, student=student).fit()
 
 
 def test_there_is_one_call_per_step_and_no_other(undisturbed_storage: Path) -> None:
@@ -126,6 +129,12 @@ def test_two_workers_give_what_one_process_gives(together: Outcome, alone: Outco
     for name in ("loss", "scored_weight", "sample_weight", "influence"):
         found, expected = (np.asarray(table[name].combine_chunks().to_numpy(False)) for table in (two, one))
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_rank_0_alone_takes_the_students_state(together: Outcome, storage: Path) -> None:
+    """For a checkpoint: nobody else needs room for a second student."""
+    assert len(list((Path(together.path) / "checkpoints").glob("*.pt"))) == 2
+    assert {file.name for file in (storage / "taken").iterdir()} == {"rank-0"}
 
 
 def test_the_ledger_of_two_ranks_has_a_row_per_sample_and_epoch(undisturbed: Outcome, small_splits: Splits) -> None:

@@ -119,6 +119,18 @@ class MeetsAccidents(MLP):
         return super().state_dict(*arguments, **named)
 
 
+class TellsWhoTakesItsState(MLP):
+    """A student that leaves a file for each rank that takes its state."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(8, 3, (16,))
+        self._folder = folder
+
+    def state_dict(self, *arguments: Any, **named: Any) -> Any:
+        (Path(self._folder) / f"rank-{rank()}").touch()
+        return super().state_dict(*arguments, **named)
+
+
 @dataclass(frozen=True)
 class AtCheckpoint:
     """Builds a student that meets an accident in the middle of a checkpoint: ledger written, state not."""
