@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -21,23 +21,30 @@ _PART = 512  # samples per evaluation batch
 
 
 def measured(
-    curriculum: Curriculum, splits: Splits, held_out: Samples | None, exchange: AbstractExchange
+    curriculum: Curriculum,
+    splits: Splits,
+    held_out: Samples | None,
+    exchange: AbstractExchange,
+    beat: Callable[[], None] = lambda: None,
 ) -> dict[str, float | None]:
     """Held-out meta loss and accuracies at the end of an epoch; tells the curriculum of the loss. A collective call.
 
     Args:
         held_out: trusted samples that neither student nor mentor learns from; None if there are none.
+        beat: called after each part of a split.
     """
     measured_on = [each.inputs for each in (splits.test, splits.validation, held_out) if each is not None]
     with drawn_from((curriculum.generator("measured", exchange.rank).initial_seed(),), *measured_on):
-        found = accuracies(curriculum, splits, exchange)  # gives all ranks rank 0's buffers
+        found = accuracies(curriculum, splits, exchange, beat)  # gives all ranks rank 0's buffers
         loss = _meta_holdout_loss(curriculum, held_out, exchange)
     if loss is not None:
         curriculum.note_holdout(loss)
     return {"meta_holdout_loss": loss, **found}
 
 
-def accuracies(curriculum: Curriculum, splits: Splits, exchange: AbstractExchange) -> dict[str, float | None]:
+def accuracies(
+    curriculum: Curriculum, splits: Splits, exchange: AbstractExchange, beat: Callable[[], None] = lambda: None
+) -> dict[str, float | None]:
     """Accuracy of rank 0's student on the test split and on the (noisy) validation split; None where there is none.
 
     A collective call. Without synchronised batch norm the ranks' running statistics differ; rank 0's
@@ -46,8 +53,8 @@ def accuracies(curriculum: Curriculum, splits: Splits, exchange: AbstractExchang
     for buffer in curriculum.bare.buffers():
         buffer.copy_(exchange.broadcast_floats(buffer.cpu()))
     return {
-        "test_accuracy": _accuracy(curriculum, splits.test, exchange),
-        "validation_accuracy": _accuracy(curriculum, splits.validation, exchange),
+        "test_accuracy": _accuracy(curriculum, splits.test, exchange, beat),
+        "validation_accuracy": _accuracy(curriculum, splits.validation, exchange, beat),
     }
 
 
@@ -59,19 +66,22 @@ def _meta_holdout_loss(curriculum: Curriculum, held_out: Samples | None, exchang
     if held_out is None or curriculum.parts.mentor is None:
         return None
     own = rank_slice(np.arange(len(held_out)), exchange.rank, exchange.world_size)
-    total = total_loss(curriculum.bare, curriculum.parts.meta_loss, _parts(held_out, own))
+    total = total_loss(curriculum.bare, curriculum.parts.meta_loss, _parts(held_out, own, lambda: None))
     return exchange.total(total) / len(held_out)
 
 
-def _accuracy(curriculum: Curriculum, samples: Samples | None, exchange: AbstractExchange) -> float | None:
+def _accuracy(
+    curriculum: Curriculum, samples: Samples | None, exchange: AbstractExchange, beat: Callable[[], None]
+) -> float | None:
     if samples is None:
         return None
     own = rank_slice(np.arange(len(samples)), exchange.rank, exchange.world_size)
-    correct = count_correct(curriculum.bare, _parts(samples, own))
+    correct = count_correct(curriculum.bare, _parts(samples, own, beat))
     return exchange.total(float(correct)) / len(samples)
 
 
-def _parts(samples: Samples, rows: Rows) -> Iterator[tuple[Tensor, Tensor]]:
+def _parts(samples: Samples, rows: Rows, beat: Callable[[], None]) -> Iterator[tuple[Tensor, Tensor]]:
     for start in range(0, len(rows), _PART):
         part = rows[start : start + _PART]
         yield samples.inputs.take(part), torch.from_numpy(samples.labels[part])
+        beat()

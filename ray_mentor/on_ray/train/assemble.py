@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import NoReturn
 
 import numpy as np
@@ -30,14 +32,23 @@ from ray_mentor.run.trusted import trained_on
 
 
 def assemble(
-    job: Job, splits: Splits, parts_of_meta: MetaParts, exchange: AbstractExchange, total_steps: int
+    job: Job,
+    splits: Splits,
+    parts_of_meta: MetaParts,
+    exchange: AbstractExchange,
+    total_steps: int,
+    waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Curriculum:
-    """The curriculum of ``job`` on this rank, before its first step."""
+    """The curriculum of ``job`` on this rank, before its first step.
+
+    Args:
+        waiting: makes a context for what waits for the mentor's answer.
+    """
     n_samples = trained_on(splits.train, parts_of_meta)
     history_bytes = 4 * job.mentor.history_length * n_samples // exchange.world_size
     require_memory(history_bytes, "the samples' past losses", "give a smaller --history-length, or more --workers")
     student = make_student(job, exchange)
-    mentor = _access(job, splits, exchange) if method_of(job.curriculum.method).learns else None
+    mentor = _access(job, splits, exchange, waiting) if method_of(job.curriculum.method).learns else None
     _check_parts(parts_of_meta, len(splits.meta), job, exchange)
     meta_batches = _MetaBatches(parts_of_meta.learnt, job, exchange, next(student.parameters()).device)
     floats = splits.train.inputs.dtype.is_floating_point
@@ -72,11 +83,13 @@ def make_student(job: Job, exchange: AbstractExchange) -> nn.Module:
     return prepared
 
 
-def _access(job: Job, splits: Splits, exchange: AbstractExchange) -> AbstractMentorAccess:
+def _access(
+    job: Job, splits: Splits, exchange: AbstractExchange, waiting: Callable[[], AbstractContextManager[None]]
+) -> AbstractMentorAccess:
     learner = MentorLearner(job.mentor, len(splits.train.classes), job.run.seed)
     if job.mentor_actor is None:
         return LocalMentor(learner)
-    return SharedMentor(job.mentor_actor, exchange, learner, job.mentor.scoring, job.run.hang_seconds)
+    return SharedMentor(job.mentor_actor, exchange, learner, job.mentor.scoring, job.run.hang_seconds, waiting)
 
 
 def _check_parts(parts: MetaParts, whole: int, job: Job, exchange: AbstractExchange) -> None:
