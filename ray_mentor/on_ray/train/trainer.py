@@ -80,6 +80,9 @@ class CurriculumTrainer:
             given, the mentor makes its mean over the meta set small, and nothing is mixed; if it is the negative
             log-likelihood of the label, ``meta_loss="error"`` gives what cross-entropy has.
         optimizer: params -> optimizer of the student. None: as the settings say (``optimizer``, ``learning_rate``...).
+        data_workers: processes of each worker that read samples of a data set ahead of the training, each with a copy
+            of the data set; 0: they are read when they are needed. Bits do not depend on it, but for what is random in
+            reading a sample.
         config: the settings; None: their defaults. What says where data come from and which student is built means
             nothing here, where both are given.
         scaling_config: Ray's, in place of the settings' ``workers`` and their like; ``num_workers=0`` trains in this
@@ -112,6 +115,7 @@ class CurriculumTrainer:
         validation: Data | None = None,
         loss: PerSampleLoss | None = None,
         optimizer: MakeOptimizer | None = None,
+        data_workers: int = 0,
         config: TrainConfig | None = None,
         scaling_config: ray.train.ScalingConfig | None = None,
         run_config: ray.train.RunConfig | None = None,
@@ -126,7 +130,7 @@ class CurriculumTrainer:
         self._run = placed(run_config, asked.run, self._scaling)
         self.config = with_rays_own(asked, self._scaling, self._run)
         self._method = method_of(self.config.curriculum.method)
-        self._splits = splits_of(data, meta, test, validation)
+        self._splits = splits_of(data, meta, test, validation, data_workers)
         self._verbose = verbose
         self.ray_result: ray.train.Result | None = None
         self._began = began

@@ -22,6 +22,7 @@ from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
 from ray_mentor.core.student.optimizers import make_schedule
 from ray_mentor.data.plan.batches import Plan
 from ray_mentor.data.samples.augment import flip_shift
+from ray_mentor.data.samples.draws import TRAINED
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.data.storage.on_device import on_device
 from ray_mentor.data.storage.spread import Spread, in_threads
@@ -37,11 +38,10 @@ from ray_mentor.run.batch_of import batch_of
 from ray_mentor.run.checkpoint.checkpoints import Checkpoints, Timetable
 from ray_mentor.run.checkpoint.state import capture, restore
 from ray_mentor.run.claim import attempted
-from ray_mentor.run.draws import TRAINED
 from ray_mentor.run.job import Job
 from ray_mentor.run.log import RunLog, started_row
 from ray_mentor.run.progress import Board
-from ray_mentor.run.trusted import TrustedBeside, parts_of
+from ray_mentor.run.trusted import parts_of, trusted_beside
 
 
 def worker_loop(config: dict[str, Job]) -> None:
@@ -53,7 +53,6 @@ def worker_loop(config: dict[str, Job]) -> None:
     plan = Plan(job.order, job.run.batch_size, job.run.seed, job.run.epochs)
     meta = parts_of(splits.meta, job)
     curriculum = assemble(job, splits, meta, exchange, plan.total_steps, pulse.away)
-    with_trusted = TrustedBeside(meta, plan, exchange)
     schedule = make_schedule(curriculum.optimizer, job.config.student.schedule, plan.total_steps)
     directory = attempted(job.directory, exchange, job.owner)
     log = RunLog(directory, job.board, exchange)
@@ -82,6 +81,7 @@ def worker_loop(config: dict[str, Job]) -> None:
     with (
         nullcontext() if job.local else pulse.heard(),
         in_plan_order(splits.train, plan, first, exchange.rank, exchange.world_size, _spread(job, exchange)) as train,
+        trusted_beside(meta, plan, first, exchange) as with_trusted,
     ):
         for epoch, rows, ends_epoch in plan.steps(first):
             step = curriculum.step_number
