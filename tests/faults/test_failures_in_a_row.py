@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import accidents
 import pytest
 import ray
 from accidents import Accident, AtStep
@@ -16,7 +15,6 @@ from ray_mentor.data import Splits
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
 
-ray.cloudpickle.register_pickle_by_value(accidents)  # type: ignore[attr-defined]
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[attr-defined]
 
 HANG_SECONDS = 30  # in which a mentor must start, where other tests keep all cores busy

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import accidents
 import pytest
 import ray
 import ray.train
@@ -23,10 +22,9 @@ from small_runs import STEPS, UNMIXED, assert_one_row_per_sample_and_epoch, trai
 
 from ray_mentor.data import Splits
 
-ray.cloudpickle.register_pickle_by_value(accidents)  # type: ignore[attr-defined]
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[attr-defined]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 HEAD = {"num_cpus": 0, "include_dashboard": False, "dashboard_port": None}  # by default 8265, which may be taken
 NOTICE = 15  # seconds between the warning and the end

@@ -73,7 +73,7 @@ class Failures(WorkerGroupCallback):
         self._note(f"failed: {failed}; all workers start again from the newest checkpoint")
 
     def _count(self, failed: str, errors: dict[int, Exception]) -> None:
-        newest = max(checkpoint_names(self._directory), default="")
+        newest = next(iter(checkpoint_names(self._directory)), "")
         self._in_a_row = self._in_a_row + 1 if newest == self._newest else 1
         self._newest = newest
         if 0 <= self._most < self._in_a_row:

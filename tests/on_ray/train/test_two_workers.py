@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import accidents
 import listening
 import numpy as np
 import pyarrow.fs
@@ -48,12 +47,11 @@ from ray_mentor.run.checkpoint.checkpoints import newest_good
 from ray_mentor.run.outcome import Outcome
 from ray_mentor.run.progress import ProgressBoard
 
-for module in (accidents, listening):
-    ray.cloudpickle.register_pickle_by_value(module)  # type: ignore[attr-defined]
+ray.cloudpickle.register_pickle_by_value(listening)  # type: ignore[attr-defined]
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
-OURS = ("MentorActor", "ProgressBoard")
+OURS = ("MentorActor", "RunBoard")
 
 ON_CTRL_C = signal.getsignal(signal.SIGINT)  # a shell's background job ignores it
 
