@@ -139,9 +139,6 @@ _CAUSES_OF = {
         "finite differences, which see through detach, no_grad and gradients of one's own, and are too coarse for many "
         "layers and for bf16 (--estimator jvp and unrolled are exact)",
     ),
-    "unrolled": (
-        "activation checkpointing, whose second forward pass sees the params after the step (--estimator jvp is exact)",
-    ),
     "last_layer": ("a last layer whose weight is used elsewhere as well (--estimator jvp sees that)",),
 }
 
