@@ -1,4 +1,7 @@
-"""The first look and the first meta update take the first meta batch, and each update after it the next."""
+"""The n-th meta update looks at the n-th meta batch, however many steps lie between two.
+
+A run's first step, which is looked back on without a trace, takes the first one, too.
+"""
 
 from __future__ import annotations
 
