@@ -117,8 +117,9 @@ def _eps(autocast: torch.dtype | None) -> float:
 
 def _power_of_two(direction: Gradient) -> float:
     """The one next to the direction's length; 1 if that is 0 or not finite. Division by it loses no digits."""
-    if not direction:
-        return 1.0
-    norms = torch._foreach_norm([value.detach().float() for value in direction.values()])
-    length = float(torch.stack(list(norms)).norm())
+    norms = [
+        torch.linalg.vector_norm(value, dtype=torch.promote_types(value.dtype, torch.float32)).double()
+        for value in direction.values()
+    ]
+    length = float(torch.stack(norms).norm()) if norms else 0.0
     return 2.0 ** round(math.log2(length)) if 0 < length < math.inf else 1.0

@@ -54,13 +54,11 @@ class HeardGradient:
             for name, param in self._student.named_parameters()
             if param.requires_grad
         ]
-        for handle in self._handles:
-            weakref.finalize(self, handle.remove)
+        weakref.finalize(self, _remove, self._handles)
 
     def stop(self) -> None:
         """Hears no more; what was heard stays."""
-        for handle in self._handles:
-            handle.remove()
+        _remove(self._handles)
 
     def along(self, direction: Gradient) -> float:
         """⟨direction, ∇Σ_i ŵ_i ℓ_i⟩, in float64; complex params count as pairs of real ones.
@@ -73,8 +71,12 @@ class HeardGradient:
                 "no backward pass came from the loss that weigh returned since the student's last forward pass; call "
                 "backward on that loss, before the optimizer's step"
             )
-        parts = [_product(direction[name], found) for name, found in self._found.items() if name in direction]
-        return float(sum(parts)) / float(self._factor) if parts else 0.0
+        names = [name for name in self._found if name in direction]
+        if not names:
+            return 0.0
+        ours = [_real(self._found[name].detach()) for name in names]
+        products = torch._foreach_mul(ours, [_real(direction[name]) for name in names])
+        return float(torch.stack([product.sum(dtype=torch.float64) for product in products]).sum() / self._factor)
 
     def forget(self) -> None:
         """Frees what was heard."""
@@ -86,15 +88,19 @@ class HeardGradient:
         Variable._execution_engine.queue_callback(self._end)
 
     def _take(self, name: str, gradient: Tensor) -> None:
-        if self._is_open:
-            self._found[name] = gradient.detach().clone()  # clipping writes over gradients
+        if self._is_open:  # as long as it is held here, PyTorch gives the param a copy, which clipping may write over
+            self._found[name] = gradient
 
     def _end(self) -> None:
         self._is_open = False
 
 
-def _product(one: Tensor, other: Tensor) -> Tensor:
-    if one.is_complex():
-        one, other = torch.view_as_real(one), torch.view_as_real(other)
-    wide = torch.promote_types(one.dtype, torch.float32)
-    return (one.to(wide) * other.to(wide)).sum(dtype=torch.float64)
+def _real(tensor: Tensor) -> Tensor:
+    """In float32 at least, complex numbers as pairs."""
+    tensor = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _remove(handles: list[Any]) -> None:
+    for handle in handles:
+        handle.remove()
