@@ -390,7 +390,8 @@ class RunSettings:
     """Go on with as few workers as this when nodes are lost, and with `workers` again when there is room. None: never
     with fewer."""
     max_failures: int = 3
-    """How often the workers are started again from the newest checkpoint after one of them died, >= 0."""
+    """How often in a row the workers are started again after one of them died, >= 0: the count begins anew with every
+    newer checkpoint, and a machine that is taken away is not counted. -1: however often."""
     hang_seconds: float = 120.0
     """A worker or mentor that gives no sign of life for so long counts as dead, > 0."""
     node_seconds: float = 900.0
@@ -400,8 +401,9 @@ class RunSettings:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "keep_checkpoints"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
-        for name in ("seed", "workers", "checkpoint_seconds", "checkpoint_steps", "max_failures", "node_seconds"):
+        for name in ("seed", "workers", "checkpoint_seconds", "checkpoint_steps", "node_seconds"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "it must be at least 0")
+        require(self.max_failures >= -1, "max_failures", self.max_failures, "it must be at least 0, or -1: no limit")
         require(self.gpus_per_worker > 0, "gpus_per_worker", self.gpus_per_worker, "it must be above 0", "e.g. 0.5")
         require(
             self.gpus_per_worker <= 1 or self.gpus_per_worker.is_integer(),

@@ -7,9 +7,9 @@ import torch
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.data.plan.batches import rank_sizes, rank_slice
+from ray_mentor.data.samples.draws import drawn_from
 from ray_mentor.data.samples.rows import Rows
 from ray_mentor.data.samples.samples import Samples
-from ray_mentor.run.draws import drawn_from
 
 
 def batch_of(samples: Samples, global_rows: Rows, exchange: AbstractExchange, draws: tuple[int, ...]) -> Batch:

@@ -38,6 +38,7 @@ class Job:
         mentor_actor: a handle of the mentor that all workers share; None for methods without a learning mentor, and
             where the mentor is local.
         gate: where the run waits at the end of each epoch; None: it does not.
+        callbacks: told of each epoch, and of the student, where Ray tells nobody; None where it does.
     """
 
     config: TrainConfig
@@ -52,6 +53,7 @@ class Job:
     mentor_actor: Any = None
     gate: Any = None
     owner: str = ""
+    callbacks: Any = None
 
     @property
     def curriculum(self) -> CurriculumConfig:

@@ -86,6 +86,17 @@ def test_the_sum_of_influences_tells_right_from_wrong(name: str, estimator: str)
     assert balance > 1e-3 if is_wrong else balance <= EXACT
 
 
+@pytest.mark.parametrize("estimator", REPLAYING)
+@pytest.mark.parametrize("name", [*REPEATABLE, *UNREPEATABLE, *HOOKED])
+def test_a_curriculum_takes_the_right_and_refuses_the_wrong(name: str, estimator: str) -> None:
+    curriculum, _ = curriculum_of(trainee_of(name).student, "mlp", estimator=estimator)
+    if name in UNREPEATABLE or (name in HOOKED and estimator != "unrolled"):
+        with pytest.raises(UserError, match="the influences of this step do not add up"):
+            curriculum.step(copied(stop_samples(B, 1)))
+    else:
+        curriculum.step(copied(stop_samples(B, 1)))
+
+
 # Students that write over their inputs
 
 WRITTEN = (

@@ -205,17 +205,30 @@ def test_every_rank_refuses_what_one_has_seen(losses: list[float], others: float
     meta_loss = ExpectedError(lambda outputs, _: outputs, in_doubt=True)
     meta_loss(torch.tensor(losses), torch.zeros(1))
     with pytest.raises(UserError, match="the loss of 1 meta samples is below 0"):
-        meta_loss.check(Pair(others), is_first=False)
+        meta_loss.check(Pair(others), is_first_update=False)
 
 
 def test_a_loss_that_falls_below_0_later_is_refused_then() -> None:
     meta_loss = ExpectedError(lambda outputs, _: outputs, in_doubt=True)
     for values, is_first in (([0.0, 0.7, 30.0], True), ([9.0, 30.0, 0.0], False)):
         meta_loss(torch.tensor(values), torch.zeros(3))
-        meta_loss.check(Alone(), is_first=is_first)
+        meta_loss.check(Alone(), is_first_update=is_first)
     meta_loss(torch.tensor([0.1, -1e-3]), torch.zeros(2))
     with pytest.raises(UserError, match="the loss of 1 meta samples is below 0"):
-        meta_loss.check(Alone(), is_first=False)
+        meta_loss.check(Alone(), is_first_update=False)
+
+
+def test_a_loss_that_is_below_0_is_refused_after_the_first_step() -> None:
+    made = TASKS["squared error, targets 30 ± 10"]
+    student = made.student()
+    optimizer = torch.optim.SGD(student.parameters(), 1e-4)
+    below = lambda *given: made.loss(*given) - 1e4  # noqa: E731
+    config = MentorConfig(meta_loss="error")
+    curriculum = LearnedCurriculum(student, optimizer, made.meta, total_steps=600, loss=below, mentor=config)
+    curriculum.weigh(below(student(made.inputs), made.targets), labels=made.targets).backward()
+    optimizer.step()
+    with pytest.raises(UserError, match="the loss of 30 meta samples is below 0"):
+        curriculum.after_step()
 
 
 def test_a_methods_own_loss_is_in_no_doubt() -> None:
@@ -225,7 +238,7 @@ def test_a_methods_own_loss_is_in_no_doubt() -> None:
     )  # type: ignore[arg-type]
     assert isinstance(meta_loss.meta_loss, ExpectedError)
     meta_loss.meta_loss(torch.zeros(4, 5000), torch.arange(4))
-    meta_loss.meta_loss.check(Alone(), is_first=True)
+    meta_loss.meta_loss.check(Alone(), is_first_update=True)
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,7 @@ class MetaUpdates:
         asked = self._estimator.names(self._student) if self._estimator.needs_direction else None
         with types_explained(meta, taken.batch):
             gradient, _ = self._meta_gradient(meta, taken.before.precision, asked)
+        self._check_meta_loss(is_first_update=False)
         direction = step_direction(taken, gradient)
         along = {name: taken.applied[name] for name in direction} if self._estimator.needs_direction else direction
         everyone = torch.arange(len(taken.batch), device=weighed.seen.losses.device)
@@ -211,8 +212,7 @@ class MetaUpdates:
         if len(awaited.taken) == 1 and not self._estimator.needs_direction:
             asked = None  # what it finds is compared along the direction all the same
         gradient, meta_loss = self._meta_gradient(meta, last.before.precision, asked)
-        if isinstance(self._parts.meta_loss, ExpectedError):
-            self._parts.meta_loss.check(self._exchange, is_first=self.done == 0)
+        self._check_meta_loss(is_first_update=self.done == 0)
         chosen, are_all = self._chosen(len(seen.batch), len(awaited.weighed.keep))
         direction, rows = step_direction(last, gradient), chosen.to(seen.losses.device)
         add_up = are_all and len(awaited.taken) == 1
@@ -224,6 +224,10 @@ class MetaUpdates:
         whole = self._exchange.gather(influence, seen.rank_sizes)[:, 0]
         self._guards.note_influences(whole)
         return whole, meta_loss
+
+    def _check_meta_loss(self, *, is_first_update: bool) -> None:
+        if isinstance(self._parts.meta_loss, ExpectedError):
+            self._parts.meta_loss.check(self._exchange, is_first_update=is_first_update)
 
     def _meta_gradient(
         self, meta: MetaBatch, precision: Precision, names: Collection[str] | None

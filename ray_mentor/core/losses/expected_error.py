@@ -43,14 +43,15 @@ class ExpectedError:
         self._last = losses.detach() if self._in_doubt else None
         return expected_error(losses)
 
-    def check(self, exchange: AbstractExchange, *, is_first: bool) -> None:
+    def check(self, exchange: AbstractExchange, *, is_first_update: bool) -> None:
         """Looks at the losses of the last call, all ranks' together. A collective call.
 
         Args:
-            is_first: whether that call was the first: later a student may know everything or nothing.
+            is_first_update: whether a mentor is about to learn from that call for the first time. Before, the student
+                knows nothing yet, and whatever it has come to know later is no reason to end a run.
 
         Raises:
-            UserError: on every rank, where losses in doubt are below 0, or exp(−ℓ) next to 0 of most in the first call.
+            UserError: on every rank: a loss in doubt that is below 0, or exp(−ℓ) next to 0 of most, at that update.
         """
         if self._last is None:
             return
@@ -61,7 +62,7 @@ class ExpectedError:
                 f"meta_loss is 'error', 1 − exp(−loss), but the loss of {n_below:.0f} meta samples is below 0, as no "
                 "negative log-likelihood of a label can be; give meta_loss='loss'"
             )
-        if not is_first:
+        if not is_first_update:
             return
         n_small = exchange.total(float((likelihoods < LEAST_LIKELIHOOD).sum()))
         count = exchange.total(float(len(likelihoods)))

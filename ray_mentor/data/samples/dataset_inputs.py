@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +15,8 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import override
 
-from ray_mentor.data.samples.inputs import AbstractInputs, digest, join_digests
+from ray_mentor.data.samples.inputs import AbstractInputs, Part, digest, join_digests
+from ray_mentor.data.samples.read_ahead import read_ahead
 from ray_mentor.data.samples.rows import Rows
 from ray_mentor.errors import UserError
 
@@ -35,9 +38,13 @@ class DatasetInputs(AbstractInputs):
     Floats become float32, as do booleans and the bytes (uint8) of an image, (C, H, W). Other integers are ids or codes:
     they stay what they are (unsigned ones wider than a byte become int64), since float32 can't tell them apart beyond
     2^24.
+
+    Attributes:
+        readers: processes that read ahead of whoever takes parts; 0: they are read when they are taken.
     """
 
     draws = True
+    readers = 0
 
     def __init__(self, dataset: Any, rows: Rows | None = None, like: _Like | None = None) -> None:
         self.dataset = dataset
@@ -66,7 +73,17 @@ class DatasetInputs(AbstractInputs):
 
     @override
     def select(self, rows: Rows) -> DatasetInputs:
-        return DatasetInputs(self.dataset, self.rows[rows], self._like)
+        return DatasetInputs(self.dataset, self.rows[rows], self._like).read_by(self.readers)
+
+    def read_by(self, readers: int) -> DatasetInputs:
+        """The same inputs with so many processes that read ahead."""
+        twin = copy.copy(self)
+        twin.readers = readers
+        return twin
+
+    @override
+    def in_parts(self, parts: Iterable[Part]) -> Iterator[Shaped[Tensor, "rows ..."]]:
+        return super().in_parts(parts) if self.readers == 0 else read_ahead(self, parts, self.readers)
 
     @override
     def content_hashes(self) -> NDArray[np.bytes_]:

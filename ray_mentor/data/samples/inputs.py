@@ -15,10 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
+from ray_mentor.data.samples.draws import drawn_from
 from ray_mentor.data.samples.rows import CONTENT, MOMENTS, AbstractRows, Rows
 
 Scale = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Mean and standard deviation, per channel or per feature."""
+
+Part = tuple[Rows, tuple[int, ...]]
+"""Rows that are taken together, and what random transforms draw then (:func:`drawn_from`)."""
 
 Values = NDArray[Any] | AbstractRows
 """Rows in memory, or elsewhere."""
@@ -58,6 +62,17 @@ class AbstractInputs(ABC):
     @abstractmethod
     def content_hashes(self) -> NDArray[np.bytes_]:
         """One 16-byte digest a row. Equal content has equal digests, whatever the scale."""
+
+    def in_parts(self, parts: Iterable[Part]) -> Iterator[Shaped[Tensor, "rows ..."]]:
+        """What :meth:`take` gives of one part after the other; they may be read ahead of whoever wants them.
+
+        Args:
+            parts: may be endless.
+        """
+        for rows, words in parts:
+            with drawn_from(words, self):
+                inputs = self.take(rows)
+            yield inputs
 
     def open(self) -> None:  # noqa: B027 - most have nothing to do
         """Gets what this machine lacks to take rows: the first row that is taken waits for it otherwise."""

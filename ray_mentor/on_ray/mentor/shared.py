@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import ray
@@ -34,6 +35,7 @@ class SharedMentor(AbstractMentorAccess):
         learner: a mentor of the same make; the state of both is taken to be ``learner``'s.
         scoring: ``actor``: the actor scores every batch. ``replica``: each rank does, with the same bits.
         hang_seconds: how long the actor may be silent.
+        waiting: makes a context for what waits for its answer.
 
     Raises:
         MentorLostError: by any call, when the actor cannot be brought back.
@@ -46,6 +48,7 @@ class SharedMentor(AbstractMentorAccess):
         learner: MentorLearner,
         scoring: str,
         hang_seconds: float,
+        waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._actor = actor
         self._exchange = exchange
@@ -53,6 +56,7 @@ class SharedMentor(AbstractMentorAccess):
         self._state = learner.state()
         self._scores_here = scoring == "replica"
         self._hang_seconds = hang_seconds
+        self._waiting = waiting
 
     def score(self, features: Features) -> Float[Tensor, " batch"]:
         if self._scores_here:
@@ -111,7 +115,8 @@ class SharedMentor(AbstractMentorAccess):
         """
         for _ in range(_SILENCES):
             try:
-                return ray.get(call(), timeout=self._hang_seconds)
+                with self._waiting():
+                    return ray.get(call(), timeout=self._hang_seconds)
             except ray.exceptions.GetTimeoutError:
                 ray.kill(self._actor, no_restart=False)
             except ray.exceptions.RayActorError as error:

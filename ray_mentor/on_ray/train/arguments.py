@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from ray_mentor.config import DataConfig, RunSettings, TrainConfig, names_of
 from ray_mentor.data.plan.batches import epoch_batches
 from ray_mentor.data.plan.order import Shuffled
+from ray_mentor.data.samples.dataset_inputs import DatasetInputs
 from ray_mentor.data.samples.samples import Samples, samples_from_dataset
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.errors import UserError
@@ -22,11 +23,15 @@ from ray_mentor.on_ray.session.growth import Needs
 Data = Samples | Dataset[Any]
 
 
-def splits_of(data: Data, meta: Data, test: Data | None, validation: Data | None) -> Splits:
+def splits_of(data: Data, meta: Data, test: Data | None, validation: Data | None, readers: int = 0) -> Splits:
     """All of a run's data, with the training data's classes.
 
+    Args:
+        readers: processes that read ahead what is a data set.
+
     Raises:
-        UserError: inputs of another type than the training data's; joined to a batch, integers would become floats.
+        UserError: inputs of another type than the training data's; joined to a batch, integers would become floats. Or
+            no data set, and there shall be readers.
     """
     train = _samples(data)
 
@@ -38,13 +43,33 @@ def splits_of(data: Data, meta: Data, test: Data | None, validation: Data | None
             )
         return samples
 
-    return Splits(
+    splits = Splits(
         train=train,
         validation=None if validation is None else alike(validation, "validation"),
         meta=alike(meta, "meta"),
         test=None if test is None else alike(test, "test"),
         notes=(),
     )
+    return splits if readers == 0 else _read_by(splits, readers)
+
+
+def _read_by(splits: Splits, readers: int) -> Splits:
+    if readers < 0:
+        raise UserError(f"data_workers is {readers}, but it must be at least 0")
+    found = {name: samples for name in _SPLITS if (samples := getattr(splits, name)) is not None}
+    read = {
+        name: samples.with_inputs(samples.inputs.read_by(1 if name == "meta" else readers))  # it is small
+        for name, samples in found.items()
+        if isinstance(samples.inputs, DatasetInputs)
+    }
+    if not read:
+        raise UserError(
+            f"data_workers is {readers}, but all inputs are arrays, which nobody has to read ahead; leave it out"
+        )
+    return dataclasses.replace(splits, **read)
+
+
+_SPLITS = ("train", "validation", "meta", "test")
 
 
 def _samples(data: Data, classes: tuple[str, ...] | None = None) -> Samples:

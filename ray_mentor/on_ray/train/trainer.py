@@ -30,8 +30,9 @@ from ray_mentor.data.storage.stored import order_of
 from ray_mentor.errors import MentorLostError, RunStoppedError, UserError
 from ray_mentor.on_ray.mentor.actor import MentorActor
 from ray_mentor.on_ray.session.environment import hangs_end_after, quiet
-from ray_mentor.on_ray.session.failures import Failures, causes, how_to_go_on, users_error
+from ray_mentor.on_ray.session.failures import Failures, as_ray_says, causes, how_to_go_on, users_error
 from ray_mentor.on_ray.session.growth import Needs
+from ray_mentor.on_ray.session.internals import BOOKS
 from ray_mentor.on_ray.session.session import alone_in_process, check_machine, ctrl_c_is_ours, ray_session
 from ray_mentor.on_ray.train.arguments import (
     OPTIMIZER_SETTINGS,
@@ -45,6 +46,8 @@ from ray_mentor.on_ray.train.arguments import (
     with_rays_own,
 )
 from ray_mentor.on_ray.train.gate import AnyGate, call
+from ray_mentor.on_ray.train.reports import CallbacksHere
+from ray_mentor.on_ray.train.sigterm import HERE, WorkersSaveFirst, workers_save_first
 from ray_mentor.on_ray.train.watch import LocalBoard, RemoteBoard, board_here, watched
 from ray_mentor.on_ray.train.worker_loop import worker_loop
 from ray_mentor.run.checkpoint.checkpoints import newest_good
@@ -77,6 +80,9 @@ class CurriculumTrainer:
             given, the mentor makes its mean over the meta set small, and nothing is mixed; if it is the negative
             log-likelihood of the label, ``meta_loss="error"`` gives what cross-entropy has.
         optimizer: params -> optimizer of the student. None: as the settings say (``optimizer``, ``learning_rate``...).
+        data_workers: processes of each worker that read samples of a data set ahead of the training, each with a copy
+            of the data set; 0: they are read when they are needed. Bits do not depend on it, but for what is random in
+            reading a sample.
         config: the settings; None: their defaults. What says where data come from and which student is built means
             nothing here, where both are given.
         scaling_config: Ray's, in place of the settings' ``workers`` and their like; ``num_workers=0`` trains in this
@@ -88,6 +94,12 @@ class CurriculumTrainer:
         record: settings to write into the run's config file; None: those that mean something here.
         changes: settings by name (``epochs=10``), or whole groups of them (``mentor=MentorConfig(...)``), in place of
             those of ``config``.
+
+    Attributes:
+        config: all settings of the run.
+        directory: where it writes.
+        ray_result: what Ray's own trainer returned: the last epoch's metrics, and the student as a checkpoint. None
+            before the run has ended.
 
     Raises:
         UserError: naming the setting or argument, the rule and the fix.
@@ -103,6 +115,7 @@ class CurriculumTrainer:
         validation: Data | None = None,
         loss: PerSampleLoss | None = None,
         optimizer: MakeOptimizer | None = None,
+        data_workers: int = 0,
         config: TrainConfig | None = None,
         scaling_config: ray.train.ScalingConfig | None = None,
         run_config: ray.train.RunConfig | None = None,
@@ -117,8 +130,9 @@ class CurriculumTrainer:
         self._run = placed(run_config, asked.run, self._scaling)
         self.config = with_rays_own(asked, self._scaling, self._run)
         self._method = method_of(self.config.curriculum.method)
-        self._splits = splits_of(data, meta, test, validation)
+        self._splits = splits_of(data, meta, test, validation, data_workers)
         self._verbose = verbose
+        self.ray_result: ray.train.Result | None = None
         self._began = began
         self.directory = RunDirectory.within(
             str(self._run.storage_path), str(self._run.name), self._run.storage_filesystem
@@ -136,9 +150,9 @@ class CurriculumTrainer:
             board=ProgressBoard(),
         )
         given = {"student"} if optimizer is None else {"student", *OPTIMIZER_SETTINGS}
-        meta_loss = meta_loss_of(self.config.mentor, own_loss=loss is not None)
-        own_record = {**plain_settings(self.config, given), "meta_loss": meta_loss}
-        self._record = dict(record) if record is not None else own_record
+        self._record = dict(record) if record is not None else plain_settings(self.config, given)
+        if loss is not None:
+            self._record["meta_loss"] = meta_loss_of(self.config.mentor, own_loss=True)
         self._try_method()
 
     def fit(self, show: Show | None = None, gate: AnyGate | None = None) -> Outcome:
@@ -217,8 +231,11 @@ class CurriculumTrainer:
             check_machine(Needs({"GPU": 1.0}))
         with alone_in_process(), quiet(self._verbose):
             self._claim_directory()
-            job = dataclasses.replace(self._job, board=LocalBoard(marks.show))
-            self._torch_trainer(job, self._run).fit()
+            callbacks = CallbacksHere(self._run.callbacks or ())
+            job = dataclasses.replace(self._job, board=LocalBoard(marks.show), callbacks=callbacks)
+            trainer: Any = self._torch_trainer(job, self._run)  # Ray's annotations lack its context
+            with HERE.installed(), callbacks.of(trainer.train_run_context):
+                self.ray_result = trainer.fit()
 
     def _fit_on_ray(self, marks: Marks) -> None:
         with ExitStack() as stack:
@@ -237,18 +254,30 @@ class CurriculumTrainer:
             job = dataclasses.replace(
                 self._job, splits=ray.put(self._splits), mentor_actor=mentor, board=RemoteBoard(board)
             )
-            callbacks: Any = [*(self._run.callbacks or ()), Failures(board)]
-            run = dataclasses.replace(self._run, callbacks=callbacks)
+            failures = Failures(board, self.directory, self.config.run.max_failures)
+            run = self._as_told_to_ray([*(self._run.callbacks or ()), failures, WorkersSaveFirst()])
             stack.enter_context(watched(board, marks.show))
             stack.enter_context(ctrl_c_is_ours())
+            stack.enter_context(workers_save_first(board))
             stack.enter_context(hangs_end_after(self.config.run.hang_seconds))
             try:
-                self._torch_trainer(job, run).fit()
+                self.ray_result = self._torch_trainer(job, run).fit()
             except (ray.train.TrainingFailedError, ray.exceptions.RayActorError) as error:
                 users = users_error(causes(error))
+                said = users or as_ray_says(error)
                 if users is None or isinstance(users, MentorLostError):
-                    (users or error).add_note(how_to_go_on(self.directory))
-                raise users or error from error
+                    said.add_note(how_to_go_on(self.directory))
+                raise said from error
+
+    def _as_told_to_ray(self, callbacks: list[Any]) -> ray.train.RunConfig:
+        """Which failures end a run is for :class:`Failures` to say, and its checkpoints are none of Ray's.
+
+        The books that Ray kept of an earlier attempt are of no use to this one.
+        """
+        self._claimed.remove(BOOKS)
+        given: Any = self._run.failure_config
+        failures = dataclasses.replace(given, max_failures=-1)
+        return dataclasses.replace(self._run, failure_config=failures, checkpoint_config=None, callbacks=callbacks)
 
     def _torch_trainer(self, job: Job, run: ray.train.RunConfig) -> TorchTrainer:
         return TorchTrainer(worker_loop, train_loop_config={"job": job}, scaling_config=self._scaling, run_config=run)

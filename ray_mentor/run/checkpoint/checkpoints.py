@@ -281,13 +281,23 @@ class Timetable:
         steps: between two; 0: by the seconds alone.
         last: the run's last step.
         first: the step that the run goes on from.
+        wished: asked about once a second: whether this rank wants one now.
     """
 
-    def __init__(self, seconds: float, steps: int, first: int, last: int, exchange: AbstractExchange) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        steps: int,
+        first: int,
+        last: int,
+        exchange: AbstractExchange,
+        wished: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._seconds = seconds
         self._steps = steps
         self._last = last
         self._exchange = exchange
+        self._wished = wished
         self._owed = False
         self._added = self._looked = time.monotonic()
         self._looked_at, self._look = first, first + 1
@@ -314,4 +324,4 @@ class Timetable:
         ahead = max(1, int(min(1.0, max(left, 0.0)) / max(step_seconds, 1e-9)))
         up, ahead = self._exchange.broadcast((left <= 0, ahead))
         self._looked, self._looked_at, self._look = now, step, step + ahead
-        return bool(up)
+        return self._exchange.total(float(self._wished())) > 0 or bool(up)

@@ -95,7 +95,7 @@ def test_the_student_learns_in_spite_of_the_noise(finished: Outcome) -> None:
 def test_the_run_directory(finished: Outcome) -> None:
     path, epoch = Path(finished.path), STEPS // EPOCHS
     assert names_in(path) == {"config.toml", "result.json", "metrics.csv", "attempt"}
-    assert {file.name for file in path.iterdir() if file.is_dir()} == {"ledger", "checkpoints"}
+    assert {file.name for file in path.iterdir() if file.is_dir()} == {"ledger", "checkpoints", "student"}
     assert names_in(path / "checkpoints") == {f"step-{step:012d}.pt" for step in (STEPS - epoch, STEPS)}
     assert names_in(path / "ledger") == {
         "_files.json",

@@ -16,8 +16,8 @@ from torch.utils.data import Dataset
 
 from ray_mentor.data import Splits
 from ray_mentor.data.samples.dataset_inputs import DatasetInputs
+from ray_mentor.data.samples.draws import drawn_from
 from ray_mentor.data.samples.inputs import FeatureInputs
-from ray_mentor.run.draws import drawn_from
 
 
 class Shaken(Dataset[tuple[Tensor, int]]):

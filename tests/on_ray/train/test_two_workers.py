@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import listening
 import numpy as np
+import pyarrow.fs
 import pytest
 import ray
 import ray.train
 import ray.util.state
 import torch
-from accidents import TellsWhoTakesItsState, count
+from accidents import Slow, TellsWhoTakesItsState, count
 from driver import A_LONG_TIME
+from listening import WritesDown
 from mapped_splits import mapped_splits
 from small_runs import (
     EPOCHS,
@@ -27,6 +30,7 @@ from small_runs import (
     STEPS,
     UNMIXED,
     assert_one_row_per_sample_and_epoch,
+    assert_same_bits,
     assert_same_run,
     in_order,
     names_in,
@@ -37,13 +41,18 @@ from ray_mentor.config import StudentConfig
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.data import Splits
 from ray_mentor.errors import NonFiniteLossError, UserError
+from ray_mentor.on_ray.train.reports import EVERY
+from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 from ray_mentor.on_ray.train.watch import watched
+from ray_mentor.run.checkpoint.checkpoints import newest_good
 from ray_mentor.run.outcome import Outcome
 from ray_mentor.run.progress import ProgressBoard
 
+ray.cloudpickle.register_pickle_by_value(listening)  # type: ignore[attr-defined]
+
 pytestmark = pytest.mark.usefixtures("local_ray")
 
-OURS = ("MentorActor", "ProgressBoard")
+OURS = ("MentorActor", "RunBoard")
 
 ON_CTRL_C = signal.getsignal(signal.SIGINT)  # a shell's background job ignores it
 
@@ -104,6 +113,43 @@ def together(small_splits: Splits, storage: Path) -> Outcome:
     return trainer_for(small_splits, storage, "together", workers=2, curriculum=UNMIXED, student=student).fit()
 
 
+@pytest.fixture(scope="module")
+def told(small_splits: Splits, storage: Path) -> CurriculumTrainer:
+    """A finished run of two workers, on a file system of the user's own, that goes on; the user's callback listens."""
+    for epochs in (2, EPOCHS):
+        files = pyarrow.fs.SubTreeFileSystem(str(storage), pyarrow.fs.LocalFileSystem())
+        config = ray.train.RunConfig(
+            name="told", storage_path="bucket", storage_filesystem=files, callbacks=[WritesDown(storage / "said")]
+        )
+        changes: dict[str, Any] = {"scaling_config": ray.train.ScalingConfig(num_workers=2), "resume": epochs > 2}
+        slow = Slow(EVERY / 4)  # five steps an epoch
+        trainer = trainer_for(
+            small_splits, storage, "told", run_config=config, epochs=epochs, optimizer=slow, **changes
+        )
+        trainer.fit()
+    return trainer
+
+
+@pytest.mark.filterwarnings("ignore:The `parse_obj` method is deprecated")  # Ray's own use of it
+def test_ray_and_its_callbacks_are_told_of_two_workers(told: CurriculumTrainer, storage: Path) -> None:
+    """Each epoch once, by both; and at the end of each attempt of the student, which lies where the run does."""
+    said = WritesDown(storage / "said").said()
+    assert [[row["epoch"] for row in line["metrics"]] for line in said] == [[epoch] * 2 for epoch in range(EPOCHS)]
+    student = "bucket/told/student"
+    assert [line["path"] for line in said] == [None, student, None, student]
+    result = told.ray_result
+    assert result is not None
+    assert result.metrics == said[-1]["metrics"][0]
+    state = newest_good(told.directory, lambda text: None)
+    assert state is not None
+    with result.checkpoint.as_directory() as folder:  # type: ignore[union-attr]
+        assert_same_bits(torch.load(f"{folder}/state_dict.pt", weights_only=True), state.state.student)
+    again = ray.train.Result.from_path("bucket/told", told._run.storage_filesystem)
+    assert again.metrics == result.metrics
+    assert again.checkpoint is not None
+    assert again.checkpoint.path == student
+
+
 def test_there_is_one_call_per_step_and_no_other(undisturbed_storage: Path) -> None:
     """One score a step, made by rank 0 for all, and one learn a meta update; nothing is handed over or repeated."""
     calls = {what: count(str(undisturbed_storage), what) for what in ("started", "score", "learn", "learned", "loaded")}
@@ -145,9 +191,10 @@ def test_the_ledger_of_two_ranks_has_a_row_per_sample_and_epoch(undisturbed: Out
 
 
 def test_the_run_directory_of_two_workers(undisturbed: Outcome) -> None:
-    """Our files, and the two newest checkpoints among them; Ray Train adds nothing that is seen."""
+    """Our files, and the two newest checkpoints among them; of Ray Train its books, which know of the student."""
     names = {entry.name for entry in Path(undisturbed.path).iterdir() if not entry.name.startswith(".")}
-    assert names == {"config.toml", "result.json", "metrics.csv", "attempt", "ledger", "checkpoints"}
+    ours = {"config.toml", "result.json", "metrics.csv", "attempt", "ledger", "checkpoints", "student"}
+    assert names == {*ours, "checkpoint_manager_snapshot.json"}
     assert len(list((Path(undisturbed.path) / "checkpoints").glob("*.pt"))) == 2
     result = json.loads((Path(undisturbed.path) / "result.json").read_text())
     assert (result["steps"], result["meta_updates"], result["workers"]) == (STEPS, STEPS // INTERVAL, 2)

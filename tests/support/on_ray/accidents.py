@@ -32,7 +32,7 @@ class Accident:
     Attributes:
         folder: of the files that arm accidents.
         name: of this one.
-        what: kill, exit or stop (as kill -STOP does).
+        what: kill, exit, stop (as kill -STOP does) or hang: nothing goes on in the thread that trains.
         mentor: it happens to the mentor actor, whoever meets it.
     """
 
@@ -62,6 +62,8 @@ class Accident:
         process = int((Path(self.folder) / "mentor.pid").read_text()) if self.mentor else os.getpid()
         if self.what == "exit":
             os._exit(1)
+        if self.what == "hang":
+            time.sleep(1e6)
         os.kill(process, signal.SIGSTOP if self.what == "stop" else signal.SIGKILL)
 
 

@@ -5,19 +5,25 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from ray_mentor.core.student.random_state import untouched
-from ray_mentor.data.samples.inputs import AbstractInputs
 
 TRAINED, TRUSTED, META = range(3)
 """What samples are taken for: keeps the draws of one step apart."""
 
 
+class MayDraw(Protocol):
+    """Inputs, which say whether taking rows may draw."""
+
+    draws: bool
+
+
 @contextmanager
-def drawn_from(words: tuple[int, ...], *inputs: AbstractInputs) -> Iterator[None]:
+def drawn_from(words: tuple[int, ...], *inputs: MayDraw) -> Iterator[None]:
     """Inside, the global generators of torch (on the CPU), NumPy and Python begin at a seed that ``words`` make.
 
     Afterwards they are as they were. Costs 0.1 ms, and nothing where none of the ``inputs`` may draw.
