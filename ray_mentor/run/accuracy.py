@@ -15,6 +15,7 @@ from ray_mentor.data.plan.batches import rank_slice
 from ray_mentor.data.samples.rows import Rows
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.splits import Splits
+from ray_mentor.run.draws import drawn_from
 
 _PART = 512  # samples per evaluation batch
 
@@ -27,8 +28,10 @@ def measured(
     Args:
         held_out: trusted samples that neither student nor mentor learns from; None if there are none.
     """
-    found = accuracies(curriculum, splits, exchange)  # gives all ranks rank 0's buffers
-    loss = _meta_holdout_loss(curriculum, held_out, exchange)
+    measured_on = [each.inputs for each in (splits.test, splits.validation, held_out) if each is not None]
+    with drawn_from((curriculum.generator("measured", exchange.rank).initial_seed(),), *measured_on):
+        found = accuracies(curriculum, splits, exchange)  # gives all ranks rank 0's buffers
+        loss = _meta_holdout_loss(curriculum, held_out, exchange)
     if loss is not None:
         curriculum.note_holdout(loss)
     return {"meta_holdout_loss": loss, **found}

@@ -32,6 +32,7 @@ class Job:
         order: in which an epoch goes through the training samples.
         loss: the user's own per-sample loss; None for the method's.
         directory: of the run.
+        owner: the driver that has taken it up; empty: whoever runs the job does.
         local: the run is one process without Ray, and holds its mentor itself.
         board: takes progress rows.
         mentor_actor: a handle of the mentor that all workers share; None for methods without a learning mentor, and
@@ -50,6 +51,7 @@ class Job:
     board: Board
     mentor_actor: Any = None
     gate: Any = None
+    owner: str = ""
 
     @property
     def curriculum(self) -> CurriculumConfig:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ray_mentor.core.state.curriculum import CurriculumState
 from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.ledger.files import read_ledger
 
 VERSIONED = ("ray-mentor", "ray", "torch", "torchvision", "numpy", "pyarrow")
 
@@ -36,7 +37,7 @@ class Outcome:
 
     def ledger(self) -> pa.Table:
         """All rows of the ledger."""
-        return RunDirectory(self.path, self.files).ledger()
+        return read_ledger(RunDirectory(self.path, self.files))
 
 
 def last_value(metrics: list[dict[str, float | None]], name: str) -> float | None:

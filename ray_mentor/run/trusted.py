@@ -14,6 +14,7 @@ from ray_mentor.data.plan.batches import Plan
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.meta_parts import MetaParts, joined_rows, meta_parts, trained_rows
 from ray_mentor.run.batch_of import batch_of
+from ray_mentor.run.draws import TRUSTED
 from ray_mentor.run.job import Job
 
 
@@ -46,7 +47,7 @@ class TrustedBeside:
         if self._samples is None:
             return batch
         rows = trained_rows(len(self._samples), self._plan, step)
-        beside = batch_of(self._samples, rows, self._exchange)
+        beside = batch_of(self._samples, rows, self._exchange, (self._plan.seed, TRUSTED, step))
         assert batch.all_rows is not None
         assert batch.rank_sizes is not None
         assert beside.rank_sizes is not None

@@ -33,7 +33,7 @@ from ray_mentor.on_ray.mentor.shared import SharedMentor
 C, H, SEED = 4, 2, 5
 HANG = 60.0  # seconds that an actor may be silent
 CONFIG = MentorConfig(mentor_features=FEATURES, history_length=H, mentor_hidden=(16,), mentor_learning_rate=0.1)
-KINDS = ("local", "actor", "replica")
+KINDS = ("local", *(pytest.param(kind, marks=pytest.mark.ray(shared=True)) for kind in ("actor", "replica")))
 
 
 def fresh() -> MentorLearner:
@@ -123,7 +123,7 @@ def learn_behind_its_back(actor: Any, version: int, step: int) -> LearnReply:
 
 
 @pytest.fixture(scope="module")
-def one_actor(bare_ray: None) -> Any:
+def one_actor(local_ray: None) -> Any:
     """One actor for the tests that don't kill it: each starts by loading a fresh mentor."""
     return make_actor()
 

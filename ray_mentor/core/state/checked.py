@@ -33,6 +33,10 @@ def read_curriculum_state(table: Any, *, history_apart: bool = False) -> Curricu
     fits = state.percentile is None or _is_number(state.percentile)
     _require(fits, "percentile", state.percentile, "it must be a finite number, or None as long as there is none")
     _check_memorising(state.memorising)
+    if state.units is not None:
+        for name in ("level", "spread"):
+            unit = getattr(state.units, name)
+            _require(_is_number(unit) and unit >= 0, name, unit, "it must be a finite number from 0 on")
     if history_apart:
         _require(state.history is None, "history", state.history, "it is kept in files of its own")
     else:
@@ -55,8 +59,10 @@ def _check_memorising(memorising: MemorisingState) -> None:
 
 
 def _check_guards(guards: GuardState) -> None:
-    for name in ("fallbacks", "epochs_since"):
+    for name in ("fallbacks", "epochs_since", "inconsistent", "without_influence"):
         _require(_is_count(getattr(guards, name)), name, getattr(guards, name), _COUNT)
+    is_rounding = guards.rounding is None or (_is_number(guards.rounding) and 0 <= guards.rounding <= 1)
+    _require(is_rounding, "rounding", guards.rounding, "it must lie in [0, 1], or be None")
     stopped, lowest, shares = guards.stopped_at, guards.lowest_holdout, guards.class_shares
     _require(stopped is None or _is_count(stopped), "stopped_at", stopped, f"{_COUNT}, or None")
     _require(lowest is None or _is_number(lowest), "lowest_holdout", lowest, "it must be a finite number, or None")

@@ -23,17 +23,26 @@ Data = Samples | Dataset[Any]
 
 
 def splits_of(data: Data, meta: Data, test: Data | None, validation: Data | None) -> Splits:
-    """All of a run's data, with the training data's classes."""
+    """All of a run's data, with the training data's classes.
+
+    Raises:
+        UserError: inputs of another type than the training data's; joined to a batch, integers would become floats.
+    """
     train = _samples(data)
 
-    def alike(other: Data) -> Samples:
-        return _samples(other, train.classes)
+    def alike(other: Data, name: str) -> Samples:
+        samples = _samples(other, train.classes)
+        if samples.inputs.dtype != train.inputs.dtype:
+            raise UserError(
+                f"{name} gives inputs of {samples.inputs.dtype}, but data of {train.inputs.dtype}; convert one of them"
+            )
+        return samples
 
     return Splits(
         train=train,
-        validation=None if validation is None else alike(validation),
-        meta=alike(meta),
-        test=None if test is None else alike(test),
+        validation=None if validation is None else alike(validation, "validation"),
+        meta=alike(meta, "meta"),
+        test=None if test is None else alike(test, "test"),
         notes=(),
     )
 

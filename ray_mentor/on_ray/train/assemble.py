@@ -24,6 +24,7 @@ from ray_mentor.data.splits.meta_parts import MetaParts
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.mentor.shared import SharedMentor
+from ray_mentor.run.draws import META, drawn_from
 from ray_mentor.run.job import Job
 from ray_mentor.run.trusted import trained_on
 
@@ -39,7 +40,8 @@ def assemble(
     mentor = _access(job, splits, exchange) if method_of(job.curriculum.method).learns else None
     _check_parts(parts_of_meta, len(splits.meta), job, exchange)
     meta_batches = _MetaBatches(parts_of_meta.learnt, job, exchange, next(student.parameters()).device)
-    parts = parts_of(job.curriculum, job.mentor, mentor, job.loss, meta_batches)
+    floats = splits.train.inputs.dtype.is_floating_point
+    parts = parts_of(job.curriculum, job.mentor, mentor, job.loss, meta_batches, floats=floats)
     optimizer = job.optimizer([param for param in student.parameters() if param.requires_grad])
     return Curriculum(
         student,
@@ -112,5 +114,7 @@ class _MetaBatches:
     def __call__(self, update: int) -> MetaBatch:
         rows = meta_batch(len(self._meta), self._size, self._seed, update)
         own = np.sort(rank_slice(rows, self._exchange.rank, self._exchange.world_size))
-        inputs, labels = self._meta.inputs.take(own), torch.from_numpy(self._meta.labels[own])
+        with drawn_from((self._seed, META, update, self._exchange.rank), self._meta.inputs):
+            inputs = self._meta.inputs.take(own)
+        labels = torch.from_numpy(self._meta.labels[own])
         return MetaBatch(inputs.to(self._device), labels.to(self._device), len(rows))

@@ -22,7 +22,7 @@ from ray_mentor.config.file import to_toml
 from ray_mentor.core.influence.step_jacobian import check_optimizer
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.learner import MentorLearner
-from ray_mentor.core.methods.table import method_of, mixing_of
+from ray_mentor.core.methods.table import meta_loss_of, method_of, mixing_of
 from ray_mentor.core.methods.weightings.oracle import TRUTH_MISSING
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.data.storage.on_device import check_can_be_held
@@ -50,9 +50,10 @@ from ray_mentor.on_ray.train.worker_loop import worker_loop
 from ray_mentor.run.checkpoint.checkpoints import newest_good
 from ray_mentor.run.checkpoint.resume import check_same_run, resuming
 from ray_mentor.run.checkpoint.state import RunState
-from ray_mentor.run.detection import noise_auroc
+from ray_mentor.run.claim import taken_up
 from ray_mentor.run.directory import CONFIG, RESULT, RunDirectory
 from ray_mentor.run.job import Job, MakeOptimizer
+from ray_mentor.run.ledger.detection import noise_auroc
 from ray_mentor.run.marks import Marks, Show
 from ray_mentor.run.outcome import Outcome, guard_figures, last_value, selected, versions
 from ray_mentor.run.progress import ProgressBoard
@@ -72,7 +73,9 @@ class CurriculumTrainer:
         meta: the small trusted set; the same kinds.
         test: measured after every epoch; the same kinds, or None.
         validation: as noisy as ``data``, to select an epoch; the same kinds, or None.
-        loss: (logits (B, C), labels (B,)) -> per-sample losses (B,). None: the method's own, cross-entropy.
+        loss: (logits (B, C), labels (B,)) -> per-sample losses (B,). None: the method's own, cross-entropy. With one
+            given, the mentor makes its mean over the meta set small, and nothing is mixed; if it is the negative
+            log-likelihood of the label, ``meta_loss="error"`` gives what cross-entropy has.
         optimizer: params -> optimizer of the student. None: as the settings say (``optimizer``, ``learning_rate``...).
         config: the settings; None: their defaults. What says where data come from and which student is built means
             nothing here, where both are given.
@@ -133,7 +136,9 @@ class CurriculumTrainer:
             board=ProgressBoard(),
         )
         given = {"student"} if optimizer is None else {"student", *OPTIMIZER_SETTINGS}
-        self._record = dict(record) if record is not None else plain_settings(self.config, given)
+        meta_loss = meta_loss_of(self.config.mentor, own_loss=loss is not None)
+        own_record = {**plain_settings(self.config, given), "meta_loss": meta_loss}
+        self._record = dict(record) if record is not None else own_record
         self._try_method()
 
     def fit(self, show: Show | None = None, gate: AnyGate | None = None) -> Outcome:
@@ -163,7 +168,8 @@ class CurriculumTrainer:
             raise RunStoppedError(f"the run {self.directory.path} was ended at the end of an epoch")
         state = self._final_state()
         result = self._result(state, marks)
-        self.directory.write_result(result)
+        self._claimed.write_result(result)
+        self._claimed.release()
         return Outcome(
             result, state.log.metrics, self.directory.path, state.student, files=self._run.storage_filesystem
         )
@@ -180,7 +186,8 @@ class CurriculumTrainer:
             check_can_be_held(self._splits.train)
         if self._method.needs_truth and self._splits.train.true_labels is None:
             raise UserError(TRUTH_MISSING)
-        mixing_of(self.config.curriculum, self.config.mentor)
+        own_loss, floats = self._job.loss is not None, self._splits.train.inputs.dtype.is_floating_point
+        mixing_of(self.config.curriculum, self.config.mentor, own_loss=own_loss, floats=floats)
         if self._method.learns:
             MentorLearner(self.config.mentor, len(self._splits.train.classes), self.config.run.seed)
             check_optimizer(self._job.optimizer([nn.Parameter(torch.ones(2, 2))]))
@@ -200,8 +207,10 @@ class CurriculumTrainer:
         """Nothing is written before this, so that a run that is refused leaves its name free."""
         check_shares(self._splits, self.config.run.batch_size, self._scaling)
         self.directory.create()
-        self.directory.remove(RESULT)
-        self.directory.write(CONFIG, to_toml(self._record).encode())
+        self._claimed = taken_up(self.directory)
+        self._job = dataclasses.replace(self._job, owner=self._claimed.owner)
+        self._claimed.remove(RESULT)
+        self._claimed.write(CONFIG, to_toml(self._record).encode())
 
     def _fit_here(self, marks: Marks) -> None:
         if self._scaling.use_gpu:
@@ -265,7 +274,7 @@ class CurriculumTrainer:
 
     def _result(self, state: RunState, marks: Marks) -> dict[str, Any]:
         samples = len(self._splits.train) * self.config.run.epochs
-        auroc = noise_auroc(self.directory.ledger(epoch=self.config.run.epochs - 1))
+        auroc = noise_auroc(self.directory, self.config.run.epochs - 1)
         return {
             "test_accuracy": last_value(state.log.metrics, "test_accuracy"),
             "test_accuracy_selected": selected(state.log.metrics),

@@ -28,6 +28,8 @@ from ray_mentor.run.accuracy import measured
 from ray_mentor.run.batch_of import batch_of
 from ray_mentor.run.checkpoint.checkpoints import Checkpoints, Timetable
 from ray_mentor.run.checkpoint.state import capture, restore
+from ray_mentor.run.claim import attempted
+from ray_mentor.run.draws import TRAINED
 from ray_mentor.run.job import Job
 from ray_mentor.run.log import RunLog, started_row
 from ray_mentor.run.trusted import TrustedBeside, parts_of
@@ -43,24 +45,28 @@ def worker_loop(config: dict[str, Job]) -> None:
     curriculum = assemble(job, splits, meta, exchange, plan.total_steps)
     with_trusted = TrustedBeside(meta, plan, exchange)
     schedule = make_schedule(curriculum.optimizer, job.config.student.schedule, plan.total_steps)
-    log = RunLog(job.directory, job.board, exchange)
-    checkpoints = Checkpoints(job.directory, exchange, job.run.keep_checkpoints, log.note, curriculum.history)
+    directory = attempted(job.directory, exchange, job.owner)
+    log = RunLog(directory, job.board, exchange)
+    checkpoints = Checkpoints(directory, exchange, job.run.keep_checkpoints, log.note, curriculum.history, log.ledger)
 
     state = checkpoints.newest()
     if state is not None:
         restore(state, curriculum, schedule)
     first = curriculum.step_number
-    log.begin(first, state.log if state else None)
+    log.begin(state.log if state else None)
+    del state  # as large as the student
     timetable = Timetable(job.run.checkpoint_seconds, job.run.checkpoint_steps, first, plan.total_steps, exchange)
 
     def save() -> None:
-        log.write(curriculum.step_number)
-        checkpoints.add(capture(curriculum, schedule, log.state()))
+        noted = log.save(curriculum.step_number)
+        state = capture(curriculum, schedule, noted) if exchange.rank == 0 else None
+        checkpoints.add(curriculum.step_number, state)
 
     log.post(started_row(curriculum.progress))
     with in_plan_order(splits.train, plan, first, exchange.rank, exchange.world_size, _spread(job, exchange)) as train:
         for epoch, rows, ends_epoch in plan.steps(first):
-            batch = with_trusted(batch_of(train, rows, exchange), curriculum.step_number)
+            step = curriculum.step_number
+            batch = with_trusted(batch_of(train, rows, exchange, (plan.seed, TRAINED, step)), step)
             torch.manual_seed(curriculum.generator("student", exchange.rank).initial_seed())  # of dropout
             record = curriculum.step(_augmented(batch, job, curriculum))
             log.add(epoch, record, curriculum.progress)

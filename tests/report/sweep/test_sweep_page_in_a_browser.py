@@ -13,7 +13,10 @@ from made_sweeps import made_sweep, made_trials
 
 from ray_mentor.report.sweep.page import page
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None,
+    reason="a page is opened in no browser, since there is no chromium, chromium-browser or google-chrome",
+)
 
 ALL = ["pareto", "importance", "parallel", "curves"]
 
