@@ -154,8 +154,8 @@ def test_a_head_whose_weight_is_made_of_others(normed: Any) -> None:
         return model
 
     with refusal(
-        "estimator is 'last_layer', but the weight of the student's last nn.Linear is no param: it is made of others, as "
-        "by weight_norm; give another estimator: --estimator jvp"
+        "estimator is 'last_layer', but the weight of the student's last nn.Linear is no param: it is made of others, "
+        "as by weight_norm; give another estimator: --estimator jvp"
     ):
         Loop(made, mentor=MentorConfig(estimator="last_layer"))
 
