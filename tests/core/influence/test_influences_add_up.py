@@ -402,6 +402,12 @@ def test_checkpointing(estimator: str, reentrant: bool) -> None:
     assert loop.curriculum.guards.state.rounding is not None
 
 
+def test_unrolled_does_not_follow_checkpoints() -> None:
+    """What a checkpoint computes again in a backward pass, it computes with the params of then: after the step."""
+    with pytest.raises(UserError, match="estimator is 'unrolled', but the student checkpoints activations"):
+        loop_of(lambda: Checkpointed(reentrant=False), mentor={"estimator": "unrolled"}).run(1)
+
+
 def memorised() -> nn.Module:
     """Knows all labels by heart, with losses between 0 and 1e-5: float32 has lost their digits."""
     torch.manual_seed(0)
