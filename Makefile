@@ -1,9 +1,10 @@
-# Two commands: `make run` trains with the defaults, `make test` checks it; CI checks `make test-slow` too.
+# Two commands: `make run` trains with the defaults, `make test` checks it; `make check` is the quick half of that, for
+# daily use. CI does the two, and `make test-slow`.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: run lint test test-slow bench chaos format clean
+.PHONY: run check test test-slow lint pytest bench chaos format clean
 
 run: $(STAMP)
 	$(BIN)/ray-mentor train
@@ -15,8 +16,18 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# two processes, a file at a time
-TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# all that starts no Ray
+check: $(STAMP)
+	$(MAKE) --jobs=2 lint pytest TESTS='not ray and not slow'
+
+test: $(STAMP)
+	$(MAKE) --jobs=2 lint pytest TESTS='not slow'
+
+# what takes a minute or more: sweeps, jobs, autoscaled machines, processes and nodes that die, the README's example
+test-slow: $(STAMP)
+	$(BIN)/pytest $(ALONE)
+	$(MAKE) pytest TESTS=slow IGNORED='--ignore $(ALONE)'
+
 # a node of Ray's has 30 seconds to start, however busy the machine is: this test has it to itself
 ALONE := tests/faults/test_nodes.py
 
@@ -26,13 +37,9 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
-	$(BIN)/pytest $(TWO) -m "not slow"
-
-# what takes a minute or more: sweeps, jobs, autoscaled machines, processes and nodes that die, the README's example
-test-slow: $(STAMP)
-	$(BIN)/pytest $(ALONE)
-	$(BIN)/pytest $(TWO) -m slow --ignore $(ALONE)
+# two processes, a file at a time
+pytest: $(STAMP)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m '$(TESTS)' $(IGNORED)
 
 # the README's table and picture
 bench: $(STAMP)

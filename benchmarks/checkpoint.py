@@ -45,7 +45,7 @@ def main() -> None:
     for owner, name in (
         (Curriculum, "step"),
         (RunLog, "add"),
-        (RunLog, "write"),
+        (RunLog, "save"),
         (loop, "capture"),
         (Checkpoints, "add"),
     ):
@@ -94,7 +94,7 @@ def run(n: int, every: int, storage: str) -> None:
 
 def table(seconds: dict[str, float], size: int) -> Table:
     step, ledger = seconds["Curriculum.step"], seconds["RunLog.add"]
-    checkpoint = seconds["RunLog.write"] + seconds["worker_loop.capture"] + seconds["Checkpoints.add"]
+    checkpoint = seconds["RunLog.save"] + seconds["worker_loop.capture"] + seconds["Checkpoints.add"]
     found = Table(
         "", "ms (median)", "share of a run", title=f"ResNet-32, batch 128; a checkpoint has {size / 1e6:.1f} MB"
     )

@@ -38,7 +38,8 @@ from ray_mentor.core.step.observation import observe
 from ray_mentor.core.step.percentile import RunningPercentile
 from ray_mentor.data.plan.batches import rank_sizes, rank_slice
 from ray_mentor.run.checkpoint.history_files import HistoryFiles
-from ray_mentor.run.directory import CHECKPOINTS, RunDirectory
+from ray_mentor.run.claim import attempted
+from ray_mentor.run.directory import RunDirectory
 
 STRIDE = 61_803_399  # has no factor in common with any power of ten
 BATCHES, TIMED, STEPS = (128, 8192), 200, 10_000
@@ -111,8 +112,7 @@ def figures(case: Case, exchange: AbstractExchange) -> dict[str, float]:
     found: dict[str, float] = {}
     before = resident()
     history = LossHistory(case.samples, case.length, exchange.rank, exchange.world_size)
-    directory = RunDirectory(f"{case.folder}/run")
-    directory.create((CHECKPOINTS,))
+    directory = attempted(RunDirectory(f"{case.folder}/run"), exchange)
     files = HistoryFiles(directory, exchange, history)
     for first in range(0, case.samples, 1 << 17):
         rows = torch.arange(first, min(first + (1 << 17), case.samples))

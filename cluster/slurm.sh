@@ -53,23 +53,25 @@ on_each_node() {
 }
 
 # Two minutes before its time is up Slurm sends this script USR1. (Not TERM, which is what scancel sends.) The run is
-# stopped, and the job put back into the queue, which Slurm does by itself after preemption and lost nodes alone.
-time_is_up=""
-trap 'time_is_up=yes; scancel --signal=TERM "$SLURM_JOB_ID"' USR1
+# stopped, by TERM to its own process, whose number is in a file on this node, and the job put back into the queue, which
+# Slurm does by itself after preemption and lost nodes alone.
+# shellcheck disable=SC2016 # expanded by the shell that becomes the run
+numbered='echo "$$" > "$RAY_TMPDIR/run.pid"; exec "$@"'
+is_up=""
+trap 'is_up=yes; [ ! -e "$RAY_TMPDIR/run.pid" ] || kill -TERM "$(< "$RAY_TMPDIR/run.pid")" || true' USR1
 
 # --no-kill: the run goes on when a node other than the first is lost
 srun --no-kill bash -c "$(declare -f on_each_node); on_each_node "'"$@"' on_each_node \
   ray symmetric-run --address "$address" --min-nodes "$SLURM_JOB_NUM_NODES" \
   --num-cpus="$SLURM_CPUS_PER_TASK" -- env RAY_ADDRESS="$address" \
-  python -m ray_mentor train --gpu --workers "$SLURM_JOB_NUM_NODES" --min-workers 1 \
+  bash -c "$numbered" numbered python -m ray_mentor train --gpu --workers "$SLURM_JOB_NUM_NODES" --min-workers 1 \
   --storage-path "$results" --run-name "$name" --resume-or-start &
-
 run=$!
 
 code=0
 wait "$run" || code=$?  # a signal ends this, and not what it waits for
-if [ -n "$time_is_up" ]; then
-  for _ in {1..60}; do
+if [ -n "$is_up" ]; then
+  for _ in {1..90}; do
     kill -0 "$run" 2> /dev/null || break
     sleep 1
   done

@@ -22,7 +22,7 @@ class CurriculumTrainer(Trainer, TrainerCallback):
     """Weighs in compute_loss; lets the mentor learn in on_optimizer_step, before the gradients are cleared."""
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
-        mentor = MentorConfig(mentor_learning_rate=0.02, update_interval=2)
+        mentor = MentorConfig(mentor_learning_rate=0.02, update_interval=2, meta_loss="error")  # 1 − p_y
         arguments = {"total_steps": self.state.max_steps, "loss": losses_of, "mentor": mentor}
         self.curriculum = LearnedCurriculum(self.model_wrapped, self.optimizer.optimizer, trusted, **arguments)
 

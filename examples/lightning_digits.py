@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from ray_mentor import MentorConfig
 from ray_mentor.lightning import LearnedCurriculumCallback
 
 
@@ -48,7 +49,10 @@ def main() -> None:
     epochs = parser.parse_args().epochs
     torch.manual_seed(0)
     train, trusted, test = (TensorDataset(*part) for part in digits().values())
-    curriculum = LearnedCurriculumCallback(DataLoader(trusted, batch_size=100), update_interval=2)
+    mentor = MentorConfig(
+        update_interval=2, meta_loss="error"
+    )  # the losses are cross-entropies, so the error is 1 − p_y
+    curriculum = LearnedCurriculumCallback(DataLoader(trusted, batch_size=100), mentor=mentor)
     trainer = Trainer(
         max_epochs=epochs,
         callbacks=[curriculum],

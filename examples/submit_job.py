@@ -2,6 +2,8 @@
 
     python examples/submit_job.py --address http://127.0.0.1:8265 train --epochs 5 --storage-path /shared/runs
 
+Ctrl-C ends what shows the log; the job goes on, and what is printed says how to stop it.
+
 The token is taken as `ray job submit` does: RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH where it is not in its place.
 """
 
@@ -41,7 +43,11 @@ def main() -> int:
     given = parser.parse_args()
     client = JobSubmissionClient(given.address)
     job = submit(client, given.words)
-    status = asyncio.run(follow(client, job))
+    try:
+        status = asyncio.run(follow(client, job))
+    except KeyboardInterrupt:
+        print(f"\nthe job goes on; this ends it: ray job stop --address {given.address} {job}", file=sys.stderr)
+        return 1
     print(f"{job}: {status}")
     return 0 if status == JobStatus.SUCCEEDED else 1
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence  # noqa: E402
 from typing import TYPE_CHECKING, TypeVar  # noqa: E402
 
 from ray_mentor.errors import UserError, printable, shown  # noqa: E402
+from ray_mentor.platforms import file_locks  # noqa: E402
 
 if TYPE_CHECKING:
     from ray_mentor.config import TrainConfig
@@ -72,6 +73,7 @@ def _train(words: list[str]) -> None:
     from ray_mentor.config import TrainConfig  # noqa: PLC0415 - not before the command is known
 
     config, verbose = _parsed(words, TrainConfig, "ray-mentor train", "Trains a student on weighted samples.")
+    file_locks()  # before anything is loaded that needs them
     from ray_mentor.training import train  # noqa: PLC0415 - loads PyTorch and Ray, which --help need not wait for
 
     train(config, verbose=verbose, began=BEGAN)
@@ -88,6 +90,7 @@ def _tune(words: list[str]) -> None:
         "given: each trial is one process."
     )
     config, verbose = _parsed(words, SweepConfig, "ray-mentor tune SPACE", says)
+    file_locks()
     from ray_mentor.sweep import tune_curriculum  # noqa: PLC0415
 
     tune_curriculum(space, config.train, config.sweep, verbose=verbose)

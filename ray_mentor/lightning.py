@@ -47,7 +47,9 @@ class LearnedCurriculumCallback(Callback):
         total_steps: planned optimizer steps, which progress is measured against; None: as the trainer estimates.
         read: batch -> (labels, sample ids or None). None: the batch is (inputs, labels[, sample ids]), or a mapping
             with ``labels`` and, if it likes, ``sample_ids``.
-        mentor: the mentor, and how it learns.
+        mentor: the mentor, and how it learns. The callback can't know what loss the module computes, so that the mentor
+            makes its mean over the meta set small; if it is a cross-entropy, ``MentorConfig(meta_loss="error")`` is
+            better.
         update_interval: optimizer steps between two meta updates; None: as ``mentor`` says.
         curriculum: the method, and the schedule around it.
         n_classes: C; needed where the mentor sees the label.

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import accidents
 import pytest
 import ray
 import torch
-from driver import Driver
 from made_once import made_once
 from small_jobs import outside_of_ray_train  # noqa: F401 - a fixture
-from small_runs import make_small_splits, outcome_of
+from small_runs import make_small_splits, outcome_of, trainer_for
 
 from ray_mentor.data import Splits
 from ray_mentor.on_ray.session.environment import ENVIRONMENT
+from ray_mentor.on_ray.train import trainer
 from ray_mentor.run.outcome import Outcome
 
-HERE = Path(__file__).parent
-FIRST = ("faults", "on_ray")
+pytest_plugins = ("one_ray", "not_tested_here")
 
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take minutes come first: then no process is left alone with one of them at the end."""
-    items.sort(key=lambda item: item.path.relative_to(HERE).parts[0] not in FIRST)
-
-
+ray.cloudpickle.register_pickle_by_value(accidents)  # type: ignore[attr-defined]
 torch.set_num_threads(1)  # the machines that run these tests have few cores, and rounding depends on the number
 os.environ.update({**ENVIRONMENT, **os.environ})  # for the Rays that are started here
 
@@ -54,49 +50,21 @@ def _surroundings() -> dict[str, object]:
     return {**environment, **torch_has, "working directory": os.getcwd()}
 
 
-@pytest.fixture(scope="module")
-def local_ray() -> Iterator[None]:
-    """A Ray with 2 CPUs and a dashboard, for one test module."""
-    with a_ray(dashboard=True):
-        yield
-
-
-@pytest.fixture(scope="module")
-def bare_ray() -> Iterator[None]:
-    """The same without the dashboard, a dozen processes, for actors of ours alone: Ray Train and Tune need it."""
-    with a_ray(dashboard=False):
-        yield
-
-
-@contextmanager
-def a_ray(*, dashboard: bool) -> Iterator[None]:
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=dashboard,
-        dashboard_host="127.0.0.1",
-        configure_logging=False,
-        log_to_driver=False,
-    )
-    yield
-    ray.shutdown()
-
-
 @pytest.fixture(scope="session")
 def small_splits() -> Splits:
     return make_small_splits()
 
 
 @pytest.fixture(scope="session")
-def undisturbed_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed_storage(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where a run of two workers lies that nothing befell: ``run``, the rows it showed, and its mentor's calls."""
 
     def make(folder: Path) -> None:
-        driver = Driver(folder, "run", workers=2, calls=str(folder))
-        try:
-            assert driver.wait() == 0, driver.log.read_text()
-        finally:
-            driver.end()
+        rows: list[dict[str, Any]] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(trainer, "MentorActor", accidents.mentor_that_meets(str(folder), {}))
+            trainer_for(make_small_splits(), folder, "run", workers=2).fit(rows.append)
+        (folder / "rows.json").write_text(json.dumps(rows))
 
     return made_once(tmp_path_factory, "undisturbed", make)
 

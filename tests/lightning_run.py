@@ -21,7 +21,7 @@ from ray_mentor.lightning import LearnedCurriculumCallback
 
 CLASSES = 3
 SETTINGS = {
-    "mentor": MentorConfig(update_interval=2, mentor_learning_rate=0.005),
+    "mentor": MentorConfig(update_interval=2, mentor_learning_rate=0.005, meta_loss="error"),
     "curriculum": CurriculumConfig(burn_in=0.0),
 }
 

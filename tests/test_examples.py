@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib.util
 import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
+from interruptible import interruptible
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -49,3 +55,36 @@ def test_lightning() -> None:
     found = re.search(r"test accuracy\s+\S\s+([\d.]+)", printed)
     assert found is not None
     assert float(found.group(1)) > 0.9
+
+
+class Cluster:
+    """A cluster's side, with a job on it that writes a line, and then nothing; Ctrl-C is pressed meanwhile."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def submit_job(self, **_: Any) -> str:
+        return "raysubmit_1"
+
+    async def tail_job_logs(self, job: str) -> AsyncIterator[str]:
+        yield f"a line of {job}\n"
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(60)
+
+
+def test_ctrl_c_leaves_a_submitted_job_running_and_says_how_to_stop_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = importlib.util.spec_from_file_location("submit_job", EXAMPLES / "submit_job.py")
+    assert spec is not None
+    assert spec.loader is not None
+    submit_job = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(submit_job)
+    monkeypatch.setattr(submit_job, "JobSubmissionClient", Cluster)
+    monkeypatch.setattr(sys, "argv", ["submit_job.py", "--address", "http://127.0.0.1:8265", "train"])
+    with interruptible():
+        assert submit_job.main() == 1
+    assert capsys.readouterr() == (
+        "a line of raysubmit_1\n",
+        "\nthe job goes on; this ends it: ray job stop --address http://127.0.0.1:8265 raysubmit_1\n",
+    )

@@ -124,7 +124,7 @@ def test_imports_point_one_way() -> None:
         ("report/terminal.py", "import ray.train", "ray_mentor.report.terminal -> ray"),
         ("run/tally.py", "import ray", "ray_mentor.run.tally -> ray"),
         ("core/batch.py", "import ray_mentor.data.plan.order", "ray_mentor.core.batch -> ray_mentor.data.plan.order"),
-        ("core/own_loop/replay.py", "import lightning", "ray_mentor.core.own_loop.replay -> lightning"),
+        ("core/own_loop/meta_set.py", "import lightning", "ray_mentor.core.own_loop.meta_set -> lightning"),
         ("lightning.py", "import ray", "ray_mentor.lightning -> ray"),
         ("run/tally.py", "import ray_mentor.lightning", "ray_mentor.run.tally -> ray_mentor.lightning"),
         ("config/settings.py", "import ray_mentor.core.losses", "ray_mentor.config.settings -> ray_mentor.core.losses"),

@@ -21,6 +21,7 @@ def test_the_example_is_under_25_lines() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 def test_the_example_runs(tmp_path: Path) -> None:
     script = tmp_path / "example.py"
     script.write_text(python_blocks()[0])
@@ -51,7 +52,7 @@ def test_the_file_tree_is_the_disks() -> None:
             assert path in named, f"the README's tree lacks {path.name}"
 
 
-@pytest.mark.parametrize("target", ["run", "test"])
-def test_the_two_commands_are_there(target: str) -> None:
+@pytest.mark.parametrize("target", ["run", "test", "check", "test-slow", "format", "bench", "chaos"])
+def test_the_commands_are_there(target: str) -> None:
     assert f"make {target}" in README
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)

@@ -226,16 +226,18 @@ class MentorConfig:
     only for students whose samples do not meet: no batch norm, no dropout."""
     estimator: Literal["jvp", "finite_difference", "last_layer", "unrolled"] = "jvp"
     """How influences are computed: jvp (exact, one forward-mode pass), finite_difference (two plain forward passes,
-    for students without forward mode), last_layer (nearly free; of the last layer alone), unrolled (double
-    backward; slow; one process only)."""
+    for students without forward mode; wrong where gradients are stopped or have a backward of their own), last_layer
+    (nearly free; of the last layer alone), unrolled (double backward; slow; one process only)."""
     unroll_steps: int = 1
     """Student steps between a batch's weights and the meta loss, >= 1. More than 1 needs estimator unrolled, and
     then the ledger holds no influences, and an update that a checkpoint or the end cuts in two does not happen."""
     normalisation: Literal["sum", "batch"] = "sum"
     """Sample weights are divided by their sum over the global batch (sum), or by its size (batch)."""
-    meta_loss: Literal["error", "loss"] = "error"
-    """What the mentor makes small on the meta set: the expected error 1 − exp(−loss) (1 − p_y for cross-entropy), or
-    the loss itself, which over-confidence dominates: wrong labels lower it."""
+    meta_loss: str | None = None
+    """What the mentor makes small on the meta set: error, the expected error 1 − exp(−loss) (1 − p_y of cross-entropy),
+    or loss, the loss itself, which over-confidence dominates in a cross-entropy: wrong labels lower it. None: error for
+    a method's own loss, and loss for one of your own; if that is the negative log-likelihood of one label, give error.
+    """
     entropy: float = 0.35
     """Pull λ towards equal sample weights, >= 0: p ∝ exp(−mean influence/λ), influences in units of their mean size."""
     anchor: float = 0.9
@@ -264,7 +266,8 @@ class MentorConfig:
         one_of(self.mentor, ("mlp", "mentornet"), "mentor")
         one_of(self.normalisation, ("sum", "batch"), "normalisation")
         one_of(self.scoring, ("actor", "replica"), "scoring")
-        one_of(self.meta_loss, ("error", "loss"), "meta_loss")
+        if self.meta_loss is not None:
+            one_of(self.meta_loss, ("error", "loss"), "meta_loss")
         one_of(self.estimator, ("jvp", "finite_difference", "last_layer", "unrolled"), "estimator")
         for name in self.mentor_features:
             one_of(name, FEATURES, "mentor feature")
@@ -331,7 +334,7 @@ class CurriculumConfig:
     mixing: str | None = None
     """Mixing of a batch: none, mixup, or mentormix: with samples that the mentor believes, in as many steps as the
     student memorises. None: the method's own, mentormix for mentornet if some of the meta set is trained on and some
-    held out, none for the others."""
+    held out; none for the others, for integer inputs, and for a loss of your own unless meta_loss is error."""
     mixup_alpha: float = 1.0
     """α of the mixing's Beta(α, α), > 0."""
     burn_in: float | None = None
@@ -387,7 +390,8 @@ class RunSettings:
     """Go on with as few workers as this when nodes are lost, and with `workers` again when there is room. None: never
     with fewer."""
     max_failures: int = 3
-    """How often the workers are started again from the newest checkpoint after one of them died, >= 0."""
+    """How often in a row the workers are started again after one of them died, >= 0: the count begins anew with every
+    newer checkpoint, and a machine that is taken away is not counted. -1: however often."""
     hang_seconds: float = 120.0
     """A worker or mentor that gives no sign of life for so long counts as dead, > 0."""
     node_seconds: float = 900.0
@@ -397,8 +401,9 @@ class RunSettings:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "keep_checkpoints"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
-        for name in ("seed", "workers", "checkpoint_seconds", "checkpoint_steps", "max_failures", "node_seconds"):
+        for name in ("seed", "workers", "checkpoint_seconds", "checkpoint_steps", "node_seconds"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "it must be at least 0")
+        require(self.max_failures >= -1, "max_failures", self.max_failures, "it must be at least 0, or -1: no limit")
         require(self.gpus_per_worker > 0, "gpus_per_worker", self.gpus_per_worker, "it must be above 0", "e.g. 0.5")
         require(
             self.gpus_per_worker <= 1 or self.gpus_per_worker.is_integer(),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from ray_mentor.core.history.table import LossHistory
 from ray_mentor.core.influence.meta_gradient import unwrapped
 from ray_mentor.core.influence.taken_step import Before
 from ray_mentor.core.influence.updates import MetaUpdates
-from ray_mentor.core.losses import expected_error, per_sample_losses
+from ray_mentor.core.losses import per_sample_losses, values_of
 from ray_mentor.core.mentor.guards import Guards
 from ray_mentor.core.methods.parts import Parts
 from ray_mentor.core.step.memorising import Memorising
@@ -31,6 +32,7 @@ from ray_mentor.core.step.percentile import RunningPercentile
 from ray_mentor.core.step.record import StepRecord, Weighed, record_of
 from ray_mentor.core.step.schedules import kept, rate_at, scheduled_weights
 from ray_mentor.core.step.student_step import student_step, weighted_loss
+from ray_mentor.core.step.units import RunningUnits
 from ray_mentor.core.student.kept_buffers import kept_buffers
 from ray_mentor.core.student.random_state import untouched
 
@@ -39,12 +41,14 @@ class Curriculum:
     """Trains one student, one step at a time.
 
     :meth:`step` is the whole of it. A training loop of one's own calls its parts: :meth:`before_forward`,
-    :meth:`observe_losses`, :meth:`score`, :meth:`weigh` and :meth:`after_step`. Methods in which students pick
+    :meth:`observe_losses`, :meth:`score`, :meth:`weigh` (whose loss what came before it must follow) and
+    :meth:`after_step`. Methods in which students pick
     samples for each other score one student's batch as the other sees it.
 
     Args:
         student: wrapped for data parallelism where there is more than one rank.
         optimizer: the student's own, with its real state.
+        more_optimizers: those that move the student beside it, each other params.
         total_steps: planned steps, which progress is measured against.
         n_samples: samples that the student is trained on, for the loss history.
         split_history: whether each rank holds only its part of the loss history; then no rank alone has the whole.
@@ -63,6 +67,7 @@ class Curriculum:
         n_samples: int,
         seed: int,
         split_history: bool = False,
+        more_optimizers: Sequence[torch.optim.Optimizer] = (),
     ) -> None:
         self.student = student
         self.optimizer = optimizer
@@ -70,12 +75,14 @@ class Curriculum:
         self.exchange = exchange
         self.step_number = 0
         self.percentile = RunningPercentile(mentor.loss_percentile, mentor.percentile_decay)
+        self.units = None if parts.in_nats else RunningUnits(mentor.percentile_decay)
         share = (exchange.rank, exchange.world_size) if split_history else (0, 1)
         self.history = LossHistory(n_samples, mentor.history_length, *share)
         self.guards = Guards(mentor, parts.mentor)
-        self.memorising = Memorising(expected_error if mentor.meta_loss == "error" else lambda losses: losses)
+        self.memorising = Memorising(values_of(parts.meta_loss))
         self.bare = unwrapped(student)
-        self.meta = MetaUpdates(self.bare, optimizer, parts, exchange, mentor, self.generator)
+        self.optimizers = (optimizer, *more_optimizers)
+        self.meta = MetaUpdates(self.bare, self.optimizers, parts, exchange, mentor, self.guards, self.generator)
         self._device = next(student.parameters()).device
         self._normalisation = mentor.normalisation
         self._dropout = parse_schedule(curriculum.example_dropout)
@@ -94,6 +101,11 @@ class Curriculum:
         return self.meta.is_due(self.step_number, may_begin=may_begin)
 
     @property
+    def is_looked_back_on(self) -> bool:
+        """Whether the meta step looks at the step that comes: for an update, or as the first of a run, to try it."""
+        return self.meta_is_due or self.meta.is_untried
+
+    @property
     def _in_burn_in(self) -> bool:
         return self.progress < self.parts.burn_in
 
@@ -107,8 +119,8 @@ class Curriculum:
         return self.after_step(weighed, before)
 
     def before_forward(self) -> Before | None:
-        """What the meta step will need of the student as it is; None where none is due."""
-        return self.meta.before_forward() if self.meta_is_due else None
+        """What the meta step will need of the student as it is; None where none looks back on the step."""
+        return self.meta.before_forward() if self.is_looked_back_on else None
 
     def observe(self, batch: Batch) -> Observation:
         """Batch → student → per-sample losses → features, of a batch that is on the student's device."""
@@ -117,7 +129,8 @@ class Curriculum:
 
     def observe_losses(self, batch: Batch, losses: Float[Tensor, " own"]) -> Observation:
         """Per-sample losses → features, of a batch that the student has seen."""
-        seen = observe(batch, losses, self.exchange, self.percentile, self.history, self.step_number, self.progress)
+        when = self.step_number, self.progress
+        seen = observe(batch, losses, self.exchange, self.percentile, self.history, *when, self.units)
         self.memorising.note_trained(seen.features.loss[seen.features.trusted])
         return seen
 
@@ -138,7 +151,8 @@ class Curriculum:
         """(Meta update) → record; call it when the optimizer has stepped, with the gradients still there."""
         influence, meta_loss = torch.full_like(weighed.scored, torch.nan), None
         if before:
-            influence, meta_loss = self.meta.look_back(self.step_number, weighed, before)
+            is_due = self.meta_is_due
+            influence, meta_loss = self.meta.look_back(self.step_number, weighed, before, is_due=is_due)
         record = record_of(self.step_number, weighed, influence, meta_loss)
         if weighed.overruled:
             self.guards.count_fallback()
@@ -182,10 +196,10 @@ class Curriculum:
 
     def _student_step(self, weighed: Weighed, before: Before | None) -> None:
         if before:
-            before.stop_listening()
+            before.follow(weighed.loss)
         rule = self.parts.gradient_rule
         wanted = functools.partial(self.meta.gradient_before, self.step_number) if rule.needs_meta_gradient else None
-        student_step(self.bare, self.optimizer, weighed.loss, rule, wanted)
+        student_step(self.bare, self.optimizers, weighed.loss, rule, wanted)
 
     def generator(self, purpose: str, rank: int = 0) -> torch.Generator:
         """Randomness that depends on seed, step, purpose and rank alone, so that a resumed run draws the same."""

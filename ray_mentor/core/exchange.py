@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from abc import ABC, abstractmethod
 from datetime import timedelta
 from typing import Any
@@ -46,7 +48,12 @@ class AbstractExchange(ABC):
 
     @abstractmethod
     def broadcast(self, value: Any) -> Any:
-        """Rank 0's value (a picklable object), on every rank."""
+        """Rank 0's value, on every rank: bytes, or what JSON has (a list comes for a tuple). The others' is ignored.
+
+        Raises:
+            RuntimeError: what has come is neither, so it is from somebody else than a rank of ours.
+            TypeError: rank 0's value is neither.
+        """
 
     @abstractmethod
     def broadcast_floats(self, values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
@@ -119,10 +126,52 @@ class Ranks(AbstractExchange):
         dist.barrier(group=self._group)
 
     def broadcast(self, value: Any) -> Any:
-        holder = [value]
-        dist.broadcast_object_list(holder, src=0, group=self._group)
-        return holder[0]
+        if self.rank == 0:
+            kind, data = _written(value)
+            head = struct.pack(_FORM, kind, len(data)) + data[:_INSIDE]
+            self._broadcast_bytes(torch.frombuffer(bytearray(head.ljust(_HEAD, b"\0")), dtype=torch.uint8))
+            if len(data) > _INSIDE:
+                self._broadcast_bytes(torch.frombuffer(bytearray(data), dtype=torch.uint8))
+            return value
+        head = self._broadcast_bytes(torch.empty(_HEAD, dtype=torch.uint8))
+        kind, size = struct.unpack_from(_FORM, head)
+        _check_head(kind, size)
+        if size <= _INSIDE:
+            return _read(kind, head[_HEAD - _INSIDE :][:size])
+        return _read(kind, self._broadcast_bytes(torch.empty(size, dtype=torch.uint8)))
+
+    def _broadcast_bytes(self, tensor: Num[Tensor, " n"]) -> bytes:
+        dist.broadcast(tensor, src=0, group=self._group)
+        return tensor.numpy().tobytes() if self.rank else b""
 
     def broadcast_floats(self, values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         dist.broadcast(values, src=0, group=self._group)
         return values
+
+
+_HEAD = 256  # bytes of the first message of a broadcast: what follows, and its beginning
+_FORM = "<cq"  # its kind, and how many bytes it has
+_INSIDE = _HEAD - struct.calcsize(_FORM)
+_JSON, _BYTES = b"j", b"b"
+
+
+def _written(value: Any) -> tuple[bytes, bytes]:
+    """A value's kind, and the bytes that stand for it."""
+    return (_BYTES, value) if isinstance(value, bytes) else (_JSON, json.dumps(value).encode())
+
+
+def _read(kind: bytes, data: bytes) -> Any:
+    if kind == _BYTES:
+        return data
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise RuntimeError(f"what rank 0 has sent can't be read as JSON ({error}); {_LOOK}") from error
+
+
+def _check_head(kind: bytes, size: int) -> None:
+    if kind not in (_JSON, _BYTES) or size < 0:
+        raise RuntimeError(f"what rank 0 has sent is of kind {kind!r} and has {size} bytes; {_LOOK}")
+
+
+_LOOK = "see who else reaches the ports of this machine"

@@ -2,7 +2,8 @@
 
 from ray_mentor.data.plan.batches import epoch_batches, meta_batch, rank_sizes, rank_slice
 from ray_mentor.data.samples.augment import flip_shift
-from ray_mentor.data.samples.inputs import AbstractInputs, DatasetInputs, FeatureInputs, ImageInputs
+from ray_mentor.data.samples.dataset_inputs import DatasetInputs
+from ray_mentor.data.samples.inputs import AbstractInputs, FeatureInputs, ImageInputs
 from ray_mentor.data.samples.samples import Samples, samples_from_dataset
 from ray_mentor.data.splits.noise import add_noise
 from ray_mentor.data.splits.splits import Splits, prepare

@@ -23,8 +23,8 @@ def require_memory(size: int, what: str, fix: str) -> None:
 
 
 def available_memory() -> int | None:
-    """Bytes of the machine, or of the container if it has fewer; None where the system doesn't say."""
-    limits = [limit for limit in (_machine(), *map(_container, _LIMITS)) if limit is not None]
+    """Bytes of the machine, or of the container or the process if it may have fewer; None where nothing says."""
+    limits = [limit for limit in (_machine(), _process(), *map(_container, _LIMITS)) if limit is not None]
     return min(limits, default=None)
 
 
@@ -33,6 +33,16 @@ def _machine() -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None
+
+
+def _process() -> int | None:
+    """What ``ulimit -v`` allows."""
+    try:
+        import resource  # noqa: PLC0415 - not there on Windows
+    except ImportError:
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def _container(path: str) -> int | None:

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.dataset
 import pyarrow.fs
-import pyarrow.parquet
 
 from ray_mentor.errors import UserError
 
 CONFIG, RESULT, METRICS, LEDGER, CHECKPOINTS = "config.toml", "result.json", "metrics.csv", "ledger", "checkpoints"
 HISTORY = f"{CHECKPOINTS}/history"
+
+CLAIM = "attempt"
+"""The file that says who may write in a run directory (:mod:`~ray_mentor.run.claim`); alone it is no run yet."""
+
+UNKNOWN = "0" * 16
+"""Stands for the attempt of a checkpoint that was brought from elsewhere."""
+
+Fill = Callable[[Any], object]
+"""Writes a file's content into what it is given, open for writing."""
+
+_OBJECT_STORES = ("s3", "s3a", "gcs", "gs", "abfs", "abfss", "az")
 
 
 class RunDirectory:
@@ -35,7 +46,7 @@ class RunDirectory:
         self._files: Any = files
         self._root = path
         if files is None:
-            with _usable(self.path):
+            with usable(self.path):
                 self._files, self._root = pyarrow.fs.FileSystem.from_uri(self.path)
 
     @classmethod
@@ -44,103 +55,146 @@ class RunDirectory:
         place, mark, query = storage.partition("?") if "://" in storage else (storage, "", "")
         return cls(f"{place.removesuffix('/')}/{name}{mark}{query}", files)
 
+    @property
+    def is_in_object_store(self) -> bool:
+        """Where a file appears whole when it is closed, and giving it another name means to copy it."""
+        kind = self._files.type_name.removeprefix("py::").removeprefix("fsspec+")
+        return kind in _OBJECT_STORES
+
     def exists(self) -> bool:
         """Whether there is something at this path already.
 
-        Folders without a file are nothing: a run that is killed when it has just begun leaves them.
+        Folders without a file are nothing, nor is a claim alone: a run that is killed when it has just begun leaves
+        them.
         """
-        with _usable(self.path):
-            found, config = self._files.get_file_info([self._root, posixpath.join(self._root, CONFIG)])
+        with usable(self.path):
+            found, config = self._files.get_file_info([self._root, self._at(CONFIG)])
             if found.type != pyarrow.fs.FileType.Directory or config.is_file:
                 return bool(found.type != pyarrow.fs.FileType.NotFound)
             within = self._files.get_file_info(pyarrow.fs.FileSelector(self._root, recursive=True))
-        return any(info.is_file and not info.base_name.startswith(".") for info in within)
+        names = [info.base_name for info in within if info.is_file]
+        return any(name != CLAIM and not name.startswith(".") for name in names)
 
     def create(self, folders: Sequence[str] = (LEDGER, CHECKPOINTS)) -> None:
         """Makes the folder, and those in it."""
-        with _usable(self.path):
+        with usable(self.path):
             for name in folders:
-                self._files.create_dir(posixpath.join(self._root, name), recursive=True)
+                self._files.create_dir(self._at(name), recursive=True)
 
-    def write(self, name: str, data: bytes) -> None:
-        """Writes one file through a temporary name.
+    def write(self, name: str, data: bytes | memoryview) -> None:
+        """Writes one file through a temporary name, or at once where there is no need of one.
 
         Raises:
             UserError: a full or read-only disk, a folder that is gone; what was there before is untouched.
         """
-        self._write(name, lambda sink: sink.write(data))
+        self.fill(name, lambda sink: sink.write(data))
 
-    def read(self, name: str, at_most: int | None = None) -> bytes | None:
-        """The content of a file, or its first bytes; None if it is not there."""
+    def fill(self, name: str, fill: Fill) -> None:
+        """The same of a file that is not in memory as a whole."""
         try:
-            with self._files.open_input_stream(posixpath.join(self._root, name)) as source:
-                return bytes(source.read(at_most))
-        except FileNotFoundError:
-            return None
-
-    def remove(self, name: str) -> None:
-        """Removes a file, if it is there."""
-        path = posixpath.join(self._root, name)
-        if self._files.get_file_info(path).is_file:
-            self._files.delete_file(path)
-
-    def write_metrics(self, rows: Sequence[Mapping[str, float | None]]) -> None:
-        """Writes the metrics, a row an epoch."""
-        table = pa.Table.from_pylist([dict(row) for row in rows])
-        self._write(METRICS, lambda sink: pyarrow.csv.write_csv(table, sink))
-
-    def append_ledger(self, rows: pa.Table, rank: int, first_step: int) -> None:
-        """Writes a rank's ledger rows since ``first_step``; the same rank and step replaces what was there."""
-        if len(rows):
-            name = f"{LEDGER}/step-{first_step:09d}-rank-{rank:04d}.parquet"
-            self._write(name, lambda sink: pyarrow.parquet.write_table(rows, sink))
-
-    def cut_ledger(self, step: int) -> None:
-        """Removes what a run wrote past the checkpoint that it now goes on from, and what it left half written."""
-        for name in self.names(LEDGER):
-            if _first_step(name) >= step or name.startswith("."):
-                self._files.delete_file(posixpath.join(self._root, LEDGER, name))
-
-    def names(self, folder: str) -> list[str]:
-        """The files in one of the run's folders, sorted; none if the folder is not there."""
-        selector = pyarrow.fs.FileSelector(posixpath.join(self._root, folder), allow_not_found=True)
-        with _usable(self.path):
-            return sorted(info.base_name for info in self._files.get_file_info(selector) if info.is_file)
-
-    def place(self, name: str) -> tuple[pyarrow.fs.FileSystem, str]:
-        """A file as pyarrow's readers are told of it."""
-        return self._files, posixpath.join(self._root, name)
-
-    def ledger(self, epoch: int | None = None) -> pa.Table:
-        """All ledger rows written so far; those of one epoch alone, if it is named."""
-        folder = posixpath.join(self._root, LEDGER)
-        rows = pyarrow.dataset.dataset(folder, filesystem=self._files, format="parquet")
-        return rows.to_table(filter=None if epoch is None else pyarrow.dataset.field("epoch") == epoch)
-
-    def write_result(self, result: Mapping[str, Any]) -> None:
-        """Writes the result: the last file of a run, so that its presence says that the run is done."""
-        self.write(RESULT, (json.dumps(result, indent=2) + "\n").encode())
-
-    def _write(self, name: str, fill: Any) -> None:
-        target = posixpath.join(self._root, name)
-        partial = posixpath.join(posixpath.dirname(target), f".{posixpath.basename(target)}.partial")
-        try:
-            with self._files.open_output_stream(partial) as sink:
-                fill(sink)
-            if isinstance(self._files, pyarrow.fs.LocalFileSystem):
-                _flush(partial)
-            self._files.move(partial, target)
+            self._put(name, fill, self._permit)
         except OSError as error:
-            with suppress(OSError):
-                self._files.delete_file(partial)
+            self._check_still_ours()
             raise UserError(
                 f"{self.path}/{name} cannot be written ({error}); the checkpoints in {self.path}/{CHECKPOINTS} are as "
                 "they were: mend it, and go on with --resume"
             ) from error
 
+    def read(self, name: str, at_most: int | None = None) -> bytes | None:
+        """The content of a file, or its first bytes; None if it is not there."""
+        try:
+            with self._files.open_input_stream(self._at(name)) as source:
+                return bytes(source.read(at_most))
+        except FileNotFoundError:
+            return None
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file; None if it is not there."""
+        info = self._files.get_file_info(self._at(name))
+        return int(info.size) if info.is_file else None
+
+    def remove(self, name: str) -> None:
+        """Removes a file, if it is there."""
+        if self.size(name) is not None:
+            self._files.delete_file(self._at(name))
+
+    def names(self, folder: str) -> list[str]:
+        """The files in one of the run's folders, sorted; none if the folder is not there."""
+        return sorted(info.base_name for info in self._within(folder) if info.is_file)
+
+    def place(self, name: str) -> tuple[str, pyarrow.fs.FileSystem]:
+        """The path of a file or folder, and the file system that it is one of."""
+        return self._at(name), self._files
+
+    def write_metrics(self, rows: Sequence[Mapping[str, float | None]]) -> None:
+        """Writes the metrics, a row an epoch."""
+        table = pa.Table.from_pylist([dict(row) for row in rows])
+        self.fill(METRICS, lambda sink: pyarrow.csv.write_csv(table, sink))
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Writes the result: the last file of a run, so that its presence says that the run is done."""
+        self.write(RESULT, (json.dumps(result, indent=2) + "\n").encode())
+
+    def _put(self, name: str, fill: Fill, permit: Callable[[], None]) -> None:
+        """Makes a file that is whole or not there.
+
+        Args:
+            permit: called right before it appears under its name; raises where it must not.
+        """
+        if self.is_in_object_store:
+            content = io.BytesIO()  # first: what breaks off while it is filled must not be closed, which publishes it
+            fill(content)
+            permit()
+            with self._files.open_output_stream(self._at(name)) as sink:
+                sink.write(content.getbuffer())
+            return
+        partial = self._partial(name)
+        try:
+            with self._files.open_output_stream(partial) as sink:
+                fill(sink)
+            if isinstance(self._files, pyarrow.fs.LocalFileSystem):
+                _flush(partial)
+            permit()
+            self._files.move(partial, self._at(name))
+        except (OSError, UserError):
+            with suppress(OSError):
+                self._files.delete_file(partial)
+            raise
+
+    def _permit(self) -> None:
+        """Raises a UserError if this process may not write here."""
+
+    def _check_still_ours(self) -> None:
+        """The same, when something has failed and that may be why."""
+
+    def _partial(self, name: str) -> str:
+        """Where a file lies until it is whole."""
+        return posixpath.join(posixpath.dirname(self._at(name)), f".{posixpath.basename(name)}.partial")
+
+    def _within(self, folder: str) -> list[pyarrow.fs.FileInfo]:
+        with usable(self.path):
+            found: list[pyarrow.fs.FileInfo] = self._files.get_file_info(
+                pyarrow.fs.FileSelector(self._at(folder), allow_not_found=True)
+            )
+        return found
+
+    def _at(self, name: str) -> str:
+        return posixpath.join(self._root, name) if name else str(self._root)
+
+
+def name_of(step: int, attempt: str = UNKNOWN) -> str:
+    """The file of the checkpoint at a step."""
+    return f"step-{step:012d}-{attempt}.pt"
+
+
+def is_older(name: str) -> bool:
+    """Whether a checkpoint's file is of an earlier version of ray_mentor, that left the attempt out of its name."""
+    return re.fullmatch(r"step-\d{12}\.pt", name) is not None
+
 
 @contextmanager
-def _usable(path: str) -> Iterator[None]:
+def usable(path: str) -> Iterator[None]:
+    """Inside, whatever a run directory can't be is a UserError."""
     try:
         yield
     except (OSError, pa.ArrowInvalid) as error:
@@ -154,9 +208,3 @@ def _flush(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _first_step(name: str) -> int:
-    """The step in a ledger file's name; -1 for other files."""
-    parts = name.split("-")
-    return int(parts[1]) if name.startswith("step-") and parts[1].isdigit() else -1

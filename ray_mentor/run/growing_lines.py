@@ -69,7 +69,7 @@ class GrowingLines:
         if self._is_torn:
             self._directory.write(self._name, "".join(self._text(self._name).rpartition("\n")[:2]).encode())
             self._is_torn = False
-        files, path = self._directory.place(self._name)
+        path, files = self._directory.place(self._name)
         try:
             with files.open_append_stream(path, compression=None) as sink:
                 sink.write(self._bytes())

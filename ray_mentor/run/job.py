@@ -32,11 +32,13 @@ class Job:
         order: in which an epoch goes through the training samples.
         loss: the user's own per-sample loss; None for the method's.
         directory: of the run.
+        owner: the driver that has taken it up; empty: whoever runs the job does.
         local: the run is one process without Ray, and holds its mentor itself.
         board: takes progress rows.
         mentor_actor: a handle of the mentor that all workers share; None for methods without a learning mentor, and
             where the mentor is local.
         gate: where the run waits at the end of each epoch; None: it does not.
+        callbacks: told of each epoch, and of the student, where Ray tells nobody; None where it does.
     """
 
     config: TrainConfig
@@ -50,6 +52,8 @@ class Job:
     board: Board
     mentor_actor: Any = None
     gate: Any = None
+    owner: str = ""
+    callbacks: Any = None
 
     @property
     def curriculum(self) -> CurriculumConfig:

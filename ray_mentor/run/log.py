@@ -8,11 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from jaxtyping import Int
+from torch import Tensor
+
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.step.record import StepRecord
-from ray_mentor.run.directory import RunDirectory
-from ray_mentor.run.ledger import Ledger
+from ray_mentor.run.claim import ClaimedDirectory
+from ray_mentor.run.ledger.files import LedgerFiles
 from ray_mentor.run.progress import Board, Row
 from ray_mentor.run.tally import Tally, TallyState
 
@@ -28,12 +31,14 @@ class LogState:
         tally: of the epoch that is under way.
         train_seconds: time spent training so far.
         epoch_seconds: of it, in the epoch that is under way.
+        ledger: what the ledger is made of (:mod:`~ray_mentor.run.ledger.files`).
     """
 
     metrics: list[dict[str, float | None]]
     tally: TallyState
     train_seconds: float
     epoch_seconds: float
+    ledger: Int[Tensor, "stretches facts"]
 
 
 class RunLog:
@@ -41,22 +46,19 @@ class RunLog:
 
     Attributes:
         metrics: one row an epoch; the same on every rank.
+        ledger: of this rank.
     """
 
-    def __init__(self, directory: RunDirectory, board: Board, exchange: AbstractExchange) -> None:
+    def __init__(self, directory: ClaimedDirectory, board: Board, exchange: AbstractExchange) -> None:
+        self.ledger = LedgerFiles(directory, exchange)
         self.metrics: list[dict[str, float | None]] = []
         self._directory = directory
         self._board = board
         self._exchange = exchange
-        self._ledger = Ledger()
         self._tally = Tally()
 
-    def begin(self, step: int, state: LogState | None) -> None:
-        """Goes on from ``state`` at ``step``: cuts what was written after it, starts the clocks. A collective call."""
-        if self._exchange.rank == 0:
-            self._directory.cut_ledger(step)
-        self._exchange.wait_for_all()  # nobody writes ledger rows before the old ones are cut
-        self._ledger_step = step
+    def begin(self, state: LogState | None) -> None:
+        """Goes on from ``state``, and starts the clocks. The ledger goes on by itself."""
         now = time.monotonic()
         self._began = self._epoch_began = self._posted = now
         if state is not None:
@@ -65,11 +67,13 @@ class RunLog:
             self._began -= state.train_seconds
             self._epoch_began -= state.epoch_seconds
 
-    def state(self) -> LogState:
-        """What a checkpoint keeps of it. A collective call."""
-        return LogState(
-            self.metrics, self._tally.state(self._exchange), self.train_seconds, time.monotonic() - self._epoch_began
-        )
+    def save(self, step: int) -> LogState:
+        """Writes down what is not yet, and returns what a checkpoint keeps of it. A collective call."""
+        ledger = self.ledger.save(step)
+        if self._exchange.rank == 0:
+            self._directory.write_metrics(self.metrics)
+        tally = self._tally.state(self._exchange)
+        return LogState(self.metrics, tally, self.train_seconds, time.monotonic() - self._epoch_began, ledger)
 
     @property
     def train_seconds(self) -> float:
@@ -88,7 +92,7 @@ class RunLog:
 
     def add(self, epoch: int, record: StepRecord, progress: float) -> None:
         """Takes down one step, and posts how far the run is once a second."""
-        self._ledger.append(epoch, record)
+        self.ledger.append(epoch, record)
         self._tally.add(record)
         now = time.monotonic()
         if now - self._posted > _POST_EVERY:
@@ -99,6 +103,7 @@ class RunLog:
 
     def end_epoch(self, epoch: int, curriculum: Curriculum, measured: dict[str, float | None]) -> None:
         """Adds the epoch's row to the metrics, and posts it. A collective call."""
+        self.ledger.end_epoch(curriculum.step_number)
         means = self._tally.means(self._exchange)
         samples = means.pop("samples") or 0.0
         now = time.monotonic()
@@ -127,13 +132,6 @@ class RunLog:
         if self._exchange.rank:
             return
         self._board.post(row)
-
-    def write(self, step: int) -> None:
-        """Writes ledger rows and metrics: what a checkpoint at ``step`` counts as said."""
-        self._directory.append_ledger(self._ledger.take(), self._exchange.rank, self._ledger_step)
-        self._ledger_step = step
-        if self._exchange.rank == 0:
-            self._directory.write_metrics(self.metrics)
 
 
 def started_row(progress: float) -> dict[str, Any]:

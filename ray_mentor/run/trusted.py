@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -10,9 +12,11 @@ from torch import Tensor
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.methods.table import method_of
-from ray_mentor.data.plan.batches import Plan
+from ray_mentor.data.plan.batches import Plan, rank_slice
+from ray_mentor.data.samples.draws import TRUSTED
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.meta_parts import MetaParts, joined_rows, meta_parts, trained_rows
+from ray_mentor.data.storage.in_order import in_order
 from ray_mentor.run.batch_of import batch_of
 from ray_mentor.run.job import Job
 
@@ -27,6 +31,24 @@ def parts_of(meta: Samples, job: Job) -> MetaParts:
 def trained_on(train: Samples, parts: MetaParts) -> int:
     """How many samples the student is trained on: the training split, and its part of the meta set."""
     return len(train) + (0 if parts.trained is None else len(parts.trained))
+
+
+@contextmanager
+def trusted_beside(parts: MetaParts, plan: Plan, first: int, exchange: AbstractExchange) -> Iterator[TrustedBeside]:
+    """For a rank that asks for those of each step from ``first`` on; they are read ahead where they have readers."""
+    if parts.trained is None:
+        yield TrustedBeside(parts, plan, exchange)
+        return
+    samples, rank = parts.trained, exchange.rank
+    coming = (
+        (
+            rank_slice(trained_rows(len(samples), plan, step), rank, exchange.world_size),
+            (plan.seed, TRUSTED, step, rank),
+        )
+        for step in range(first, plan.total_steps)
+    )
+    with in_order(samples.inputs, coming) as inputs:
+        yield TrustedBeside(dataclasses.replace(parts, trained=samples.with_inputs(inputs)), plan, exchange)
 
 
 class TrustedBeside:
@@ -46,7 +68,7 @@ class TrustedBeside:
         if self._samples is None:
             return batch
         rows = trained_rows(len(self._samples), self._plan, step)
-        beside = batch_of(self._samples, rows, self._exchange)
+        beside = batch_of(self._samples, rows, self._exchange, (self._plan.seed, TRUSTED, step))
         assert batch.all_rows is not None
         assert batch.rank_sizes is not None
         assert beside.rank_sizes is not None

@@ -18,20 +18,22 @@ printf '%s\\n' "$@" >> "$SAID"
 exec "$@"
 """
 RAY = """#!/usr/bin/env bash
-[ "$1" = stop ] && exit
+if [ "$1" = stop ]; then echo stopped > "$SAID.stopped"; exit; fi
 printf '%s\\n' "$RAY_AUTH_MODE" "$RAY_TMPDIR" "$RAY_AUTH_TOKEN" > "$SAID.environment"
 [ -e "$RAY_TMPDIR" ] && echo "there are files of another try" > "$SAID.left"
 mkdir "$RAY_TMPDIR"
 touch "$RAY_TMPDIR/session"
+while [ "$1" != -- ]; do shift; done
+shift
+"$@"
+"""
+PYTHON = """#!/usr/bin/env bash
+[ "$1" = -m ] || exec REAL "$@"
+trap 'echo term >> "$SAID.signals"; [ -n "${FINISHES:-}" ] || exit 143' TERM
 echo $$ > "$SAID.pid"
-trap 'echo ended > "$SAID.ended"; exit 143' TERM
 for _ in $(seq "${RUNS_FOR:-0}"); do sleep 0.1; done
 [ -n "${FINISHES:-}" ] && mkdir -p "$FINISHES" && touch "$FINISHES/result.json"
-exit "${RAY_CODE:-0}"
-"""
-SCANCEL = """#!/usr/bin/env bash
-echo "scancel $*" >> "$SAID.slurm"
-[ -n "${FINISHES:-}" ] || kill -TERM "$(cat "$SAID.pid")"
+exit "${RUN_CODE:-0}"
 """
 SCONTROL = """#!/usr/bin/env bash
 echo "scontrol $*" >> "$SAID.slurm"
@@ -48,10 +50,9 @@ class Node:
         programs = folder / "bin"
         programs.mkdir()
         (programs / "activate").touch()
-        for name, text in (("srun", SRUN), ("ray", RAY), ("scancel", SCANCEL), ("scontrol", SCONTROL)):
-            self._program(programs / name, text)
+        for name, text in (("srun", SRUN), ("ray", RAY), ("python", PYTHON), ("scontrol", SCONTROL)):
+            self._program(programs / name, text.replace("REAL", sys.executable))
         self._program(programs / "hostname", "#!/bin/sh\necho '10.0.0.5 192.168.1.5 '\n")
-        (programs / "python").symlink_to(sys.executable)
         self.script = folder / "slurm.sh"
         filled = read("slurm.sh").replace("<YOUR-VENV>", str(folder)).replace("<YOUR-RESULTS>", str(self.results))
         assert 'RAY_TMPDIR="/tmp/ray-mentor-$SLURM_JOB_ID"' in filled
@@ -104,7 +105,8 @@ def test_it_starts_ray_on_all_nodes_and_the_run_on_the_first(node: Node) -> None
     ray, run = " ".join(words.split("\non_each_node\n")[1].split()).split(" -- ")
     assert ray == "ray symmetric-run --address 10.0.0.5:24567 --min-nodes 2 --num-cpus=8"
     assert run == (
-        "env RAY_ADDRESS=10.0.0.5:24567 python -m ray_mentor train --gpu --workers 2 --min-workers 1 "
+        'env RAY_ADDRESS=10.0.0.5:24567 bash -c echo "$$" > "$RAY_TMPDIR/run.pid"; exec "$@" numbered '
+        "python -m ray_mentor train --gpu --workers 2 --min-workers 1 "
         f"--storage-path {node.results} --run-name slurm-1234567 --resume-or-start"
     )
 
@@ -124,7 +126,7 @@ def test_the_token_lies_in_no_file_and_is_another_for_each_job(node: Node) -> No
 
 @pytest.mark.parametrize("code", [0, 2])
 def test_a_run_that_ends_ends_the_job_and_leaves_nothing(node: Node, code: int) -> None:
-    assert node.run(RAY_CODE=str(code)).returncode == code
+    assert node.run(RUN_CODE=str(code)).returncode == code
     assert list(node.results.iterdir()) == []
     assert not node.temporary.exists()
     assert node.note("slurm") == ""
@@ -140,15 +142,17 @@ def test_what_a_killed_try_has_left_goes(node: Node) -> None:
 
 def test_a_run_whose_time_is_up_is_stopped_and_queued_again(node: Node) -> None:
     assert node.run_until_its_time_is_up(RUNS_FOR="300") == 0
-    assert node.note("ended") == "ended"
-    assert node.note("slurm").splitlines() == ["scancel --signal=TERM 1234567", "scontrol requeue 1234567"]
+    assert node.note("signals") == "term"
+    assert node.note("stopped") == "stopped", "Ray has ended, too"
+    assert node.note("slurm") == "scontrol requeue 1234567"
     assert not node.temporary.exists()
 
 
 def test_a_run_that_ends_when_its_time_is_up_is_not_queued_again(node: Node) -> None:
     finishes = str(node.results / "slurm-1234567")
     assert node.run_until_its_time_is_up(RUNS_FOR="20", FINISHES=finishes) == 0
-    assert node.note("slurm").splitlines() == ["scancel --signal=TERM 1234567"]
+    assert node.note("signals") == "term"
+    assert node.note("slurm") == ""
 
 
 def test_a_job_that_is_cancelled_is_not_queued_again(node: Node) -> None:

@@ -332,3 +332,9 @@ def test_a_change_of_an_unknown_setting_names_the_nearest() -> None:
         TrainConfig().changed(epoch=1)
     with pytest.raises(UserError, match="epochs is 'ten', but it must be of type int"):
         TrainConfig().changed(epochs="ten")
+
+
+@pytest.mark.parametrize("columns", [["x" * 100] * 700, ["x.y.z"] * 2001])
+def test_settings_that_could_not_be_read_back_are_not_written(columns: list[str]) -> None:
+    with pytest.raises(UserError, match=r"^the settings take \d+ bytes and \d+ dots as a file, but must take at most"):
+        to_toml({"epochs": 3, "feature_columns": columns, "seed": 0})

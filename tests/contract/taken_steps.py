@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import torch
@@ -15,6 +15,7 @@ from ray_mentor.core.influence.estimators import AbstractEstimator
 from ray_mentor.core.influence.meta_gradient import meta_gradient, step_direction
 from ray_mentor.core.influence.taken_step import TakenStep, remember
 from ray_mentor.core.losses import PerSampleLoss, cross_entropy, per_sample_losses
+from ray_mentor.core.step.gradient_rules.base import Gradient
 from ray_mentor.core.step.student_step import gradient_of
 
 Samples = tuple[Tensor, Tensor]
@@ -61,8 +62,8 @@ class Trainee:
         for batch in micro_batches:
             with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
                 heard = estimator.listen(self.student)
-                whole = estimator.remembers_optimizer(self.optimizer)
-                before = remember(self.student, self.optimizer, whole_optimizer=whole, heard=heard)
+                whole = estimator.remembers_optimizer((self.optimizer,))
+                before = remember(self.student, (self.optimizer,), whole_optimizer=whole, heard=heard)
             losses = self.losses(batch)
             weights = normalised(len(batch)).to(losses)
             (weights * losses).sum().backward()
@@ -71,7 +72,7 @@ class Trainee:
             nn.utils.clip_grad_norm_(self.student.parameters(), self.clip)
         self.optimizer.step()
         applied = {name: gradient.clone() for name, gradient in gradient_of(self.student).items()}
-        taken = TakenStep(self.student, self.optimizer, self.loss, self.loss, batch, weights, before, applied)
+        taken = TakenStep(self.student, (self.optimizer,), self.loss, self.loss, batch, weights, before, applied)
         self.steps.append(taken)
         return taken
 
@@ -86,10 +87,28 @@ def influences(estimator: AbstractEstimator, trainee: Trainee, meta: Samples, ch
     """What the estimator says of the samples of the trainee's last ``look_ahead`` steps' first."""
     steps = trainee.steps[-estimator.look_ahead :]
     batch = MetaBatch(*meta, size=len(meta[1]))
-    names = estimator.names(trainee.student)
-    gradient, _ = meta_gradient(trainee.student, trainee.loss, batch, Alone(), steps[-1].before.precision, names)
     rows = torch.arange(len(steps[0].batch), device=trainee.device) if chosen is None else chosen
-    return estimator(steps, batch, step_direction(steps[-1], gradient), rows)
+    return estimator(steps, batch, direction(trainee, meta, estimator.names(trainee.student)), rows)
+
+
+def direction(trainee: Trainee, meta: Samples, names: Collection[str] | None = None) -> Gradient:
+    """D∇M of the trainee's last step."""
+    step, batch = trainee.steps[-1], MetaBatch(*meta, size=len(meta[1]))
+    gradient, _ = meta_gradient(trainee.student, trainee.loss, batch, Alone(), step.before.precision, names)
+    return step_direction(step, gradient)
+
+
+def imbalance(trainee: Trainee, found: Tensor, along: Gradient) -> float:
+    """|Σ_i ŵ_i s_i − ⟨D∇M, g⟩| / Σ_i |ŵ_i s_i| of the last step: 0 where s are the influences, since g = Σ_i ŵ_i ∇ℓ_i.
+
+    Args:
+        found: s.
+        along: D∇M.
+    """
+    step = trainee.steps[-1]
+    parts = step.normalised.double() * found.double()
+    whole = sum(float((along[name].double() * step.applied[name].double()).sum()) for name in along)
+    return abs(float(parts.sum()) - whole) / float(parts.abs().sum())
 
 
 def found_by(

@@ -27,6 +27,24 @@ class Recurrent(nn.Module):
         return self.leave(self.cells(x[..., None])[0][:, -1])
 
 
+class Encoder(nn.Module):
+    """Reads a sample as five tokens; its encoder is in evaluation mode, where PyTorch has a fast path of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.Linear(1, 8)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 12, dropout=0.1, batch_first=True)
+        self.leave = nn.Linear(8, CLASSES)
+
+    def train(self, mode: bool = True) -> Encoder:
+        super().train(mode)
+        self.layer.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.leave(self.layer(self.enter(x[..., None])).mean(dim=1))
+
+
 class LanguageModel(nn.Module):
     """A causal transformer of one pre-norm layer, whose last layer is the embedding of its tokens."""
 
@@ -46,6 +64,13 @@ class LanguageModel(nn.Module):
 
 def mlp(outputs: int, *after: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Linear(FEATURES, 7), nn.Tanh(), nn.Linear(7, outputs), *after)
+
+
+def normed() -> nn.Module:
+    """Two layers under weight norm, along either dimension."""
+    enter = nn.utils.parametrizations.weight_norm(nn.Linear(FEATURES, 7))
+    leave = nn.utils.parametrizations.weight_norm(nn.Linear(7, CLASSES), dim=1)
+    return nn.Sequential(enter, nn.Tanh(), leave)
 
 
 def head(outputs: int) -> nn.Module:
@@ -133,6 +158,8 @@ TASKS: dict[str, Task] = {
     "contrastive": Task(lambda: mlp(6), contrastive, with_classes),
     "lstm": Task(lambda: Recurrent(nn.LSTM), cross_entropy, with_classes),
     "gru": Task(lambda: Recurrent(nn.GRU), cross_entropy, with_classes),
+    "encoder in evaluation mode": Task(Encoder, cross_entropy, with_classes),
+    "weight norm": Task(normed, cross_entropy, with_classes),
     "regression, head": Task(lambda: head(1), squared_error, with_numbers, head_only=True),
     "multi-label, head": Task(lambda: head(4), multi_label, with_many_labels, head_only=True),
 }

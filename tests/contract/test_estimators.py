@@ -541,7 +541,7 @@ def test_a_student_that_changes_what_its_head_returns() -> None:
 def test_a_student_without_a_linear_layer() -> None:
     student = nn.Sequential(nn.Conv2d(1, 3, 2), nn.Flatten())
     with pytest.raises(UserError) as raised:
-        make_estimator("last_layer").check(student, SGD(student.parameters()), 1)
+        make_estimator("last_layer").check(student, [SGD(student.parameters())], 1)
     assert str(raised.value) == (
         "estimator is 'last_layer', but the student has no nn.Linear; give another estimator: --estimator jvp"
     )
@@ -550,7 +550,7 @@ def test_a_student_without_a_linear_layer() -> None:
 def test_a_head_that_is_not_trained() -> None:
     student = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3).requires_grad_(False))
     with pytest.raises(UserError) as raised:
-        make_estimator("last_layer").check(student, SGD(student.parameters()), 1)
+        make_estimator("last_layer").check(student, [SGD(student.parameters())], 1)
     assert str(raised.value) == (
         "estimator is 'last_layer', but the optimizer holds no param of the student's last nn.Linear; train it, or "
         "give another estimator: --estimator jvp"
@@ -616,7 +616,7 @@ def test_outputs_with_more_dimensions() -> None:
 def test_unrolled_works_in_one_process_only() -> None:
     student = make_student("mlp")
     with pytest.raises(UserError) as raised:
-        Unrolled().check(student, SGD(student.parameters()), 2)
+        Unrolled().check(student, [SGD(student.parameters())], 2)
     assert str(raised.value) == (
         "estimator is 'unrolled', but there are 2 workers, and it works in one process only; give --workers 0, or "
         "another estimator: --estimator jvp"
@@ -644,7 +644,7 @@ class Deaf(SGD):
 def test_unrolled_needs_a_differentiable_step() -> None:
     student = make_student("linear")
     with pytest.raises(UserError) as raised:
-        Unrolled().check(student, Plain(student.parameters()), 1)
+        Unrolled().check(student, [Plain(student.parameters())], 1)
     assert str(raised.value) == (
         "estimator is 'unrolled', but Plain knows no differentiable=True; take one of PyTorch's that does (SGD, Adam, "
         "AdamW, NAdam, RMSprop, ...), or another estimator: --estimator jvp"

@@ -206,6 +206,8 @@ def test_gradients_that_are_cleared_in_place_are_kept() -> None:
             before = curriculum.before_forward()
             seen = curriculum.observe(batch)
             weighed = curriculum.weigh(seen, curriculum.score(seen))
+            assert before is not None
+            before.follow(weighed.loss)
             optimizer.zero_grad(set_to_none=set_to_none)
             weighed.loss.backward()
             optimizer.step()

@@ -1,4 +1,8 @@
-"""The contract that every access to a mentor passes, wherever the mentor lives (DESIGN section 3)."""
+"""The contract that every access to a mentor passes, wherever the mentor lives.
+
+Its scores depend on features and version alone; an update is applied once, whoever repeats it; and a mentor that has
+lost its state is handed the last one.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,7 @@ from ray_mentor.on_ray.mentor.shared import SharedMentor
 C, H, SEED = 4, 2, 5
 HANG = 60.0  # seconds that an actor may be silent
 CONFIG = MentorConfig(mentor_features=FEATURES, history_length=H, mentor_hidden=(16,), mentor_learning_rate=0.1)
-KINDS = ("local", "actor", "replica")
+KINDS = ("local", *(pytest.param(kind, marks=pytest.mark.ray(shared=True)) for kind in ("actor", "replica")))
 
 
 def fresh() -> MentorLearner:
@@ -119,7 +123,7 @@ def learn_behind_its_back(actor: Any, version: int, step: int) -> LearnReply:
 
 
 @pytest.fixture(scope="module")
-def one_actor(bare_ray: None) -> Any:
+def one_actor(local_ray: None) -> Any:
     """One actor for the tests that don't kill it: each starts by loading a fresh mentor."""
     return make_actor()
 
@@ -394,3 +398,16 @@ def test_a_call_to_an_actor_that_is_dying_is_answered_in_the_end(one_actor: Any)
     assert torch.equal(access.score(features(1)), learnt(0, 10).score(features(1)))
     access.learn(update(20))
     assert_same_mentor(ray.get(one_actor.state.remote()), learnt(0, 10, 20).state())
+
+
+@pytest.mark.parametrize(
+    "state", [MentorState(0, -1, b""), MentorState(3, 60, b"\0payload" * 999, 2), MentorState(1 << 40, 1 << 40, b"x")]
+)
+def test_a_state_that_ranks_tell_each_other_is_the_same_state(state: MentorState) -> None:
+    assert shared_mentor.unpacked(shared_mentor.packed(state)) == state
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 23, None, [1, 2, 3], "x" * 40])
+def test_what_is_no_state_is_refused(data: Any) -> None:
+    with pytest.raises(RuntimeError, match=r"what rank 0 has sent is .*, and no mentor's state"):
+        shared_mentor.unpacked(data)

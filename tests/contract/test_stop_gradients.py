@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from real_steps import copied, found_influences, real_influences
-from stop_gradients import STOPS, CheckpointedLayer, Student, make_stop, stop_samples
+from stop_gradients import STOPS, CheckpointedLayer, Student, gate_without_gradient, make_stop, stop_samples
 from taken_steps import Trainee, relative_error
 from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
@@ -75,6 +75,22 @@ def test_last_layer_knows_the_stops_of_a_loss(name: str, head_only: bool) -> Non
     batch, meta = stop_samples(B, 1), stop_samples(7, 2)
     error = relative_error(found_influences("last_layer", make, batch, meta), real_influences(make, batch, meta))
     assert error <= EXACT if head_only else error < 1
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # Dynamo's own
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_a_compiled_part(backend: str) -> None:
+    def make() -> Trainee:
+        trainee = trainee_of("gate, set_grad_enabled", "nesterov")
+        trainee.student.change = torch.compile(gate_without_gradient, backend=backend)
+        return trainee
+
+    torch._dynamo.reset()
+    error = relative_error(
+        found_influences("jvp", make, stop_samples(B, 1), stop_samples(7, 2)),
+        truth_of("gate, set_grad_enabled", "nesterov"),
+    )
+    assert error <= EXACT
 
 
 # Refusals

@@ -34,6 +34,10 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "synchronised batch norm": {"batch_norm": True},
     "compiled": {"compiled": True},
     "from a loader": {"loader": True},
+    "gradients that are views of buckets, a static graph": {
+        "ddp": {"gradient_as_bucket_view": True, "static_graph": True}
+    },
+    "a search for unused params": {"ddp": {"find_unused_parameters": True}},
 }
 
 
@@ -61,7 +65,7 @@ def run(name: str, ranks: int) -> dict[str, Any]:
     scenario = SCENARIOS[name]
     accumulate = scenario.get("accumulate", 1)
     model = student(scenario.get("batch_norm", False))
-    loop = DistributedDataParallel(model) if ranks > 1 else model
+    loop = DistributedDataParallel(model, **scenario.get("ddp", {})) if ranks > 1 else model
     if scenario.get("compiled"):
         loop = torch.compile(loop, backend="eager")  # type: ignore[assignment]
     optimizer: torch.optim.Optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9)
@@ -108,6 +112,91 @@ def run(name: str, ranks: int) -> dict[str, Any]:
     return {**seen, "student": state, "mentor": payload["mentor"]}
 
 
+class Odd(nn.Module):
+    """A student that does something else on the last rank.
+
+    Args:
+        way: what it does.
+        after: forward passes from which on it does it.
+    """
+
+    def __init__(self, way: str, after: int = 0) -> None:
+        super().__init__()
+        self.inner, self.way, self.after, self.calls = student(batch_norm=False), way, after, 0
+        self.own = torch.Generator().manual_seed(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        outputs: Tensor = self.inner(x)
+        if dist.get_rank() == 0 or self.calls <= self.after:
+            return outputs
+        if self.way == "raises":
+            raise RuntimeError("no more")
+        return outputs * (1 + torch.rand((), generator=self.own))
+
+
+def smoothed(outputs: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(outputs, labels, reduction="none", label_smoothing=0.05)
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "another loss": {"loss": smoothed},
+    "another loss in burn-in": {"loss": smoothed, "burn_in": 0.5},
+    "a mask of one rank's own": {"way": "draws"},
+    "a mask of one rank's own, in burn-in": {"way": "draws", "burn_in": 0.5},
+    "an error of one rank": {"way": "raises", "after": 2},
+    "a mask of one rank's own, later": {"way": "draws", "after": 5},
+}
+"""What must not be learnt from, as each rank sees it."""
+
+
+def wrong(name: str) -> dict[str, Any]:
+    """How a loop of two ranks ended: the error, or the counts and the mentor."""
+    scenario = WRONG[name]
+    model = Odd(scenario.get("way", ""), scenario.get("after", 0 if "way" in scenario else 10**9))
+    loop = DistributedDataParallel(model)
+    optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9)
+    curriculum = LearnedCurriculum(
+        loop,
+        optimizer,
+        blobs(30, 1),
+        total_steps=10,
+        loss=scenario.get("loss"),
+        mentor=MentorConfig(update_interval=1, meta_batch_size=15, meta_loss="loss"),
+        curriculum=CurriculumConfig(burn_in=scenario.get("burn_in", 0.0)),
+    )
+    inputs, labels = (part[own(SHARES, 2)] for part in blobs(sum(SHARES), 0))
+    mentors, influences = [], []
+    try:
+        for _ in range(4):
+            losses = F.cross_entropy(loop(inputs), labels, reduction="none")
+            curriculum.weigh(losses, labels=labels).backward()
+            optimizer.step()
+            record = curriculum.after_step()
+            optimizer.zero_grad()
+            assert record is not None
+            assert curriculum.mentor is not None
+            influences.append(record.influence)
+            mentors.append(curriculum.mentor.state.payload)
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+    counts = (curriculum.guards.inconsistent_updates, curriculum.guards.skipped_updates)
+    return {"counts": counts, "mentors": mentors, "influences": influences}
+
+
+def nobody() -> str:
+    """The error where no rank has a sample."""
+    model = student(batch_norm=False)
+    loop = DistributedDataParallel(model)
+    curriculum = LearnedCurriculum(loop, torch.optim.SGD(model.parameters(), 0.1), blobs(30, 1), total_steps=10)
+    try:
+        none = torch.zeros(0, 3)
+        curriculum.weigh(F.cross_entropy(loop(none), none[:, 0].long(), reduction="none"), labels=none[:, 0].long())
+    except ValueError as error:
+        return str(error)
+    return "no error"
+
+
 def rank_main(rank: int, folder: str) -> None:
     """Every scenario, in one start of two processes."""
     torch.set_num_threads(1)
@@ -115,6 +204,9 @@ def rank_main(rank: int, folder: str) -> None:
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2, timeout=timedelta(seconds=200)
     )
-    torch.save({name: run(name, 2) for name in SCENARIOS}, Path(folder) / f"rank{rank}.pt")
+    results: dict[str, Any] = {name: run(name, 2) for name in SCENARIOS}
+    results["wrong"] = {name: wrong(name) for name in WRONG}
+    results["nobody"] = nobody()
+    torch.save(results, Path(folder) / f"rank{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()

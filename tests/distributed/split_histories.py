@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from bare_states import push_steps, state_at
+from bare_states import checkpoints_of, push_steps, state_at
 from torch import Tensor
 
 from ray_mentor.core.batch import Batch
@@ -19,7 +19,7 @@ from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
 from ray_mentor.core.history.table import LossHistory
 from ray_mentor.core.step.observation import observe
 from ray_mentor.core.step.percentile import RunningPercentile
-from ray_mentor.run.checkpoint.checkpoints import LARGEST_INSIDE, Checkpoints
+from ray_mentor.run.checkpoint.checkpoints import LARGEST_INSIDE
 from ray_mentor.run.directory import RunDirectory
 
 SAMPLES, STEPS = 37, 24
@@ -85,14 +85,14 @@ CHAIN_STEPS = 6
 def go_on(directory: RunDirectory, exchange: AbstractExchange, largest_inside: int) -> Tensor:
     """From the newest checkpoint to one some steps later, and on to where nothing is saved; the table at that one."""
     history = LossHistory(SAMPLES, 3, exchange.rank, exchange.world_size)
-    checkpoints = Checkpoints(directory, exchange, 2, [].append, history, largest_inside)
+    checkpoints = checkpoints_of(directory, history, largest_inside, exchange)
     state = checkpoints.newest()
     if state is not None and state.curriculum.history is not None:
         history.load(state.curriculum.history)
     first = state.curriculum.step if state is not None else 0
     for step in range(first, first + CHAIN_STEPS):
         push_steps(history, range(step, step + 1))
-        checkpoints.add(state_at(step + 1))
+        checkpoints.add(step + 1, None if exchange.rank else state_at(step + 1))
     table = history.table.clone()
     push_steps(history, range(first + CHAIN_STEPS, first + 2 * CHAIN_STEPS))
     return table

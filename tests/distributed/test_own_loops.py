@@ -7,7 +7,7 @@ from typing import Any
 import own_loops
 import pytest
 import torch
-from own_loops import SCENARIOS, SHARES
+from own_loops import SCENARIOS, SHARES, WRONG
 from processes import found_by_ranks
 
 Results = dict[str, Any]
@@ -43,3 +43,30 @@ def test_both_ranks_hold_the_same_bits(name: str, ranks: list[Results]) -> None:
     for part in ("student", "mentor"):
         first, second = (results[name][part] for results in ranks)
         assert all(torch.equal(first[key], second[key]) for key in first), part
+
+
+@pytest.mark.parametrize("name", [name for name in WRONG if "later" not in name and "error" not in name])
+def test_all_ranks_refuse_together(name: str, ranks: list[Results]) -> None:
+    """At the first step, in burn-in too, with the same sums in the message."""
+    first, second = (results["wrong"][name]["error"] for results in ranks)
+    assert first.startswith("UserError: the influences of this step do not add up: weighted they sum to ")
+    assert first == second
+
+
+def test_an_error_of_one_rank_ends_all(ranks: list[Results]) -> None:
+    first, second = (results["wrong"]["an error of one rank"]["error"] for results in ranks)
+    assert first == "UserError: the influences could not be computed on another rank; its error says why"
+    assert second == "RuntimeError: no more"
+
+
+def test_what_is_found_later_is_skipped_on_all_ranks(ranks: list[Results]) -> None:
+    first, second = (results["wrong"]["a mask of one rank's own, later"] for results in ranks)
+    assert first["counts"] == second["counts"] == (3, 3)
+    assert first["mentors"] == second["mentors"]
+    for found in (first, second):
+        assert [bool(influence.isnan().all()) for influence in found["influences"]] == [False, True, True, True]
+
+
+def test_a_batch_without_samples_is_refused_on_all_ranks(ranks: list[Results]) -> None:
+    for found in ranks:
+        assert found["nobody"] == "the batch holds no sample; leave it out, on every rank alike"

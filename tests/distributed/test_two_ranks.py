@@ -9,7 +9,7 @@ import torch
 import two_ranks
 from processes import found_by_ranks
 from torch import Tensor, nn
-from two_ranks import SCENARIOS, SHARES, STEPS, norm_facts
+from two_ranks import SCENARIOS, SHARES, STEPS, VALUES, norm_facts
 
 from ray_mentor.core.student.sync_batch_norm import GlobalBatchNorm, synchronised
 
@@ -106,6 +106,7 @@ def test_exchange(ranks: list[Results]) -> None:
         assert torch.equal(found["rows"], torch.zeros(3, 2))
         assert found["total"] == 2
         assert found["word"] == "from 0"
+        assert found["values"] == [repr(value) for value in VALUES]
         assert found["floats"].tolist() == [0, 0]
 
 

@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import Batch, MetaBatch
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
+from ray_mentor.core.exchange import _INSIDE, AbstractExchange, Alone, Ranks
 from ray_mentor.core.losses import cross_entropy
 from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.core.methods.mixing import NoMixing
@@ -259,6 +259,13 @@ def norm_facts(kind: type[nn.BatchNorm2d] | type[GlobalBatchNorm], rank: int | N
     return facts | {"in evaluation": layer.eval()(values["x"]).detach()}
 
 
+VALUES: tuple[Any, ...] = (
+    *(None, True, 17, -(1 << 40), 0.1, "", "é\0", ["a", 1.5, None], {"a": [1, False]}),
+    *(bytes(range(256))[:length] for length in (0, 1, _INSIDE)),  # inside the first message
+    *(bytes(range(256)) * 100, bytes(_INSIDE + 1), "x" * 1000, list(range(300))),  # longer than that
+)
+
+
 def rank_main(rank: int, folder: str) -> None:
     """Everything that two ranks are asked, in one start of two processes."""
     torch.set_num_threads(1)
@@ -275,6 +282,7 @@ def rank_main(rank: int, folder: str) -> None:
         "rows": exchange.gather(torch.full((3 - 3 * rank, 2), float(rank)), (3, 0)),
         "total": exchange.total(rank + 0.5),
         "word": exchange.broadcast(f"from {rank}"),
+        "values": [repr(exchange.broadcast(value if rank == 0 else None)) for value in VALUES],
         "floats": exchange.broadcast_floats(torch.full((2,), float(rank))),
     }
     torch.save(results, Path(folder) / f"rank{rank}.pt")

@@ -1,14 +1,17 @@
-"""Runs in which processes are killed at random: ``python tests/faults/chaos.py --runs 20``.
+"""Runs in which processes are killed or fall asleep at random: ``python tests/faults/chaos.py --runs 20``.
 
 Each run trains two workers, and one to three times, at random moments, a student worker, the mentor or the driver is
-killed with SIGKILL; a killed driver is started again with --resume. All of them have to end with what a run that
-nothing befell ends with, bit for bit.
+killed with SIGKILL; a killed driver is started again with --resume. Every fourth run then falls asleep, all its
+processes at once, as on a machine that is suspended or cut off; it is resumed on another Ray, and when it has ended
+there, the sleepers wake up. All of them have to end with what a run that nothing befell ends with, bit for bit, and a
+row of the ledger a sample and epoch.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -27,6 +30,7 @@ from small_runs import assert_one_row_per_sample_and_epoch, assert_same_run, mak
 from ray_mentor.run.outcome import Outcome
 
 VICTIMS = ("RayTrainWorker", "MentorActor", "driver")
+SLEEPERS = ("RayTrainWorker", "MentorActor", "TrainController")
 STEP_SECONDS = 0.15
 
 Found = TypeVar("Found")
@@ -43,6 +47,10 @@ class Kill:
 def plan(seed: int) -> list[Kill]:
     draw = random.Random(seed)
     return [Kill(draw.choice(VICTIMS), draw.uniform(0.0, 1.5)) for _ in range(draw.randint(1, 3))]
+
+
+def falls_asleep(seed: int) -> bool:
+    return seed % 4 == 3
 
 
 def chaotic_run(seed: int, storage: Path) -> tuple[Path, list[str]]:
@@ -64,11 +72,42 @@ def chaotic_run(seed: int, storage: Path) -> tuple[Path, list[str]]:
                 driver.wait()
                 driver, starts = start(storage, name), 1
             starts += one.victim == "RayTrainWorker"
+        if falls_asleep(seed):
+            wait_for_training(driver, starts)
+            after = draw.uniform(0.0, 1.5)
+            time.sleep(after)
+            if driver.process.poll() is None:
+                befell.append(f"all asleep after {after:.2f} s")
+                sleep_while_another_finishes(driver, storage, name)
+                return storage / name, befell
         code = driver.wait()
         assert code == 0, driver.log.read_text()
     finally:
         driver.end()
     return storage / name, befell
+
+
+def sleep_while_another_finishes(driver: Driver, storage: Path, name: str) -> None:
+    """Stops the run's processes, resumes it on a Ray of its own, and lets them go on: they add nothing."""
+    sleepers = [*victims(driver, "driver"), *(process for kind in SLEEPERS for process in victims(driver, kind))]
+    for process in sleepers:
+        kill(process, signal.SIGSTOP)
+    elsewhere = Driver(storage, name, workers=2, checkpoint_steps=3)
+    try:
+        assert elsewhere.wait() == 0, elsewhere.log.read_text()
+        before = files_of(storage / name)
+        for process in sleepers:
+            kill(process, signal.SIGCONT)
+        assert driver.wait() != 0, driver.log.read_text()
+        assert files_of(storage / name) == before
+    finally:
+        elsewhere.end()
+        for process in sleepers:
+            kill(process, signal.SIGCONT)
+
+
+def files_of(path: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
 def start(storage: Path, name: str) -> Driver:
@@ -136,8 +175,8 @@ def main() -> None:
             verdict = "same"
         except AssertionError as error:
             verdict = f"DIFFERS: {error}"
-        print(f"seed {seed}: {verdict}, {time.monotonic() - began:.0f} s; killed: {', '.join(befell)}", flush=True)
-    print(f"{same} of {options.runs} runs ended with the undisturbed result; {kills} kills")
+        print(f"seed {seed}: {verdict}, {time.monotonic() - began:.0f} s; befell: {', '.join(befell)}", flush=True)
+    print(f"{same} of {options.runs} runs ended with the undisturbed result; {kills} accidents")
     sys.exit(same != options.runs)
 
 

@@ -5,19 +5,33 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from chaos import chaotic_run, check, plan
+from chaos import chaotic_run, check, falls_asleep, plan
 
 from ray_mentor.run.outcome import Outcome
 
 SEEDS = (2, 4, 8, 9)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_run_in_which_processes_are_killed_at_random(seed: int, undisturbed: Outcome, tmp_path: Path) -> None:
     run, befell = chaotic_run(seed, tmp_path)
     assert befell, plan(seed)
     check(run, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
+def test_a_run_that_sleeps_while_another_finishes_it(undisturbed: Outcome, tmp_path: Path) -> None:
+    """Two workers, mentor and driver; in test_thought_dead.py a run in one process."""
+    run, befell = chaotic_run(ASLEEP, tmp_path)
+    assert falls_asleep(ASLEEP)
+    assert befell[-1].startswith("all asleep"), befell
+    check(run, undisturbed)
+
+
+ASLEEP = 15
 
 
 def test_every_kind_of_process_is_killed() -> None:

@@ -43,6 +43,7 @@ def test_a_run_in_one_process_that_is_stopped_again_and_again(drive: Any, small_
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 def test_two_workers_whose_driver_is_stopped_or_killed(drive: Any, undisturbed: Outcome, small_splits: Splits) -> None:
     """SIGTERM, then SIGKILL: its workers end with it. Then SIGKILL of every process, as a power cut would."""
     for step, what in ((2, "stop"), (8, "kill"), (14, "power cut")):

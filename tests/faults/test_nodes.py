@@ -18,7 +18,17 @@ import ray.train
 from accidents import Slow
 from driver import A_LONG_TIME
 from ray.cluster_utils import Cluster
-from small_runs import EPOCHS, LARGE, MENTOR, STEPS, UNMIXED, assert_one_row_per_sample_and_epoch, carried, trainer_for
+from small_runs import (
+    EPOCHS,
+    LARGE,
+    MENTOR,
+    STEPS,
+    UNMIXED,
+    assert_one_row_per_sample_and_epoch,
+    carried,
+    names_in,
+    trainer_for,
+)
 
 from ray_mentor.data import Splits
 
@@ -29,7 +39,7 @@ ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[
 HEAD = {"num_cpus": 0, "include_dashboard": False, "dashboard_port": None}  # by default 8265, which may be taken
 
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 
 @pytest.fixture
@@ -55,7 +65,7 @@ def test_a_node_that_dies(cluster: Cluster, small_splits: Splits, tmp_path: Path
 
     def lose_a_node() -> None:
         deadline = time.monotonic() + A_LONG_TIME
-        while not list((tmp_path / "run" / "checkpoints").glob(f"step-{7:012d}.pt")):
+        while not list((tmp_path / "run" / "checkpoints").glob(f"step-{7:012d}-*.pt")):
             if time.monotonic() > deadline:
                 return
             time.sleep(0.02)
@@ -79,9 +89,11 @@ def test_a_node_that_dies(cluster: Cluster, small_splits: Splits, tmp_path: Path
     assert progress[1] >= 7 / STEPS
     ledger = outcome.ledger()
     assert_one_row_per_sample_and_epoch(ledger, small_splits)
-    files = {file.name.removesuffix(".parquet") for file in (Path(outcome.path) / "ledger").iterdir()}
-    assert f"step-{0:09d}-rank-0001" in files
-    assert f"step-{STEPS - 1:09d}-rank-0001" not in files
+    files = names_in(Path(outcome.path) / "ledger")
+    epoch = STEPS // EPOCHS
+    assert f"step-{0:012d}-{epoch:012d}-rank-0001.parquet" in files
+    assert f"step-{STEPS - epoch:012d}-{STEPS:012d}-rank-0000.parquet" in files
+    assert f"step-{STEPS - epoch:012d}-{STEPS:012d}-rank-0001.parquet" not in files
     history, expected = (carried(run)["curriculum"]["history"] for run in (outcome, whole))
     assert history[:, :EPOCHS].isfinite().all()
     assert history[:, EPOCHS:].isnan().all(), "each loss counts once"

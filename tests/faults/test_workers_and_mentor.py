@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 import ray
 import ray.train
 from accidents import Accident, AtCheckpoint, AtStep, count, mentor_that_meets
-from small_runs import STEPS, assert_one_row_per_sample_and_epoch, assert_same_run, trainer_for
+from small_runs import STEPS, WRITER, assert_one_row_per_sample_and_epoch, assert_same_run, trainer_for
 
 from ray_mentor.data import Splits
 from ray_mentor.errors import MentorLostError
@@ -71,7 +70,6 @@ def test_workers_and_a_mentor_that_die_or_hang(
     rows: Rows = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trainer_module, "MentorActor", actor)
-        began = time.monotonic()
         outcome = trainer_for(
             small_splits,
             storage,
@@ -88,7 +86,7 @@ def test_workers_and_a_mentor_that_die_or_hang(
     assert count(str(tmp_path), "started") == 2
     assert len(notes(rows)) == 3
     assert all("all workers start again from the newest checkpoint" in note for note in notes(rows))
-    assert time.monotonic() - began < 2 * HANG_SECONDS + 240
+    assert f"(current value: {HANG_SECONDS} seconds)" in notes(rows)[2], "and not the 10 minutes that Ray would wait"
     assert_same_run(outcome, undisturbed)
     assert_one_row_per_sample_and_epoch(outcome.ledger(), small_splits)
 
@@ -148,7 +146,7 @@ def test_a_mentor_that_cannot_come_back_and_a_worker_that_dies_too_often(
         with pytest.raises(MentorLostError) as lost:
             trainer_for(small_splits, storage, "lost", workers=1).fit(rows.append)
     assert str(lost.value).startswith("the mentor actor died and did not come back (")
-    assert lost.value.__notes__ == [saved(storage, 5)]
+    assert [WRITER.sub("", note) for note in lost.value.__notes__] == [saved(storage, 5)]
     assert len(starts(rows)) == 1
 
     out_of_memory = AtStep(((0, 7, accident("killed, as by the kernel that has no memory left")),))
@@ -156,7 +154,7 @@ def test_a_mentor_that_cannot_come_back_and_a_worker_that_dies_too_often(
     trainer = trainer_for(small_splits, storage, "lost", optimizer=out_of_memory, max_failures=0, **again)
     with pytest.raises(ray.train.TrainingFailedError) as failed:
         trainer.fit(rows.append)
-    assert failed.value.__notes__ == [saved(storage, 10)]
+    assert [WRITER.sub("", note) for note in failed.value.__notes__] == [saved(storage, 10)]
     assert starts(rows)[1:] == [5 / STEPS]
 
     alone = trainer_for(small_splits, storage, "alone").fit()

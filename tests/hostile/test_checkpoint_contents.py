@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import copy
 import io
+import json
+import os
 import random
 import shutil
+import subprocess
+import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +22,8 @@ import torch
 from hostile_data import LABELS, NUMBERS, ROWS, nothing_is_created, parquet
 
 from ray_mentor import cli
+from ray_mentor.data import memory
+from ray_mentor.run.directory import name_of
 
 WORDS = ("train", "--workers", "0", "--batch-size", "6", "--update-interval", "1", "--burn-in", "0", "--meta-size", "3",
          "--noise", "symmetric:0.3", "--mentor-features", "loss", "history", "--history-length", "2",
@@ -45,7 +53,9 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def resumed(first: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
     """Goes on with the run from one checkpoint alone: exit code and message, a result exactly if all went well."""
 
-    def resume(checkpoint: bytes, config: bytes | None = None, epochs: int = 3) -> tuple[int, str]:
+    def resume(
+        checkpoint: bytes, config: bytes | None = None, epochs: int = 3, config_bytes: int | None = None
+    ) -> tuple[int, str]:
         run = first / "runs/again"
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(first / "runs/run", run)
@@ -53,6 +63,8 @@ def resumed(first: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tu
             path.write_bytes(checkpoint)
         if config is not None:
             (run / "config.toml").write_bytes(config)
+        if config_bytes is not None:
+            os.truncate(run / "config.toml", config_bytes)
         began = time.monotonic()
         code = cli.main([*WORDS, "--epochs", str(epochs), "--run-name", "again", "--resume"])
         assert time.monotonic() - began < 20
@@ -156,8 +168,92 @@ def test_a_file_that_is_none(resumed: Callable[..., tuple[int, str]], content: b
     assert "cannot be read (" in said
 
 
-@pytest.mark.parametrize("config", [b"epochs = = 1", b"\xff\xfe", b"epochs = " + b"[" * 5000, b"epochs = '1'"])
-def test_a_config_that_is_damaged(resumed: Callable[..., tuple[int, str]], first: Path, config: bytes) -> None:
-    code, said = resumed(newest(first), config)
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        (b"epochs = = 1", "Invalid value"),
+        (b"\xff\xfe", "'utf-8' codec can't decode"),
+        (b"epochs = " + b"[" * 5000, "RecursionError"),
+        (b"epochs = '1'", "config.toml is '1', but it must be a whole number"),
+        (b"epochs = 2\nx" + b".x" * 3990 + b" = 1", "must hold one flat table"),
+        (b"epochs = 2\nseed" + b".x" * 16000 + b" = 1", "it holds 16000 dots, but must hold at most 4000"),
+        (b"epochs = 2\n[" + b"x." * 3000 + b"x]", "must hold one flat table"),
+        (b"epochs = 2\nanchor = " + b"[" * 300 + b"]" * 300, "anchor is 0.9, but run"),
+        (b"epochs = 2\n#" + b"x" * 70_000, "it holds more than 64 KiB, but settings are a page"),
+        (None, "it holds more than 64 KiB, but settings are a page"),
+    ],
+    ids=range(10),
+)
+def test_a_config_that_is_damaged(
+    resumed: Callable[..., tuple[int, str]], first: Path, config: bytes | None, says: str
+) -> None:
+    """Of a gigabyte, too (None), in a file that takes no room."""
+    with little_memory():
+        code, said = resumed(newest(first), config, config_bytes=2**30 if config is None else None)
     assert code == 2
     assert "config.toml" in said
+    assert says in said
+    assert len(said) < 1500
+
+
+@contextmanager
+def little_memory() -> Iterator[None]:
+    """Fails if a quarter of a gigabyte was in use."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < 2**28
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_checkpoint_larger_than_memory(
+    first: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a file that takes no room on the disk: refused before it is read, and the one before it taken."""
+    run = first / "runs/large"
+    shutil.copytree(first / "runs/run", run)
+    words = [*WORDS, "--epochs", "3", "--run-name", "large", "--resume"]
+    monkeypatch.setattr(memory, "available_memory", lambda: 2**30)
+    (run / "checkpoints" / name_of(9999)).touch()
+    os.truncate(run / "checkpoints" / name_of(9999), 2**29 + 1)
+    attempt = json.loads((run / "attempt").read_text())
+    (run / "attempt").write_text(json.dumps({**attempt, "attempts": ["0" * 16, *attempt["attempts"]]}))
+    with little_memory():
+        assert cli.main(words) == 0
+    assert capsys.readouterr().err == ""
+    assert (run / "result.json").exists()
+    for path in (run / "checkpoints").glob("*.pt"):
+        os.truncate(path, 20 * 2**30)
+    with little_memory():
+        assert cli.main(words) == 2
+    said = capsys.readouterr().err
+    assert "the contents of checkpoint " in said
+    assert " need 40.0 GiB of memory, but there are 1.0 GiB; " in said
+    assert "go on where there is more, or remove it if it is damaged" in said
+    assert not (run / "result.json").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs ulimit -v")
+def test_a_checkpoint_larger_than_what_the_process_may_have(first: Path) -> None:
+    """It would fit into the machine, but not under ``ulimit -v``, nor beside what the process has already."""
+    run = first / "runs/bounded"
+    shutil.copytree(first / "runs/run", run)
+    for path in (run / "checkpoints").glob("*.pt"):
+        os.truncate(path, 3 * 2**30)
+    words = [*WORDS, "--epochs", "3", "--run-name", "bounded", "--resume"]
+    code = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({8 * 2**30},) * 2)\n"
+    code += f"import sys; from ray_mentor import cli; sys.exit(cli.main({words!r}))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=first,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "checkpoint" in done.stderr

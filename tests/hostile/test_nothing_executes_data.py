@@ -27,6 +27,8 @@ DANGEROUS = {
     "unsafe_load_all",
     "full_load_all",
     "deserialize_pandas",
+    *("broadcast_object_list", "all_gather_object", "gather_object", "scatter_object_list"),  # between ranks
+    *("send_object_list", "recv_object_list"),
 }
 SHELLS = {"system", "popen", "getoutput", "getstatusoutput"}
 
@@ -116,6 +118,8 @@ def test_no_line_does(path: Path) -> None:
         "os.system('x')",
         "subprocess.run('x', shell=True)",
         "pd.read_pickle(f)",
+        "dist.broadcast_object_list(holder, src=0)",
+        "torch.distributed.all_gather_object(found, value)",
         "def f():\n    if x:\n        return [eval(y) for y in z]",
     ],
 )

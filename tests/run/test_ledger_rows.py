@@ -12,8 +12,8 @@ from tiny_run import batch_of, curriculum_of, student_of
 from ray_mentor.config import MentorConfig
 from ray_mentor.core.mentor.access import LocalMentor
 from ray_mentor.core.mentor.learner import MentorLearner
-from ray_mentor.run import ledger as ledger_module
-from ray_mentor.run.ledger import SCHEMA, Ledger
+from ray_mentor.run.ledger import rows as ledger_module
+from ray_mentor.run.ledger.rows import SCHEMA, LedgerRows
 
 
 def test_the_columns() -> None:
@@ -34,13 +34,17 @@ def run(dtype: torch.dtype, truth: bool, samples: int) -> tuple[pa.Table, list[o
     config = MentorConfig(update_interval=2, influence_samples=samples)
     access = LocalMentor(MentorLearner(config, 3, seed=0))
     curriculum = curriculum_of(student_of(dtype), mentor=access, config=config)
-    ledger, records = Ledger(), []
+    ledger, records = LedgerRows(), []
     for step in range(3):
         records.append(curriculum.step(batch_of(seed=step, true_labels=truth, dtype=dtype)))
         ledger.append(step // 2, records[-1])
-    table = ledger.take()
-    assert len(ledger.take()) == 0
-    assert ledger.take().schema.equals(SCHEMA)
+    table = ledger.table()
+    assert len(ledger) == len(table) == 15
+    assert ledger.table().equals(table)
+    ledger.end_epoch()
+    assert ledger.take_ended().equals(table)
+    assert len(ledger) == len(ledger.table()) == 0
+    assert ledger.table().schema.equals(SCHEMA)
     return table, records
 
 
@@ -82,8 +86,8 @@ def test_nothing_of_a_step_is_held() -> None:
     record = curriculum.step(batch_of())
     columns = (record.losses, record.scored, record.sample_weights, record.influence, record.batch.labels)
     held = [weakref.ref(column) for column in columns]
-    ledger = Ledger()
+    ledger = LedgerRows()
     ledger.append(0, record)
     del record, columns
     assert [column() for column in held] == [None] * 5
-    assert len(ledger.take()) == 5
+    assert len(ledger.table()) == 5

@@ -42,7 +42,7 @@ def train(job: Job, epochs: int) -> tuple[Curriculum, list[dict[str, float | Non
     for epoch in range(epochs):
         losses = []
         for chosen in epoch_batches(Shuffled(len(job.splits.train)), 32, 0, epoch):
-            losses.append(curriculum.step(batch_of(job.splits.train, chosen, Alone())).meta_loss)
+            losses.append(curriculum.step(batch_of(job.splits.train, chosen, Alone(), ())).meta_loss)
         known = [loss for loss in losses if loss is not None]
         row = measured(curriculum, job.splits, parts_of(job.splits.meta, job).held_out, Alone())
         rows.append({"meta_loss": sum(known) / len(known) if known else None, **row})
@@ -146,6 +146,7 @@ def learning_by_heart(patience: int, *, random: bool) -> tuple[Curriculum, list[
         train_samples.with_labels(3 * np.arange(N) + wrong, None), None, meta.with_labels(classes, None), None, ()
     )
     settings: dict[str, Any] = {"meta_holdout": 0.8, "mentor_patience": patience, "mentor_learning_rate": 0.1}
+    settings["meta_loss"] = "error"
     free: dict[str, Any] = {"mentor_features": ("label",), "mentor_hidden": (), "entropy": 0.0, "min_class_share": 0.0}
     job = job_of(splits, {**settings, **free})
     alone = job.config.changed(meta_in_training=0.0)
@@ -179,10 +180,14 @@ def test_a_mentor_that_learns_random_meta_labels_by_heart_is_stopped() -> None:
 def test_figures_of_the_guards(small_splits: Splits) -> None:
     curriculum, rows = train(job_of(small_splits, {"meta_holdout": 0.3}), 2)
     curriculum.guards.count_fallback()
+    curriculum.guards.count_inconsistent()
+    curriculum.guards.note_influences(torch.zeros(3))
     figures = guard_figures(capture_curriculum(curriculum, None), [*rows, {**rows[-1], "meta_loss": None}])
     assert figures == {
         "fallbacks": 1,
         "skipped_updates": 0,
+        "inconsistent_updates": 1,
+        "updates_without_influence": 1,
         "mentor_stopped_at": None,
         "meta_loss": rows[-1]["meta_loss"],
         "meta_holdout_loss": rows[-1]["meta_holdout_loss"],

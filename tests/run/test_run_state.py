@@ -16,6 +16,7 @@ from ray_mentor.core.mentor.access import LocalMentor
 from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.errors import UserError
 from ray_mentor.run.checkpoint.state import FORMAT_VERSION, LogState, RunState, capture, restore
+from ray_mentor.run.ledger.files import NO_ROWS
 from ray_mentor.run.tally import TallyState
 
 
@@ -39,7 +40,7 @@ def go_on(curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler
 
 def state_of(curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler) -> RunState:
     tally = TallyState(torch.tensor([[3.0, 1.5, 0.25]], dtype=torch.float64), [0.5])
-    state = capture(curriculum, schedule, LogState([{"loss": 1.5, "meta_loss": None}], tally, 2.5, 0.5))
+    state = capture(curriculum, schedule, LogState([{"loss": 1.5, "meta_loss": None}], tally, 2.5, 0.5, NO_ROWS))
     return state.with_history(curriculum.history.table.clone())
 
 
@@ -120,6 +121,19 @@ def test_a_flipped_byte_gives_an_error_or_changes_nothing(whole: bytes, seed: in
         assert_same_values(found, expected)
 
 
+def test_a_flipped_bit_in_the_archives_directory(whole: bytes) -> None:
+    """There a part can be marked as a folder, which torch would read as whatever was in memory."""
+    expected = RunState.from_bytes(whole, "x")
+    for position in range(whole.index(b"PK\x01\x02"), len(whole)):
+        for bit in (0x10, 0x55):
+            damaged = whole[:position] + bytes([whole[position] ^ bit]) + whole[position + 1 :]
+            try:
+                found = RunState.from_bytes(damaged, "x")
+            except UserError:
+                continue
+            assert_same_values(found, expected)
+
+
 @pytest.mark.parametrize(
     "content",
     [[], 3, {}, {"format_version": FORMAT_VERSION}, {"format_version": FORMAT_VERSION, "mentor": {"version": 1}}],
@@ -137,4 +151,4 @@ def test_another_format_version(whole: bytes) -> None:
     torch.save({**table, "format_version": FORMAT_VERSION + 1}, buffer)
     with pytest.raises(UserError) as caught:
         RunState.from_bytes(buffer.getvalue(), "run/state.pt")
-    assert str(caught.value) == "checkpoint run/state.pt has format version 7, but this version reads 6"
+    assert str(caught.value) == "checkpoint run/state.pt has format version 8, but this version reads 7"

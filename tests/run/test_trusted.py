@@ -36,7 +36,7 @@ def trusting(splits: Splits, share: float, method: str = "mentornet") -> Job:
 def batches_of(splits: Splits, job: Job, exchange: Alone, epochs: int = 1) -> list[Batch]:
     plan = Plan(Shuffled(len(splits.train)), 32, job.run.seed, epochs)
     beside = TrustedBeside(parts_of(splits.meta, job), plan, exchange)
-    return [beside(batch_of(splits.train, rows, exchange), step) for step, (_, rows, _) in enumerate(plan.steps())]
+    return [beside(batch_of(splits.train, rows, exchange, ()), step) for step, (_, rows, _) in enumerate(plan.steps())]
 
 
 def test_an_epoch_holds_each_of_them_once(small_splits: Splits) -> None:

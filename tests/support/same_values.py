@@ -17,6 +17,11 @@ def assert_same_values(found: Any, expected: Any, where: str = "state") -> None:
         assert found.keys() == expected.keys(), where
         for key in expected:
             assert_same_values(found[key], expected[key], f"{where}.{key}")
+    elif isinstance(expected, list | tuple):
+        assert type(found) is type(expected), where
+        assert len(found) == len(expected), where
+        for place, (one, other) in enumerate(zip(found, expected, strict=True)):
+            assert_same_values(one, other, f"{where}[{place}]")
     elif dataclasses.is_dataclass(expected):
         assert_same_values(vars(found), vars(expected), where)
     else:

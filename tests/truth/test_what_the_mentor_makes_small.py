@@ -33,9 +33,17 @@ def test_the_expected_error_is_one_minus_the_probability_of_the_label() -> None:
     torch.testing.assert_close(gradient, expected, rtol=1e-12, atol=1e-15)
 
 
-def test_the_expected_error_of_a_sure_student_does_not_round_to_nothing() -> None:
-    logits = torch.tensor([[30.0, 0.0]])
-    assert ExpectedError(cross_entropy)(logits, torch.tensor([0])).item() == pytest.approx(math.exp(-30), rel=1e-5)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("loss", [1e-30, 1e-10, 1e-5, 0.1, 0.999, 1.0, 3.0])
+def test_the_expected_error_keeps_its_digits(loss: float, dtype: torch.dtype) -> None:
+    """1 − exp(−ℓ) as it stands would be 0 below the type's rounding. (What rounds there is cross-entropy itself.)"""
+    losses = torch.tensor([loss], dtype=dtype, requires_grad=True)
+    found = ExpectedError(lambda outputs, labels: outputs)(losses, torch.zeros(1))
+    (slope,) = torch.autograd.grad(found.sum(), losses)
+    rounding = 32 * torch.finfo(dtype).eps
+    given = float(losses.detach())
+    assert float(found.detach()) == pytest.approx(-math.expm1(-given), rel=rounding, abs=0)
+    assert float(slope) == pytest.approx(math.exp(-given), rel=rounding, abs=0)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("error", ExpectedError), ("loss", type(cross_entropy))])

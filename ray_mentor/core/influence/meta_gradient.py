@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ray_mentor.core.batch import MetaBatch, outputs_of
+from ray_mentor.core.batch import Arguments, Batch, Inputs, MetaBatch, outputs_of
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.influence.refusals import reentrant_refused
 from ray_mentor.core.influence.step_jacobian import diagonals
@@ -18,6 +20,7 @@ from ray_mentor.core.step.gradient_rules.base import Gradient
 from ray_mentor.core.student.kept_buffers import kept_buffers
 from ray_mentor.core.student.precision import Precision
 from ray_mentor.core.student.random_state import untouched
+from ray_mentor.errors import UserError
 
 
 def meta_gradient(
@@ -32,7 +35,8 @@ def meta_gradient(
 
     An ordinary backward pass, summed over ranks. It does not pass through the data-parallel wrapper, nor through the
     params' own gradients, so nothing that hangs on a training backward pass takes part. Batch norm normalises over
-    the meta batch; its running statistics and the random state end as they began.
+    the meta batch; its running statistics and the random state end as they began. Under float16 the backward pass is
+    scaled, and taken again with a scale 4096 times smaller where that overflows.
 
     Args:
         student: bare, the same on every rank.
@@ -47,12 +51,31 @@ def meta_gradient(
         for name, param in student.named_parameters()
         if param.requires_grad and (names is None or name in names)
     }
-    with kept_buffers(student):
-        with untouched(next(student.parameters()).device), torch.enable_grad(), precision.again():
-            share = loss(outputs_of(student, meta.inputs), meta.labels).sum() / meta.size
-        with reentrant_refused():
-            gradients = torch.autograd.grad(share, list(asked.values()), materialize_grads=True) if asked else ()
-    return dict(zip(asked, exchange.sum_of(list(gradients)), strict=True)), share.detach()
+
+    def taken(shift: int) -> tuple[tuple[Tensor, ...], Float[Tensor, ""]]:
+        with kept_buffers(student):
+            with untouched(next(student.parameters()).device), torch.enable_grad(), precision.again():
+                share = loss(outputs_of(student, meta.inputs), meta.labels).sum() / meta.size
+            if not asked:
+                return (), share.detach()
+            scale = 2.0 ** (_exponent(float(share.detach())) - shift) if in_float16 else 1.0
+            with reentrant_refused():
+                found = torch.autograd.grad(scale * share, list(asked.values()), materialize_grads=True)
+        return torch._foreach_div(found, scale) if in_float16 else found, share.detach()
+
+    in_float16 = precision.autocast == torch.float16
+    gradients, share = taken(0)
+    if in_float16 and not all(bool(gradient.isfinite().all()) for gradient in gradients):
+        gradients, share = taken(12)
+    return dict(zip(asked, exchange.sum_of(list(gradients)), strict=True)), share
+
+
+def _exponent(share: float) -> int:
+    """Of a power of two near 2^10/√M: with it the slopes of a small M, which float16 rounds to 0, are of middling size.
+
+    They lie between M (cross-entropy of sure predictions) and √M (squared errors).
+    """
+    return round(10 - math.log2(min(max(abs(share), 2**-24), 2**24)) / 2) if math.isfinite(share) else 0
 
 
 def step_direction(step: TakenStep, meta: Gradient) -> Gradient:
@@ -62,6 +85,37 @@ def step_direction(step: TakenStep, meta: Gradient) -> Gradient:
         meta: ∇M(θ').
     """
     return {name: meta[name] * slope for name, slope in diagonals(step, meta).items()}
+
+
+@contextmanager
+def types_explained(meta: MetaBatch, batch: Batch) -> Iterator[None]:
+    """Says so where a student fails on a meta batch because its numbers are of another type than a batch's.
+
+    Raises:
+        UserError: in place of PyTorch's RuntimeError.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        found, own = (_float_types(inputs) for inputs in (meta.inputs, batch.inputs))
+        if found == own:
+            raise
+        raise UserError(
+            f"the student can't be called with the meta set's inputs, which are {found}, where those of its batches "
+            f"are {own}; give the meta set as {own} ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _float_types(inputs: Inputs) -> str:
+    found: list[str] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        if tensor.is_floating_point() and str(tensor.dtype) not in found:
+            found.append(str(tensor.dtype))
+        return tensor
+
+    Arguments((inputs,), {}).each(note)
+    return " and ".join(found) or "of whole numbers"
 
 
 def unwrapped(student: nn.Module) -> nn.Module:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ray_mentor.core.influence.optimizer_replay import Named, Replay, groups_of, step_needs_closure
+from ray_mentor.core.influence.optimizer_replay import (
+    Group,
+    Named,
+    Replay,
+    States,
+    groups_of,
+    step_needs_closure,
+)
 from ray_mentor.core.influence.taken_step import TakenStep
 from ray_mentor.errors import UserError
 
@@ -21,26 +29,34 @@ RUNGS = 6  # sizes of the difference that are tried, each a sixteenth of the las
 RATIO = 16.0
 AGREEMENT = 1e-2  # two sizes that differ by more, relatively, see no slope there
 
+NUDGE = 1e-4
+ANSWERS = 0.1
+"""Of the elements of a group: fewer whose step sees a gradient that is larger by NUDGE have no slope but jumps."""
 
-def numerical_diagonal(step: TakenStep) -> Named:
-    """D of every param that was stepped, in its type, from the optimizer's step replayed in float64.
+
+def numerical_diagonal(step: TakenStep, optimizer: torch.optim.Optimizer, groups: Sequence[Group]) -> Named:
+    """D of every param that one of the step's optimizers moved, in its type, from that one's step in float64.
 
     D_j = (θ'_j(g + h) − θ'_j(g − h))/2h_j, all j at once, since no element sees another's. Each element takes the
     size h_j, out of a ladder, that agrees best with the size before it. Where no two agree within 1 % the step has no
-    derivative (a sign's jump, Adam where v̂ = 0), and D = 0.
+    derivative (a jump, Adam where v̂ = 0), and D = 0.
+
+    Args:
+        groups: the optimizer's, as they were before the step.
 
     Raises:
         UserError: a step that mixes elements, or that its gradient, params, state and settings do not decide.
     """
     live = dict(step.student.named_parameters())
-    replay, before = Replay(step.optimizer, live), step.before
+    replay, before = Replay(optimizer, live), step.before
 
     def take(gradients: Named) -> Named:
-        return replay(before.groups, before.optimizer, before.params, gradients)[0]
+        return replay(groups, before.optimizer, before.params, gradients)[0]
 
-    gradients = {name: gradient.double() for name, gradient in _stepped(step).items()}
-    _require_same(step, take(gradients), live)
-    _require_elementwise(step.optimizer, take, gradients)
+    names = {name for group in groups for name in group.names}
+    gradients = {name: gradient.double() for name, gradient in step.applied.items() if name in names}
+    _require_same(step, optimizer, gradients, take(gradients), live)
+    _require_elementwise(optimizer, take, gradients)
     return {name: slope.to(live[name].dtype) for name, slope in _slopes(take, gradients).items()}
 
 
@@ -48,7 +64,7 @@ def check_measurable(optimizer: torch.optim.Optimizer) -> None:
     """Takes a trial step on copies, along random gradients.
 
     Raises:
-        UserError: an optimizer whose Jacobian is no diagonal, or whose step cannot be taken on copies.
+        UserError: an optimizer whose Jacobian is no diagonal, or is 0, or whose step cannot be taken on copies.
     """
     if step_needs_closure(optimizer):
         raise UserError(f"optimizer is {_name(optimizer)}, but its step needs a closure; valid: {VALID}")
@@ -57,7 +73,7 @@ def check_measurable(optimizer: torch.optim.Optimizer) -> None:
     params = {name: param.detach() for name, param in live.items()}
     gradients = {name: _noise(param.double(), draw) for name, param in params.items()}
     states: dict[str, dict[str, Any] | None] = {name: optimizer.state.get(param, {}) for name, param in live.items()}
-    groups = groups_of(optimizer, live)
+    groups = [_at_a_rate(group) for group in groups_of(optimizer, live)]
     replay = Replay(optimizer, live)
 
     def take(changed: Named) -> Named:
@@ -65,6 +81,7 @@ def check_measurable(optimizer: torch.optim.Optimizer) -> None:
 
     try:
         _require_elementwise(optimizer, take, gradients)
+        _require_derivative(optimizer, replay, groups, states, gradients)
     except UserError:
         raise
     except Exception as error:
@@ -74,20 +91,22 @@ def check_measurable(optimizer: torch.optim.Optimizer) -> None:
         ) from error
 
 
-def _stepped(step: TakenStep) -> Named:
-    names = {name for group in step.before.groups for name in group.names}
-    return {name: gradient for name, gradient in step.applied.items() if name in names}
+def _at_a_rate(group: Group) -> Group:
+    """The same with a rate, where a schedule begins with none: at 0 any step is as good as another."""
+    return group if group.options.get("lr") != 0 else dataclasses.replace(group, options={**group.options, "lr": 1.0})
 
 
-def _require_same(step: TakenStep, moved: Named, live: Mapping[str, Tensor]) -> None:
+def _require_same(
+    step: TakenStep, optimizer: torch.optim.Optimizer, stepped: Named, moved: Named, live: Mapping[str, Tensor]
+) -> None:
     """The replay gave what the real step gave, up to the rounding of the params' type."""
-    for name in _stepped(step):
+    for name in stepped:
         real, before = live[name].detach().double(), step.before.params[name].double()
         rounding = 8 * torch.finfo(live[name].dtype).eps * before.abs().amax()
         allowed = 1e-3 * (moved[name] - before).abs().amax() + rounding
         if bool(((moved[name] - real).abs() > allowed).any()):
             raise UserError(
-                f"optimizer is {_name(step.optimizer)}, but its step, taken again, moves {name} elsewhere: it depends "
+                f"optimizer is {_name(optimizer)}, but its step, taken again, moves {name} elsewhere: it depends "
                 f"on more than gradient, params, state and settings; valid: {VALID}"
             )
 
@@ -105,8 +124,34 @@ def _require_elementwise(optimizer: torch.optim.Optimizer, take: Step, gradients
             if not bool((same | half).all()):
                 raise UserError(
                     f"optimizer is {_name(optimizer)}, but its step mixes elements: a param moves along the gradients "
-                    f"of others; valid: {VALID}"
+                    f"of others; train what it holds with another; valid: {VALID}"
                 )
+
+
+def _require_derivative(
+    optimizer: torch.optim.Optimizer, replay: Replay, groups: Sequence[Group], states: States, gradients: Named
+) -> None:
+    """A step that turns with the gradient, but is the same for one that is a little larger, has none.
+
+    From params 0, where nothing hides a small difference, and on a second step, where no state is fresh.
+    """
+    origin = {name: torch.zeros_like(g) for name, g in gradients.items()}
+    draw = torch.Generator().manual_seed(1)
+    warm = replay(groups, states, origin, {name: _noise(g, draw) for name, g in gradients.items()})[1]
+
+    def take(factor: float) -> Named:
+        return replay(groups, warm, origin, {name: factor * g for name, g in gradients.items()})[0]
+
+    still, nudged, turned = take(1.0), take(1.0 + NUDGE), take(-1.0)
+    for group in groups:
+        answers = sum(int((nudged[name] != still[name]).sum()) for name in group.names)
+        turns = any(bool((turned[name] != still[name]).any()) for name in group.names)
+        if turns and answers < ANSWERS * sum(still[name].numel() for name in group.names):
+            raise UserError(
+                f"optimizer is {_name(optimizer)}, but its step has no derivative in the gradient, as it goes by signs "
+                "alone: no sample weight has an influence, and the mentor would never learn; train what it holds with "
+                f"another; valid: {VALID}"
+            )
 
 
 def _slopes(take: Step, gradients: Named) -> Named:

@@ -7,14 +7,16 @@ measured, by replaying its step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ray_mentor.core.influence.numerical_jacobian import check_measurable, numerical_diagonal
+from ray_mentor.core.influence.optimizer_replay import Group
 from ray_mentor.core.influence.taken_step import TakenStep
+from ray_mentor.errors import UserError
 
 ParamGroup = dict[str, Any]
 Jacobian = Callable[[Tensor, Tensor, bool, dict[str, Any], ParamGroup], Tensor]
@@ -125,19 +127,30 @@ def diagonals(step: TakenStep, names: Collection[str]) -> dict[str, Tensor]:
     """
     if not names:
         return {}
-    if not is_closed_form(step.optimizer):
-        return {name: slope for name, slope in numerical_diagonal(step).items() if name in names}
-    jacobian, before = JACOBIANS[type(step.optimizer)], step.before
+    found: dict[str, Tensor] = {}
+    for optimizer, groups in zip(step.optimizers, step.before.groups, strict=True):
+        if is_closed_form(optimizer):
+            found |= _by_formula(step, optimizer, groups, names)
+        else:
+            measured = numerical_diagonal(step, optimizer, groups)
+            found |= {name: slope for name, slope in measured.items() if name in names}
+    return found
+
+
+def _by_formula(
+    step: TakenStep, optimizer: torch.optim.Optimizer, groups: Sequence[Group], names: Collection[str]
+) -> dict[str, Tensor]:
+    jacobian, before = JACOBIANS[type(optimizer)], step.before
     live = dict(step.student.named_parameters())
     return {
         name: jacobian(
             before.params[name],
             step.applied[name],
             before.optimizer[name] != {},
-            step.optimizer.state.get(live[name], {}),
+            optimizer.state.get(live[name], {}),
             group.options,
         )
-        for group in before.groups
+        for group in groups
         for name in group.names
         if name in step.applied and name in names
     }
@@ -149,5 +162,12 @@ def check_optimizer(optimizer: torch.optim.Optimizer) -> None:
     Raises:
         UserError: naming those that work.
     """
+    complex_ones = sum(param.is_complex() for group in optimizer.param_groups for param in group["params"])
+    if complex_ones and type(optimizer) is not torch.optim.SGD:
+        raise UserError(
+            f"optimizer is {type(optimizer).__name__}, and {complex_ones} of its params "
+            f"{'is' if complex_ones == 1 else 'are'} complex, which influences can be measured through with SGD alone; "
+            "give SGD, or hold each of them as two real params"
+        )
     if not is_closed_form(optimizer):
         check_measurable(optimizer)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.influence.heard import Heard
+from ray_mentor.core.influence.heard_gradient import HeardGradient
 from ray_mentor.core.influence.optimizer_replay import Group, groups_of
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.step.gradient_rules.base import Gradient
@@ -33,8 +36,10 @@ class Before:
         precision: the autocast it ran under.
         optimizer: the optimizer's state by param name, copies; empty for a param that had none. Of optimizers whose
             Jacobian needs no more than that, None stands for a param's state.
-        groups: the optimizer's groups, with their settings.
+        groups: of each optimizer that steps, its groups with their settings.
+        owned: names of the params that are in an optimizer, whether it steps or not.
         heard: what the student's head does in the forward pass that comes, for estimators that listen.
+        gradient: what the backward pass from the weighed loss makes; None where nobody asks.
     """
 
     params: dict[str, Tensor]
@@ -42,26 +47,53 @@ class Before:
     random_state: RandomState
     precision: Precision
     optimizer: dict[str, dict[str, Any] | None]
-    groups: tuple[Group, ...]
+    groups: tuple[tuple[Group, ...], ...]
+    owned: frozenset[str]
     heard: Heard | None = None
+    gradient: HeardGradient | None = None
+
+    def follow(self, loss: Tensor) -> None:
+        """The backward pass that comes is from this loss, of the training forward that is over."""
+        self.stop_listening()
+        if self.gradient is not None:
+            self.gradient.follow(loss)
 
     def stop_listening(self) -> None:
         """The training forward is over; call it before any other."""
         if self.heard is not None:
             self.heard.stop()
 
+    def forget(self) -> None:
+        """Frees what the backward pass made, and hears no more."""
+        if self.gradient is not None:
+            self.gradient.forget()
+
+    def with_steps_of(self, places: Collection[int]) -> Before:
+        """The same before a step that the optimizers of these places took alone: the others' params did not move."""
+        return dataclasses.replace(
+            self, groups=tuple(groups if place in places else () for place, groups in enumerate(self.groups))
+        )
+
 
 def remember(
-    student: nn.Module, optimizer: torch.optim.Optimizer, *, whole_optimizer: bool, heard: Heard | None = None
+    student: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    *,
+    whole_optimizer: bool,
+    heard: Heard | None = None,
+    gradient: HeardGradient | None = None,
 ) -> Before:
     """Takes down what a step is about to change; call it before the training forward.
 
     Args:
-        whole_optimizer: copy the optimizer's state, instead of only noting whether there is one.
+        optimizers: each of which moves params of its own.
+        whole_optimizer: copy the optimizers' state, instead of only noting whether there is one.
         heard: listens to the forward pass that comes.
+        gradient: will listen to its backward pass.
     """
     live = dict(student.named_parameters())
     device = next(iter(live.values())).device
+    groups = tuple(groups_of(optimizer, live) for optimizer in optimizers)
     return Before(
         params={name: param.detach().clone() for name, param in live.items()},
         buffers={name: buffer.detach().clone() for name, buffer in student.named_buffers()},
@@ -70,10 +102,12 @@ def remember(
         optimizer={
             name: (copy.deepcopy(state) if whole_optimizer else None) if state else {}
             for name, param in live.items()
-            for state in [optimizer.state.get(param, {})]
+            for state in [state_of(param, optimizers)]
         },
-        groups=groups_of(optimizer, live),
+        groups=groups,
+        owned=frozenset(name for each in groups for group in each for name in group.names),
         heard=heard,
+        gradient=gradient,
     )
 
 
@@ -83,7 +117,7 @@ class TakenStep:
 
     Attributes:
         student: bare, as it is after the step.
-        optimizer: with its state after the step.
+        optimizers: with their state after the step; U is the step of them all.
         loss: the per-sample loss.
         meta_loss: the per-sample loss whose mean over the meta batch is M.
         batch: the samples, as the student saw them.
@@ -93,13 +127,18 @@ class TakenStep:
     """
 
     student: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizers: tuple[torch.optim.Optimizer, ...]
     loss: PerSampleLoss
     meta_loss: PerSampleLoss
     batch: Batch
     normalised: Float[Tensor, " own"]
     before: Before
     applied: Gradient
+
+
+def state_of(param: Tensor, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Any]:
+    """What the optimizer that moves a param keeps for it; empty where there is nothing yet."""
+    return next((optimizer.state[param] for optimizer in optimizers if param in optimizer.state), {})
 
 
 def dense_gradient_of(student: nn.Module) -> Gradient:

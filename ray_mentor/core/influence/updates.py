@@ -14,9 +14,14 @@ from torch import Tensor, nn
 from ray_mentor.config import MentorConfig
 from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.exchange import AbstractExchange
+from ray_mentor.core.influence.checked_estimator import CheckedEstimator
 from ray_mentor.core.influence.estimators import AbstractEstimator, make_estimator
-from ray_mentor.core.influence.meta_gradient import meta_gradient, step_direction
+from ray_mentor.core.influence.heard_gradient import HeardGradient
+from ray_mentor.core.influence.meta_gradient import meta_gradient, step_direction, types_explained
+from ray_mentor.core.influence.owners import check_all_owned, check_owners
 from ray_mentor.core.influence.taken_step import Before, TakenStep, dense_gradient_of, remember
+from ray_mentor.core.losses import ExpectedError
+from ray_mentor.core.mentor.guards import Guards
 from ray_mentor.core.mentor.learner import MetaUpdate
 from ray_mentor.core.methods.parts import Parts
 from ray_mentor.core.step.gradient_rules.base import Gradient
@@ -47,74 +52,106 @@ class MetaUpdates:
 
     Args:
         student: bare.
-        optimizer: the student's own.
+        optimizers: the student's own, each of which moves params of its own.
+        guards: are told of influences that are all 0, or don't add up.
         draw: of the samples whose influence is computed.
 
     Attributes:
         done: how many there were.
 
     Raises:
-        UserError: an optimizer or student that the estimator cannot work with.
+        UserError: an optimizer or student that the estimator cannot work with; in an update, a loss of which the
+            expected error says nothing.
     """
 
     def __init__(
         self,
         student: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizers: tuple[torch.optim.Optimizer, ...],
         parts: Parts,
         exchange: AbstractExchange,
         settings: MentorConfig,
+        guards: Guards,
         draw: Draw,
     ) -> None:
         self.done = 0
         self._student = student
-        self._optimizer = optimizer
+        self._optimizers = optimizers
         self._parts = parts
         self._exchange = exchange
         self._settings = settings
+        self._guards = guards
         self._draw = draw
         self._estimator: AbstractEstimator = make_estimator(settings.estimator, settings.unroll_steps)
+        self._checked = CheckedEstimator(self._estimator, settings, exchange, guards)
         self._awaited: Awaited | None = None
+        self._tried = False
         if parts.mentor is not None:
-            self._estimator.check(student, optimizer, exchange.world_size)
+            check_owners(student, optimizers)
+            self._estimator.check(student, optimizers, exchange.world_size)
 
     def is_due(self, step: int, *, may_begin: bool) -> bool:
         """Whether one looks back on this step; one that has begun goes on in any case."""
         begins = step % self._settings.update_interval == 0 and may_begin
         return self._parts.mentor is not None and (begins or self._goes_on(step) is not None)
 
+    @property
+    def is_untried(self) -> bool:
+        """Whether this step must be looked back on, without a trace, because none of the run has been."""
+        return self._parts.mentor is not None and not self._tried and self._guards.state.rounding is None
+
     def before_forward(self) -> Before:
-        """What will be needed of the student as it is, before the training forward of a step where one is due."""
-        whole = self._estimator.remembers_optimizer(self._optimizer)
-        heard = self._estimator.listen(self._student)
-        return remember(self._student, self._optimizer, whole_optimizer=whole, heard=heard)
+        """What will be needed of the student as it is, before the training forward of a step that is looked back on."""
+        whole = self._estimator.remembers_optimizer(self._optimizers)
+        heard, gradient = self._estimator.listen(self._student), HeardGradient(self._student)
+        return remember(self._student, self._optimizers, whole_optimizer=whole, heard=heard, gradient=gradient)
 
     @property
     def waits(self) -> bool:
         """Whether an update that has begun waits for the student to go on: no state holds what it has seen."""
         return self._awaited is not None
 
-    def look_back(self, step: int, weighed: Weighed, before: Before) -> tuple[Float[Tensor, " batch"], float | None]:
+    def look_back(
+        self, step: int, weighed: Weighed, before: Before, *, is_due: bool
+    ) -> tuple[Float[Tensor, " batch"], float | None]:
         """Meta batch → meta gradient → influence of each sample → mentor step.
 
         With an estimator that looks k steps ahead, on the k-th step, of the first one's samples.
 
+        Args:
+            is_due: whether it is an update's turn. If not, nothing but the first look of a run comes of it.
+
         Returns:
             Influences of the global batch, NaN where there are none, and the meta loss, None where there is none. What
-            is not finite counts as none, and lets the mentor as it is.
+            is not finite, or does not add up, counts as none, and lets the mentor as it is.
+
+        Raises:
+            UserError: before the first sound look of a run, influences that don't add up; and whatever the estimator
+                cannot work with.
         """
         before.stop_listening()
+        try:
+            taken = self._taken(weighed, before)
+            if self.is_untried:
+                self._try(taken, weighed)
+            if is_due:
+                return self._updated(step, weighed, taken)
+            return torch.full_like(weighed.scored, torch.nan), None
+        finally:
+            before.forget()
+
+    def _updated(self, step: int, weighed: Weighed, taken: TakenStep) -> tuple[Float[Tensor, " batch"], float | None]:
+        unknown = torch.full_like(weighed.scored, torch.nan)
         awaited = self._goes_on(step) or Awaited(step, weighed)
-        awaited = dataclasses.replace(awaited, taken=(*awaited.taken, self._taken(weighed, before)))
+        awaited = dataclasses.replace(awaited, taken=(*awaited.taken, taken))
         missing = len(awaited.taken) < self._estimator.look_ahead
         self._awaited = awaited if missing else None
-        unknown = torch.full_like(weighed.scored, torch.nan)
         if missing:
             return unknown, None
         influence, meta_loss = self._influences(awaited)
         assert self._parts.mentor is not None
         first = awaited.weighed
-        self._parts.mentor.learn(MetaUpdate(awaited.step, first.seen.features, influence, first.keep))
+        self._parts.mentor.learn(MetaUpdate(awaited.step, first.seen.shown, influence, first.keep))
         self.done += 1
         shown = influence.where(influence.isfinite(), torch.nan) if first is weighed else unknown
         return shown, meta_loss if math.isfinite(meta_loss) else None
@@ -132,11 +169,12 @@ class MetaUpdates:
 
     def _taken(self, weighed: Weighed, before: Before) -> TakenStep:
         applied = dense_gradient_of(self._student)
+        check_all_owned(self._student, applied, before.owned)
         if self._estimator.look_ahead > 1:  # the next steps may write over them
             applied = {name: gradient.clone() for name, gradient in applied.items()}
         return TakenStep(
             self._student,
-            self._optimizer,
+            self._optimizers,
             self._parts.loss,
             self._parts.meta_loss,
             weighed.seen.batch,
@@ -145,21 +183,51 @@ class MetaUpdates:
             applied,
         )
 
+    def _try(self, taken: TakenStep, weighed: Weighed) -> None:
+        """Does all that an update does, but for the mentor's step: what can't work is refused before training.
+
+        The influences are those of one step of all samples, along the gradient itself where the estimator takes any
+        direction: an optimizer's first steps, or a rate of 0, leave hardly one.
+        """
+        self._tried = True
+        meta = self._parts.meta_batch(self.done)  # the one that the first update will get
+        asked = self._estimator.names(self._student) if self._estimator.needs_direction else None
+        with types_explained(meta, taken.batch):
+            gradient, _ = self._meta_gradient(meta, taken.before.precision, asked)
+        self._check_meta_loss(is_first_update=False)
+        direction = step_direction(taken, gradient)
+        along = {name: taken.applied[name] for name in direction} if self._estimator.needs_direction else direction
+        everyone = torch.arange(len(taken.batch), device=weighed.seen.losses.device)
+        self._checked((taken,), meta, along, everyone, weighed.seen.losses, add_up=True, watched=True)
+
     def _influences(self, awaited: Awaited) -> tuple[Float[Tensor, " batch"], float]:
         """Of the global batch's samples, as far as they were chosen; and the meta loss.
 
         NaN says "not computed". So what was computed and is not finite is infinite here, and so are all influences
-        on a meta loss that is not finite.
+        on a meta loss that is not finite, and those that don't add up.
         """
         seen, last = awaited.weighed.seen, awaited.taken[-1]
         meta = self._parts.meta_batch(self.done)
-        gradient, meta_loss = self._meta_gradient(meta, last.before.precision, self._estimator.names(self._student))
-        chosen = self._chosen(len(seen.batch), len(awaited.weighed.keep)).to(seen.losses.device)
-        found = self._estimator(awaited.taken, meta, step_direction(last, gradient), chosen)
+        asked = self._estimator.names(self._student)
+        if len(awaited.taken) == 1 and not self._estimator.needs_direction:
+            asked = None  # what it finds is compared along the direction all the same
+        gradient, meta_loss = self._meta_gradient(meta, last.before.precision, asked)
+        self._check_meta_loss(is_first_update=self.done == 0)
+        chosen, are_all = self._chosen(len(seen.batch), len(awaited.weighed.keep))
+        direction, rows = step_direction(last, gradient), chosen.to(seen.losses.device)
+        add_up = are_all and len(awaited.taken) == 1
+        found, is_sound = self._checked(awaited.taken, meta, direction, rows, seen.losses, add_up=add_up)
         influence = torch.full((len(seen.batch), 1), torch.nan, dtype=torch.promote_types(found.dtype, torch.float32))
-        sound = found.to("cpu", influence.dtype) if math.isfinite(meta_loss) else influence.new_tensor(torch.inf)
-        influence[chosen.cpu(), 0] = sound.where(sound.isfinite(), torch.inf)
-        return self._exchange.gather(influence, seen.rank_sizes)[:, 0], meta_loss
+        is_sound = is_sound and math.isfinite(meta_loss)
+        sound = found.to("cpu", influence.dtype) if is_sound else influence.new_tensor(torch.inf)
+        influence[chosen, 0] = sound.where(sound.isfinite(), torch.inf)
+        whole = self._exchange.gather(influence, seen.rank_sizes)[:, 0]
+        self._guards.note_influences(whole)
+        return whole, meta_loss
+
+    def _check_meta_loss(self, *, is_first_update: bool) -> None:
+        if isinstance(self._parts.meta_loss, ExpectedError):
+            self._parts.meta_loss.check(self._exchange, is_first_update=is_first_update)
 
     def _meta_gradient(
         self, meta: MetaBatch, precision: Precision, names: Collection[str] | None
@@ -167,11 +235,11 @@ class MetaUpdates:
         gradient, share = meta_gradient(self._student, self._parts.meta_loss, meta, self._exchange, precision, names)
         return gradient, self._exchange.total(float(share))
 
-    def _chosen(self, own: int, n: int) -> Int[Tensor, " chosen"]:
-        """This rank's proportional part of the samples whose influence is computed."""
+    def _chosen(self, own: int, n: int) -> tuple[Int[Tensor, " chosen"], bool]:
+        """This rank's proportional part of the samples whose influence is computed, and whether all ranks' are."""
         wanted = self._settings.influence_samples
         if wanted == 0 or wanted >= n:
-            return torch.arange(own)
+            return torch.arange(own), True
         part = min(own, max(1, round(wanted * own / n)))
         picks = torch.randperm(own, generator=self._draw("influence", self._exchange.rank))[:part]
-        return picks.sort().values
+        return picks.sort().values, False

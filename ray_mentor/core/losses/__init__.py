@@ -10,14 +10,22 @@ from torch import Tensor, nn
 from ray_mentor.core.batch import Batch, outputs_of
 from ray_mentor.core.losses.base import PerSampleLoss
 from ray_mentor.core.losses.cross_entropy import cross_entropy
-from ray_mentor.core.losses.expected_error import ExpectedError, expected_error
+from ray_mentor.core.losses.expected_error import ExpectedError, expected_error, values_of
+from ray_mentor.core.student.inputs import unwritten
 
 LOSSES: dict[str, PerSampleLoss] = {"cross-entropy": cross_entropy}
 
 
 def per_sample_losses(student: nn.Module, loss: PerSampleLoss, batch: Batch) -> Float[Tensor, " batch"]:
-    """The student's loss on each sample; a mixed sample's is λ·ℓ(z, y) + (1 − λ)·ℓ(z, y′)."""
-    return losses_of(outputs_of(student, batch.inputs), loss, batch)
+    """The student's loss on each sample; a mixed sample's is λ·ℓ(z, y) + (1 − λ)·ℓ(z, y′).
+
+    Raises:
+        UserError: a student that writes over its inputs.
+        ValueError: if ``loss`` does not return one value per sample.
+    """
+    with unwritten(batch.inputs):
+        outputs = outputs_of(student, batch.inputs)
+    return losses_of(outputs, loss, batch)
 
 
 def losses_of(outputs: Any, loss: PerSampleLoss, batch: Batch) -> Float[Tensor, " batch"]:
@@ -49,4 +57,5 @@ __all__ = [
     "expected_error",
     "losses_of",
     "per_sample_losses",
+    "values_of",
 ]

@@ -1,6 +1,7 @@
 """What keeps a run sound while its mentor is not: equal weights in place of collapsed ones, and an end to its learning.
 
-The third guard, against updates that are not finite, is in the mentor's learner; its count is read here too.
+Two more look at meta updates: one that is not finite is skipped by the mentor's learner, whose count is read here, too;
+and so is one whose influences do not add up (:mod:`ray_mentor.core.influence.added_up`).
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ class GuardState:
         lowest_holdout: smallest held-out meta loss so far; None before the first.
         epochs_since: epochs since that one.
         stopped_at: the step from which on the mentor learns no more; None while it does.
+        inconsistent: meta updates that were skipped, because the influences did not add up.
+        without_influence: meta updates of which all influences were 0.
+        rounding: of the coarsest type in the student, relative, once influences of this run were found to add up; None
+            before.
     """
 
     fallbacks: int = 0
@@ -42,6 +47,9 @@ class GuardState:
     lowest_holdout: float | None = None
     epochs_since: int = 0
     stopped_at: int | None = None
+    inconsistent: int = 0
+    without_influence: int = 0
+    rounding: float | None = None
 
 
 class Guards:
@@ -78,8 +86,18 @@ class Guards:
 
     @property
     def skipped_updates(self) -> int:
-        """Meta updates that left the mentor as it was, because they were not finite."""
+        """Meta updates that left the mentor as it was, because they were not finite, or did not add up."""
         return 0 if self._mentor is None else self._mentor.skipped
+
+    @property
+    def inconsistent_updates(self) -> int:
+        """Of those, the ones whose influences did not add up to what the step's own backward pass said."""
+        return self.state.inconsistent
+
+    @property
+    def updates_without_influence(self) -> int:
+        """Meta updates of which all influences were 0: with these alone, a mentor never learns."""
+        return self.state.without_influence
 
     @property
     def stopped_at(self) -> int | None:
@@ -103,6 +121,21 @@ class Guards:
     def count_fallback(self) -> None:
         """A step was taken with equal weights."""
         self.state = dataclasses.replace(self.state, fallbacks=self.state.fallbacks + 1)
+
+    def note_sound(self, rounding: float) -> None:
+        """The influences of a step added up, as far as the rounding in the student allows."""
+        if self.state.rounding is None:
+            self.state = dataclasses.replace(self.state, rounding=rounding)
+
+    def count_inconsistent(self) -> None:
+        """The influences of a step did not add up; a meta update is skipped."""
+        self.state = dataclasses.replace(self.state, inconsistent=self.state.inconsistent + 1)
+
+    def note_influences(self, influence: Float[Tensor, " batch"]) -> None:
+        """Takes in the influences of a meta update, NaN where there are none."""
+        known = influence[~influence.isnan()]
+        if len(known) and not known.any():
+            self.state = dataclasses.replace(self.state, without_influence=self.state.without_influence + 1)
 
     def note_holdout(self, loss: float, step: int) -> None:
         """Takes the held-out meta loss in at the end of an epoch; out of patience, the mentor stops.

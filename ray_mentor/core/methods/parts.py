@@ -21,6 +21,8 @@ class Parts:
         meta_loss: the per-sample loss whose mean over a meta batch is M.
         mentor: access to the learning mentor; None for weightings that do not learn.
         meta_batch: this rank's share of the n-th meta batch.
+        in_nats: whether the loss is in nats; the size of any other means nothing, and a mentor is shown it in units of
+            its own.
         burn_in: share of training, from its start, in which all sample weights are 1 and no mentor learns.
     """
 
@@ -31,4 +33,5 @@ class Parts:
     gradient_rule: AbstractGradientRule
     mentor: AbstractMentorAccess | None
     meta_batch: Callable[[int], MetaBatch]
+    in_nats: bool = True
     burn_in: float = 0.0

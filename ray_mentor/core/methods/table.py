@@ -10,7 +10,7 @@ from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.losses import LOSSES, ExpectedError, PerSampleLoss
 from ray_mentor.core.mentor.access import AbstractMentorAccess
 from ray_mentor.core.mentor.networks import load_published
-from ray_mentor.core.methods.mixing import make_mixing
+from ray_mentor.core.methods.mixing import make_mixing, require_floats
 from ray_mentor.core.methods.parts import Parts
 from ray_mentor.core.methods.weightings import AbstractWeighting, Learned, Oracle, Published, SelfPaced, Uniform
 from ray_mentor.core.step.gradient_rules import AbstractGradientRule, Identity
@@ -66,6 +66,8 @@ def parts_of(
     access: AbstractMentorAccess | None,
     loss: PerSampleLoss | None,
     meta_batch: Callable[[int], MetaBatch],
+    *,
+    floats: bool = True,
 ) -> Parts:
     """The parts of the method that ``curriculum`` names.
 
@@ -75,27 +77,46 @@ def parts_of(
         access: to the learning mentor; read by methods that have one.
         loss: the user's own; None for the method's.
         meta_batch: this rank's share of the n-th meta batch.
+        floats: whether the inputs are floats, which can be blended, and no ids or codes.
     """
     method = method_of(curriculum.method)
-    train_loss = loss or LOSSES[method.loss]
+    own = loss is not None
+    train_loss = loss if loss is not None else LOSSES[method.loss]
+    makes_errors = meta_loss_of(mentor, own_loss=own) == "error"
     return Parts(
         loss=train_loss,
-        meta_loss=ExpectedError(train_loss) if mentor.meta_loss == "error" else train_loss,
+        meta_loss=ExpectedError(train_loss, in_doubt=own) if makes_errors else train_loss,
         weighting=method.weighting(mentor, access),
-        mixing=make_mixing(mixing_of(curriculum, mentor), curriculum.mixup_alpha),
+        mixing=make_mixing(mixing_of(curriculum, mentor, own_loss=own, floats=floats), curriculum.mixup_alpha),
         gradient_rule=method.gradient_rule(),
         mentor=access if method.learns else None,
         meta_batch=meta_batch,
+        in_nats=not own or makes_errors,
         burn_in=method.burn_in if curriculum.burn_in is None else curriculum.burn_in,
     )
 
 
-def mixing_of(curriculum: CurriculumConfig, mentor: MentorConfig) -> str:
+def meta_loss_of(mentor: MentorConfig, *, own_loss: bool) -> str:
+    """The name of the meta loss: where it is not given, the error of a method's own loss, but a user's own as it is.
+
+    Args:
+        own_loss: whether the user gave the loss: nobody else knows whether exp(−ℓ) is a probability.
+    """
+    return mentor.meta_loss or ("loss" if own_loss else "error")
+
+
+def mixing_of(curriculum: CurriculumConfig, mentor: MentorConfig, *, own_loss: bool, floats: bool) -> str:
     """The name of the mixing; by weight only where it can be known how much the student memorises.
+
+    Args:
+        own_loss: whether the user gave the loss.
+        floats: whether the inputs are floats, which can be blended, and no ids or codes.
 
     Raises:
         UserError: where it was asked for and can't.
     """
+    if curriculum.mixing not in (None, "none"):
+        require_floats(curriculum.mixing, is_float=floats)
     learns = method_of(curriculum.method).learns
     measured = learns and curriculum.meta_in_training > 0 and mentor.meta_holdout > 0
     if curriculum.mixing == "mentormix" and not measured:
@@ -106,7 +127,10 @@ def mixing_of(curriculum: CurriculumConfig, mentor: MentorConfig) -> str:
             f"{mentor.meta_holdout:g} give --mixing mixup, or none"
         )
     if curriculum.mixing is None:
-        return "mentormix" if measured else "none"
+        shows_memory = (
+            not own_loss or mentor.meta_loss == "error"
+        )  # a loss that may fall below 0 has no share to speak of
+        return "mentormix" if measured and floats and shows_memory else "none"
     return curriculum.mixing
 
 

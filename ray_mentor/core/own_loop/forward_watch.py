@@ -12,6 +12,7 @@ from torch import nn
 from ray_mentor.core.batch import Arguments
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.influence.taken_step import Before
+from ray_mentor.core.student.inputs import Versions, require_unwritten, versions_of
 from ray_mentor.errors import UserError
 
 
@@ -19,7 +20,7 @@ class ForwardWatch:
     """Takes down, at each training forward pass whose step a meta update follows, its inputs and what it changes."""
 
     def __init__(self, student: nn.Module, curriculum: Curriculum) -> None:
-        self._noted: tuple[Before, Arguments] | None = None
+        self._noted: tuple[Before, Arguments, Versions] | None = None
         self._curriculum = curriculum
         self._is_paused = False
         self._handle = student.register_forward_pre_hook(_Hook(self), with_kwargs=True)
@@ -28,7 +29,7 @@ class ForwardWatch:
         """The student as the last such pass met it, and what it was called with; given out once.
 
         Raises:
-            UserError: if there was no such pass since the last time.
+            UserError: if there was no such pass since the last time, or the student writes over its inputs.
         """
         noted, self._noted = self._noted, None
         if noted is None:
@@ -36,8 +37,9 @@ class ForwardWatch:
                 "the student was not called in training mode, with gradients, before weigh; call the very module that "
                 "the curriculum was given"
             )
-        noted[0].stop_listening()
-        return noted
+        before, inputs, versions = noted
+        require_unwritten(inputs, versions)
+        return before, inputs
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -56,8 +58,8 @@ class ForwardWatch:
         """Takes one call down."""
         if self._is_paused or not student.training or not torch.is_grad_enabled():
             return
-        before = self._curriculum.before_forward()
-        self._noted = (before, Arguments(positional, named)) if before else None
+        before, inputs = self._curriculum.before_forward(), Arguments(positional, named)
+        self._noted = (before, inputs, versions_of(inputs)) if before else None
 
 
 class _Hook:

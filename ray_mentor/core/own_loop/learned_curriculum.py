@@ -4,35 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import Arguments, Batch
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
+from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.influence.taken_step import Before
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.access import LocalMentor
 from ray_mentor.core.mentor.guards import Guards
 from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.core.methods.table import method_of, parts_of
+from ray_mentor.core.own_loop.arguments import all_of, check_arguments, ranks_of
 from ray_mentor.core.own_loop.forward_watch import ForwardWatch
 from ray_mentor.core.own_loop.meta_set import MetaSet, meta_batches
-from ray_mentor.core.own_loop.replay import check_replay
+from ray_mentor.core.own_loop.step_watch import StepWatch
 from ray_mentor.core.state.checked import read_curriculum_state
 from ray_mentor.core.state.curriculum import CurriculumState, capture_curriculum, restore_curriculum
-from ray_mentor.core.step.gradient_rules import Identity
 from ray_mentor.core.step.record import StepRecord, Weighed
 from ray_mentor.errors import UserError, shown
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 
 class LearnedCurriculum:
@@ -52,19 +51,24 @@ class LearnedCurriculum:
     What stands between ``weigh`` and ``after_step`` is the user's: autocast around the forward pass, a gradient
     scaler, clipping, several backward passes before one step. The student's last forward pass before ``weigh`` is the
     one that counts; with several micro-batches a step, the mentor learns from the last, whose influences are those of
-    the whole step. Clipping counts as a constant factor.
+    the whole step. Clipping counts as a constant factor. A penalty gets a backward pass of its own: what is added
+    to the loss that ``weigh`` returns can't be told from it, and is refused.
+
+    The first step is looked back on like those of meta updates, without a trace, so that what can't work is refused
+    there: a student without forward mode, a loss that is not the loop's, calls in another order.
 
     Under ``DistributedDataParallel`` every rank makes one, with the same arguments, and calls it with its own share of
     the batch; the mentor's copies stay equal, since all ranks apply the same updates.
 
     Args:
         student: on its device; may be wrapped for data parallelism or compiled.
-        optimizer: over the student's params. SGD, Adam, AdamW, Adagrad and RMSprop have a closed form; any other
-            that works element by element is measured.
+        optimizer: over the student's params; a list where there are several, each with params of its own. SGD, Adam,
+            AdamW, Adagrad and RMSprop have a closed form; any other that works element by element is measured.
         meta_loader: the trusted set: (inputs, labels) tensors, or a loader of such batches (this rank's).
         total_steps: planned optimizer steps, which progress is measured against.
         loss: (what the student returns, labels) -> per-sample losses, as the loop computes them. None: the method's
-            own, cross-entropy.
+            own, cross-entropy. With one given, the mentor makes its mean over the meta set small; if it is a
+            cross-entropy, too, ``MentorConfig(meta_loss="error")`` is better.
         mentor: the mentor, and how it learns.
         update_interval: optimizer steps between two meta updates; None: as ``mentor`` says.
         curriculum: the method, and the schedule around it.
@@ -80,7 +84,7 @@ class LearnedCurriculum:
     def __init__(
         self,
         student: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
         meta_loader: MetaSet,
         *,
         total_steps: int,
@@ -96,15 +100,16 @@ class LearnedCurriculum:
         settings, schedule = mentor or MentorConfig(), curriculum or CurriculumConfig()
         if update_interval is not None:
             settings = dataclasses.replace(settings, update_interval=update_interval)
-        _check(student, optimizer, total_steps, settings, schedule, n_classes, n_samples)
-        ranks = exchange or _ranks_of(student)
+        optimizers = all_of(optimizer)
+        check_arguments(student, optimizers, total_steps, settings, schedule, n_classes, n_samples)
+        ranks = exchange or ranks_of(student)
         device = next(student.parameters()).device
         learns = method_of(schedule.method).learns
         self.mentor = LocalMentor(MentorLearner(settings, n_classes or 1, seed)) if learns else None
         self._meta = meta_batches(meta_loader, settings.meta_batch_size, ranks, device, seed)
         self.curriculum = Curriculum(
             student,
-            optimizer,
+            optimizers[0],
             parts_of(schedule, settings, self.mentor, loss, self._meta),
             ranks,
             schedule,
@@ -112,15 +117,14 @@ class LearnedCurriculum:
             total_steps=total_steps,
             n_samples=n_samples,
             seed=seed,
+            more_optimizers=optimizers[1:],
         )
         self._n_samples = n_samples
         self._watch = ForwardWatch(student, self.curriculum)
         self._sees_label = learns and "label" in settings.mentor_features
         self._weighed: Weighed | None = None
         self._before: Before | None = None
-        self._stepped = False
-        self._replay_checked = False
-        self._step_hook = optimizer.register_step_post_hook(self._note_step)
+        self._steps = StepWatch(self.curriculum.bare, optimizers)
 
     def weigh(
         self,
@@ -139,15 +143,15 @@ class LearnedCurriculum:
             sample_ids: names of the samples in the record; 0..N-1 where the mentor sees the loss history.
             true_labels: where they are known; read by the method `oracle` alone.
             trusted: which samples have labels that are known to be right: their weight is 1, and the record leaves
-                them out. They must not be in ``meta_loader`` as well, which tells the mentor how the student does on
-                samples that it is not trained on. None: none.
+                them out. They may be in ``meta_loader`` as well; not among those that :meth:`note_holdout` is told of.
+                None: none.
 
         Raises:
-            UserError: a call out of turn, losses that are not one a sample, or ``trusted`` that is no mask of them.
+            UserError: a call out of turn, losses that are not one a sample, or ``trusted`` that is no mask of them; no
+                sample at all, on any rank.
             NonFiniteLossError: if a loss is NaN or infinite.
         """
-        if self._stepped:
-            raise UserError("the optimizer has stepped since the last weigh, but after_step was not called")
+        self._steps.check_order()
         if losses.shape != (len(labels),):
             raise UserError(
                 f"losses has shape {tuple(losses.shape)} for {len(labels)} labels, but it must hold one loss per "
@@ -164,12 +168,15 @@ class LearnedCurriculum:
             )
         rows = self._rows(sample_ids, len(labels))
         inputs, self._before = Arguments((), {}), None
-        if self.curriculum.meta_is_due:
+        if self.curriculum.is_looked_back_on:
             self._before, inputs = self._watch.take()
         batch = Batch(rows, rows, inputs, labels, true_labels, trusted=trusted).to(losses.device)
         with _full_precision():
             seen = self.curriculum.observe_losses(batch, losses)
             self._weighed = self.curriculum.weigh(seen, self.curriculum.score(seen))
+        if self._before is not None:
+            self._before.follow(self._weighed.loss)
+        self._steps.begin(notes_gradients=self._before is not None)
         return self._weighed.loss
 
     def after_step(self) -> StepRecord | None:
@@ -181,19 +188,19 @@ class LearnedCurriculum:
             and the loss history have seen its losses.
 
         Raises:
-            UserError: a call out of turn; on the first meta update, a ``loss`` that does not give the losses weighed.
+            UserError: a call out of turn; gradients that were cleared; on the first step, whatever the estimator can't
+                work with, and a ``loss`` that does not give the losses weighed. (Found later, it is counted, and the
+                mentor does not learn from that step: ``guards.inconsistent_updates``.)
         """
         if self._weighed is None:
             raise UserError("after_step was called before weigh; weigh the losses first")
         weighed, self._weighed = self._weighed, None
         before, self._before = self._before, None
-        if not self._stepped:
+        stepped = self._steps.end()
+        if not stepped:
             return None
-        self._stepped = False
         with self._watch.paused(), _nothing_compiled(), _full_precision():
-            if before is not None:
-                self._check_meta_step(weighed, before)
-            return self.curriculum.after_step(weighed, before)
+            return self.curriculum.after_step(weighed, before.with_steps_of(stepped) if before else None)
 
     @property
     def sample_weights(self) -> Float[Tensor, " batch"]:
@@ -205,6 +212,9 @@ class LearnedCurriculum:
     @property
     def guards(self) -> Guards:
         """How often the mentor had to be overruled: ``guards.fallbacks``, ``guards.skipped_updates``.
+
+        Of the updates skipped, ``guards.inconsistent_updates`` had influences that did not add up; and
+        ``guards.updates_without_influence`` counts those of which all influences were 0.
 
         Of a step with several micro-batches, the one that was weighed last is counted.
         """
@@ -226,7 +236,8 @@ class LearnedCurriculum:
         were. Take it after ``after_step``. An estimator that looks more than one step ahead starts its look again.
         """
         state = capture_curriculum(self.curriculum, self.curriculum.history.table.clone()).table()
-        return {"format_version": FORMAT_VERSION, "curriculum": state, "meta_set": self._meta.state()}
+        meta_set = self._meta.state(self.curriculum.meta.done)
+        return {"format_version": FORMAT_VERSION, "curriculum": state, "meta_set": meta_set}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on where :meth:`state_dict` was taken.
@@ -252,7 +263,8 @@ class LearnedCurriculum:
             raise UserError(
                 f"the state does not fit ({reason}); give what state_dict() of the same run gave"
             ) from error
-        self._weighed, self._before, self._stepped = None, None, False
+        self._weighed, self._before = None, None
+        self._steps.forget()
 
     def _restore(self, state: CurriculumState, meta_set: Any) -> None:
         restore_curriculum(state, self.curriculum)
@@ -261,20 +273,7 @@ class LearnedCurriculum:
     def close(self) -> None:
         """Takes the hooks off student and optimizer again."""
         self._watch.close()
-        self._step_hook.remove()
-
-    def _note_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        overflow = getattr(
-            optimizer, "found_inf", None
-        )  # fused optimizers are told by the scaler, and skip by themselves
-        self._stepped = self._weighed is not None and not (overflow is not None and bool(overflow))
-
-    def _check_meta_step(self, weighed: Weighed, before: Before) -> None:
-        if all(param.grad is None for param in self.curriculum.bare.parameters()):
-            raise UserError("after_step found no gradients; call it before they are cleared by zero_grad")
-        if not self._replay_checked:
-            check_replay(self.curriculum.bare, self.curriculum.parts.loss, weighed.seen, before)
-            self._replay_checked = True
+        self._steps.close()
 
     def _rows(self, sample_ids: Tensor | None, count: int) -> Int[Tensor, " batch"]:
         if self.curriculum.history.length == 0:
@@ -303,43 +302,3 @@ def _nothing_compiled() -> AbstractContextManager[Any]:
 def _full_precision() -> AbstractContextManager[Any]:
     """The mentor and its bookkeeping, all on the CPU, leave out an autocast that is on for the student."""
     return torch.autocast("cpu", enabled=False)
-
-
-def _ranks_of(student: nn.Module) -> AbstractExchange:
-    if _is_data_parallel(student):
-        return Ranks()
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        raise UserError(
-            f"student is not wrapped for data parallelism, but there are {dist.get_world_size()} processes; give the "
-            "DistributedDataParallel that the loop calls, or exchange=Alone() if each process trains its own student"
-        )
-    return Alone()
-
-
-def _is_data_parallel(student: nn.Module) -> bool:
-    inner = getattr(student, "_orig_mod", student)
-    return isinstance(inner, nn.parallel.DistributedDataParallel)
-
-
-def _check(
-    student: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    total_steps: int,
-    mentor: MentorConfig,
-    curriculum: CurriculumConfig,
-    n_classes: int | None,
-    n_samples: int,
-) -> None:
-    own = {id(param) for param in student.parameters()}
-    if not any(id(param) in own for group in optimizer.param_groups for param in group["params"]):
-        raise UserError("optimizer holds none of the student's params; make it from student.parameters()")
-    if total_steps < 1:
-        raise UserError(f"total_steps is {total_steps}, but it must be at least 1; it is what progress is measured by")
-    if mentor.history_length and n_samples < 1:
-        raise UserError(f"n_samples is {n_samples}, but a loss history needs the size of the training split")
-    if "label" in mentor.mentor_features and n_classes is None:
-        raise UserError("n_classes is None, but the mentor sees the label; give the number of classes")
-    if curriculum.mixing not in (None, "none"):
-        raise UserError(f"mixing is {curriculum.mixing!r}, but in a loop of one's own the batch is mixed by the loop")
-    if method_of(curriculum.method).gradient_rule is not Identity:
-        raise UserError(f"method is {curriculum.method!r}, which changes gradients; only the trainer can do that")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -27,11 +28,11 @@ class AbstractMetaBatches(ABC):
 
     @abstractmethod
     def __call__(self, update: int) -> MetaBatch:
-        """The share of meta update ``update``, counted from 0."""
+        """The share of meta update ``update``, counted from 0; the same if it is asked for again."""
 
     @abstractmethod
-    def state(self) -> dict[str, Any]:
-        """What :meth:`load` needs, in plain types."""
+    def state(self, upcoming: int) -> dict[str, Any]:
+        """What :meth:`load` needs to go on with this meta update, in plain types."""
 
     @abstractmethod
     def load(self, state: dict[str, Any]) -> None:
@@ -114,7 +115,7 @@ class _Tensors(AbstractMetaBatches):
         self._device = device
         self._seed = seed
 
-    def state(self) -> dict[str, Any]:
+    def state(self, upcoming: int) -> dict[str, Any]:
         return {}
 
     def load(self, state: dict[str, Any]) -> None:
@@ -125,6 +126,19 @@ class _Tensors(AbstractMetaBatches):
         rows = torch.randperm(len(self._labels), generator=generator)[: self._size]
         own = rows[self._exchange.rank :: self._exchange.world_size].sort().values.to(self._labels.device)
         return MetaBatch(self._inputs[own].to(self._device), self._labels[own].to(self._device), self._size)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A loader's batch that may be asked for again: the first is, once it was tried.
+
+    Attributes:
+        place: where the loader was before it.
+    """
+
+    update: int
+    batch: Any
+    place: dict[str, int]
 
 
 class _Loader(AbstractMetaBatches):
@@ -143,9 +157,13 @@ class _Loader(AbstractMetaBatches):
         self._position = 0  # batches given in this pass
         self._batches: Iterator[Any] = iter(())
         self._random = torch.get_rng_state()
+        self._held: _Held | None = None
 
     def __call__(self, update: int) -> MetaBatch:
-        inputs, labels = split(self._next())
+        if self._held is None or self._held.update != update:
+            place = {"passes": self._passes, "position": self._position}
+            self._held = _Held(update, self._next(), place)
+        inputs, labels = split(self._held.batch)
         size = int(self._exchange.total(float(len(labels))))
         moved = (
             inputs.each(lambda value: value.to(self._device))
@@ -154,13 +172,16 @@ class _Loader(AbstractMetaBatches):
         )
         return MetaBatch(moved, labels.to(self._device), size)
 
-    def state(self) -> dict[str, Any]:
+    def state(self, upcoming: int) -> dict[str, Any]:
+        if self._held is not None and self._held.update == upcoming:  # looked at, but not learnt from
+            return dict(self._held.place)
         return {"passes": self._passes, "position": self._position}
 
     def load(self, state: dict[str, Any]) -> None:
         for name in ("passes", "position"):
             if type(state[name]) is not int or not 0 <= state[name] < 2**63:
                 raise UserError(f"{name} of the meta set's state is {shown(state[name])}, but it must count up from 0")
+        self._held = None
         with self._own_draws():
             self._begin(state["passes"])
             for _ in islice(self._batches, state["position"]):

@@ -12,6 +12,7 @@ from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.mentor.guards import GuardState
 from ray_mentor.core.mentor.learner import MentorState
 from ray_mentor.core.step.memorising import MemorisingState
+from ray_mentor.core.step.units import Units
 from ray_mentor.errors import UserError
 
 
@@ -27,6 +28,7 @@ class CurriculumState:
         history: the whole loss history's table; None where it is kept apart.
         mentor: the latest mentor, None for methods without a learning one.
         guards: what the guards on it remember, and their counts.
+        units: that the mentor is shown losses in; None for a loss in nats, and before the first step.
     """
 
     step: int
@@ -36,20 +38,23 @@ class CurriculumState:
     history: Tensor | None
     mentor: MentorState | None
     guards: GuardState
+    units: Units | None = None
 
     def table(self) -> dict[str, Any]:
         """The state in plain types, which ``torch.load(weights_only=True)`` reads."""
         table = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         mentor = None if self.mentor is None else dataclasses.asdict(self.mentor)
+        units = None if self.units is None else dataclasses.asdict(self.units)
         parts = {"memorising": dataclasses.asdict(self.memorising), "guards": dataclasses.asdict(self.guards)}
-        return {**table, "mentor": mentor, **parts}
+        return {**table, "mentor": mentor, "units": units, **parts}
 
     @staticmethod
     def from_table(table: dict[str, Any]) -> CurriculumState:
         """The inverse of :meth:`table`."""
         mentor = None if table["mentor"] is None else MentorState(**table["mentor"])
+        units = None if table["units"] is None else Units(**table["units"])
         parts = {"memorising": MemorisingState(**table["memorising"]), "guards": GuardState(**table["guards"])}
-        return CurriculumState(**{**table, "mentor": mentor, **parts})
+        return CurriculumState(**{**table, "mentor": mentor, "units": units, **parts})
 
 
 def capture_curriculum(curriculum: Curriculum, history: Tensor | None) -> CurriculumState:
@@ -63,6 +68,7 @@ def capture_curriculum(curriculum: Curriculum, history: Tensor | None) -> Curric
         history=history,
         mentor=None if mentor is None else mentor.state,
         guards=curriculum.guards.state,
+        units=None if curriculum.units is None else curriculum.units.value,
     )
 
 
@@ -76,6 +82,8 @@ def restore_curriculum(state: CurriculumState, curriculum: Curriculum) -> None:
     """
     _check_fit(state, curriculum)
     curriculum.percentile.value = state.percentile
+    if curriculum.units is not None:
+        curriculum.units.value = state.units
     curriculum.memorising.state = state.memorising
     if state.history is not None:
         curriculum.history.load(state.history)
@@ -92,3 +100,9 @@ def _check_fit(state: CurriculumState, curriculum: Curriculum) -> None:
     if (state.mentor is None) != (curriculum.parts.mentor is None):
         one, other = ("no", "one") if state.mentor is None else ("a", "none")
         raise UserError(f"the state holds {one} mentor, but this curriculum has {other}; the method must be as it was")
+    if state.percentile is not None and (state.units is None) != (curriculum.units is None):
+        one, other = ("", " not") if state.units is None else (" not", "")
+        raise UserError(
+            f"the state is of a loss that is{one} in nats, but this curriculum's is{other}; loss and meta_loss must be "
+            "as they were"
+        )

@@ -30,7 +30,8 @@ class Memorising:
 
     ``trained`` is the mean over an epoch of the meta loss on trusted samples that the student is trained on, each as it
     is met again; ``unseen`` that on trusted samples that are held out, at the epoch's end, without augmentation or
-    dropout. Labels of both are right, so that what lies between them is memory and not noise.
+    dropout. Labels of both are right, so that what lies between them is memory and not noise. A meta loss whose mean is
+    below 0 has no such share: 0, as long as it is.
 
     Args:
         meta_loss: per-sample losses, as the student is trained on them → what the held-out loss is the mean of.
@@ -53,6 +54,8 @@ class Memorising:
 
     def note_unseen(self, meta_loss: float) -> None:
         """Takes in the mean over the held-out samples at an epoch's end."""
-        if self.state.samples and meta_loss > 0:
-            trained = self.state.total / self.state.samples
-            self.state = MemorisingState(share=min(max(1 - trained / meta_loss, 0.0), 1.0))
+        if not self.state.samples or meta_loss == 0:
+            return
+        trained = self.state.total / self.state.samples
+        has_share = trained >= 0 and meta_loss > 0
+        self.state = MemorisingState(share=min(max(1 - trained / meta_loss, 0.0), 1.0) if has_share else 0.0)

@@ -14,7 +14,8 @@ from ray_mentor.core.history.table import LossHistory, filled
 from ray_mentor.core.step.features import Features
 from ray_mentor.core.step.gathered import gathered
 from ray_mentor.core.step.percentile import RunningPercentile
-from ray_mentor.errors import NonFiniteLossError
+from ray_mentor.core.step.units import RunningUnits, Units
+from ray_mentor.errors import NonFiniteLossError, UserError
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Observation:
         clean: whether each given label of the global batch is true; None where the truth is not known.
         rank_sizes: rows per rank.
         own: this rank's rows of the global batch.
+        units: that a mentor is shown losses in; None: as they are.
     """
 
     batch: Batch
@@ -38,6 +40,12 @@ class Observation:
     clean: Bool[Tensor, " batch"] | None
     rank_sizes: tuple[int, ...]
     own: slice
+    units: Units | None = None
+
+    @property
+    def shown(self) -> Features:
+        """The features as a mentor sees them."""
+        return self.features if self.units is None else self.units.of(self.features)
 
 
 def observe(
@@ -48,11 +56,16 @@ def observe(
     history: LossHistory,
     step: int,
     progress: float,
+    units: RunningUnits | None = None,
 ) -> Observation:
     """Exchanges per-sample scalars with the other ranks and makes features of them.
 
+    Args:
+        units: of a loss that is not in nats.
+
     Raises:
         NonFiniteLossError: on every rank, if a loss on any rank is NaN or infinite.
+        UserError: on every rank, if there is no sample on any.
     """
     unknown = torch.full((len(batch),), -1)
     truth = unknown if batch.true_labels is None else batch.true_labels
@@ -60,6 +73,8 @@ def observe(
     trusted = torch.zeros(len(batch)) if batch.trusted is None else batch.trusted
     columns = [losses.detach(), shown, truth, batch.rows, batch.ids, trusted]
     sizes = batch.rank_sizes or exchange.sizes(len(batch))
+    if not any(sizes):
+        raise UserError("the batch holds no sample; leave it out, on every rank alike")
     own = torch.stack([column.double().cpu() for column in columns], dim=1)
     table, past = gathered(own, batch, sizes, history, exchange)
     loss, label, true_label, rows, ids, is_trusted = table.unbind(dim=1)
@@ -73,6 +88,10 @@ def observe(
         history=filled(past, loss),
         trusted=is_trusted.bool(),
     )
+    in_units = None
+    if units is not None:
+        asked = ~features.trusted
+        in_units = units.update(loss[asked], features.loss_difference[asked])
     history.push(rows.long(), loss)
     start = sum(sizes[: exchange.rank])
     return Observation(
@@ -82,6 +101,7 @@ def observe(
         None if batch.true_labels is None else label == true_label,
         sizes,
         slice(start, start + sizes[exchange.rank]),
+        in_units,
     )
 
 

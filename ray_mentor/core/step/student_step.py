@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -29,7 +29,7 @@ def weighted_loss(
 
 def student_step(
     student: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     loss: Float[Tensor, ""],
     gradient_rule: AbstractGradientRule,
     meta_gradient: Callable[[], Gradient] | None,
@@ -37,17 +37,20 @@ def student_step(
     """θ' = U(θ, g), g = ∇loss, changed by the rule.
 
     Args:
+        optimizers: U is the step of them all.
         loss: this rank's :func:`weighted_loss`.
         meta_gradient: ∇M(θ), for rules that need it. Asked for after the training backward pass: a second
             forward pass before it would change the buffers it needs.
     """
-    optimizer.zero_grad(set_to_none=True)
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
     loss.backward()
     train = gradient_of(student)
     for name, gradient in gradient_rule(train, meta_gradient() if meta_gradient else None).items():
         if gradient is not train[name]:
             student.get_parameter(name).grad = gradient
-    optimizer.step()
+    for optimizer in optimizers:
+        optimizer.step()
 
 
 def gradient_of(student: nn.Module) -> Gradient:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,11 @@ class Precision:
         """What is on at this moment, for modules on ``device``."""
         on = torch.is_autocast_enabled(device.type)
         return Precision(device.type, torch.get_autocast_dtype(device.type) if on else None)
+
+    @property
+    def without_float16(self) -> Precision:
+        """Off where it was on in float16, whose smallest number is 6e-8."""
+        return dataclasses.replace(self, autocast=None if self.autocast == torch.float16 else self.autocast)
 
     def again(self) -> torch.autocast:
         """A context in which it is on, or off, again. Without autocast's cache: params differ between passes."""

@@ -39,7 +39,8 @@ class _SumOverRanks(torch.autograd.Function):
 class GlobalBatchNorm(_BatchNorm):
     """y = γ·(x − μ)/√(σ² + ε) + β with μ, σ² over the batches of all ranks, which may differ in size.
 
-    Outside of training, or in one process, it is plain batch norm.
+    Computed in float32 at least, whatever comes in; y has the type of x. Outside of training, or in one process, it is
+    plain batch norm.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -51,17 +52,18 @@ class GlobalBatchNorm(_BatchNorm):
         self._check_input_dim(input)
         if not self.training or not dist.is_initialized() or dist.get_world_size() == 1:
             return super().forward(input)
-        dims = [d for d in range(input.dim()) if d != 1]
-        count = input.new_tensor([input.numel() / input.shape[1]])
-        sums = _SumOverRanks.apply(torch.cat([input.sum(dims), count]))
-        mean, total = sums[:-1] / sums[-1], sums[-1].detach()
-        shape = [1, -1] + [1] * (input.dim() - 2)
-        centred = input - mean.view(shape)
-        variance = _SumOverRanks.apply((centred * centred).sum(dims)) / total
-        self._track(mean.detach(), variance.detach() * total / (total - 1).clamp(min=1))
+        x = input.to(torch.promote_types(input.dtype, torch.float32))
+        dims = [d for d in range(x.dim()) if d != 1]
+        count = x.new_tensor([x.numel() // x.shape[1]], dtype=torch.float64)
+        sums = _SumOverRanks.apply(torch.cat([x.sum(dims).double(), count]))
+        mean, total = (sums[:-1] / sums[-1]).to(x.dtype), sums[-1].detach()
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        centred = x - mean.view(shape)
+        variance = (_SumOverRanks.apply((centred * centred).sum(dims).double()) / total).to(x.dtype)
+        self._track(mean.detach(), variance.detach() * (total / (total - 1).clamp(min=1)).to(x.dtype))
         normal = centred * torch.rsqrt(variance + self.eps).view(shape)
         result: Tensor = normal * self.weight.view(shape) + self.bias.view(shape) if self.affine else normal
-        return result
+        return result.to(input.dtype)
 
     @torch.no_grad()
     def _track(self, mean: Tensor, unbiased: Tensor) -> None:

@@ -10,17 +10,19 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from typing_extensions import override
 
+from ray_mentor.data.samples.draws import drawn_from
 from ray_mentor.data.samples.rows import CONTENT, MOMENTS, AbstractRows, Rows
-from ray_mentor.errors import UserError
 
 Scale = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Mean and standard deviation, per channel or per feature."""
+
+Part = tuple[Rows, tuple[int, ...]]
+"""Rows that are taken together, and what random transforms draw then (:func:`drawn_from`)."""
 
 Values = NDArray[Any] | AbstractRows
 """Rows in memory, or elsewhere."""
@@ -31,7 +33,15 @@ DIGEST_BYTES = 16
 
 
 class AbstractInputs(ABC):
-    """The inputs of a data set, by row. Members can be pickled, and may hold read-only memory."""
+    """The inputs of a data set, by row. Members can be pickled, and may hold read-only memory.
+
+    Attributes:
+        dtype: of what the model is fed: float32, or what integers a user's own data set gives.
+        draws: whether taking rows may draw from the process's generators.
+    """
+
+    dtype: torch.dtype = torch.float32
+    draws = False
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -42,8 +52,8 @@ class AbstractInputs(ABC):
         """Shape of one model input, e.g. (3, 32, 32) or (64,)."""
 
     @abstractmethod
-    def take(self, rows: Rows) -> Float[Tensor, "rows ..."]:
-        """float32 of shape (len(rows), *shape): those rows, ready for the model; the caller owns the memory."""
+    def take(self, rows: Rows) -> Shaped[Tensor, "rows ..."]:
+        """Of ``dtype`` and shape (len(rows), *shape): those rows, ready for the model; the caller owns the memory."""
 
     @abstractmethod
     def select(self, rows: Rows) -> AbstractInputs:
@@ -52,6 +62,17 @@ class AbstractInputs(ABC):
     @abstractmethod
     def content_hashes(self) -> NDArray[np.bytes_]:
         """One 16-byte digest a row. Equal content has equal digests, whatever the scale."""
+
+    def in_parts(self, parts: Iterable[Part]) -> Iterator[Shaped[Tensor, "rows ..."]]:
+        """What :meth:`take` gives of one part after the other; they may be read ahead of whoever wants them.
+
+        Args:
+            parts: may be endless.
+        """
+        for rows, words in parts:
+            with drawn_from(words, self):
+                inputs = self.take(rows)
+            yield inputs
 
     def open(self) -> None:  # noqa: B027 - most have nothing to do
         """Gets what this machine lacks to take rows: the first row that is taken waits for it otherwise."""
@@ -94,7 +115,7 @@ class AbstractArrayInputs(AbstractInputs):
         if isinstance(self.values, AbstractRows):
             return self.values.beside(CONTENT)
         parts = (self._content(self.values[rows]) for rows in self._parts())
-        return _join_digests(_digest(row.tobytes()) for part in parts for row in part)
+        return join_digests(digest(row.tobytes()) for part in parts for row in part)
 
     @override
     def open(self) -> None:
@@ -196,72 +217,6 @@ def moments(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
     return np.stack([planes.sum(2, dtype=np.int64), squares.sum(2, dtype=np.int64)], axis=1)
 
 
-class DatasetInputs(AbstractInputs):
-    """The inputs of any map-style torch data set that gives (input, label): ``dataset[i][0]``, fetched on demand."""
-
-    def __init__(self, dataset: Any, rows: Rows | None = None) -> None:
-        self.dataset = dataset
-        self.rows = np.arange(len(dataset)) if rows is None else rows
-        self._shape = tuple(self._item(0).shape) if len(self.rows) else ()
-
-    @override
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    @override
-    def shape(self) -> tuple[int, ...]:
-        return self._shape
-
-    @override
-    def take(self, rows: Rows) -> Float[Tensor, "rows ..."]:
-        if len(rows) == 0:
-            return torch.empty((0, *self._shape))
-        return torch.stack([self._item(row) for row in rows])
-
-    @override
-    def select(self, rows: Rows) -> DatasetInputs:
-        return DatasetInputs(self.dataset, self.rows[rows])
-
-    @override
-    def content_hashes(self) -> NDArray[np.bytes_]:
-        return _join_digests(_digest(self._item(row).numpy().tobytes()) for row in range(len(self)))
-
-    def _item(self, row: int) -> Tensor:
-        index = int(self.rows[row])
-        item = _as_tensor(self.dataset[index][0], index)
-        if row != 0 and item.shape != self._shape:
-            raise UserError(
-                f"inputs must have one shape, but dataset[{index}] gives {tuple(item.shape)} and "
-                f"dataset[{int(self.rows[0])}] {self._shape}; resize or pad them in the data set's transform"
-            )
-        return item
-
-
-def _as_tensor(value: Any, index: int) -> Tensor:
-    if isinstance(value, Image.Image):
-        raise UserError(
-            f"dataset[{index}] gives a PIL image as input, but it must be a tensor; "
-            "add ToTensor() to the data set's transform"
-        )
-    if isinstance(value, np.ndarray | np.number | int | float):
-        array = np.asarray(value)
-        value = _float_tensor(array) if array.dtype.kind in "biuf" else array
-    if not isinstance(value, Tensor) or value.is_complex() or value.layout != torch.strided:
-        kind = getattr(value, "dtype", type(value).__name__)
-        raise UserError(
-            f"dataset[{index}] gives a {kind} as input, but it must be a tensor; convert it in the data set's "
-            "transform (real numbers, not sparse)"
-        )
-    return value.detach().to("cpu", torch.float32)
-
-
-def _float_tensor(array: NDArray[Any]) -> Tensor:
-    """Of numbers in any byte order and of any width."""
-    with np.errstate(over="ignore"):  # becomes infinite, and the losses are checked
-        return torch.from_numpy(array.astype(np.float32))
-
-
 def _no_scale(size: int) -> Scale:
     return np.zeros(size, np.float32), np.ones(size, np.float32)
 
@@ -277,9 +232,11 @@ def _own_tensor(values: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(values.copy())  # torch refuses memory it may not write to
 
 
-def _digest(content: bytes | memoryview) -> bytes:
+def digest(content: bytes | memoryview) -> bytes:
+    """Of one row's content."""
     return hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
 
 
-def _join_digests(digests: Iterable[bytes]) -> NDArray[np.bytes_]:
+def join_digests(digests: Iterable[bytes]) -> NDArray[np.bytes_]:
+    """One digest a row, as an array."""
     return np.frombuffer(b"".join(digests), dtype=f"S{DIGEST_BYTES}")

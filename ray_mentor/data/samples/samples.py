@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ray_mentor.data.memory import require_memory
-from ray_mentor.data.samples.inputs import AbstractInputs, DatasetInputs
+from ray_mentor.data.samples.dataset_inputs import DatasetInputs
+from ray_mentor.data.samples.inputs import AbstractInputs
 from ray_mentor.data.samples.rows import Rows
 from ray_mentor.errors import UserError
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+from ray_mentor.platforms import file_locks
+
+fcntl: Any = file_locks()
 
 _LOCK, _UNFINISHED = ".lock", ".part"
 _ABANDONED_AFTER = 3600  # seconds without a write; a lock can't tell, since some file systems keep it to the machine

@@ -17,9 +17,11 @@ from typing_extensions import override
 from ray_mentor.data.memory import require_memory
 from ray_mentor.data.plan.batches import Plan, rank_slice
 from ray_mentor.data.plan.order import AbstractOrder, Shuffled, Windowed
+from ray_mentor.data.samples.draws import TRAINED
 from ray_mentor.data.samples.inputs import AbstractArrayInputs
 from ray_mentor.data.samples.rows import AbstractRows, Rows
 from ray_mentor.data.samples.samples import Samples
+from ray_mentor.data.storage.in_order import in_order
 from ray_mentor.data.storage.spread import Spread
 
 _SHARES_HELD = 5  # of a window, that a worker needs room for at least: one in use, one being made, three waiting
@@ -132,11 +134,16 @@ class ArrivingArray(AbstractRows):
 
     @override
     def __getitem__(self, rows: Rows | slice) -> NDArray[Any]:
-        """Those rows, which must be the stream's next."""
+        """Those rows.
+
+        Raises:
+            RuntimeError: they are not the stream's next.
+        """
         wanted = self._array.rows[rows]
         taken = list(self._next(len(wanted)))
         come = np.concatenate([part for part, _ in taken])
-        assert np.array_equal(come, wanted), f"the stream brought rows {come} where {wanted} were to come"
+        if not np.array_equal(come, wanted):
+            raise RuntimeError(f"the stream brought rows {come} where {wanted} were to come")
         return np.concatenate([values for _, values in taken])
 
     @override
@@ -193,11 +200,15 @@ def in_plan_order(
 ) -> Iterator[Samples]:
     """The samples for a rank that takes its share of the plan's batches one by one from step ``first`` on.
 
-    Those in memory stay as they are; stored ones are on their way to the rank before it asks.
+    Those in memory stay as they are; stored ones, and those of a data set that has readers, are on their way to the
+    rank before it asks.
     """
     array = _stored(samples)
     if array is None:
-        yield samples
+        steps = enumerate(plan.steps(first), first)
+        parts = ((rank_slice(rows, rank, world_size), (plan.seed, TRAINED, step, rank)) for step, (_, rows, _) in steps)
+        with in_order(samples.inputs, parts) as inputs:
+            yield samples.with_inputs(inputs)
         return
     size = window_bytes(array, world_size)
     require_memory(
@@ -205,8 +216,8 @@ def in_plan_order(
         f"windows of {array.order().largest:,} training samples over {world_size} workers",
         "lower --shuffle-rows, or write the Parquet in smaller row groups",
     )
-    parts = (array.rows[part] for part in rank_parts(plan, first, rank, world_size))
-    stream: Any = spread(Fetch(array.storage), parts, size)
+    stored = (array.rows[part] for part in rank_parts(plan, first, rank, world_size))
+    stream: Any = spread(Fetch(array.storage), stored, size)
     with closing(stream):
         yield samples.with_inputs(_inputs(samples).holding(ArrivingArray(array, stream)))
 

@@ -36,8 +36,8 @@ class MentorActor:
     """Owns mentor, optimizer and version; holds nothing of the student.
 
     Every call names the version it expects. An actor that was restarted is back at version 0, answers
-    "not that version", is handed the latest state, and is asked again (DESIGN section 3). An update
-    is applied once per update id, whoever repeats it.
+    "not that version", is handed the latest state, and is asked again. An update is applied once per
+    update id, whoever repeats it.
 
     A call that can't be served raises a UserError, which reaches the caller, and leaves the mentor as it was.
     """

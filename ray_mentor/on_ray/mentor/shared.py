@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import ray
@@ -16,7 +18,7 @@ from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.mentor.access import AbstractMentorAccess
 from ray_mentor.core.mentor.learner import MentorLearner, MentorState, MetaUpdate
 from ray_mentor.core.step.features import Features
-from ray_mentor.errors import MentorLostError
+from ray_mentor.errors import MentorLostError, shown
 from ray_mentor.on_ray.mentor.actor import LearnReply, MentorActor, ScoreReply
 
 Reply = TypeVar("Reply", ScoreReply, LearnReply)
@@ -33,6 +35,7 @@ class SharedMentor(AbstractMentorAccess):
         learner: a mentor of the same make; the state of both is taken to be ``learner``'s.
         scoring: ``actor``: the actor scores every batch. ``replica``: each rank does, with the same bits.
         hang_seconds: how long the actor may be silent.
+        waiting: makes a context for what waits for its answer.
 
     Raises:
         MentorLostError: by any call, when the actor cannot be brought back.
@@ -45,6 +48,7 @@ class SharedMentor(AbstractMentorAccess):
         learner: MentorLearner,
         scoring: str,
         hang_seconds: float,
+        waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._actor = actor
         self._exchange = exchange
@@ -52,6 +56,7 @@ class SharedMentor(AbstractMentorAccess):
         self._state = learner.state()
         self._scores_here = scoring == "replica"
         self._hang_seconds = hang_seconds
+        self._waiting = waiting
 
     def score(self, features: Features) -> Float[Tensor, " batch"]:
         if self._scores_here:
@@ -63,15 +68,15 @@ class SharedMentor(AbstractMentorAccess):
         return self._exchange.broadcast_floats(weights)
 
     def learn(self, update: MetaUpdate) -> None:
-        state = None
+        state = b""
         if self._exchange.rank == 0:
             columns = update.features.matrix()
             influence, keep = update.influence.numpy(), update.keep.numpy()
             reply = self._ask(
                 lambda version: self._actor.learn.remote(version, update.update_id, columns, influence, keep)
             )
-            state = reply.state
-        self._adopt(self._exchange.broadcast(state))
+            state = packed(reply.state)
+        self._adopt(unpacked(self._exchange.broadcast(state)))
 
     @property
     def state(self) -> MentorState:
@@ -84,7 +89,7 @@ class SharedMentor(AbstractMentorAccess):
     def load(self, state: MentorState) -> None:
         if self._exchange.rank == 0:
             self._hear(lambda: self._actor.load.remote(state))
-        self._adopt(self._exchange.broadcast(state))
+        self._adopt(unpacked(self._exchange.broadcast(packed(state))))
 
     def _adopt(self, state: MentorState) -> None:
         self._state = state
@@ -110,7 +115,8 @@ class SharedMentor(AbstractMentorAccess):
         """
         for _ in range(_SILENCES):
             try:
-                return ray.get(call(), timeout=self._hang_seconds)
+                with self._waiting():
+                    return ray.get(call(), timeout=self._hang_seconds)
             except ray.exceptions.GetTimeoutError:
                 ray.kill(self._actor, no_restart=False)
             except ray.exceptions.RayActorError as error:
@@ -123,6 +129,26 @@ class SharedMentor(AbstractMentorAccess):
 
 _ATTEMPTS = 20
 _SILENCES = 3
+
+
+_NUMBERS = struct.Struct("<qqq")  # version, update id, updates skipped
+
+
+def packed(state: MentorState) -> bytes:
+    """A state as ranks tell it each other."""
+    return _NUMBERS.pack(state.version, state.update_id, state.skipped) + state.payload
+
+
+def unpacked(data: bytes) -> MentorState:
+    """The state that was packed.
+
+    Raises:
+        RuntimeError: these bytes are not one.
+    """
+    if not isinstance(data, bytes) or len(data) < _NUMBERS.size:
+        raise RuntimeError(f"what rank 0 has sent is {shown(data)}, and no mentor's state")
+    version, update_id, skipped = _NUMBERS.unpack_from(data)
+    return MentorState(version, update_id, data[_NUMBERS.size :], skipped)
 
 
 def _refused(reply: ScoreReply | LearnReply) -> bool:

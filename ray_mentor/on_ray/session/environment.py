@@ -23,7 +23,6 @@ OF_TRAIN = MappingProxyType(
     {
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # a report waits for the controller's poll: 2 s by default
         "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # prints show twice
-        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     }
 )
 """Of a run's controller and workers alone; what is set in this process's environment already, stays."""

@@ -5,33 +5,96 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import ray.train
 from ray.actor import ActorHandle
-from ray.train import UserCallback
+from ray.train import PreemptionInfo
 
 from ray_mentor.errors import UserError
-from ray_mentor.run.checkpoint.checkpoints import newest_good
+from ray_mentor.on_ray.session.internals import WorkerGroupCallback, WorkerGroupPollStatus
+from ray_mentor.run.checkpoint.checkpoints import checkpoint_names, newest_good
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.progress import ProgressBoard
 
 
-class Failures(UserCallback):
-    """Asked by Ray Train when workers have failed, before it starts them again.
+class FailedTooOftenError(Exception):
+    """Workers have failed too often in a row.
 
-    What starting again would not mend ends the run: an error raised here is one that Train does not retry.
+    Attributes:
+        worker_failures: their last errors, by rank.
     """
 
-    def __init__(self, board: ActorHandle[ProgressBoard]) -> None:
-        self._board = board
+    def __init__(self, text: str, worker_failures: dict[int, Exception]) -> None:
+        super().__init__(text, worker_failures)
+        self.worker_failures = worker_failures
 
-    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Failures(WorkerGroupCallback):
+    """Asked by Ray Train's controller after each look at the workers, before it starts failed ones again.
+
+    What starting again would not mend ends the run: an error raised here is one that Train does not retry. Train itself
+    counts a run's failures from its beginning, so it is told to start workers again for ever, and these are counted
+    here: those since the newest checkpoint came. A machine that is taken away is no failure.
+
+    Args:
+        most: failures in a row after which the workers are started again; -1: however many.
+    """
+
+    def __init__(self, board: ActorHandle[ProgressBoard], directory: RunDirectory, most: int) -> None:
+        self._board = board
+        self._directory = directory
+        self._most = most
+        self._in_a_row = 0
+        self._newest = ""
+        self._is_known = False
+        self._told: set[str] = set()
+
+    def after_worker_group_start(self, worker_group: Any) -> None:
+        """What these workers will fail by is something else."""
+        self._is_known = False
+
+    def after_worker_group_poll_status(self, worker_group_status: WorkerGroupPollStatus) -> None:
         """Raises the user's error among the workers' errors, if there is one; says what happened otherwise."""
-        error = users_error(worker_exceptions.values())
+        errors = worker_group_status.errors
+        error = users_error(errors.values())
         if error is not None:
             raise error
-        failed = "; ".join(f"worker {rank}: {_brief(error)}" for rank, error in sorted(worker_exceptions.items()))
-        self._board.post.remote(
-            {"kind": "note", "text": f"failed: {failed}; all workers start again from the newest checkpoint"}
-        )
+        going = worker_group_status.get_preemption_info()
+        if going is not None:
+            self._tell_of(going)
+        if not errors or self._is_known:
+            return
+        self._is_known = True  # it is seen again at each look until the workers are gone
+        failed = "; ".join(f"worker {rank}: {_brief(error)}" for rank, error in sorted(errors.items()))
+        if going is None and not worker_group_status.has_preempted_worker():
+            self._count(failed, errors)
+        self._note(f"failed: {failed}; all workers start again from the newest checkpoint")
+
+    def _count(self, failed: str, errors: dict[int, Exception]) -> None:
+        newest = next(iter(checkpoint_names(self._directory)), "")
+        self._in_a_row = self._in_a_row + 1 if newest == self._newest else 1
+        self._newest = newest
+        if 0 <= self._most < self._in_a_row:
+            raise FailedTooOftenError(
+                f"{failed}; that was failure {self._in_a_row} since the newest checkpoint came, and max_failures is "
+                f"{self._most}",
+                errors,
+            )
+
+    def _tell_of(self, going: PreemptionInfo) -> None:
+        new = set(going.preempted_node_ids) - self._told
+        if new:
+            self._told |= new
+            ranks = ", ".join(map(str, going.preempted_ranks))
+            self._note(
+                f"the machine of worker {ranks} is about to be taken away: checkpoints follow each other until then, "
+                "and all workers start again without it"
+            )
+
+    def _note(self, text: str) -> None:
+        self._board.post.remote({"kind": "note", "text": text})
 
 
 def users_error(errors: Iterable[BaseException | None]) -> UserError | None:
@@ -47,6 +110,14 @@ def users_error(errors: Iterable[BaseException | None]) -> UserError | None:
 def causes(error: BaseException) -> list[BaseException | None]:
     """A failed run's error and those of its workers."""
     return [*getattr(error, "worker_failures", {}).values(), error]
+
+
+def as_ray_says(error: BaseException) -> BaseException:
+    """The error of a run whose workers failed too often as Ray Train would have raised it, had it counted."""
+    cause = getattr(error, "controller_failure", None)
+    if not isinstance(cause, FailedTooOftenError):
+        return error
+    return ray.train.WorkerGroupError(str(cause), cause.worker_failures)
 
 
 def how_to_go_on(directory: RunDirectory) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import stat
@@ -12,9 +11,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.session.internals import LONGEST_SOCKET, TEMPORARY
+from ray_mentor.platforms import file_locks
+
+fcntl: Any = file_locks()
 
 _BEGINS, _LOCK, _INSIDE = "rm-", ".ray_mentor", "r"
 _LONGEST = 103 if sys.platform == "darwin" else 107  # bytes of a socket's path

@@ -22,11 +22,20 @@ from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 from ray.autoscaler.v2.sdk import get_cluster_status
 from ray.autoscaler.v2.utils import is_autoscaler_v2
 from ray.experimental.internal_kv import _internal_kv_get
+from ray.train import PreemptionInfo
 from ray.train.v2._internal import constants
+from ray.train.v2._internal.execution.callback import WorkerCallback, WorkerGroupCallback
+from ray.train.v2._internal.execution.context import get_train_context
+from ray.train.v2._internal.execution.worker_group import WorkerGroupPollStatus
 from ray.train.v2.api import data_parallel_trainer
 from ray.tune.schedulers import PopulationBasedTraining
 
 from ray_mentor.on_ray.session.shared import Shared
+
+__all__ = ["WorkerCallback", "WorkerGroupCallback", "WorkerGroupPollStatus"]
+
+BOOKS = constants.CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
+"""The file in which Ray Train keeps what was reported to it; one that is there already is taken up."""
 
 TEMPORARY = "RAY_TMPDIR"
 """The variable that names the folder in which Ray makes its own."""
@@ -137,6 +146,14 @@ def _reported_types(report: bytes | None) -> set[str]:
     """The types of a report's machines; none if there is none yet."""
     summary = json.loads(report or b"{}").get("autoscaler_report", {})
     return set(summary.get("active_nodes", {})) | set(summary.get("pending_launches", {}))
+
+
+def machines_that_go() -> PreemptionInfo | None:
+    """The machines of this run that are about to be taken away, as far as this worker has been told; None: none are.
+
+    ``ray.train.get_preemption_info`` asks rank 0 by way of an actor, which all ranks must do together.
+    """
+    return get_train_context().preemption_context.preemption_info
 
 
 class Population(PopulationBasedTraining):

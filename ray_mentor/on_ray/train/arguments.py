@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from ray_mentor.config import DataConfig, RunSettings, TrainConfig, names_of
 from ray_mentor.data.plan.batches import epoch_batches
 from ray_mentor.data.plan.order import Shuffled
+from ray_mentor.data.samples.dataset_inputs import DatasetInputs
 from ray_mentor.data.samples.samples import Samples, samples_from_dataset
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.errors import UserError
@@ -22,20 +23,53 @@ from ray_mentor.on_ray.session.growth import Needs
 Data = Samples | Dataset[Any]
 
 
-def splits_of(data: Data, meta: Data, test: Data | None, validation: Data | None) -> Splits:
-    """All of a run's data, with the training data's classes."""
+def splits_of(data: Data, meta: Data, test: Data | None, validation: Data | None, readers: int = 0) -> Splits:
+    """All of a run's data, with the training data's classes.
+
+    Args:
+        readers: processes that read ahead what is a data set.
+
+    Raises:
+        UserError: inputs of another type than the training data's; joined to a batch, integers would become floats. Or
+            no data set, and there shall be readers.
+    """
     train = _samples(data)
 
-    def alike(other: Data) -> Samples:
-        return _samples(other, train.classes)
+    def alike(other: Data, name: str) -> Samples:
+        samples = _samples(other, train.classes)
+        if samples.inputs.dtype != train.inputs.dtype:
+            raise UserError(
+                f"{name} gives inputs of {samples.inputs.dtype}, but data of {train.inputs.dtype}; convert one of them"
+            )
+        return samples
 
-    return Splits(
+    splits = Splits(
         train=train,
-        validation=None if validation is None else alike(validation),
-        meta=alike(meta),
-        test=None if test is None else alike(test),
+        validation=None if validation is None else alike(validation, "validation"),
+        meta=alike(meta, "meta"),
+        test=None if test is None else alike(test, "test"),
         notes=(),
     )
+    return splits if readers == 0 else _read_by(splits, readers)
+
+
+def _read_by(splits: Splits, readers: int) -> Splits:
+    if readers < 0:
+        raise UserError(f"data_workers is {readers}, but it must be at least 0")
+    found = {name: samples for name in _SPLITS if (samples := getattr(splits, name)) is not None}
+    read = {
+        name: samples.with_inputs(samples.inputs.read_by(1 if name == "meta" else readers))  # it is small
+        for name, samples in found.items()
+        if isinstance(samples.inputs, DatasetInputs)
+    }
+    if not read:
+        raise UserError(
+            f"data_workers is {readers}, but all inputs are arrays, which nobody has to read ahead; leave it out"
+        )
+    return dataclasses.replace(splits, **read)
+
+
+_SPLITS = ("train", "validation", "meta", "test")
 
 
 def _samples(data: Data, classes: tuple[str, ...] | None = None) -> Samples:
@@ -86,6 +120,20 @@ def placed(given: ray.train.RunConfig | None, run: RunSettings, scaling: Any) ->
         storage_path=storage if is_as_given else os.path.abspath(os.path.expanduser(storage)),
         checkpoint_config=checkpoints,
         failure_config=failures,
+    )
+
+
+def as_told_to_ray(run: ray.train.RunConfig, callbacks: list[Any]) -> ray.train.RunConfig:
+    """With callbacks of ours beside the user's.
+
+    Which failures end a run is for one of them to say, and its checkpoints are none of Ray's.
+    """
+    given: Any = run.failure_config
+    return dataclasses.replace(
+        run,
+        callbacks=[*(run.callbacks or ()), *callbacks],
+        failure_config=dataclasses.replace(given, max_failures=-1),
+        checkpoint_config=None,
     )
 
 

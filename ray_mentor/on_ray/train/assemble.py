@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import NoReturn
 
 import numpy as np
 import ray.train.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.curriculum import Curriculum
@@ -19,6 +22,9 @@ from ray_mentor.core.student.precision import in_bf16
 from ray_mentor.core.student.sync_batch_norm import synchronised
 from ray_mentor.data.memory import require_memory
 from ray_mentor.data.plan.batches import meta_batch, rank_slice
+from ray_mentor.data.samples.draws import META
+from ray_mentor.data.samples.inputs import Part
+from ray_mentor.data.samples.rows import Rows
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.meta_parts import MetaParts
 from ray_mentor.data.splits.splits import Splits
@@ -29,17 +35,27 @@ from ray_mentor.run.trusted import trained_on
 
 
 def assemble(
-    job: Job, splits: Splits, parts_of_meta: MetaParts, exchange: AbstractExchange, total_steps: int
+    job: Job,
+    splits: Splits,
+    parts_of_meta: MetaParts,
+    exchange: AbstractExchange,
+    total_steps: int,
+    waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Curriculum:
-    """The curriculum of ``job`` on this rank, before its first step."""
+    """The curriculum of ``job`` on this rank, before its first step.
+
+    Args:
+        waiting: makes a context for what waits for the mentor's answer.
+    """
     n_samples = trained_on(splits.train, parts_of_meta)
     history_bytes = 4 * job.mentor.history_length * n_samples // exchange.world_size
     require_memory(history_bytes, "the samples' past losses", "give a smaller --history-length, or more --workers")
     student = make_student(job, exchange)
-    mentor = _access(job, splits, exchange) if method_of(job.curriculum.method).learns else None
+    mentor = _access(job, splits, exchange, waiting) if method_of(job.curriculum.method).learns else None
     _check_parts(parts_of_meta, len(splits.meta), job, exchange)
     meta_batches = _MetaBatches(parts_of_meta.learnt, job, exchange, next(student.parameters()).device)
-    parts = parts_of(job.curriculum, job.mentor, mentor, job.loss, meta_batches)
+    floats = splits.train.inputs.dtype.is_floating_point
+    parts = parts_of(job.curriculum, job.mentor, mentor, job.loss, meta_batches, floats=floats)
     optimizer = job.optimizer([param for param in student.parameters() if param.requires_grad])
     return Curriculum(
         student,
@@ -70,11 +86,13 @@ def make_student(job: Job, exchange: AbstractExchange) -> nn.Module:
     return prepared
 
 
-def _access(job: Job, splits: Splits, exchange: AbstractExchange) -> AbstractMentorAccess:
+def _access(
+    job: Job, splits: Splits, exchange: AbstractExchange, waiting: Callable[[], AbstractContextManager[None]]
+) -> AbstractMentorAccess:
     learner = MentorLearner(job.mentor, len(splits.train.classes), job.run.seed)
     if job.mentor_actor is None:
         return LocalMentor(learner)
-    return SharedMentor(job.mentor_actor, exchange, learner, job.mentor.scoring, job.run.hang_seconds)
+    return SharedMentor(job.mentor_actor, exchange, learner, job.mentor.scoring, job.run.hang_seconds, waiting)
 
 
 def _check_parts(parts: MetaParts, whole: int, job: Job, exchange: AbstractExchange) -> None:
@@ -100,7 +118,7 @@ def _refuse(setting: str, instead: str, whole: int, job: Job) -> NoReturn:
 
 
 class _MetaBatches:
-    """This rank's share of the n-th meta batch."""
+    """This rank's share of the n-th meta batch; the next ones are read ahead where the meta set has readers."""
 
     def __init__(self, meta: Samples, job: Job, exchange: AbstractExchange, device: torch.device) -> None:
         self._meta = meta
@@ -108,9 +126,28 @@ class _MetaBatches:
         self._seed = job.run.seed
         self._exchange = exchange
         self._device = device
+        self._next = -1
+        self._ahead: Iterator[Tensor] = iter(())
 
     def __call__(self, update: int) -> MetaBatch:
-        rows = meta_batch(len(self._meta), self._size, self._seed, update)
-        own = np.sort(rank_slice(rows, self._exchange.rank, self._exchange.world_size))
-        inputs, labels = self._meta.inputs.take(own), torch.from_numpy(self._meta.labels[own])
+        rows = self._rows(update)
+        inputs, labels = self._inputs(update), torch.from_numpy(self._meta.labels[self._own(rows)])
         return MetaBatch(inputs.to(self._device), labels.to(self._device), len(rows))
+
+    def _inputs(self, update: int) -> Tensor:
+        if self._next < 0:  # where a run goes on
+            self._next = update
+            self._ahead = self._meta.inputs.in_parts(map(self._part, itertools.count(update)))
+        if update != self._next:  # a gradient rule counts steps
+            return next(self._meta.inputs.in_parts([self._part(update)]))
+        self._next += 1
+        return next(self._ahead)
+
+    def _part(self, update: int) -> Part:
+        return self._own(self._rows(update)), (self._seed, META, update, self._exchange.rank)
+
+    def _rows(self, update: int) -> Rows:
+        return meta_batch(len(self._meta), self._size, self._seed, update)
+
+    def _own(self, rows: Rows) -> Rows:
+        return np.sort(rank_slice(rows, self._exchange.rank, self._exchange.world_size))

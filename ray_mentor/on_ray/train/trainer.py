@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import ray
@@ -22,7 +22,7 @@ from ray_mentor.config.file import to_toml
 from ray_mentor.core.influence.step_jacobian import check_optimizer
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.learner import MentorLearner
-from ray_mentor.core.methods.table import method_of, mixing_of
+from ray_mentor.core.methods.table import meta_loss_of, method_of, mixing_of
 from ray_mentor.core.methods.weightings.oracle import TRUTH_MISSING
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.data.splits.splits import Splits
@@ -31,12 +31,14 @@ from ray_mentor.data.storage.stored import order_of
 from ray_mentor.errors import MentorLostError, RunStoppedError, UserError
 from ray_mentor.on_ray.mentor.actor import MentorActor
 from ray_mentor.on_ray.session.environment import hangs_end_after, quiet
-from ray_mentor.on_ray.session.failures import Failures, causes, how_to_go_on, users_error
+from ray_mentor.on_ray.session.failures import Failures, as_ray_says, causes, how_to_go_on, users_error
 from ray_mentor.on_ray.session.growth import Needs
+from ray_mentor.on_ray.session.internals import BOOKS
 from ray_mentor.on_ray.session.session import alone_in_process, check_machine, ctrl_c_is_ours, ray_session
 from ray_mentor.on_ray.train.arguments import (
     OPTIMIZER_SETTINGS,
     Data,
+    as_told_to_ray,
     check_shares,
     least_needs,
     placed,
@@ -46,16 +48,19 @@ from ray_mentor.on_ray.train.arguments import (
     with_rays_own,
 )
 from ray_mentor.on_ray.train.gate import AnyGate, call
-from ray_mentor.on_ray.train.watch import LocalBoard, RemoteBoard, board_here, watched
+from ray_mentor.on_ray.train.reports import CallbacksHere
+from ray_mentor.on_ray.train.sigterm import HERE, WorkersSaveFirst, workers_save_first
+from ray_mentor.on_ray.train.watch import LocalBoard, RemoteBoard, board_here, ended_with_its_run, watched
 from ray_mentor.on_ray.train.worker_loop import worker_loop
 from ray_mentor.run.checkpoint.checkpoints import newest_good
 from ray_mentor.run.checkpoint.resume import check_same_run, resuming
 from ray_mentor.run.checkpoint.state import RunState
-from ray_mentor.run.detection import noise_auroc
+from ray_mentor.run.claim import taken_up
 from ray_mentor.run.directory import CONFIG, RESULT, RunDirectory
 from ray_mentor.run.job import Job, MakeOptimizer
+from ray_mentor.run.ledger.detection import noise_auroc
 from ray_mentor.run.marks import Marks, Show
-from ray_mentor.run.outcome import Outcome, guard_figures, last_value, selected, versions
+from ray_mentor.run.outcome import Outcome, result_of
 from ray_mentor.run.progress import ProgressBoard
 
 
@@ -73,8 +78,13 @@ class CurriculumTrainer:
         meta: the small trusted set; the same kinds.
         test: measured after every epoch; the same kinds, or None.
         validation: as noisy as ``data``, to select an epoch; the same kinds, or None.
-        loss: (logits (B, C), labels (B,)) -> per-sample losses (B,). None: the method's own, cross-entropy.
+        loss: (logits (B, C), labels (B,)) -> per-sample losses (B,). None: the method's own, cross-entropy. With one
+            given, the mentor makes its mean over the meta set small, and nothing is mixed; if it is the negative
+            log-likelihood of the label, ``meta_loss="error"`` gives what cross-entropy has.
         optimizer: params -> optimizer of the student. None: as the settings say (``optimizer``, ``learning_rate``...).
+        data_workers: processes of each worker that read samples of a data set ahead of the training, each with a copy
+            of the data set; 0: they are read when they are needed. Bits do not depend on it, unless a data set draws
+            from a random generator of its own.
         config: the settings; None: their defaults. What says where data come from and which student is built means
             nothing here, where both are given.
         scaling_config: Ray's, in place of the settings' ``workers`` and their like; ``num_workers=0`` trains in this
@@ -86,6 +96,12 @@ class CurriculumTrainer:
         record: settings to write into the run's config file; None: those that mean something here.
         changes: settings by name (``epochs=10``), or whole groups of them (``mentor=MentorConfig(...)``), in place of
             those of ``config``.
+
+    Attributes:
+        config: all settings of the run.
+        directory: where it writes.
+        ray_result: what Ray's own trainer returned: the last epoch's metrics, and the student as a checkpoint. None
+            before the run has ended.
 
     Raises:
         UserError: naming the setting or argument, the rule and the fix.
@@ -101,6 +117,7 @@ class CurriculumTrainer:
         validation: Data | None = None,
         loss: PerSampleLoss | None = None,
         optimizer: MakeOptimizer | None = None,
+        data_workers: int = 0,
         config: TrainConfig | None = None,
         scaling_config: ray.train.ScalingConfig | None = None,
         run_config: ray.train.RunConfig | None = None,
@@ -115,9 +132,10 @@ class CurriculumTrainer:
         self._run = placed(run_config, asked.run, self._scaling)
         self.config = with_rays_own(asked, self._scaling, self._run)
         self._method = method_of(self.config.curriculum.method)
-        self._splits = splits_of(data, meta, test, validation)
+        self._splits = splits_of(data, meta, test, validation, data_workers)
         self._stored: ray.ObjectRef[Splits] | None = None
         self._verbose = verbose
+        self.ray_result: ray.train.Result | None = None
         self._began = began
         self.directory = RunDirectory.within(
             str(self._run.storage_path), str(self._run.name), self._run.storage_filesystem
@@ -136,6 +154,8 @@ class CurriculumTrainer:
         )
         given = {"student"} if optimizer is None else {"student", *OPTIMIZER_SETTINGS}
         self._record = dict(record) if record is not None else plain_settings(self.config, given)
+        if loss is not None:
+            self._record["meta_loss"] = meta_loss_of(self.config.mentor, own_loss=True)
         self._try_method()
 
     def fit(self, show: Show | None = None, gate: AnyGate | None = None) -> Outcome:
@@ -164,8 +184,10 @@ class CurriculumTrainer:
         if gate is not None and call(gate, "stopped"):
             raise RunStoppedError(f"the run {self.directory.path} was ended at the end of an epoch")
         state = self._final_state()
-        result = self._result(state, marks)
-        self.directory.write_result(result)
+        auroc = noise_auroc(self.directory, self.config.run.epochs - 1)
+        result = result_of(self.config, len(self._splits.train), state, marks, auroc)
+        self._claimed.write_result(result)
+        self._claimed.release()
         return Outcome(
             result, state.log.metrics, self.directory.path, state.student, files=self._run.storage_filesystem
         )
@@ -186,7 +208,8 @@ class CurriculumTrainer:
             check_can_be_held(self._splits.train)
         if self._method.needs_truth and self._splits.train.true_labels is None:
             raise UserError(TRUTH_MISSING)
-        mixing_of(self.config.curriculum, self.config.mentor)
+        own_loss, floats = self._job.loss is not None, self._splits.train.inputs.dtype.is_floating_point
+        mixing_of(self.config.curriculum, self.config.mentor, own_loss=own_loss, floats=floats)
         if self._method.learns:
             MentorLearner(self.config.mentor, len(self._splits.train.classes), self.config.run.seed)
             check_optimizer(self._job.optimizer([nn.Parameter(torch.ones(2, 2))]))
@@ -207,16 +230,20 @@ class CurriculumTrainer:
         """Nothing is written before this, so that a run that is refused leaves its name free."""
         check_shares(self._splits, self.config.run.batch_size, self._scaling)
         self.directory.create()
-        self.directory.remove(RESULT)
-        self.directory.write(CONFIG, to_toml(self._record).encode())
+        self._claimed = taken_up(self.directory)
+        self._job = dataclasses.replace(self._job, owner=self._claimed.owner)
+        self._claimed.remove(RESULT)
+        self._claimed.write(CONFIG, to_toml(self._record).encode())
 
     def _fit_here(self, marks: Marks) -> None:
         if self._scaling.use_gpu:
             check_machine(Needs({"GPU": 1.0}))
         with alone_in_process(), quiet(self._verbose):
             self._claim_directory()
-            job = dataclasses.replace(self._job, board=LocalBoard(marks.show))
-            self._torch_trainer(job, self._run).fit()
+            callbacks = CallbacksHere(self._run.callbacks or ())
+            job = dataclasses.replace(self._job, board=LocalBoard(marks.show), callbacks=callbacks)
+            with HERE.installed():
+                self.ray_result = callbacks.fit(self._torch_trainer(job, self._run))
 
     def _fit_on_ray(self, marks: Marks) -> None:
         with ExitStack() as stack:
@@ -230,22 +257,25 @@ class CurriculumTrainer:
             )
             self._claim_directory()
             marks.ray_ready = time.time()
-            board: Any = stack.enter_context(_for_this_run(board_here()))
-            mentor = stack.enter_context(_for_this_run(self._mentor_actor()))
+            board: Any = stack.enter_context(ended_with_its_run(board_here()))
+            mentor = stack.enter_context(ended_with_its_run(self._mentor_actor()))
             splits = ray.put(self._splits) if self._stored is None else self._stored
             job = dataclasses.replace(self._job, splits=splits, mentor_actor=mentor, board=RemoteBoard(board))
-            callbacks: Any = [*(self._run.callbacks or ()), Failures(board)]
-            run = dataclasses.replace(self._run, callbacks=callbacks)
+            failures = Failures(board, self.directory, self.config.run.max_failures)
+            run = as_told_to_ray(self._run, [failures, WorkersSaveFirst()])
+            self._claimed.remove(BOOKS)  # of an earlier attempt: of no use to this one
             stack.enter_context(watched(board, marks.show))
             stack.enter_context(ctrl_c_is_ours())
+            stack.enter_context(workers_save_first(board))
             stack.enter_context(hangs_end_after(self.config.run.hang_seconds))
             try:
-                self._torch_trainer(job, run).fit()
+                self.ray_result = self._torch_trainer(job, run).fit()
             except (ray.train.TrainingFailedError, ray.exceptions.RayActorError) as error:
                 users = users_error(causes(error))
+                said = users or as_ray_says(error)
                 if users is None or isinstance(users, MentorLostError):
-                    (users or error).add_note(how_to_go_on(self.directory))
-                raise users or error from error
+                    said.add_note(how_to_go_on(self.directory))
+                raise said from error
 
     def _torch_trainer(self, job: Job, run: ray.train.RunConfig) -> TorchTrainer:
         return TorchTrainer(worker_loop, train_loop_config={"job": job}, scaling_config=self._scaling, run_config=run)
@@ -268,33 +298,3 @@ class CurriculumTrainer:
         classes, seed = len(self._splits.train.classes), self.config.run.seed
         handle: ActorHandle[MentorActor] = actor.remote(self.config.mentor, classes, seed)
         return handle
-
-    def _result(self, state: RunState, marks: Marks) -> dict[str, Any]:
-        samples = len(self._splits.train) * self.config.run.epochs
-        auroc = noise_auroc(self.directory.ledger(epoch=self.config.run.epochs - 1))
-        return {
-            "test_accuracy": last_value(state.log.metrics, "test_accuracy"),
-            "test_accuracy_selected": selected(state.log.metrics),
-            "noise_auroc": auroc,
-            "train_seconds": state.log.train_seconds,
-            "wall_seconds": time.time() - marks.began,
-            "phase_seconds": marks.phases(),
-            "steps": state.curriculum.step,
-            "meta_updates": state.curriculum.meta_updates,
-            "guards": guard_figures(state.curriculum, state.log.metrics),
-            "samples_per_second": samples / state.log.train_seconds,
-            "method": self.config.curriculum.method,
-            "seed": self.config.run.seed,
-            "workers": self.config.run.workers,
-            "versions": versions(),
-        }
-
-
-@contextmanager
-def _for_this_run(actor: Any) -> Iterator[Any]:
-    """Ends an actor with its run: a handle may live on, e.g. in the traceback of the run's error."""
-    try:
-        yield actor
-    finally:
-        if actor is not None:
-            ray.kill(actor)

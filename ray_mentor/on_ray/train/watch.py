@@ -12,6 +12,7 @@ import ray.exceptions
 from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from ray_mentor.on_ray.train.run_board import RunBoard
 from ray_mentor.run.progress import ProgressBoard, Row
 
 _EVERY = 0.2  # seconds between two looks
@@ -20,7 +21,7 @@ _EVERY = 0.2  # seconds between two looks
 def board_here() -> Any:
     """A board on this process's own node: on another one, it would die with that node, and the run go on unseen."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(ProgressBoard).options(num_cpus=0, scheduling_strategy=here).remote()
+    return ray.remote(RunBoard).options(num_cpus=0, scheduling_strategy=here).remote()
 
 
 class LocalBoard:
@@ -36,11 +37,22 @@ class LocalBoard:
 class RemoteBoard:
     """A board that is an actor, as the workers post to it."""
 
-    def __init__(self, board: ActorHandle[ProgressBoard]) -> None:
+    def __init__(self, board: ActorHandle[RunBoard]) -> None:
         self._board = board
 
     def post(self, row: Row) -> None:
         self._board.post.remote(row)
+
+    def is_wished(self) -> bool:
+        """Whether the driver wants a checkpoint; waits for the answer, about a millisecond."""
+        try:
+            return bool(ray.get(self._board.is_wished.remote()))
+        except ray.exceptions.RayActorError:  # nor does it because nobody can stop it
+            return False
+
+    def fulfil(self) -> None:
+        """The checkpoint that it wants is written."""
+        self._board.fulfil.remote()
 
 
 @contextmanager
@@ -89,3 +101,13 @@ _LOST = (
     "warning: the actor that takes down the progress has died; the run goes on, but from here on its folder alone "
     "tells of it"
 )
+
+
+@contextmanager
+def ended_with_its_run(actor: Any) -> Iterator[Any]:
+    """Ends an actor with its run: a handle may live on, e.g. in the traceback of the run's error."""
+    try:
+        yield actor
+    finally:
+        if actor is not None:
+            ray.kill(actor)

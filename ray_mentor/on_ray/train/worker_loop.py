@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import os
+import time
+from contextlib import nullcontext
 from datetime import timedelta
+from typing import NoReturn
 
 import ray
 import ray.train
@@ -17,60 +22,86 @@ from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
 from ray_mentor.core.student.optimizers import make_schedule
 from ray_mentor.data.plan.batches import Plan
 from ray_mentor.data.samples.augment import flip_shift
+from ray_mentor.data.samples.draws import TRAINED
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.data.storage.on_device import on_device
 from ray_mentor.data.storage.spread import Spread, in_threads
 from ray_mentor.data.storage.stored import in_plan_order
 from ray_mentor.on_ray.train.assemble import assemble
 from ray_mentor.on_ray.train.gate import passed
+from ray_mentor.on_ray.train.pulse import HeardExchange, Pulse
+from ray_mentor.on_ray.train.reports import Reports
 from ray_mentor.on_ray.train.stream import RayDataSpread
+from ray_mentor.on_ray.train.wishes import Wishes
 from ray_mentor.run.accuracy import measured
 from ray_mentor.run.batch_of import batch_of
-from ray_mentor.run.checkpoint.checkpoints import Checkpoints, Timetable
+from ray_mentor.run.checkpoint.checkpoints import Checkpoints
 from ray_mentor.run.checkpoint.state import capture, restore
+from ray_mentor.run.checkpoint.timetable import Timetable
+from ray_mentor.run.claim import attempted
 from ray_mentor.run.job import Job
 from ray_mentor.run.log import RunLog, started_row
-from ray_mentor.run.trusted import TrustedBeside, parts_of
+from ray_mentor.run.progress import Board
+from ray_mentor.run.trusted import parts_of, trusted_beside
 
 
 def worker_loop(config: dict[str, Job]) -> None:
     """Trains one rank's student from the newest checkpoint, or from the start; ends with a checkpoint, or at a gate."""
     job = config["job"]
     splits = _splits(job)  # before ranks wait for one another: making a file that this node lacks may take minutes
-    exchange = _exchange(job)
+    among = _exchange(job)
+    pulse = Pulse(job.run.hang_seconds, functools.partial(_ended, job.board, among.rank))
+    exchange = HeardExchange(among, pulse)
     plan = Plan(job.order, job.run.batch_size, job.run.seed, job.run.epochs)
     meta = parts_of(splits.meta, job)
-    curriculum = assemble(job, splits, meta, exchange, plan.total_steps)
-    with_trusted = TrustedBeside(meta, plan, exchange)
+    curriculum = assemble(job, splits, meta, exchange, plan.total_steps, pulse.away)
     schedule = make_schedule(curriculum.optimizer, job.config.student.schedule, plan.total_steps)
-    log = RunLog(job.directory, job.board, exchange)
-    checkpoints = Checkpoints(job.directory, exchange, job.run.keep_checkpoints, log.note, curriculum.history)
+    directory = attempted(job.directory, exchange, job.owner)
+    log = RunLog(directory, job.board, exchange)
+    checkpoints = Checkpoints(directory, exchange, job.run.keep_checkpoints, log.note, curriculum.history, log.ledger)
 
     state = checkpoints.newest()
     if state is not None:
         restore(state, curriculum, schedule)
     first = curriculum.step_number
-    log.begin(first, state.log if state else None)
-    timetable = Timetable(job.run.checkpoint_seconds, job.run.checkpoint_steps, first, plan.total_steps, exchange)
+    log.begin(state.log if state else None)
+    del state  # as large as the student
+    wishes, reports = Wishes(job, exchange), Reports(job, directory, exchange, pulse)
+    timetable = Timetable(
+        job.run.checkpoint_seconds, job.run.checkpoint_steps, first, plan.total_steps, exchange, wishes.any
+    )
 
     def save() -> None:
-        log.write(curriculum.step_number)
-        checkpoints.add(capture(curriculum, schedule, log.state()))
+        with pulse.slow():
+            noted = log.save(curriculum.step_number)
+            state = capture(curriculum, schedule, noted) if exchange.rank == 0 else None
+            checkpoints.add(curriculum.step_number, state)
+            exchange.wait_for_all()  # nobody's next step waits for rank 0, which writes
+        wishes.fulfil()
 
     log.post(started_row(curriculum.progress))
-    with in_plan_order(splits.train, plan, first, exchange.rank, exchange.world_size, _spread(job, exchange)) as train:
+    with (
+        nullcontext() if job.local else pulse.heard(),
+        in_plan_order(splits.train, plan, first, exchange.rank, exchange.world_size, _spread(job, exchange)) as train,
+        trusted_beside(meta, plan, first, exchange) as with_trusted,
+    ):
         for epoch, rows, ends_epoch in plan.steps(first):
-            batch = with_trusted(batch_of(train, rows, exchange), curriculum.step_number)
+            step = curriculum.step_number
+            batch = with_trusted(batch_of(train, rows, exchange, (plan.seed, TRAINED, step)), step)
             torch.manual_seed(curriculum.generator("student", exchange.rank).initial_seed())  # of dropout
             record = curriculum.step(_augmented(batch, job, curriculum))
             log.add(epoch, record, curriculum.progress)
             schedule.step()
+            pulse.beat()
             if ends_epoch:
-                log.end_epoch(epoch, curriculum, measured(curriculum, splits, meta.held_out, exchange))
+                with pulse.slow():
+                    log.end_epoch(epoch, curriculum, measured(curriculum, splits, meta.held_out, exchange, pulse.beat))
             if timetable.due(curriculum.step_number, ready=not curriculum.meta.waits):
                 save()
             if ends_epoch:
-                with log.clocks_stopped():
+                is_last = curriculum.step_number == plan.total_steps
+                reports(log.metrics[-1], curriculum.bare if is_last else None)
+                with log.clocks_stopped(), pulse.away():
                     goes_on = passed(job.gate, epoch + 1, exchange, save)
                 if not goes_on:
                     return
@@ -90,11 +121,21 @@ def _spread(job: Job, exchange: AbstractExchange) -> Spread:
 
 
 def _exchange(job: Job) -> AbstractExchange:
-    alone = ray.train.get_context().get_world_size() == 1
+    alone = job.local or ray.train.get_context().get_world_size() == 1
     return Alone() if alone else Ranks(timedelta(seconds=job.run.hang_seconds * _WAITS))
 
 
 _WAITS = 4  # hang times that ranks wait for one another: rank 0 may be waiting for the mentor, several times
+
+
+def _ended(board: Board, rank: int, hangs: str) -> NoReturn:
+    """Ends this process, whose training hangs."""
+    board.post({"kind": "note", "text": f"worker {rank} hangs: {hangs}; its process is ended"})
+    time.sleep(_LAST_WORDS)
+    os._exit(1)
+
+
+_LAST_WORDS = 1.0  # seconds that the note takes at most
 
 
 def _augmented(batch: Batch, job: Job, curriculum: Curriculum) -> Batch:

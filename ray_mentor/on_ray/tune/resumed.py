@@ -14,7 +14,7 @@ from ray_mentor.errors import UserError, shown
 from ray_mentor.on_ray.tune.record import Record, Told, drawn
 from ray_mentor.on_ray.tune.spaces import config_of, settings_of
 from ray_mentor.on_ray.tune.trial import BRANCH, newest_run
-from ray_mentor.run.checkpoint.resume import MAY_CHANGE, settings_in
+from ray_mentor.run.checkpoint.resume import MAY_CHANGE, started_with
 from ray_mentor.run.directory import RESULT, RunDirectory
 
 
@@ -75,7 +75,7 @@ def _sample_of(run: RunDirectory, domains: Mapping[str, Any]) -> dict[str, Any] 
 def _check_is_asked_for(told: Told, run: RunDirectory, base: TrainConfig) -> None:
     """All else is the same for all trials of a sweep, and was compared."""
     asked = tomllib.loads(to_toml(config_of(base, told.sample).flat()))
-    written = settings_in(run)
+    written = started_with(run)
     for name in settings_of(told.sample):
         if name in written and written[name] != asked.get(name):
             raise UserError(

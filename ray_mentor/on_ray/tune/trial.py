@@ -24,9 +24,9 @@ from ray_mentor.on_ray.tune.objective import Figures, Objective
 from ray_mentor.on_ray.tune.record import to_json
 from ray_mentor.on_ray.tune.running import Running
 from ray_mentor.on_ray.tune.spaces import config_of
-from ray_mentor.run.checkpoint.checkpoints import name_of, newest_good
+from ray_mentor.run.checkpoint.checkpoints import newest_good
 from ray_mentor.run.checkpoint.history_files import names_in
-from ray_mentor.run.directory import CHECKPOINTS, CONFIG, HISTORY, LEDGER, RESULT, RunDirectory
+from ray_mentor.run.directory import CHECKPOINTS, CONFIG, HISTORY, LEDGER, RESULT, RunDirectory, name_of
 from ray_mentor.run.progress import Row
 
 NAME = "trial"
@@ -111,7 +111,7 @@ class Trial(tune.Trainable):
         found = newest_good(self._directory, lambda text: None)
         folder, whose = Path(checkpoint_dir), {"run": self._directory.path, "step": 0}
         if found is not None:
-            (folder / _STATE).write_bytes(found.data)
+            (folder / _STATE).write_bytes(found.state.branched().to_bytes())
             for name in names_in(found.state.history_pieces):
                 (folder / name).write_bytes(self._directory.read(f"{HISTORY}/{name}") or b"")
             whose["step"] = found.state.curriculum.step

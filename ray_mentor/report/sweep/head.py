@@ -8,14 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from ray_mentor.report.sweep.html import code, escaped, state_html
+from ray_mentor.report.sweep.html import code, escaped, objective_html, state_html
 from ray_mentor.report.sweep.trials import counts, rows_of, setting_names, settings_of
 from ray_mentor.report.sweep.words import (
     duration_text,
     figure_text,
     listed_text,
     numbered,
-    objective_text,
     setting_texts,
     verdict_text,
 )
@@ -70,7 +69,7 @@ def _found(trials: pd.DataFrame, sweep: Mapping[str, Any]) -> str:
 
 
 def _figures(best: Mapping[str, Any], rows: list[dict[Any, Any]], sweep: Mapping[str, Any]) -> list[str]:
-    figures = [f"{objective_text(sweep)} <b>{figure_text(best['objective'])}</b>"]
+    figures = [f"{objective_html(sweep)} <b>{figure_text(best['objective'])}</b>"]
     for row in rows:
         if sweep["objective"] != "accuracy":
             figures.append(f"validation accuracy {figure_text(row['accuracy'])}")

@@ -1,6 +1,7 @@
 """One HTML page of a sweep: what was searched, what was found, and whether it is really better.
 
-It holds all that it shows, plotly.js too, and a policy under which a browser fetches nothing for it.
+It holds all that it shows, plotly.js too, and a policy under which a browser fetches nothing for it, and runs the three
+scripts that are written here alone.
 """
 
 from __future__ import annotations
@@ -18,15 +19,14 @@ from ray_mentor.report.sweep.figures.drawing import Figure
 from ray_mentor.report.sweep.figures.parallel import parallel_figure
 from ray_mentor.report.sweep.figures.pareto import pareto_figure
 from ray_mentor.report.sweep.head import head
-from ray_mentor.report.sweep.html import escaped
+from ray_mentor.report.sweep.html import escaped, objective_html, script_source
 from ray_mentor.report.sweep.importance import importances
 from ray_mentor.report.sweep.style import CSS, DRAW, WATCH
 from ray_mentor.report.sweep.tables import best_section, errors_section
 from ray_mentor.report.sweep.trials import whole
-from ray_mentor.report.sweep.words import objective_text
 
 _POLICY = (  # plotly.js compiles what draws parallel coordinates
-    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; "
+    "default-src 'none'; script-src {scripts} 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; "
     "base-uri 'none'; form-action 'none'"
 )
 _AXIS, _CHARACTER = 105, 6  # pixels, at least, from one axis of parallel coordinates to the next, and of a tick's text
@@ -68,11 +68,13 @@ def _figures(trials: pd.DataFrame, curves: pd.DataFrame, sweep: Mapping[str, Any
 
 
 def _document(title: str, body: str, figures: Mapping[str, Figure]) -> str:
+    plotly = get_plotlyjs()
+    policy = _POLICY.format(scripts=" ".join(map(script_source, (WATCH, plotly, DRAW))))
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>{CSS}</style>
@@ -83,7 +85,7 @@ def _document(title: str, body: str, figures: Mapping[str, Figure]) -> str:
 </main>
 <script>{WATCH}</script>
 <script type="application/json" id="figures">{_json(figures)}</script>
-<script>{get_plotlyjs()}</script>
+<script>{plotly}</script>
 <script>{DRAW}</script>
 </body>
 </html>
@@ -124,7 +126,7 @@ def _importance_section(figure: Figure | None) -> str:
 
 def _parallel_section(figure: Figure | None, sweep: Mapping[str, Any]) -> str:
     caption = (
-        f"A line a trial; the stronger its colour, the higher its {objective_text(sweep)}, which stands at the left, "
+        f"A line a trial; the stronger its colour, the higher its {objective_html(sweep)}, which stands at the left, "
         "the settings that matter most beside it. Drag along an axis to keep only the trials that pass there; drag an "
         "axis's name to move it. – is where another setting makes this one meaningless."
     )

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from ray_mentor.errors import printable
-from ray_mentor.report.sweep.html import breaking, code, escaped, state_html
+from ray_mentor.report.sweep.html import breaking, code, escaped, objective_html, state_html
 from ray_mentor.report.sweep.trials import candidates, plain, rows_of, setting_names
-from ray_mentor.report.sweep.words import duration_text, figure_text, objective_text, value_text
+from ray_mentor.report.sweep.words import duration_text, figure_text, value_text
 
 _BEST = 10  # trials
 _ERRORS = 20  # of trials; more are counted
@@ -26,7 +26,7 @@ def best_section(trials: pd.DataFrame, sweep: Mapping[str, Any]) -> str:
     names = setting_names(trials)
     rows = "\n".join(_row(row, names, sweep) for row in best)
     return f"""<section><h2>Best trials</h2>
-<p class="caption">At most ten: those that went to the end first, then by {objective_text(sweep)}.</p>
+<p class="caption">At most ten: those that went to the end first, then by {objective_html(sweep)}.</p>
 <div class="wide"><table id="best"><thead><tr>{_titles(names)}</tr></thead><tbody>
 {rows}
 </tbody></table></div></section>"""

@@ -6,9 +6,9 @@ import tomllib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ray_mentor.config.file import to_toml
-from ray_mentor.errors import UserError
-from ray_mentor.run.directory import CONFIG, RunDirectory
+from ray_mentor.config.file import MOST_BYTES, settings_in, to_toml
+from ray_mentor.errors import UserError, shown
+from ray_mentor.run.directory import CHECKPOINTS, CONFIG, RunDirectory, is_older
 
 MAY_CHANGE = {
     "resume",
@@ -46,9 +46,16 @@ def check_same_run(record: Mapping[str, Any], directory: RunDirectory, also_kept
         also_kept: settings that may not change either.
 
     Raises:
-        UserError: no run there, or a setting that differs; the message names both values.
+        UserError: no run there, one of an earlier version, or a setting that differs; the message names both values.
     """
-    before, now = settings_in(directory), tomllib.loads(to_toml(record))
+    before = started_with(directory)
+    older = next(filter(is_older, directory.names(CHECKPOINTS)), None)
+    if older is not None:
+        raise UserError(
+            f"run {directory.path} is of an earlier version of ray_mentor, whose checkpoints ({older}) this one does "
+            "not read; go on with that version, or start another run"
+        )
+    now = tomllib.loads(to_toml(record))
     if now.get("epochs", 0) < before.get("epochs", 0):
         raise UserError(
             f"epochs is {now['epochs']}, but run {directory.path} was started with {before['epochs']}; a run goes on "
@@ -58,18 +65,19 @@ def check_same_run(record: Mapping[str, Any], directory: RunDirectory, also_kept
     for name in sorted((before.keys() | now.keys()) - (MAY_CHANGE - set(also_kept))):
         if before.get(name) != now.get(name):
             raise UserError(
-                f"{name} is {now.get(name)!r}, but run {directory.path} was started with {before.get(name)!r}; "
+                f"{name} is {shown(now.get(name))}, but run {directory.path} was started with "
+                f"{shown(before.get(name))}; "
                 f"go on with --config {directory.path}/{CONFIG}, or start another run"
             )
 
 
-def settings_in(directory: RunDirectory) -> dict[str, Any]:
+def started_with(directory: RunDirectory) -> dict[str, Any]:
     """What a run was started with.
 
     Raises:
         UserError: no run there, or a file that can't be read.
     """
-    written = directory.read(CONFIG)
+    written = directory.read(CONFIG, at_most=MOST_BYTES + 1)
     if written is None:
         raise UserError(f"{directory.path} is not a run: it has no {CONFIG}; check --run-name and --storage-path")
     return _settings(written, f"{directory.path}/{CONFIG}")
@@ -80,17 +88,17 @@ def _check_same_order(before: Mapping[str, Any], now: Mapping[str, Any], directo
     was, is_now = before.get("data_backend", "memory"), now.get("data_backend", "memory")
     if was != is_now and "ray" in (was, is_now):
         raise UserError(
-            f"data_backend is {is_now!r}, but run {directory.path} was started with {was!r}, which goes through the "
-            f"samples in another order; go on with --data-backend {was}, or start another run"
+            f"data_backend is {is_now!r}, but run {directory.path} was started with {shown(was)}, which goes through "
+            f"the samples in another order; go on with --data-backend {shown(was)}, or start another run"
         )
 
 
 def _settings(written: bytes, name: str) -> dict[str, Any]:
     try:
-        settings = tomllib.loads(written.decode())
-        settings["epochs"] = int(settings.get("epochs", 0))
-    except Exception as error:  # [[[[... is a RecursionError
-        raise UserError(
-            f"{name} cannot be read ({type(error).__name__}: {error}); it is damaged: put it back, or start another run"
-        ) from error
+        settings = settings_in(written, ".toml", name)
+        epochs = settings.setdefault("epochs", 0)
+        if type(epochs) is not int:
+            raise UserError(f"epochs of {name} is {shown(epochs)}, but it must be a whole number")
+    except UserError as error:
+        raise UserError(f"{error} (it is damaged: put it back, or start another run)") from error
     return settings

@@ -22,11 +22,13 @@ from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.plain_load import load_plain
 from ray_mentor.core.state.curriculum import CurriculumState, capture_curriculum, restore_curriculum
 from ray_mentor.errors import UserError
+from ray_mentor.run.checkpoint.host_copies import host_copies
 from ray_mentor.run.checkpoint.state_fit import check_fits
+from ray_mentor.run.ledger.files import NO_ROWS
 from ray_mentor.run.log import LogState
 from ray_mentor.run.tally import TallyState
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 
 
 @dataclass(frozen=True)
@@ -52,16 +54,25 @@ class RunState:
 
     def to_bytes(self) -> bytes:
         """The state as bytes that ``torch.load(weights_only=True)`` reads."""
-        table: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        table["curriculum"] = self.curriculum.table()
-        table["log"] = dataclasses.asdict(self.log)
         buffer = io.BytesIO()
-        torch.save({"format_version": FORMAT_VERSION, **table}, buffer)
+        self.save(buffer)
         return buffer.getvalue()
 
-    def with_history(self, whole: Tensor) -> RunState:
+    def save(self, sink: Any) -> None:
+        """Writes these bytes into an open file, so that memory need not hold them, too."""
+        table: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        table["curriculum"] = self.curriculum.table()
+        table["log"] = {f.name: getattr(self.log, f.name) for f in dataclasses.fields(self.log)}
+        table["log"]["tally"] = dataclasses.asdict(self.log.tally)
+        torch.save({"format_version": FORMAT_VERSION, **table}, sink)
+
+    def with_history(self, whole: Tensor | None) -> RunState:
         """The state with the loss history in it."""
         return dataclasses.replace(self, curriculum=dataclasses.replace(self.curriculum, history=whole))
+
+    def branched(self) -> RunState:
+        """The state for another run to go on from, whose ledger begins there."""
+        return dataclasses.replace(self, log=dataclasses.replace(self.log, ledger=NO_ROWS))
 
     @staticmethod
     def from_bytes(data: bytes, name: str) -> RunState:
@@ -86,13 +97,18 @@ class RunState:
 
 
 def capture(curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler, log: LogState) -> RunState:
-    """The state of a run, as it stands, but for its loss history; a copy, so that it stays so while the run goes on."""
+    """The state of a run, as it stands, but for its loss history.
+
+    A copy, so that it stays so while the run goes on, and in the host's memory: the device need not have room for it.
+    """
     return RunState(
         curriculum=capture_curriculum(curriculum, history=None),
-        student=copy.deepcopy(dict(curriculum.bare.state_dict())),
-        optimizer=copy.deepcopy(curriculum.optimizer.state_dict()),
-        schedule=copy.deepcopy(schedule.state_dict()),
-        log=copy.deepcopy(log),
+        **host_copies(
+            student=dict(curriculum.bare.state_dict()),
+            optimizer=curriculum.optimizer.state_dict(),
+            schedule=schedule.state_dict(),
+            log=log,
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +16,16 @@ from torch.nn.functional import cross_entropy
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import Arguments
-from ray_mentor.core.losses import expected_error
+from ray_mentor.core.losses import ExpectedError, expected_error
+from ray_mentor.core.losses import cross_entropy as per_sample
 from ray_mentor.core.mentor.access import LocalMentor
 from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.core.methods.mixing import MentorMix
 from ray_mentor.core.methods.table import parts_of
+from ray_mentor.core.methods.weightings import AbstractWeighting
 from ray_mentor.core.state.curriculum import capture_curriculum, restore_curriculum
 from ray_mentor.core.step.memorising import Memorising, MemorisingState
+from ray_mentor.core.step.observation import Observation
 from ray_mentor.errors import NonFiniteLossError, UserError
 
 
@@ -58,6 +62,46 @@ class TestWhatIsMixed:
             MentorMix(1.0)(batch, generator(), torch.ones(5))
 
 
+class FirstThree(AbstractWeighting):
+    """Believes the first three samples."""
+
+    def __call__(self, observation: Observation) -> Tensor:
+        return (torch.arange(len(observation.features)) < 3).float()
+
+
+class TestPartnersAreDrawnByTheWeightsTrainedWith:
+    """By those after burn-in, guards and example dropout; not by what the mentor said."""
+
+    def partners(self, **changes: Any) -> list[tuple[set[int], set[int]]]:
+        """Of each step, who was trained on, and who was mixed in; the label of a sample is its name."""
+        curriculum = curriculum_of(
+            nn.Linear(4, 5), mixing=MentorMix(1.0), weighting=FirstThree(), total_steps=100, **changes
+        )
+        curriculum.memorising.state = MemorisingState(share=1.0)
+        batch = dataclasses.replace(batch_of(), labels=torch.arange(5))
+        records = [curriculum.step(batch) for _ in range(40)]
+        mixed_in = [record.batch.partner_labels for record in records]
+        assert all(labels is not None for labels in mixed_in)
+        return [
+            (set(record.sample_weights.nonzero()[:, 0].tolist()), set(labels.tolist()))
+            for record, labels in zip(records, mixed_in, strict=True)
+            if labels is not None
+        ]
+
+    def test_a_dropped_sample_is_nobodys_partner(self) -> None:
+        found = self.partners(schedule=CurriculumConfig(example_dropout="0.4:1"))
+        assert all(partners <= trained_on for trained_on, partners in found)
+        assert any(trained_on < {0, 1, 2} for trained_on, _ in found)
+
+    def test_in_burn_in_all_are_partners(self) -> None:
+        found = self.partners(burn_in=0.9)
+        assert set().union(*(partners for _, partners in found)) == set(range(5))
+
+    def test_else_those_that_are_believed(self) -> None:
+        found = self.partners()
+        assert set().union(*(partners for _, partners in found)) == {0, 1, 2}
+
+
 class TestHowOften:
     @given(st.lists(st.floats(0, 5), min_size=1), st.sampled_from([0.0, 0.3, 1.0, 5.0]))
     def test_the_share(self, losses: list[float], unseen: float) -> None:
@@ -70,6 +114,14 @@ class TestHowOften:
         memorising.note_unseen(unseen)
         expected = 1 - np.float32(losses).astype(float).mean() / unseen if unseen > 0 else 0.0
         assert memorising.share == pytest.approx(max(expected, 0.0))
+
+    @pytest.mark.parametrize(("trained", "unseen"), [(-1.0, 2.0), (-3.0, -2.0), (1.0, -2.0)])
+    def test_a_loss_below_0_has_no_share(self, trained: float, unseen: float) -> None:
+        memorising = Memorising(lambda values: values)
+        memorising.state = MemorisingState(0.7, 1.0, 2)
+        memorising.note_trained(torch.tensor([2 * trained - 1.0]))
+        memorising.note_unseen(unseen)
+        assert memorising.state == MemorisingState()
 
     def test_each_epoch_anew(self) -> None:
         memorising = Memorising(expected_error)
@@ -92,7 +144,8 @@ class TestHowOften:
         trusted = torch.tensor([True, False, False, True, False])
         batch = dataclasses.replace(batch_of(), trusted=trusted)
         losses = cross_entropy(student(batch.inputs), batch.labels, reduction="none")[trusted].detach()
-        curriculum = curriculum_of(student, config=MentorConfig(update_interval=1, meta_loss=meta_loss))  # type: ignore[arg-type]
+        parts = {"error": ExpectedError(per_sample), "loss": per_sample}
+        curriculum = curriculum_of(student, meta_loss=parts[meta_loss])
         curriculum.step(batch)
         expected = (1 - torch.exp(-losses)) if meta_loss == "error" else losses
         assert curriculum.memorising.state.total == pytest.approx(float(expected.sum()), rel=1e-5)

@@ -14,7 +14,8 @@ from torch.nn.functional import cross_entropy
 from ray_mentor.config import MIXINGS
 from ray_mentor.core.losses import cross_entropy as per_sample
 from ray_mentor.core.losses import per_sample_losses
-from ray_mentor.core.methods.mixing import MentorMix, MixUp, NoMixing, make_mixing
+from ray_mentor.core.methods.mixing import AbstractMixing, MentorMix, MixUp, NoMixing, make_mixing
+from ray_mentor.errors import UserError
 
 
 @given(st.integers(0, 2**31), st.sampled_from([0.2, 1.0, 8.0]))
@@ -49,6 +50,16 @@ def test_images_in_bytes_are_mixed_as_numbers() -> None:
     assert mixed.share is not None
     assert mixed.inputs.dtype == mixed.share.dtype == torch.float32
     assert 0.5 <= float(mixed.share[0]) < 1
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.int32, torch.int64, torch.bool])
+@pytest.mark.parametrize("mixing", [MixUp(1.0), MentorMix(1.0)])
+def test_ids_are_not_mixed(mixing: AbstractMixing, dtype: torch.dtype) -> None:
+    batch = dataclasses.replace(batch_of(), inputs=torch.ones(5, 4, dtype=dtype))
+    with pytest.raises(
+        UserError, match="which blends inputs, but these are integers, and between two ids or codes lies"
+    ):
+        mixing(batch, torch.Generator().manual_seed(1), torch.ones(5))
 
 
 def test_the_share_follows_beta() -> None:

@@ -74,8 +74,8 @@ def test_the_published_mentor_needs_its_params() -> None:
 
 
 REFUSED = (
-    "optimizer is Adafactor, but its step mixes elements: a param moves along the gradients of others; valid: "
-    "SGD, Adam, AdamW, Adagrad, RMSprop, and any other whose step works element by element"
+    "optimizer is Adafactor, but its step mixes elements: a param moves along the gradients of others; train what it "
+    "holds with another; valid: SGD, Adam, AdamW, Adagrad, RMSprop, and any other whose step works element by element"
 )
 
 

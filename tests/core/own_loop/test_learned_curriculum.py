@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import io
 import pickle
 import subprocess
@@ -30,6 +31,7 @@ from own_loop import (
 )
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.testing import assert_close
 from torch.utils.data import DataLoader, TensorDataset
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
@@ -45,6 +47,47 @@ from ray_mentor.errors import UserError
 
 EVERY_STEP = MentorConfig(update_interval=1, mentor_learning_rate=0.01, meta_batch_size=16, meta_loss="loss")
 NO_BURN_IN = CurriculumConfig(burn_in=0.0)
+
+
+def influences_of_a_step(
+    model: nn.Module,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    meta: tuple[Tensor, Tensor],
+    inputs: Tensor,
+    labels: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Of one step of a loop: what the curriculum finds, and M after real steps of copies with one sample weight nudged.
+
+    The copies are nudged along ∇M(θ'), by an ordinary backward pass; the meta set is one batch.
+    """
+    start = copy.deepcopy(model)
+    optimizer = momentum(model)
+    settings = dataclasses.replace(EVERY_STEP, meta_batch_size=len(meta[1]))
+    curriculum = LearnedCurriculum(
+        model, optimizer, meta, total_steps=3, loss=loss, mentor=settings, curriculum=NO_BURN_IN
+    )
+    curriculum.weigh(loss(model(inputs), labels), labels=labels).backward()
+    optimizer.step()
+    record = curriculum.after_step()
+    assert record is not None
+    weights = record.sample_weights.double() / record.sample_weights.double().sum()
+
+    def after(more: Tensor) -> nn.Module:
+        other = copy.deepcopy(start)
+        steps = momentum(other)
+        ((weights + more) * loss(other(inputs), labels)).sum().backward()
+        steps.step()
+        return other
+
+    reached = after(torch.zeros_like(weights))
+    slopes = torch.autograd.grad(loss(reached(meta[0]), meta[1]).mean(), list(reached.parameters()))
+    truth, h = torch.zeros_like(weights), 1e-4
+    for i in range(len(weights)):
+        nudge = torch.zeros_like(weights)
+        nudge[i] = h
+        pairs = zip(slopes, after(nudge).parameters(), after(-nudge).parameters(), strict=True)
+        truth[i] = sum(float((slope * (up - down)).detach().sum()) for slope, up, down in pairs) / (2 * h)
+    return record.influence.double(), truth
 
 
 def test_trusted_samples_among_the_others() -> None:
@@ -152,8 +195,9 @@ class TestGoingOn:
             {"meta_loader": DataLoader(TensorDataset(*blobs(30, 1)), batch_size=8, shuffle=True)},
             {"curriculum": CurriculumConfig(method="self-paced")},
             {"mentor": MentorConfig(update_interval=2, mentor_learning_rate=0.01, min_class_share=0.99)},
+            {"loss": per_sample, "mentor": MentorConfig(update_interval=2, mentor_learning_rate=0.01)},
         ],
-        ids=["plain", "schedule", "history", "shuffled loader", "no mentor", "overruled"],
+        ids=["plain", "schedule", "history", "shuffled loader", "no mentor", "overruled", "a loss of one's own"],
     )
     @pytest.mark.parametrize("stop", [1, 4, 7])
     def test_bit_for_bit(self, changes: dict[str, Any], stop: int) -> None:
@@ -349,14 +393,19 @@ class TestBetweenTheLines:
             assert not torch.equal(record.influence, expected.influence)
 
     def test_a_student_and_losses_in_bfloat16(self) -> None:
-        def half() -> nn.Module:
+        """Next to a float64 student that begins each step where the bfloat16 one does."""
+
+        def halved() -> nn.Module:
             return student().bfloat16()
 
         inputs, labels = blobs(30, 1)
-        loop = Loop(half, meta_loader=(inputs.bfloat16(), labels), mentor=EVERY_STEP)
+        loop = Loop(halved, meta_loader=(inputs.bfloat16(), labels), mentor=EVERY_STEP)
+        wide = Loop(lambda: halved().double(), meta_loader=(inputs.double(), labels), mentor=EVERY_STEP)
         for inputs, labels, ids in noisy(3):
-            record = loop.step(inputs.bfloat16(), labels, ids)
-        assert record.influence.isfinite().all()
+            wide.student.load_state_dict(loop.student.state_dict())
+            found = loop.step(inputs.bfloat16(), labels, ids).influence.double()
+            truth = wide.step(inputs.bfloat16().double(), labels, ids).influence.double()
+            assert float((found - truth).norm() / truth.norm()) < 0.1  # 8 bits, rounded in every layer
 
     def test_a_schedule_may_step_before_or_after(self) -> None:
         def run(early: bool) -> list[Any]:
@@ -439,6 +488,7 @@ class TestStudents:
             return {"values": inputs / 2, "scale": torch.full((len(inputs), 1), 2.0)}
 
         meta_inputs, meta_labels = blobs(16, 1)
+        error = dataclasses.replace(EVERY_STEP, meta_loss="error")
         batch = (
             {**split(meta_inputs), "labels": meta_labels}
             if meta == "mapping with labels"
@@ -447,10 +497,10 @@ class TestStudents:
         loop = Loop(
             Model,
             meta_loader=[batch],
-            mentor=EVERY_STEP,
+            mentor=error,
             loss=lambda outputs, labels: per_sample(outputs.logits, labels),
         )
-        plain = Loop(meta_loader=[(meta_inputs, meta_labels)], mentor=EVERY_STEP)
+        plain = Loop(meta_loader=[(meta_inputs, meta_labels)], mentor=error)
         for inputs, labels, ids in noisy(3):
             losses = per_sample(loop.student(**split(inputs), note="train").logits, labels)
             loss = loop.curriculum.weigh(losses, labels=labels, sample_ids=ids)
@@ -464,33 +514,47 @@ class TestStudents:
             return F.cross_entropy(outputs.view(-1, 3, 4), labels, reduction="none").mean(1)
 
         torch.manual_seed(0)
-        model = nn.Linear(5, 12)
-        optimizer = momentum(model)
-        meta = torch.randn(6, 5), torch.randint(3, (6, 4))
-        curriculum = LearnedCurriculum(
-            model, optimizer, meta, total_steps=3, loss=loss, mentor=EVERY_STEP, curriculum=NO_BURN_IN
-        )
-        inputs, labels = torch.randn(8, 5), torch.randint(3, (8, 4))
-        curriculum.weigh(loss(model(inputs), labels), labels=labels).backward()
-        optimizer.step()
-        record = curriculum.after_step()
-        assert record is not None
-        assert record.influence.isfinite().all()
-        assert record.influence.abs().max() > 0
+        model = nn.Linear(5, 12).double()
+        meta = torch.randn(6, 5, dtype=torch.float64), torch.randint(3, (6, 4))
+        inputs, labels = torch.randn(8, 5, dtype=torch.float64), torch.randint(3, (8, 4))
+        found, truth = influences_of_a_step(model, loss, meta, inputs, labels)
+        assert_close(found, truth, rtol=1e-6, atol=0)
 
     def test_labels_of_a_regression(self) -> None:
         def loss(outputs: Tensor, targets: Tensor) -> Tensor:
             return (outputs[:, 0] - targets).square()
 
-        inputs, labels = blobs(30, 1)
-        loop = Loop(meta_loader=(inputs, labels.float()), loss=loss, mentor=EVERY_STEP)
-        for inputs, labels, ids in noisy(2):
-            losses = loss(loop.student(inputs), labels.float())
-            loop.curriculum.weigh(losses, labels=labels.float(), sample_ids=ids).backward()
-            loop.optimizer.step()
-            record = loop.curriculum.after_step()
-        assert record is not None
-        assert record.influence.isfinite().all()
+        meta_inputs, meta_labels = blobs(30, 1)
+        inputs, labels, _ = next(noisy(1))
+        meta = meta_inputs.double(), meta_labels.double()
+        found, truth = influences_of_a_step(student().double(), loss, meta, inputs.double(), labels.double())
+        assert_close(found, truth, rtol=1e-6, atol=0)
+
+    @pytest.mark.parametrize("meta", ["tensors", "loader"])
+    def test_ids_stay_ids(self, meta: str) -> None:
+        """Beyond 2**24 float32 merges them. Meta batches and replays, too, are of them as they are."""
+        first, seen = 2**24, []
+
+        class Lookup(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                torch.manual_seed(0)
+                self.table, self.head = nn.Embedding(8, 4), nn.Linear(4, 2)
+
+            def forward(self, ids: Tensor) -> Tensor:
+                seen.append(ids.clone())
+                return self.head(self.table(ids - first).mean(1))  # type: ignore[no-any-return]
+
+        draw = torch.Generator().manual_seed(0)
+        labels = torch.arange(12) % 2
+        ids = first + 1 + 2 * torch.randint(4, (12, 3), generator=draw)
+        trusted = ids + 0, labels
+        given = trusted if meta == "tensors" else DataLoader(TensorDataset(*trusted), batch_size=6)
+        loop = Loop(Lookup, meta_loader=given, mentor=EVERY_STEP)
+        for _ in range(3):
+            loop.step(ids, labels)
+        assert len(seen) > 3 * 2, "the meta batch, and the replay"
+        assert all(part.dtype == torch.int64 and bool((part % 2 == 1).all()) for part in seen)
 
     def test_frozen_params_and_params_without_a_gradient(self) -> None:
         class Model(nn.Module):
@@ -555,7 +619,7 @@ class TestHooks:
 def test_sample_weights_of_the_last_batch() -> None:
     loop = Loop(mentor=EVERY_STEP)
     loop.run(4)
-    loop.weigh(*next(noisy(1)))
+    loop.weigh(*next(noisy(1))).backward()
     weights = loop.curriculum.sample_weights
     loop.optimizer.step()
     record = loop.curriculum.after_step()

@@ -177,9 +177,27 @@ class TestLoaders:
         expected = [whole(n).inputs for n in range(12)]
         for n in range(done):
             first(n)
-        second.load(first.state())
+        second.load(first.state(done))
         for n in range(done, 12):
             assert torch.equal(second(n).inputs, expected[n])
+
+    @pytest.mark.parametrize("place", [0, 1, 3, 4, 11])
+    def test_a_batch_may_be_asked_for_again(self, place: int) -> None:
+        """And is the next one again, for whoever goes on from there before it was used."""
+        loader = DataLoader(TensorDataset(*numbered(7)), batch_size=2, shuffle=True)
+        whole, first, second = made(loader), made(loader), made(loader)
+        expected = [whole(n).inputs for n in range(12)]
+        for n in range(place):
+            first(n)
+        assert all(torch.equal(first(place).inputs, expected[place]) for _ in range(3))
+        second.load(first.state(place))
+        after = made(loader)
+        after.load(first.state(place + 1))
+        for n in range(place, 12):
+            assert torch.equal(second(n).inputs, expected[n])
+            assert torch.equal(first(n).inputs, expected[n])
+        for n in range(place + 1, 12):
+            assert torch.equal(after(n).inputs, expected[n])
 
 
 class TestSplit:

@@ -106,9 +106,25 @@ def test_features_default_to_all_other_columns_and_sample_id_is_the_id(tmp_path)
     assert read_path(path, feature_columns=("b",)).train.inputs.values.tolist() == [[1.0], [0.0]]
 
 
-def test_integers_too_large_for_a_float_are_rounded(tmp_path):
-    path = write(tmp_path / "a.parquet", {"x": [2**60 + 1, 2], "label": [0, 1]})
-    assert read_path(path).train.inputs.values.tolist() == [[2.0**60], [2.0]]
+def test_amounts_too_long_for_a_float_are_rounded(tmp_path):
+    path = write(tmp_path / "a.parquet", {"x": [2.0**60 + 512, 2], "n": [2**24, -(2**24)], "label": [0, 1]})
+    assert read_path(path).train.inputs.values.tolist() == [[2.0**60, 2.0**24], [2.0, -(2.0**24)]]
+
+
+@pytest.mark.parametrize("backend", ["memory", "arrow", "ray"])
+@pytest.mark.parametrize("kind", [pa.int32(), pa.int64(), pa.uint32(), pa.uint64()])
+def test_integers_that_a_float_can_not_tell_apart_are_refused(tmp_path, backend, kind):
+    columns = {"x": pa.array([2**24, 2**24 + 1, 2], kind), "label": [0, 1, 0], "sample_id": [7, 8, 9]}
+    write(tmp_path / "train.parquet", columns)
+    with pytest.raises(
+        UserError,
+        match=re.escape(
+            f"feature 'x' in row 1 of {tmp_path / 'train.parquet'} (sample id 8) is an integer beyond 2**24, but "
+            "features are float32, which can't tell such apart; leave an id out with feature_columns, or store an "
+            "amount as floats (1 such)"
+        ),
+    ):
+        read_path(tmp_path, data_backend=backend, data_cache=str(tmp_path / "cache"))
 
 
 def test_grey_images_keep_one_channel_unless_any_is_coloured(tmp_path):

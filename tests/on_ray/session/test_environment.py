@@ -20,7 +20,7 @@ from ray.train.v2._internal import constants
 
 import ray_mentor
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.session import own_ray, session
+from ray_mentor.on_ray.session import internals, own_ray, session
 from ray_mentor.on_ray.session.environment import ENVIRONMENT, OF_TRAIN, having, quiet, settled
 from ray_mentor.on_ray.session.growth import Needs
 from ray_mentor.on_ray.session.own_ray import train_asks_this_ray, what_workers_lack
@@ -88,10 +88,10 @@ def test_train_is_told_of_this_ray_without_a_trace(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(ray, "get_runtime_context", context)
     before, propagated = dict(os.environ), set(constants.ENV_VARS_TO_PROPAGATE)
     with train_asks_this_ray():
-        assert own_ray.internals._handed_on().items() >= {**OF_TRAIN, "RAY_ADDRESS": "10.0.0.1:6379"}.items()
+        assert internals._handed_on().items() >= {**OF_TRAIN, "RAY_ADDRESS": "10.0.0.1:6379"}.items()
         assert dict(os.environ) == before
-    assert constants.ENV_VARS_TO_PROPAGATE == propagated
-    assert "RAY_ADDRESS" not in own_ray.internals._handed_on()
+    assert propagated == constants.ENV_VARS_TO_PROPAGATE
+    assert "RAY_ADDRESS" not in internals._handed_on()
 
 
 PACKAGE = str(Path(ray_mentor.__file__).parent)

@@ -59,6 +59,7 @@ with ray_session(Needs({"CPU": 1.0}, 2), verbose=False, node_seconds=200, tell=p
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_run_waits_for_a_machine_of_the_autoscalers(tmp_path: Path) -> None:
     log = tmp_path / "log"

@@ -100,6 +100,8 @@ def folders(parent: Path) -> list[Path]:
     return [path for path in parent.iterdir() if path.name != "home"]
 
 
+@pytest.mark.ray
+@pytest.mark.ray
 @pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0, reason="becomes another user, as root alone can")
 def test_no_other_user_sees_anything_of_it_and_nothing_stays(parent: Path) -> None:
     killed = start(parent)
@@ -161,8 +163,8 @@ def test_a_folder_whose_sockets_would_have_too_long_paths(tmp_path: Path) -> Non
     with pytest.raises(UserError) as raised, private_folder(str(long)):
         pass
     assert str(raised.value) == (
-        f"the folder for Ray's files is {long}, whose name has {len(str(long))} bytes, but the sockets in it leave room "
-        f"for {21 if sys.platform == 'darwin' else 25}; name a shorter one with RAY_TMPDIR, e.g. /tmp"
+        f"the folder for Ray's files is {long}, whose name has {len(str(long))} bytes, but the sockets in it leave "
+        f"room for {21 if sys.platform == 'darwin' else 25}; name a shorter one with RAY_TMPDIR, e.g. /tmp"
     )
     assert list(long.iterdir()) == []
 
@@ -182,6 +184,7 @@ def test_a_folder_in_which_others_could_put_one_of_theirs(parent: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(parent: Path) -> None:
-    with pytest.raises(UserError, match=r"can't be looked at \(No such file or directory\); name another with RAY_TM"):
-        with private_folder(str(parent / "no")):
-            pass
+    no = parent / "no"
+    rule = r"can't be looked at \(No such file or directory\); name another with RAY_TMPDIR"
+    with pytest.raises(UserError, match=rule), private_folder(str(no)):
+        pass

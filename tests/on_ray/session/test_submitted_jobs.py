@@ -1,11 +1,14 @@
-"""Jobs that are submitted to a Ray on this machine, as to any cluster: end well, stop, go on.
+"""Jobs that are submitted to a Ray with a token on this machine, as to any cluster: end well, stop, go on.
 
-Four jobs, two at a time, from one checkout; with the README's commands, one with the example in Python.
+Four jobs, two at a time, from one checkout; with the README's commands, one with the example in Python. Whoever lacks
+the token is not let in.
 """
 
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,8 +18,9 @@ from typing import Any
 
 import pytest
 from checkouts import BYTES, GATHERS, make_checkout
-from heads import EXPORT, SUBMIT, Head, a_head, said, wait_for
+from heads import EXPORT, ROOT, SUBMIT, Head, a_head, said, wait_for
 from small_runs import assert_same_run, outcome_of
+from sockets import below, listeners
 
 from ray_mentor.cli import main
 
@@ -29,6 +33,7 @@ MENTOR_BEGINS = 45  # the first 15 % of the long run's 300 steps are burn-in
 RAYS_OWN = "_AutoscalingCoordinatorActor"
 """An actor that Ray Train's first run starts for the whole cluster; it takes nothing, and stays."""
 
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "PYTHONPATH": str(ROOT)}
 LONG_ENOUGH = 500.0  # seconds
 
 
@@ -115,6 +120,116 @@ def here(folder: Path, words: str) -> Path:
     return folder / "same"
 
 
+# Before there is any job
+
+
+def test_the_token_is_its_owners_alone(head: Head) -> None:
+    assert (head.home / ".ray/auth_token").stat().st_mode & 0o777 == 0o600
+
+
+def test_it_listens_on_this_machine_alone(head: Head) -> None:
+    found = listeners(below(head.process.pid))
+    assert {head.port, head.dashboard} <= {listener.port for listener in found}
+    assert [listener for listener in found if not listener.is_loopback] == []
+
+
+@pytest.mark.usefixtures("stranger")
+@pytest.mark.parametrize(
+    ("variables", "answer"),
+    [
+        ({}, "Unauthorized: Missing authentication token"),
+        ({"RAY_AUTH_MODE": "token"}, "couldn't find an authentication token"),
+        ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}, "Forbidden: Invalid authentication token"),
+    ],
+)
+def test_a_job_without_the_token_is_refused(head: Head, tmp_path: Path, variables: dict[str, str], answer: str) -> None:
+    line = head.here(SUBMIT).split(" -- ")[0] + " -- touch submitted"
+    log = tmp_path / "log"
+    (tmp_path / "empty").mkdir()
+    done = head.shell(line, log=log, folder=tmp_path / "empty", HOME=str(tmp_path), **variables)
+    assert done.wait(LONG_ENOUGH) != 0
+    assert answer in said(log)
+    assert not list(head.home.rglob("submitted"))
+
+
+@pytest.fixture(scope="module")
+def stranger(head: Head, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A driver that knows the address and has no token; Ray takes half a minute to say no."""
+    folder = tmp_path_factory.mktemp("stranger")
+    process = head.shell(
+        "python -m ray_mentor train --workers 1 --run-name stranger", log=folder / "log",
+        HOME=str(folder), RAY_ADDRESS=f"127.0.0.1:{head.port}", **LOOPBACK,
+    )  # fmt: skip
+    yield process, folder / "log"
+    process.kill()
+
+
+AUTO = """
+import ray
+from ray_mentor.on_ray.session.growth import Needs, has_autoscaler
+from ray_mentor.on_ray.session.session import ray_session
+with ray_session(Needs({"CPU": 1.0}), verbose=False):
+    print(ray.get_runtime_context().gcs_address, has_autoscaler())
+"""
+
+
+def test_who_asks_for_the_one_that_is_there_gets_it(head: Head, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    asks = head.shell(f"exec python -c '{AUTO}'", log=log, RAY_ADDRESS="auto", **LOOPBACK)
+    assert asks.wait(LONG_ENOUGH) == 0, log.read_text()
+    assert log.read_text() == f"127.0.0.1:{head.port} False\n"
+
+
+FROM_A_WORKER = """
+import ray
+from ray_mentor.on_ray.session.growth import Needs
+from ray_mentor.on_ray.session.session import ray_session
+
+@ray.remote(num_cpus=0)
+def seen():
+    import os, ray_mentor
+    return ray_mentor.__file__, os.environ["RAY_USAGE_STATS_ENABLED"], os.environ["RAY_CHDIR_TO_TRIAL_DIR"]
+
+with ray_session(Needs({"CPU": 1.0}), verbose=False):
+    print("seen", *ray.get(seen.remote()))
+"""
+
+
+def seen_by_a_worker(log: Path) -> list[str]:
+    [line] = [line for line in said(log).splitlines() if line.startswith("seen ")]
+    return line.split()[1:]
+
+
+def test_a_driver_that_is_no_job_brings_the_package_and_its_own_variables(head: Head, tmp_path: Path) -> None:
+    """As a notebook does that is somewhere else: neither its folder nor its environment is the cluster's."""
+    log = tmp_path / "log"
+    shutil.copytree(
+        ROOT / "ray_mentor", tmp_path / "elsewhere/ray_mentor", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    path = {**LOOPBACK, "PYTHONPATH": str(tmp_path / "elsewhere"), "RAY_CHDIR_TO_TRIAL_DIR": "1"}
+    run = head.shell(f"exec python -c '{FROM_A_WORKER}'", log=log, RAY_ADDRESS="auto", **path)
+    assert run.wait(LONG_ENOUGH) == 0, said(log)
+    file, statistics, chdir = seen_by_a_worker(log)
+    assert file.startswith(str(head.home / "ray"))
+    assert file.endswith("/ray_mentor/__init__.py")
+    assert "py_modules_files" in file
+    assert (statistics, chdir) == ("0", "1")
+
+
+def test_a_job_that_sets_one_of_our_variables_starts_and_keeps_its_own(head: Head, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    theirs = {"env_vars": {"RAY_USAGE_STATS_ENABLED": "1", **LOOPBACK}}
+    (tmp_path / "job.py").write_text(FROM_A_WORKER)
+    words = f"--runtime-env-json {shlex.quote(json.dumps(theirs))} -- python {tmp_path}/job.py"
+    job = head.shell(EXPORT, f"exec {head.here(SUBMIT).split(' --working-dir')[0]} {words}", log=log)
+    assert job.wait(LONG_ENOUGH) == 0, said(log)
+    _, statistics, chdir = seen_by_a_worker(log)
+    assert (statistics, chdir) == ("1", "0")
+
+
+# Jobs
+
+
 def test_it_ends_well_and_its_log_is_shown(stopped: Job, short: Job) -> None:
     shown = short.ended_well()
     assert [f"epoch {number}/3" in shown for number in (1, 2, 3)] == [True] * 3
@@ -162,3 +277,15 @@ def test_a_sweep_ends_well(head: Head, sweep: Job) -> None:
     assert shown.splitlines()[-1].endswith(": SUCCEEDED")
     found = json.loads((head.home / "sweep/sweep/sweep.json").read_text())
     assert found["states"] == {"finished": 2}
+
+
+def test_a_driver_without_the_token_is_told_what_it_lacks(
+    head: Head, stranger: tuple[subprocess.Popen[bytes], Path]
+) -> None:
+    process, log = stranger
+    assert process.wait(LONG_ENOUGH) == 2, log.read_text()
+    assert log.read_text().splitlines()[-1] == (
+        f"error: RAY_ADDRESS is '127.0.0.1:{head.port}', but no Ray there lets us in; check that it runs, and if it "
+        "asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to the file that holds it"
+    )
+    assert not (head.home / "runs/stranger").exists()

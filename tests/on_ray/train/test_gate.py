@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import ray
 from driver import A_LONG_TIME
-from small_runs import EPOCHS, STEPS, assert_same_run, trainer_for
+from small_runs import EPOCHS, STEPS, assert_same_run, names_in, trainer_for
 
 from ray_mentor.data import Splits
 from ray_mentor.errors import RunStoppedError
@@ -98,7 +98,7 @@ def running(splits: Splits, storage: Path, **arguments: Any) -> Iterator[Run]:
 
 
 def checkpoints(storage: Path) -> list[str]:
-    return sorted(file.name for file in (storage / "gated" / "checkpoints").glob("step-*.pt"))
+    return sorted(names_in(storage / "gated" / "checkpoints"))
 
 
 def test_a_run_waits_at_each_epoch_and_ends_as_one_that_did_not(small_splits: Splits, tmp_path: Path) -> None:

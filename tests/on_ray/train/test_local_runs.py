@@ -27,6 +27,7 @@ from small_runs import (
     STEPS,
     assert_one_row_per_sample_and_epoch,
     assert_same_run,
+    names_in,
     trainer_for,
 )
 
@@ -35,8 +36,9 @@ from ray_mentor.config.file import read_config
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.data import Splits, memory
 from ray_mentor.errors import NonFiniteLossError, UserError
+from ray_mentor.run.claim import taken_up
 from ray_mentor.run.directory import RunDirectory
-from ray_mentor.run.ledger import SCHEMA
+from ray_mentor.run.ledger.rows import SCHEMA
 from ray_mentor.run.outcome import Outcome
 from ray_mentor.students import MLP
 
@@ -91,11 +93,15 @@ def test_the_student_learns_in_spite_of_the_noise(finished: Outcome) -> None:
 
 
 def test_the_run_directory(finished: Outcome) -> None:
-    names = set(files_of(Path(finished.path)))
-    ledger = {name for name in names if name.startswith("ledger/")}
-    checkpoints = {f"checkpoints/step-{step:012d}.pt" for step in (STEPS - STEPS // EPOCHS, STEPS)}
-    assert names - ledger == {"config.toml", "result.json", "metrics.csv", "attempt", *checkpoints}
-    assert ledger == {f"ledger/step-{first:09d}-rank-0000.parquet" for first in range(0, STEPS, STEPS // EPOCHS)}
+    path, epoch = Path(finished.path), STEPS // EPOCHS
+    assert names_in(path) == {"config.toml", "result.json", "metrics.csv", "attempt"}
+    assert {file.name for file in path.iterdir() if file.is_dir()} == {"ledger", "checkpoints", "student"}
+    assert names_in(path / "checkpoints") == {f"step-{step:012d}.pt" for step in (STEPS - epoch, STEPS)}
+    assert names_in(path / "ledger") == {
+        "_files.json",
+        *(f"step-{first:012d}-{first + epoch:012d}-rank-0000.parquet" for first in range(0, STEPS, epoch)),
+    }
+    assert not list((path / "checkpoints/ledger").iterdir())
 
 
 def test_the_result(finished: Outcome) -> None:
@@ -307,9 +313,10 @@ def interrupted(steps: int) -> Any:
 def test_an_update_that_looks_ahead_is_never_cut_in_two(small_splits: Splits, tmp_path: Path) -> None:
     """A checkpoint that is due while an update waits for the student's next steps is written after it."""
     mentor = dataclasses.replace(MENTOR, estimator="unrolled", update_interval=4, unroll_steps=3)
-    whole = trainer_for(small_splits, tmp_path, "whole", mentor=mentor, checkpoint_steps=1).fit()
-    files = {file.name for file in (tmp_path / "whole" / "ledger").iterdir()}
-    assert {int(name.split("-")[1]) % 4 for name in files} == {0, 3}
+    whole = trainer_for(small_splits, tmp_path, "whole", mentor=mentor, checkpoint_steps=1, keep_checkpoints=99).fit()
+    steps = [int(name.split("-")[1].split(".")[0]) for name in names_in(tmp_path / "whole/checkpoints")]
+    assert {step % 4 for step in steps} == {0, 3}
+    assert max(steps) == STEPS
     cut = trainer_for(small_splits, tmp_path, "cut", mentor=mentor, checkpoint_steps=1, optimizer=interrupted(10))
     with pytest.raises(KeyboardInterrupt):
         cut.fit()
@@ -320,15 +327,31 @@ def test_an_update_that_looks_ahead_is_never_cut_in_two(small_splits: Splits, tm
 
 def test_a_run_that_another_process_takes_up_stops(small_splits: Splits, tmp_path: Path) -> None:
     """A worker thought dead, or a driver started twice, adds nothing to what the other one writes."""
+    run = tmp_path / "twice"
+    before: dict[str, bytes] = {}
 
     def take_up(row: dict[str, Any]) -> None:
         if row["kind"] == "epoch" and row["epoch"] == 1:
-            (tmp_path / "twice" / "attempt").write_bytes(b"another's")
+            taken_up(RunDirectory(str(run))).attempted()
+            before.update(files_of(run))
 
     with pytest.raises(UserError) as raised:
         trainer_for(small_splits, tmp_path, "twice").fit(take_up)
-    assert str(raised.value) == f"another process has taken up the run {tmp_path}/twice; this one stops"
-    assert [file.name for file in (tmp_path / "twice" / "checkpoints").iterdir()] == ["step-000000000005.pt"]
+    assert str(raised.value) == f"another process has taken up the run {run}; this one stops"
+    assert before
+    assert files_of(run) == before
+    assert names_in(run / "checkpoints") == {f"step-{5:012d}.pt"}
+    assert set(Outcome({}, [], str(run), {}).ledger()["epoch"].to_pylist()) == {0}
+
+
+def test_a_driver_whose_run_was_taken_up_at_its_end_writes_no_result(small_splits: Splits, tmp_path: Path) -> None:
+    def take_up(row: dict[str, Any]) -> None:
+        if row["kind"] == "ended":
+            taken_up(RunDirectory(str(tmp_path / "twice")))
+
+    with pytest.raises(UserError, match=r"another process has taken up the run .*/twice; this one stops"):
+        trainer_for(small_splits, tmp_path, "twice").fit(take_up)
+    assert not (tmp_path / "twice/result.json").exists()
 
 
 @pytest.mark.parametrize("length", [2, LARGE])
@@ -359,10 +382,9 @@ def test_ledger_rows_past_the_checkpoint_are_cut(finished: Outcome, small_splits
     """A run that dies between its ledger rows and its checkpoint has written rows that it will write again."""
     with pytest.raises(KeyboardInterrupt):
         trainer_for(small_splits, tmp_path, "died").fit(Stop(2))
-    directory = RunDirectory(str(tmp_path / "died"))
-    ledger = finished.ledger()
-    directory.append_ledger(ledger.filter(pc.equal(ledger["epoch"], 2)), 0, 2 * (STEPS // EPOCHS))
-    directory.append_ledger(ledger.filter(pc.equal(ledger["epoch"], 2)), 1, 2 * (STEPS // EPOCHS))
+    for newest in (tmp_path / "died/checkpoints").glob(f"step-{10:012d}-*.pt"):
+        newest.unlink()
+    assert f"step-{5:012d}-{10:012d}-rank-0000.parquet" in names_in(tmp_path / "died/ledger")
     assert_same_run(trainer_for(small_splits, tmp_path, "died", resume=True).fit(), finished)
 
 
@@ -501,7 +523,7 @@ def test_a_damaged_checkpoint_is_passed_over(
     """The one before it is taken, and this is said."""
     with pytest.raises(KeyboardInterrupt):
         trainer_for(small_splits, tmp_path, "torn").fit(Stop(2))
-    older, newest = sorted((tmp_path / "torn" / "checkpoints").iterdir())
+    older, newest = sorted((tmp_path / "torn" / "checkpoints").glob("*.pt"))
     newest.write_bytes(newest.read_bytes()[:-100] if content is None else content)
     rows: list[dict[str, Any]] = []
     assert_same_run(trainer_for(small_splits, tmp_path, "torn", resume=True).fit(rows.append), finished)
@@ -516,7 +538,7 @@ def test_a_damaged_checkpoint_does_not_push_a_good_one_out(
     """Where one is kept, it is the one that was written last, though the damaged one bears a higher step."""
     with pytest.raises(KeyboardInterrupt):
         trainer_for(small_splits, tmp_path, "torn").fit(Stop(2))
-    (tmp_path / "torn" / "checkpoints" / f"step-{10:012d}.pt").write_bytes(b"not a checkpoint")
+    max((tmp_path / "torn" / "checkpoints").glob("*.pt")).write_bytes(b"not a checkpoint")
     one = ray.train.CheckpointConfig(num_to_keep=1)
     place = ray.train.RunConfig(name="torn", storage_path=str(tmp_path), checkpoint_config=one)
     changes: dict[str, Any] = {"run_config": place, "checkpoint_steps": 1, "resume": True}
@@ -532,11 +554,11 @@ def test_a_damaged_checkpoint_does_not_push_a_good_one_out(
 def test_where_every_checkpoint_is_damaged_nothing_goes_on(small_splits: Splits, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         trainer_for(small_splits, tmp_path, "torn").fit(Stop(2))
-    for file in (tmp_path / "torn" / "checkpoints").iterdir():
+    for file in (tmp_path / "torn" / "checkpoints").glob("*.pt"):
         file.write_bytes(b"not a checkpoint")
     before = files_of(tmp_path / "torn")
     with pytest.raises(
-        UserError, match=r"^checkpoint .*/step-0+10\.pt cannot be read .*; checkpoint .*/step-0+5\.pt .*"
+        UserError, match=r"^checkpoint .*/step-0+10-.*\.pt cannot be read .*; checkpoint .*/step-0+5-.*\.pt .*"
     ):
         trainer_for(small_splits, tmp_path, "torn", resume=True).fit()
     after = files_of(tmp_path / "torn")
@@ -552,7 +574,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_the_update(small_splits:
     assert text.endswith("the student was not updated. Lower the learning rate, or look at these samples' inputs")
     ids = text.split("(sample ids ")[1].split(")")[0].removesuffix(", ...")
     assert set(map(int, ids.split(", "))) <= set(small_splits.train.ids.tolist())
-    assert set(files_of(tmp_path / "exploded")) == {"config.toml", "attempt"}
+    assert names_in(tmp_path / "exploded") == {"config.toml", "attempt"}
+    assert names_in(tmp_path / "exploded/ledger") == {"_files.json"}
+    assert not list((tmp_path / "exploded/checkpoints").glob("*.pt"))
 
 
 # Mistakes that are known before anything runs

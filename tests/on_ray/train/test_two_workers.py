@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import signal
 import time
@@ -10,14 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import listening
 import numpy as np
+import pyarrow.fs
 import pytest
 import ray
 import ray.train
 import ray.util.state
 import torch
-from accidents import count
-from driver import rows_of
+from accidents import Slow, TellsWhoTakesItsState, count
+from driver import A_LONG_TIME
+from listening import WritesDown
 from mapped_splits import mapped_splits
 from small_runs import (
     EPOCHS,
@@ -26,8 +30,10 @@ from small_runs import (
     STEPS,
     UNMIXED,
     assert_one_row_per_sample_and_epoch,
+    assert_same_bits,
     assert_same_run,
     in_order,
+    names_in,
     trainer_for,
 )
 
@@ -35,13 +41,18 @@ from ray_mentor.config import StudentConfig
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.data import Splits
 from ray_mentor.errors import NonFiniteLossError, UserError
+from ray_mentor.on_ray.train.reports import EVERY
+from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 from ray_mentor.on_ray.train.watch import watched
+from ray_mentor.run.checkpoint.checkpoints import newest_good
 from ray_mentor.run.outcome import Outcome
 from ray_mentor.run.progress import ProgressBoard
 
+ray.cloudpickle.register_pickle_by_value(listening)  # type: ignore[attr-defined]
+
 pytestmark = pytest.mark.usefixtures("local_ray")
 
-OURS = ("MentorActor", "ProgressBoard")
+OURS = ("MentorActor", "RunBoard")
 
 ON_CTRL_C = signal.getsignal(signal.SIGINT)  # a shell's background job ignores it
 
@@ -97,7 +108,46 @@ def alone(small_splits: Splits, storage: Path) -> Outcome:
 
 @pytest.fixture(scope="module")
 def together(small_splits: Splits, storage: Path) -> Outcome:
-    return trainer_for(small_splits, storage, "together", workers=2, curriculum=UNMIXED).fit()
+    (storage / "taken").mkdir()
+    student = functools.partial(TellsWhoTakesItsState, str(storage / "taken"))
+    return trainer_for(small_splits, storage, "together", workers=2, curriculum=UNMIXED, student=student).fit()
+
+
+@pytest.fixture(scope="module")
+def told(small_splits: Splits, storage: Path) -> CurriculumTrainer:
+    """A finished run of two workers, on a file system of the user's own, that goes on; the user's callback listens."""
+    for epochs in (2, EPOCHS):
+        files = pyarrow.fs.SubTreeFileSystem(str(storage), pyarrow.fs.LocalFileSystem())
+        config = ray.train.RunConfig(
+            name="told", storage_path="bucket", storage_filesystem=files, callbacks=[WritesDown(storage / "said")]
+        )
+        changes: dict[str, Any] = {"scaling_config": ray.train.ScalingConfig(num_workers=2), "resume": epochs > 2}
+        slow = Slow(EVERY / 4)  # five steps an epoch
+        trainer = trainer_for(
+            small_splits, storage, "told", run_config=config, epochs=epochs, optimizer=slow, **changes
+        )
+        trainer.fit()
+    return trainer
+
+
+@pytest.mark.filterwarnings("ignore:The `parse_obj` method is deprecated")  # Ray's own use of it
+def test_ray_and_its_callbacks_are_told_of_two_workers(told: CurriculumTrainer, storage: Path) -> None:
+    """Each epoch once, by both; and at the end of each attempt of the student, which lies where the run does."""
+    said = WritesDown(storage / "said").said()
+    assert [[row["epoch"] for row in line["metrics"]] for line in said] == [[epoch] * 2 for epoch in range(EPOCHS)]
+    student = "bucket/told/student"
+    assert [line["path"] for line in said] == [None, student, None, student]
+    result = told.ray_result
+    assert result is not None
+    assert result.metrics == said[-1]["metrics"][0]
+    state = newest_good(told.directory, lambda text: None)
+    assert state is not None
+    with result.checkpoint.as_directory() as folder:  # type: ignore[union-attr]
+        assert_same_bits(torch.load(f"{folder}/state_dict.pt", weights_only=True), state.state.student)
+    again = ray.train.Result.from_path("bucket/told", told._run.storage_filesystem)
+    assert again.metrics == result.metrics
+    assert again.checkpoint is not None
+    assert again.checkpoint.path == student
 
 
 def test_there_is_one_call_per_step_and_no_other(undisturbed_storage: Path) -> None:
@@ -127,23 +177,31 @@ def test_two_workers_give_what_one_process_gives(together: Outcome, alone: Outco
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
+def test_rank_0_alone_takes_the_students_state(together: Outcome, storage: Path) -> None:
+    """For a checkpoint: nobody else needs room for a second student."""
+    assert len(list((Path(together.path) / "checkpoints").glob("*.pt"))) == 2
+    assert {file.name for file in (storage / "taken").iterdir()} == {"rank-0"}
+
+
 def test_the_ledger_of_two_ranks_has_a_row_per_sample_and_epoch(undisturbed: Outcome, small_splits: Splits) -> None:
     assert_one_row_per_sample_and_epoch(undisturbed.ledger(), small_splits)
-    files = {file.name for file in (Path(undisturbed.path) / "ledger").iterdir()}
+    files = names_in(Path(undisturbed.path) / "ledger") - {"_files.json"}
     assert {name.split("rank-")[1] for name in files} == {"0000.parquet", "0001.parquet"}
+    assert len(files) == 2 * EPOCHS, "one a rank and epoch"
 
 
 def test_the_run_directory_of_two_workers(undisturbed: Outcome) -> None:
-    """Our files, and the two newest checkpoints among them; Ray Train adds nothing that is seen."""
+    """Our files, and the two newest checkpoints among them; of Ray Train its books, which know of the student."""
     names = {entry.name for entry in Path(undisturbed.path).iterdir() if not entry.name.startswith(".")}
-    assert names == {"config.toml", "result.json", "metrics.csv", "attempt", "ledger", "checkpoints"}
-    assert len(list((Path(undisturbed.path) / "checkpoints").iterdir())) == 2
+    ours = {"config.toml", "result.json", "metrics.csv", "attempt", "ledger", "checkpoints", "student"}
+    assert names == {*ours, "checkpoint_manager_snapshot.json"}
+    assert len(list((Path(undisturbed.path) / "checkpoints").glob("*.pt"))) == 2
     result = json.loads((Path(undisturbed.path) / "result.json").read_text())
     assert (result["steps"], result["meta_updates"], result["workers"]) == (STEPS, STEPS // INTERVAL, 2)
 
 
 def test_rows_are_shown_while_the_run_goes_on(undisturbed: Outcome, undisturbed_storage: Path) -> None:
-    rows = rows_of(next(undisturbed_storage.glob("run-*.log")))
+    rows = json.loads((undisturbed_storage / "rows.json").read_text())
     assert [row["kind"] for row in rows if row["kind"] != "step"] == ["started", *["epoch"] * EPOCHS, "ended"]
     assert [row for row in rows if row["kind"] == "epoch"] == [{"kind": "epoch", **row} for row in undisturbed.metrics]
 

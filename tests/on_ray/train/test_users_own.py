@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ray_mentor.config import MentorConfig, TrainConfig
+from ray_mentor.data import FeatureInputs, Samples
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 
@@ -145,3 +146,53 @@ def test_the_settings_optimizer_is_used_where_none_is_given(tmp_path: Path) -> N
 def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown setting 'epoch'; nearest valid: epochs"):
         user_trainer(tmp_path, epoch=3)
+
+
+class Shaken(Points):
+    """A data set with a random transform, as torchvision's."""
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        point, label = super().__getitem__(index)
+        return point + 0.1 * torch.randn(5), label
+
+
+@pytest.mark.parametrize("train", [Points, Shaken])
+def test_who_reads_a_data_set_decides_nothing(train: type[Points], tmp_path: Path) -> None:
+    """Bit for bit the same run, with transforms that draw from PyTorch's generator, too."""
+    data = train(100, 1, wrong=0.3)
+    students = [
+        user_trainer(tmp_path / str(readers), data=data, data_workers=readers, student=with_dropout).fit().student_state
+        for readers in (0, 2)
+    ]
+    assert_same_bits(*students)
+
+
+def with_dropout() -> torch.nn.Module:
+    return torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 2))
+
+
+def test_a_run_whose_data_are_read_ahead_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
+    shaken: dict[str, Any] = {"data": Shaken(100, 1), "data_workers": 2}
+    whole = user_trainer(tmp_path / "whole", **shaken).fit()
+
+    def stop(row: dict[str, Any]) -> None:
+        if row["kind"] == "epoch":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        user_trainer(tmp_path / "cut", checkpoint_steps=1, **shaken).fit(stop)
+    outcome = user_trainer(tmp_path / "cut", checkpoint_steps=1, resume=True, **shaken).fit()
+    assert_same_bits(outcome.student_state, whole.student_state)
+    assert without_clocks(outcome.metrics) == without_clocks(whole.metrics)
+
+
+def test_readers_of_what_nobody_has_to_read_are_refused(tmp_path: Path) -> None:
+    arrays = Samples(FeatureInputs(np.eye(4, dtype=np.float32)), np.arange(4), np.arange(4) % 2, None, ("a", "b"))
+    with pytest.raises(UserError) as raised:
+        user_trainer(tmp_path, data=arrays, meta=arrays, test=None, data_workers=2)
+    assert str(raised.value) == (
+        "data_workers is 2, but all inputs are arrays, which nobody has to read ahead; leave it out"
+    )
+    with pytest.raises(UserError) as raised:
+        user_trainer(tmp_path, data_workers=-1)
+    assert str(raised.value) == "data_workers is -1, but it must be at least 0"

@@ -1,4 +1,4 @@
-"""What happened to a sweep's trials: written as it came, read as it was written, and refused where it can't have been."""
+"""What happened to a sweep's trials: written as it came, read as it was written, refused where it can't have been."""
 
 from __future__ import annotations
 

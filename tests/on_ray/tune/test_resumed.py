@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import left_sweeps
 import pandas as pd
 import pytest
 import ray
@@ -201,6 +200,7 @@ PICKLES = [
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 @pytest.mark.timeout(600)
 def test_nothing_in_a_sweeps_folder_is_executed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

@@ -58,24 +58,25 @@ def nothing_is_left() -> Iterator[None]:
 
     Ray Train's coordinator is one for the whole cluster.
     """
+    before = _left()
     yield
     deadline = time.monotonic() + PATIENCE
-    while left := _left():
+    while left := _left() - before:
         assert time.monotonic() < deadline, left
         time.sleep(0.5)
 
 
-def _left() -> list[str]:
+def _left() -> set[str]:
     here = ray.get_runtime_context().gcs_address  # without it, the Ray that was started last is asked
     alive = ray.util.state.list_actors(address=here, filters=[("state", "!=", "DEAD")], limit=1000)
     actors = [actor for actor in alive if actor.class_name != "_AutoscalingCoordinatorActor"]
     groups = [group for group in ray.util.placement_group_table().values() if group["state"] != "REMOVED"]
     busy = ray.cluster_resources()["CPU"] - ray.available_resources().get("CPU", 0.0)
-    return [
-        *(actor.class_name for actor in actors),
+    return {
+        *(f"{actor.class_name} {actor.actor_id}" for actor in actors),
         *(str(group) for group in groups),
         *([f"{busy:g} CPUs are taken"] if busy else []),
-    ]
+    }
 
 
 @dataclasses.dataclass

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import ray
+from driver import A_LONG_TIME
 
 from ray_mentor import cli
 from ray_mentor.config.file import read_config
@@ -97,7 +98,8 @@ def test_a_misspelt_setting_in_a_config_file(said: Callable[..., str], tmp_path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.ray
+@pytest.mark.timeout(1800)  # several long times, one after the other
 def test_a_sweep_whose_driver_was_killed_goes_on_and_repeats_no_finished_trial(tmp_path: Path) -> None:
     sweep = tmp_path / "runs" / "mine"
     words = (
@@ -123,7 +125,7 @@ def test_a_sweep_whose_driver_was_killed_goes_on_and_repeats_no_finished_trial(t
     assert not (sweep / "sweep.json").exists()
 
     again = start(tmp_path, *words, "--concurrent", "1", "--resume")
-    assert again.wait(240) == 0, (tmp_path / "log").read_text()
+    assert again.wait(A_LONG_TIME) == 0, (tmp_path / "log").read_text()
     now = {path: path.stat().st_mtime_ns for path in sweep.glob("runs/*/result.json")}
     assert len(now) == 3
     assert {path: now[path] for path in finished} == finished
@@ -139,9 +141,10 @@ def test_a_sweep_whose_driver_was_killed_goes_on_and_repeats_no_finished_trial(t
     # The best settings are a config that train takes as it is.
     best = read_config(str(sweep / "best.toml"))
     assert best["update_interval"] == summary["best"]["settings"]["update_interval"]
-    assert start(tmp_path, "train", "--config", str(sweep / "best.toml")).wait(120) == 0, (tmp_path / "log").read_text()
+    run = start(tmp_path, "train", "--config", str(sweep / "best.toml"))
+    assert run.wait(A_LONG_TIME) == 0, (tmp_path / "log").read_text()
     # Whoever starts it again without saying so is refused.
-    assert start(tmp_path, *words).wait(120) == 2
+    assert start(tmp_path, *words).wait(A_LONG_TIME) == 2
     assert "is there already" in (tmp_path / "log").read_text()
 
 
@@ -149,6 +152,8 @@ MINE = ("--run-name", "mine", "--resume-or-start")
 
 
 @pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(1800)
 def test_ctrl_c_stops_a_sweep_and_it_goes_on(tmp_path: Path) -> None:
     """By the same command, which starts what is not there."""
     words = ("tune", "smoke", "--trials", "2", "--confirm-seeds", "0", "--epochs", "40", *MINE)
@@ -156,12 +161,12 @@ def test_ctrl_c_stops_a_sweep_and_it_goes_on(tmp_path: Path) -> None:
     first = start(tmp_path, *words)
     wait_until(lambda: first.poll() is not None or len(list(sweep.glob("runs/*/config.toml"))) == 2)
     first.send_signal(signal.SIGINT)
-    assert first.wait(60) == 1
+    assert first.wait(A_LONG_TIME) == 1
     log = (tmp_path / "log").read_text()
     assert log.endswith("stopped; a run with a checkpoint goes on: --run-name NAME (printed above) --resume\n")
     assert "Traceback" not in log
     assert not (sweep / "sweep.json").exists()
-    assert start(tmp_path, *words).wait(240) == 0, (tmp_path / "log").read_text()
+    assert start(tmp_path, *words).wait(A_LONG_TIME) == 0, (tmp_path / "log").read_text()
     assert json.loads((sweep / "sweep.json").read_text())["states"]["finished"] >= 1
 
 
@@ -172,8 +177,8 @@ def start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
         )
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 180) -> None:
-    deadline = time.monotonic() + seconds
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + A_LONG_TIME
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.05)

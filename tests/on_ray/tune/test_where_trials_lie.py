@@ -19,7 +19,7 @@ from ray_mentor.on_ray.tune.room import PROCESS_BYTES, reserved
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[attr-defined]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 HEAD = {"num_cpus": 0, "include_dashboard": False, "dashboard_port": None}  # by default 8265, which may be taken
 TRIALS = 6

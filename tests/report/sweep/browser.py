@@ -13,6 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from ray_mentor.report.sweep.html import script_source
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 _OPTIONS = [
@@ -67,7 +69,9 @@ setTimeout(probe, 10000);
 def opened(page: str, folder: Path, *options: str) -> dict[str, Any]:
     """What the probe counted in a page that was opened from a file, ten of its seconds after it was loaded."""
     file = folder / "page.html"
-    file.write_text(page.replace("</body>", f"{_PROBE}</body>"), encoding="utf-8")
+    [script] = re.findall(r"<script>(.*?)</script>", _PROBE, re.DOTALL)
+    allowed = page.replace("script-src ", f"script-src {script_source(script)} ", 1)
+    file.write_text(allowed.replace("</body>", f"{_PROBE}</body>"), encoding="utf-8")
     with (
         tempfile.TemporaryDirectory() as own
     ):  # its sockets' paths may have 107 bytes, which a test's folder may exceed
@@ -76,6 +80,12 @@ def opened(page: str, folder: Path, *options: str) -> dict[str, Any]:
     assert found is not None, dom[-2000:]
     counted: dict[str, Any] = json.loads(html.unescape(found[1]))
     return counted
+
+
+def running_its_scripts(page: str) -> str:
+    """The page under a policy that allows whatever script is in it."""
+    sources = " ".join(map(script_source, re.findall(r"<script>(.*?)</script>", page, re.DOTALL)))
+    return re.sub("script-src [^;]*", f"script-src {sources} 'unsafe-eval'", page, count=1)
 
 
 def _dom(file: Path, folder: Path, options: tuple[str, ...]) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import functools
+import hashlib
 import html
 import json
 import math
 import re
 import subprocess
 import sys
+from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
@@ -211,6 +214,48 @@ def test_a_page_needs_nothing_but_itself(case: str) -> None:
     assert "default-src 'none'" in whole
 
 
+class Scripts(HTMLParser):
+    """What a browser finds of a page: its policy, and the text of each script that it would run."""
+
+    def __init__(self, whole: str) -> None:
+        super().__init__()
+        self.policy = ""
+        self.run: list[str] = []
+        self.handlers: list[str] = []
+        self._inside = False
+        self.feed(whole)
+        self.close()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        values = dict(attributes)
+        self.handlers += [name for name in values if name.startswith("on")]
+        self._inside = tag == "script" and values.get("type") != "application/json"
+        if self._inside:
+            self.run.append("")
+        if values.get("http-equiv") == "Content-Security-Policy":
+            assert not self.run, "a policy says nothing of scripts before it"
+            self.policy = str(values["content"])
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = False
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.run[-1] += data
+
+
+@pytest.mark.parametrize("case", list(DRAWN))
+def test_a_page_runs_its_own_three_scripts_and_no_other(case: str) -> None:
+    found = Scripts(strange_page(case))
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in found.run]
+    assert len(found.run) == 3
+    assert found.run[1] == get_plotlyjs()
+    assert not any(end in script for script in found.run for end in "\r\0"), "a browser reads these otherwise"
+    [allowed] = re.findall(r"script-src ([^;]*);", found.policy)
+    assert allowed.split() == [*(f"'sha256-{each}'" for each in hashes), "'unsafe-eval'"]
+    assert found.handlers == []
+
+
 def test_what_is_missing_is_said() -> None:
     text = words(strange_page("all failed"))
     assert "Found nothing: no trial got as far as an objective." in text
@@ -236,7 +281,9 @@ def test_a_string_in_the_table_is_escaped(place: str) -> None:
     assert SHOWN in whole
 
 
-@pytest.mark.parametrize("place", ["space", "scheduler", "search", "seed", "versions", "settings", "verdict", "name"])
+@pytest.mark.parametrize(
+    "place", ["space", "scheduler", "search", "seed", "versions", "settings", "verdict", "name", "objective"]
+)
 def test_a_string_of_the_sweep_is_escaped(place: str) -> None:
     trials, curves = made_trials(3)
     if place == "name":

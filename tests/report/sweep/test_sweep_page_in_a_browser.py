@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from browser import CHROMIUM, DARK, opened
+from browser import CHROMIUM, DARK, opened, running_its_scripts
 from made_sweeps import made_sweep, made_trials
 
 from ray_mentor.report.sweep.page import page
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None,
+    reason="a page is opened in no browser, since there is no chromium, chromium-browser or google-chrome",
+)
 
 ALL = ["pareto", "importance", "parallel", "curves"]
 
@@ -80,6 +83,19 @@ def test_strings_are_shown_and_not_obeyed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "theirs", ["<script>document.title='theirs'</script>", "<svg onload=\"document.title='theirs'\"></svg>"]
+)
+def test_a_script_that_is_not_the_pages_is_not_run(theirs: str, tmp_path: Path) -> None:
+    """Should a string ever get through unescaped."""
+    whole = whole_page(1).replace("<main>", f"<main>{theirs}")
+    seen = opened(whole, tmp_path)
+    assert seen["title"] == "Sweep of joint"
+    assert seen["drawn"] == ["pareto", "parallel", "curves"]
+    if "<script" in theirs:
+        assert opened(running_its_scripts(whole), tmp_path)["title"] == "theirs", "so that this can fail"
+
+
+@pytest.mark.parametrize(
     ("good", "broken", "problem"),
     [
         ("Plotly.newPlot(", "Plotly.noPlot(", "Plotly.noPlot is not a function"),
@@ -91,6 +107,6 @@ def test_a_broken_page_is_noticed(good: str, broken: str, problem: str, tmp_path
     """So that the checks above can fail."""
     whole = whole_page(1)
     assert good in whole
-    seen = opened(whole.replace(good, broken), tmp_path)
+    seen = opened(running_its_scripts(whole.replace(good, broken)), tmp_path)
     assert problem in seen["problems"]
     assert (seen["drawn"] == []) == ("example.org" not in broken)

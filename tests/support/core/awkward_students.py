@@ -1,7 +1,7 @@
 """Students whose forward pass changes something, or draws from where nobody looks: five values in, three classes out.
 
-Each is called as in training, and must be able to be called again on the same samples with the same result; what
-can't be is in `UNREPEATABLE`.
+A student must be able to be called again on the same samples with the same result. Those of `REPEATABLE` can be, those
+of `UNREPEATABLE` not; of those of `HOOKED` a call does not show what their gradient is.
 """
 
 from __future__ import annotations
@@ -77,6 +77,33 @@ class CountsInPython(_TwoLayers):
         return super().hidden(x) * self.calls
 
 
+class TurnsGradients(_TwoLayers):
+    """Turns the gradient round by a hook, where there is one: forward passes alone don't show it."""
+
+    def hidden(self, x: Tensor) -> Tensor:
+        hidden = super().hidden(x)
+        if hidden.requires_grad:
+            hidden.register_hook(lambda slope: -0.4 * slope)
+        return hidden
+
+
+class TurnsGradientsOfALayer(_TwoLayers):
+    """The same by a hook of the layer's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turned = nn.Identity()
+        self.turned.register_full_backward_hook(_turned)
+
+    def hidden(self, x: Tensor) -> Tensor:
+        turned: Tensor = self.turned(super().hidden(x))
+        return turned
+
+
+def _turned(layer: nn.Module, into: tuple[Tensor, ...], out_of: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(-0.4 * slope for slope in into)
+
+
 REPEATABLE: dict[str, Callable[[], nn.Module]] = {
     "masks of numpy": MasksOfNumpy,
     "masks of python": MasksOfPython,
@@ -88,3 +115,9 @@ UNREPEATABLE: dict[str, Callable[[], nn.Module]] = {
     "counts in python": CountsInPython,
 }
 """Another pass gives something else, and so do influences that rest on one."""
+
+HOOKED: dict[str, Callable[[], nn.Module]] = {
+    "turns gradients": TurnsGradients,
+    "turns gradients of a layer": TurnsGradientsOfALayer,
+}
+"""What changes their gradient is seen in a backward pass alone: not by estimators that make none."""

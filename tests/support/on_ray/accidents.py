@@ -32,7 +32,7 @@ class Accident:
     Attributes:
         folder: of the files that arm accidents.
         name: of this one.
-        what: kill, exit or stop (as kill -STOP does).
+        what: kill, exit, stop (as kill -STOP does) or hang: nothing goes on in the thread that trains.
         mentor: it happens to the mentor actor, whoever meets it.
     """
 
@@ -62,6 +62,8 @@ class Accident:
         process = int((Path(self.folder) / "mentor.pid").read_text()) if self.mentor else os.getpid()
         if self.what == "exit":
             os._exit(1)
+        if self.what == "hang":
+            time.sleep(1e6)
         os.kill(process, signal.SIGSTOP if self.what == "stop" else signal.SIGKILL)
 
 
@@ -116,6 +118,18 @@ class MeetsAccidents(MLP):
     def state_dict(self, *arguments: Any, **named: Any) -> Any:
         if rank() == 0:
             self._accident.meet()
+        return super().state_dict(*arguments, **named)
+
+
+class TellsWhoTakesItsState(MLP):
+    """A student that leaves a file for each rank that takes its state."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(8, 3, (16,))
+        self._folder = folder
+
+    def state_dict(self, *arguments: Any, **named: Any) -> Any:
+        (Path(self._folder) / f"rank-{rank()}").touch()
         return super().state_dict(*arguments, **named)
 
 

@@ -1,7 +1,6 @@
 """A process that drives a small run, for tests that kill it: ``python driver.py STORAGE NAME [ARGUMENTS]``.
 
-Goes on with the run if it is there already. ARGUMENTS is a JSON object: the trainer's, ``slow``, seconds a step, and
-``calls``, a folder in which the calls of the mentor are counted.
+Goes on with the run if it is there already. ARGUMENTS is a JSON object: the trainer's, and ``slow``, seconds a step.
 Where RAY_ADDRESS is set, the run uses that Ray; otherwise one of its own.
 """
 
@@ -24,8 +23,6 @@ import torch
 from interruptible import interruptible
 from small_runs import make_small_splits, trainer_for
 
-from ray_mentor.on_ray.train import trainer
-
 ray.cloudpickle.register_pickle_by_value(accidents)  # type: ignore[attr-defined]
 
 
@@ -37,8 +34,6 @@ def main(storage: str, name: str, arguments: str = "{}") -> None:
     given: dict[str, Any] = {"resume": (Path(storage) / name / "config.toml").exists(), **json.loads(arguments)}
     slow = given.pop("slow", 0.0)
     given["optimizer"] = accidents.Slow(slow)
-    if "calls" in given:
-        trainer.MentorActor = accidents.mentor_that_meets(given.pop("calls"), {})  # type: ignore[misc]
     trainer_for(make_small_splits(), Path(storage), name, **given).fit(lambda row: print(json.dumps(row), flush=True))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,14 @@ def outcome_of(path: Path) -> Outcome:
     assert state is not None
     result = json.loads((path / "result.json").read_text())
     return Outcome(result, state.state.log.metrics, str(path), state.state.student)
+
+
+def names_in(folder: Path) -> set[str]:
+    """The files in a folder of a run, without who wrote them."""
+    return {WRITER.sub("", file.name) for file in folder.iterdir() if file.is_file()}
+
+
+WRITER = re.compile("-[0-9a-f]{16}")
 
 
 def without_clocks(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:

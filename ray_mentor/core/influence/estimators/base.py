@@ -33,10 +33,12 @@ class AbstractEstimator(ABC):
     Attributes:
         needs_direction: whether it reads D∇M(θ').
         whole_optimizer: whether it needs the optimizer's state from before the step.
+        is_measured: whether its influences are finite differences, and no derivatives.
     """
 
     needs_direction: ClassVar[bool] = True
     whole_optimizer: ClassVar[bool] = False
+    is_measured: ClassVar[bool] = False
 
     def __init__(self, look_ahead: int = 1) -> None:
         self.look_ahead = look_ahead
@@ -56,7 +58,7 @@ class AbstractEstimator(ABC):
                 the exact influence.
         """
 
-    def check(self, student: nn.Module, optimizer: torch.optim.Optimizer, world_size: int) -> None:
+    def check(self, student: nn.Module, optimizers: Sequence[torch.optim.Optimizer], world_size: int) -> None:
         """Refuses what it cannot work with, before the first step.
 
         Args:
@@ -65,11 +67,12 @@ class AbstractEstimator(ABC):
         Raises:
             UserError: naming it, and what would do.
         """
-        check_optimizer(optimizer)
+        for optimizer in optimizers:
+            check_optimizer(optimizer)
 
-    def remembers_optimizer(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Whether the optimizer's whole state must be remembered from before the step."""
-        return self.whole_optimizer or not is_closed_form(optimizer)
+    def remembers_optimizer(self, optimizers: Sequence[torch.optim.Optimizer]) -> bool:
+        """Whether the optimizers' whole state must be remembered from before the step."""
+        return self.whole_optimizer or not all(map(is_closed_form, optimizers))
 
     def names(self, student: nn.Module) -> Collection[str] | None:
         """The params along which it asks for the direction; None for all."""

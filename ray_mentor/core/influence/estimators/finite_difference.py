@@ -38,6 +38,8 @@ class FiniteDifference(AbstractEstimator):
     have a forward mode.
     """
 
+    is_measured = True
+
     @torch.no_grad()
     def __call__(
         self, steps: Sequence[TakenStep], meta: MetaBatch, direction: Gradient, chosen: Int[Tensor, " chosen"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 
@@ -26,9 +27,10 @@ class ForwardMode(AbstractEstimator):
     """s = ∂ℓ(θ + t·direction)/∂t at t = 0: the tangent of the per-sample losses. Exact.
 
     The derivative is the one that the backward pass has: none through ``detach`` and ``torch.no_grad()``, and that of
-    ``jvp`` through a torch.autograd.Function. Costs about two plain forward passes, keeps no graph, and carries every
-    coupling between samples (batch norm) along. Attention runs on its plain kernel: the fused ones have no forward
-    mode.
+    ``jvp`` through a torch.autograd.Function. Hooks that change a gradient are seen in a backward pass alone, not here.
+
+    Costs about two plain forward passes, keeps no graph, and carries every coupling between samples (batch norm) along.
+    Attention runs on its plain kernel: the fused ones have no forward mode.
 
     Raises:
         UserError: a student that uses an operator, or a function of its own, without forward mode.
@@ -44,6 +46,7 @@ class ForwardMode(AbstractEstimator):
         (step,) = steps
         before, batch = step.before, step.batch[chosen]
         buffers = {name: buffer.clone() for name, buffer in before.buffers.items()}
+        scale = size_of(direction)
         with (
             untouched(batch.labels.device),
             before.precision.again(),
@@ -55,12 +58,23 @@ class ForwardMode(AbstractEstimator):
         ):
             before.random_state.put_back()
             params = {
-                name: forward_ad.make_dual(param, direction[name]) if name in direction else param
+                name: forward_ad.make_dual(param, direction[name] / scale) if name in direction else param
                 for name, param in before.params.items()
             }
             outputs = called_with(step.student, {**params, **buffers}, batch.inputs)
             losses, tangent = forward_ad.unpack_dual(losses_of(outputs, step.loss, batch))
-        return torch.zeros_like(losses) if tangent is None else tangent
+        return torch.zeros_like(losses) if tangent is None else scale * tangent.detach()
+
+
+def size_of(direction: Gradient) -> float:
+    """The power of two just above its largest element; 1 if that is 0, or not finite.
+
+    s is linear in the direction. At the end of a schedule that is so small that float16 would round it to 0.
+    """
+    if not direction:
+        return 1.0
+    largest = float(torch.stack(torch._foreach_norm(list(direction.values()), torch.inf)).max())
+    return math.ldexp(1.0, math.frexp(largest)[1]) if math.isfinite(largest) and largest > 0 else 1.0
 
 
 def _load_formulas() -> None:

@@ -30,10 +30,17 @@ class LastLayer(AbstractEstimator):
     in the features alone look alike. (FaMUS, Xu et al. 2021, leaves layers out in the same spirit.)
     """
 
-    def check(self, student: nn.Module, optimizer: torch.optim.Optimizer, world_size: int) -> None:
-        super().check(student, optimizer, world_size)
-        stepped = {id(param) for group in optimizer.param_groups for param in group["params"]}
-        if not any(id(param) in stepped and param.requires_grad for param in head_of(student).parameters()):
+    def check(self, student: nn.Module, optimizers: Sequence[torch.optim.Optimizer], world_size: int) -> None:
+        super().check(student, optimizers, world_size)
+        head = head_of(student)
+        if not any(head.weight is param for param in student.parameters()):
+            raise UserError(
+                "estimator is 'last_layer', but the weight of the student's last nn.Linear is no param: it is made of "
+                "others, as by weight_norm; give another estimator: --estimator jvp"
+            )
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        stepped = {id(param) for group in groups for param in group["params"]}
+        if not any(id(param) in stepped and param.requires_grad for param in head.parameters()):
             raise UserError(
                 "estimator is 'last_layer', but the optimizer holds no param of the student's last nn.Linear; train "
                 "it, or give another estimator: --estimator jvp"

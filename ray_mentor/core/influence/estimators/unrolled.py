@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.influence.estimators.base import AbstractEstimator
-from ray_mentor.core.influence.optimizer_replay import Named, Replay
+from ray_mentor.core.influence.optimizer_replay import Group, Named, Replay
 from ray_mentor.core.influence.refusals import checkpointing_refused, reentrant_refused
 from ray_mentor.core.influence.taken_step import TakenStep
 from ray_mentor.core.losses import losses_of
@@ -29,27 +29,31 @@ class Unrolled(AbstractEstimator):
 
     θ_{j+1} = U(θ_j, g_j), where g_1 is the gradient that was applied, plus Σ_i ε_i ∇ℓ_i(θ_1), and later g_j the
     gradient that was applied, which answers to θ_j as ∇Σ_i ŵ_i ℓ_i(θ_j) of the step's (last micro-)batch does. Values
-    are those of the real steps; only derivatives are made here. Memory and time grow with k. Each step passes through
-    the whole batch, so that a choice of samples is exact under batch norm too.
+    are those of the real steps; only derivatives are made here, in float32 where the steps ran in float16, which rounds
+    slopes through a small learning rate to 0. Memory and time grow with k. Each step passes through the whole batch, so
+    that a choice of samples is exact under batch norm too.
 
-    Gradients are autograd's, so that it is exact through stop-gradients and surrogate gradients of every kind. One
-    process only. U is PyTorch's own, with ``differentiable=True``; nothing is taken from the step Jacobians.
+    Gradients are autograd's, so it is exact through stop-gradients and surrogate gradients of every kind. One process
+    only. U is PyTorch's own, with ``differentiable=True``; nothing is taken from the step Jacobians.
     """
 
     needs_direction = False
     whole_optimizer = True
 
-    def check(self, student: nn.Module, optimizer: torch.optim.Optimizer, world_size: int) -> None:
+    def check(self, student: nn.Module, optimizers: Sequence[torch.optim.Optimizer], world_size: int) -> None:
         if world_size > 1:
             raise UserError(
                 f"estimator is 'unrolled', but there are {world_size} workers, and it works in one process only; give "
                 "--workers 0, or another estimator: --estimator jvp"
             )
-        if not all("differentiable" in group for group in optimizer.param_groups):
-            raise UserError(
-                f"estimator is 'unrolled', but {type(optimizer).__name__} knows no differentiable=True; take one of "
-                "PyTorch's that does (SGD, Adam, AdamW, NAdam, RMSprop, ...), or another estimator: --estimator jvp"
-            )
+        for optimizer in optimizers:
+            if not all("differentiable" in group for group in optimizer.param_groups):
+                raise UserError(
+                    f"estimator is 'unrolled', but {type(optimizer).__name__} knows no differentiable=True; take one "
+                    "of PyTorch's that does (SGD, Adam, AdamW, NAdam, RMSprop, ...), or another estimator: --estimator "
+                    "jvp"
+                )
+        super().check(student, optimizers, world_size)
 
     def __call__(
         self, steps: Sequence[TakenStep], meta: MetaBatch, direction: Gradient, chosen: Int[Tensor, " chosen"]
@@ -72,8 +76,9 @@ class Unrolled(AbstractEstimator):
             (found,) = torch.autograd.grad(loss, nudges, allow_unused=True)
         if found is None:
             raise UserError(
-                f"estimator is 'unrolled', but no gradient flows through the step of {type(first.optimizer).__name__}; "
-                "give another estimator: --estimator jvp"
+                "estimator is 'unrolled', but no gradient flows through the step of "
+                f"{' and '.join(type(optimizer).__name__ for optimizer in first.optimizers)}; give another estimator: "
+                "--estimator jvp"
             )
         return (found if sound else found.fill_(torch.nan))[chosen.to(found.device)]
 
@@ -82,7 +87,7 @@ def _gradients(step: TakenStep, params: Named, weights: Tensor) -> Named:
     """g, as applied, answering to ``weights`` and ``params`` as ∇Σ_i weights_i ℓ_i(params) does."""
     before = step.before
     values = {**params, **{name: buffer.clone() for name, buffer in before.buffers.items()}}
-    with untouched(step.batch.labels.device), before.precision.again():
+    with untouched(step.batch.labels.device), before.precision.without_float16.again():
         before.random_state.put_back()
         losses = losses_of(called_with(step.student, values, step.batch.inputs), step.loss, step.batch)
     total = (weights.to(losses.dtype) * losses).sum()
@@ -104,17 +109,21 @@ def _without_slope_where_none_is(gradient: Tensor) -> Tensor:
 
 
 def _stepped(step: TakenStep, states: State, params: Named, gradients: Named) -> tuple[Named, State]:
-    replay = Replay(step.optimizer, dict(step.student.named_parameters()), differentiable=True)
-    groups = step.before.groups
-    if isinstance(step.optimizer, torch.optim.SGD):
-        states = _with_momentum(step, states, params, gradients)
-    return replay(groups, states, params, gradients)
+    live = dict(step.student.named_parameters())
+    all_moved: Named = {}
+    after: State = {}
+    for optimizer, groups in zip(step.optimizers, step.before.groups, strict=True):
+        given = _with_momentum(groups, states, params, gradients) if isinstance(optimizer, torch.optim.SGD) else states
+        moved, found = Replay(optimizer, live, differentiable=True)(groups, given, params, gradients)
+        all_moved |= moved
+        after |= found
+    return all_moved, {**states, **after}
 
 
-def _with_momentum(step: TakenStep, states: State, params: Named, gradients: Named) -> State:
+def _with_momentum(groups: Sequence[Group], states: State, params: Named, gradients: Named) -> State:
     """PyTorch's first momentum buffer is a detached copy of g̃; (τ/μ)·g̃ before the step makes it g̃ with its graph."""
     made = dict(states)
-    for group in step.before.groups:
+    for group in groups:
         options = group.options
         for name in group.names:
             state = states.get(name) or {}
@@ -141,5 +150,5 @@ def _has_finite_gradient(loss: Float[Tensor, ""], params: Named) -> bool:
 def _meta_loss(step: TakenStep, params: Named, meta: MetaBatch) -> Tensor:
     """M of the student as it stands, answering to ``params``."""
     values = {**params, **{name: buffer.clone() for name, buffer in step.student.named_buffers()}}
-    with untouched(meta.labels.device), step.before.precision.again():
+    with untouched(meta.labels.device), step.before.precision.without_float16.again():
         return step.meta_loss(called_with(step.student, values, meta.inputs), meta.labels).sum() / meta.size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ray_mentor.core.methods.mixing.base import AbstractMixing, NoMixing
+from ray_mentor.core.methods.mixing.base import AbstractMixing, NoMixing, require_floats
 from ray_mentor.core.methods.mixing.mentormix import MentorMix
 from ray_mentor.core.methods.mixing.mixup import MixUp
 
@@ -19,4 +19,4 @@ def make_mixing(name: str, alpha: float) -> AbstractMixing:
     return MixUp(alpha) if name == "mixup" else MentorMix(alpha)
 
 
-__all__ = ["AbstractMixing", "MentorMix", "MixUp", "NoMixing", "make_mixing"]
+__all__ = ["AbstractMixing", "MentorMix", "MixUp", "NoMixing", "make_mixing", "require_floats"]

@@ -55,10 +55,11 @@ def mixed(batch: Batch, share: float, partner: Int[Tensor, " batch"], mixing: st
         mixing: its name, for the error.
 
     Raises:
-        UserError: inputs that are more than one tensor.
+        UserError: inputs that are more than one tensor, or integers wider than the bytes of an image.
     """
     if isinstance(batch.inputs, Arguments):
         raise UserError(f"mixing is {mixing!r}, which mixes one tensor of inputs; a student of several cannot be mixed")
+    require_floats(mixing, is_float=batch.inputs.is_floating_point() or batch.inputs.dtype == torch.uint8)
     partner = partner.to(batch.labels.device)
     inputs = share * batch.inputs + (1 - share) * batch.inputs[partner]
     return dataclasses.replace(
@@ -67,6 +68,19 @@ def mixed(batch: Batch, share: float, partner: Int[Tensor, " batch"], mixing: st
         partner_labels=batch.labels[partner],
         share=inputs.new_full((len(batch),), share),
     )
+
+
+def require_floats(mixing: str, *, is_float: bool) -> None:
+    """Refuses to blend ids or codes.
+
+    Raises:
+        UserError: unless the inputs are floats.
+    """
+    if not is_float:
+        raise UserError(
+            f"mixing is {mixing!r}, which blends inputs, but these are integers, and between two ids or codes lies no "
+            "third; give mixing='none', or inputs that are floats"
+        )
 
 
 def own_share(alpha: float, generator: torch.Generator) -> float:

@@ -17,4 +17,4 @@ class Learned(AbstractWeighting):
         self.access = access
 
     def __call__(self, observation: Observation) -> Float[Tensor, " batch"]:
-        return self.access.score(observation.features)
+        return self.access.score(observation.shown)

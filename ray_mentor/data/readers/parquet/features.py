@@ -13,6 +13,9 @@ from ray_mentor.data.readers.parquet.table import Stream, Table
 from ray_mentor.data.samples.inputs import FeatureInputs
 from ray_mentor.errors import UserError
 
+MOST = 2**24
+"""float32 holds every integer up to this, and not the next."""
+
 
 def read_features(table: Table, columns: tuple[str, ...]) -> FeatureInputs:
     """float32 (N, F), columns in the order given.
@@ -35,22 +38,32 @@ def read_features(table: Table, columns: tuple[str, ...]) -> FeatureInputs:
 
 
 def feature_parts(table: Stream, columns: tuple[str, ...]) -> Iterator[NDArray[np.float32]]:
-    """The rows in order, float32 (some, F).
+    """The rows in order, float32 (some, F): features are amounts, whatever type a column has.
 
     Raises:
-        UserError: null, NaN, or beyond float32, naming column, file, row and sample id; when all rows have been seen.
+        UserError: null, NaN, beyond float32, or integers that it can't tell apart, naming column, file, row and sample
+            id; when all rows have been seen.
     """
     bad: list[tuple[int, int]] = []
+    merged: list[tuple[int, int]] = []
     for first, batch in table.batches(list(columns)):
         part = _as_float32(batch, columns)
         rows, places = np.nonzero(~np.isfinite(part))
         bad += zip((first + rows).tolist(), places.tolist(), strict=True)
+        merged += ((first + row, place) for row, place in _merged(batch, columns))
         yield part
     if bad:
         row, column = bad[0]
         raise UserError(
             f"feature {columns[column]!r} in {table.place(row)} is missing, NaN or too large for float32, "
             f"but every feature must be a finite number; fill it in or leave the row out ({len(bad)} such)"
+        )
+    if merged:
+        row, column = merged[0]
+        raise UserError(
+            f"feature {columns[column]!r} in {table.place(row)} is an integer beyond 2**24, but features are float32, "
+            f"which can't tell such apart; leave an id out with feature_columns, or store an amount as floats "
+            f"({len(merged)} such)"
         )
 
 
@@ -60,6 +73,15 @@ def _as_float32(batch: pa.RecordBatch, columns: tuple[str, ...]) -> NDArray[np.f
         with np.errstate(over="ignore"):  # becomes infinite, which is reported
             part[:, place] = _numbers(batch.column(name))
     return part
+
+
+def _merged(batch: pa.RecordBatch, columns: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+    """(row, column) of integers that float32 rounds to others."""
+    for place, name in enumerate(columns):
+        column = batch.column(name)
+        if pa.types.is_integer(column.type) and column.type.byte_width > 2:
+            values = column.to_numpy(zero_copy_only=False)
+            yield from ((row, place) for row in np.flatnonzero((values > MOST) | (values < -MOST)).tolist())
 
 
 def _numbers(column: pa.Array) -> np.ndarray:

@@ -1,0 +1,106 @@
+"""The gradient of a weighed loss, as its backward pass makes it."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Variable
+
+from ray_mentor.core.step.gradient_rules.base import Gradient
+from ray_mentor.errors import UserError
+
+
+class HeardGradient:
+    """∇Σ_i ŵ_i ℓ_i(θ), this rank's part, as the backward pass from the weighed loss hands it to the params.
+
+    Whatever a loop does around it is not in it: what earlier micro-batches left, a factor on the loss (1/K, a gradient
+    scaler's), averaging over ranks, unscaling, clipping, a penalty with a backward pass of its own. A term that was
+    added to the loss is in it, and cannot be told apart.
+
+    Listens from :meth:`follow` until :meth:`stop`, or until nobody holds it any more. Costs a copy of the gradient.
+
+    Args:
+        student: bare.
+    """
+
+    def __init__(self, student: nn.Module) -> None:
+        self._student = student
+        self._found: Gradient = {}
+        self._factor: Tensor | None = None
+        self._is_open = False
+        self._handles: list[Any] = []
+
+    def follow(self, loss: Tensor) -> None:
+        """The backward pass that comes is from this loss."""
+        if not loss.requires_grad:  # backward will say so
+            return
+        me = weakref.ref(self)
+
+        def begin(factor: Tensor) -> None:
+            if (heard := me()) is not None:
+                heard._begin(factor)
+
+        def take(name: str, gradient: Tensor) -> None:
+            if (heard := me()) is not None:
+                heard._take(name, gradient)
+
+        self._handles = [loss.register_hook(begin)]
+        self._handles += [
+            param.register_hook(functools.partial(take, name))
+            for name, param in self._student.named_parameters()
+            if param.requires_grad
+        ]
+        weakref.finalize(self, _remove, self._handles)
+
+    def stop(self) -> None:
+        """Hears no more; what was heard stays."""
+        _remove(self._handles)
+
+    def along(self, direction: Gradient) -> float:
+        """⟨direction, ∇Σ_i ŵ_i ℓ_i⟩, in float64; complex params count as pairs of real ones.
+
+        Raises:
+            UserError: if no backward pass came from the loss.
+        """
+        if self._factor is None:
+            raise UserError(
+                "no backward pass came from the loss that weigh returned since the student's last forward pass; call "
+                "backward on that loss, before the optimizer's step"
+            )
+        names = [name for name in self._found if name in direction]
+        if not names:
+            return 0.0
+        ours = [_real(self._found[name].detach()) for name in names]
+        products = torch._foreach_mul(ours, [_real(direction[name]) for name in names])
+        return float(torch.stack([product.sum(dtype=torch.float64) for product in products]).sum() / self._factor)
+
+    def forget(self) -> None:
+        """Frees what was heard."""
+        self.stop()
+        self._found = {}
+
+    def _begin(self, factor: Tensor) -> None:
+        self._found, self._factor, self._is_open = {}, factor.detach(), True
+        Variable._execution_engine.queue_callback(self._end)
+
+    def _take(self, name: str, gradient: Tensor) -> None:
+        if self._is_open:  # as long as it is held here, PyTorch gives the param a copy, which clipping may write over
+            self._found[name] = gradient
+
+    def _end(self) -> None:
+        self._is_open = False
+
+
+def _real(tensor: Tensor) -> Tensor:
+    """In float32 at least, complex numbers as pairs."""
+    tensor = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _remove(handles: list[Any]) -> None:
+    for handle in handles:
+        handle.remove()

@@ -1,0 +1,83 @@
+"""What a curriculum for a training loop of one's own is made with: read, and refused where it would train wrongly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from ray_mentor.config import CurriculumConfig, MentorConfig
+from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
+from ray_mentor.core.methods.table import method_of
+from ray_mentor.core.step.gradient_rules import Identity
+from ray_mentor.errors import UserError
+
+
+def ranks_of(student: nn.Module) -> AbstractExchange:
+    """All ranks if the student is wrapped for data parallelism, else this process alone.
+
+    Raises:
+        UserError: a student that is not, in one of several processes.
+    """
+    if _is_data_parallel(student):
+        return Ranks()
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        raise UserError(
+            f"student is not wrapped for data parallelism, but there are {dist.get_world_size()} processes; give the "
+            "DistributedDataParallel that the loop calls, or exchange=Alone() if each process trains its own student"
+        )
+    return Alone()
+
+
+def _is_data_parallel(student: nn.Module) -> bool:
+    inner = getattr(student, "_orig_mod", student)
+    return isinstance(inner, nn.parallel.DistributedDataParallel)
+
+
+def all_of(optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer]) -> tuple[torch.optim.Optimizer, ...]:
+    """The optimizers, whether one was given or a list.
+
+    Raises:
+        UserError: none, or something else among them.
+    """
+    given = tuple(optimizer) if isinstance(optimizer, Iterable) else (optimizer,)
+    if not given:
+        raise UserError("there is no optimizer in the list that the curriculum was given; give it those of the student")
+    for one in given:
+        if not isinstance(one, torch.optim.Optimizer):
+            raise UserError(
+                f"optimizer holds a {type(one).__name__}, but it must be a torch.optim.Optimizer, or a list of them"
+            )
+    return given
+
+
+def check_arguments(
+    student: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    total_steps: int,
+    mentor: MentorConfig,
+    curriculum: CurriculumConfig,
+    n_classes: int | None,
+    n_samples: int,
+) -> None:
+    """Refuses what would train wrongly.
+
+    Raises:
+        UserError: naming the argument, the rule and the fix.
+    """
+    own = {id(param) for param in student.parameters()}
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    if not any(id(param) in own for group in groups for param in group["params"]):
+        raise UserError("optimizer holds none of the student's params; make it from student.parameters()")
+    if total_steps < 1:
+        raise UserError(f"total_steps is {total_steps}, but it must be at least 1; it is what progress is measured by")
+    if mentor.history_length and n_samples < 1:
+        raise UserError(f"n_samples is {n_samples}, but a loss history needs the size of the training split")
+    if "label" in mentor.mentor_features and n_classes is None:
+        raise UserError("n_classes is None, but the mentor sees the label; give the number of classes")
+    if curriculum.mixing not in (None, "none"):
+        raise UserError(f"mixing is {curriculum.mixing!r}, but in a loop of one's own the batch is mixed by the loop")
+    if method_of(curriculum.method).gradient_rule is not Identity:
+        raise UserError(f"method is {curriculum.method!r}, which changes gradients; only the trainer can do that")

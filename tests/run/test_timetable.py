@@ -1,0 +1,62 @@
+"""When a checkpoint is due that somebody wishes for, though none is by the clock or by the steps."""
+
+from __future__ import annotations
+
+import time
+
+from thread_ranks import on_ranks
+
+from ray_mentor.core.exchange import AbstractExchange, Alone
+from ray_mentor.run.checkpoint.timetable import Timetable
+
+LAST = 10_000
+
+
+def looks_until_due(exchange: AbstractExchange, wishes: list[bool]) -> tuple[bool, int]:
+    """Whether one is due after the look at which this rank says what it wishes; and how often it was asked."""
+    asked = 0
+
+    def wished() -> bool:
+        nonlocal asked
+        asked += 1
+        return wishes[asked - 1]
+
+    table = Timetable(3600.0, 0, 0, LAST, exchange, wished)
+    step = 0
+    while asked < len(wishes):
+        time.sleep(0.02)
+        step += 1
+        if table.due(step, ready=True):
+            return True, asked
+    return False, asked
+
+
+def test_a_wish_is_due_at_the_next_look() -> None:
+    assert looks_until_due(Alone(), [False, True]) == (True, 2)
+
+
+def test_without_a_wish_none_is_due() -> None:
+    assert looks_until_due(Alone(), [False, False]) == (False, 2)
+
+
+def test_any_rank_may_wish() -> None:
+    found = on_ranks(2, lambda exchange: looks_until_due(exchange, [exchange.rank == 1, False]))
+    assert found == [(True, 1)] * 2
+
+
+def test_a_wish_waits_until_a_checkpoint_can_hold_everything() -> None:
+    table = Timetable(3600.0, 0, 0, LAST, Alone(), lambda: True)
+    assert not table.due(1, ready=False)
+    assert table.due(2, ready=True)
+
+
+def test_nobody_is_asked_more_often_than_about_once_a_second() -> None:
+    asked: list[float] = []
+    table = Timetable(3600.0, 0, 0, LAST, Alone(), lambda: bool(asked.append(time.monotonic())))
+    began = time.monotonic()
+    for step in range(1, LAST):
+        table.due(step, ready=True)
+        time.sleep(0.001)
+        if time.monotonic() - began > 2.5:
+            break
+    assert len(asked) <= 12, "twice at the start, to know how fast steps are, and then once a second"
