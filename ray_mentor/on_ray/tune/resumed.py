@@ -72,6 +72,14 @@ def _sample_of(run: RunDirectory, domains: Mapping[str, Any]) -> dict[str, Any] 
         raise _damaged(run, BRANCH, error) from error
 
 
+def branch_step(run: RunDirectory) -> int:
+    """The steps that a run took over from another; 0 of one that began by itself."""
+    step = (_table(run, BRANCH) or {"step": 0}).get("step")
+    if type(step) is not int:
+        raise _damaged(run, BRANCH, ValueError(f"step is {shown(step)}"))
+    return step
+
+
 def _check_is_asked_for(told: Told, run: RunDirectory, base: TrainConfig) -> None:
     """All else is the same for all trials of a sweep, and was compared."""
     asked = tomllib.loads(to_toml(config_of(base, told.sample).flat()))

@@ -15,8 +15,8 @@ import pyarrow.fs
 from ray import tune
 from ray.tune.search import Searcher
 
+from ray_mentor.errors import UserError
 from ray_mentor.on_ray.session.environment import having
-from ray_mentor.on_ray.session.failures import users_error
 from ray_mentor.on_ray.session.session import put_back
 from ray_mentor.on_ray.tune.record import FIGURES
 from ray_mentor.on_ray.tune.room import reserved
@@ -63,8 +63,8 @@ class Stage:
         try:
             with having(_QUIET), _ctrl_c_is_told():
                 self._run(trainable, books)
-        except tune.TuneError as error:  # what is raised where we are told of something comes as text
-            raise users_error([error.__context__]) or error from error
+        except Exception as error:
+            raise told_error(error) or error from error
         finally:
             _remove(f"{self.folder}/{books}")
 
@@ -113,6 +113,17 @@ class _Teller(tune.Callback):
 
     def _tell_of(self, trial: Any, kind: str, **row: Any) -> None:
         self._tell({"kind": kind, "trial": trial.config[NAME], **row})
+
+
+def told_error(error: BaseException | None) -> UserError | None:
+    """The user's error behind one of Ray Tune's.
+
+    Tune tells of what is raised where it tells us something as text, and may trip over another of its trials' results
+    while it cleans up after it.
+    """
+    while error is not None and not isinstance(error, UserError):
+        error = error.__context__
+    return error
 
 
 def _error(trial: Any) -> str:

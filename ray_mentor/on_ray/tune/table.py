@@ -14,9 +14,10 @@ from ray_mentor.config import TrainConfig
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.tune.objective import Objective
 from ray_mentor.on_ray.tune.record import Record, Told
+from ray_mentor.on_ray.tune.resumed import branch_step
 from ray_mentor.on_ray.tune.spaces import meaningful
 from ray_mentor.on_ray.tune.stage import brief
-from ray_mentor.on_ray.tune.trial import BRANCH, newest_run
+from ray_mentor.on_ray.tune.trial import all_runs, newest_run
 from ray_mentor.run.directory import METRICS, RunDirectory
 from ray_mentor.run.progress import Row
 
@@ -68,22 +69,24 @@ def curves(record: Record, folder: str, objective: Objective) -> pd.DataFrame:
 def _epochs(told: Told, folder: str, objective: Objective) -> list[Row]:
     rows = dict(told.rows)
     if any(epoch not in rows for epoch in range(1, max(rows, default=0))):
-        for row in _from_metrics(newest_run(folder, told.name), objective):
-            rows.setdefault(row["epoch"], {"trial": told.name, **row})
+        for run in all_runs(folder, told.name):
+            for row in _from_metrics(run, objective):
+                rows.setdefault(row["epoch"], {"trial": told.name, **row})
     return list(rows.values())
 
 
 def _from_metrics(run: RunDirectory, objective: Objective) -> Iterator[Row]:
-    """Of the epochs that the run has trained by itself."""
-    data = run.read(METRICS)
-    if data is None or run.read(BRANCH) is not None:
+    """Of the epochs that the run has trained by itself, and not taken over."""
+    data, taken_over = run.read(METRICS), branch_step(run)
+    if data is None:
         return
     before = None
     try:
         for row in pyarrow.csv.read_csv(io.BytesIO(data)).to_pylist():
             figures = objective.figures(row, before)
             before = row
-            yield {name: getattr(figures, name) for name in CURVE[1:]}
+            if row["steps"] > taken_over:
+                yield {name: getattr(figures, name) for name in CURVE[1:]}
     except (pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{run.path}/{METRICS} cannot be read ({type(error).__name__}: {error}); it is damaged: put it back, or "

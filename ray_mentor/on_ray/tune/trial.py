@@ -176,6 +176,13 @@ def newest_run(folder: str, name: str, *, another: bool = False) -> RunDirectory
     return _numbered(folder, name, number)
 
 
+def all_runs(folder: str, name: str) -> list[RunDirectory]:
+    """A trial's run directories, one for each time that it took over another's state; the newest first."""
+    newest = newest_run(folder, name).path
+    count = int(newest.rpartition("~")[2]) if "~" in newest.rsplit("/", 1)[1] else 1
+    return [_numbered(folder, name, number) for number in range(count, 0, -1)]
+
+
 def _numbered(folder: str, name: str, number: int) -> RunDirectory:
     return RunDirectory(f"{folder}/{name}{f'~{number}' if number > 1 else ''}")
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import ray
 from left_sweeps import ENDED, RUNS, SAMPLES, base, leave_sweep, lines, words, write_lines
+from ray.tune import TuneError
 
 from ray_mentor import cli
 from ray_mentor.config.file import read_config, to_toml
@@ -20,6 +21,7 @@ from ray_mentor.on_ray.tune.objective import Objective
 from ray_mentor.on_ray.tune.record import Record
 from ray_mentor.on_ray.tune.resumed import digest, unfinished
 from ray_mentor.on_ray.tune.spaces import config_of, find_space
+from ray_mentor.on_ray.tune.stage import told_error
 from ray_mentor.on_ray.tune.table import curves, trial_table
 from ray_mentor.run.directory import RunDirectory
 
@@ -85,6 +87,22 @@ def test_what_was_not_told_in_time_is_in_the_runs_own_metrics(tmp_path: Path) ->
         curves(record, f"{sweep}/runs", Objective("accuracy", 3))
 
 
+def test_what_was_taken_over_from_another_is_no_part_of_a_trials_curve(tmp_path: Path) -> None:
+    """Epoch 1 is in the trial's first run; in the second it is the other's, and epoch 2 its own."""
+    sweep = leave_sweep(tmp_path)
+    write_lines(sweep, [row for row in lines() if row.get("epoch") not in (1, 2)])
+    header = "epoch,steps,fallbacks,validation_accuracy,train_seconds\n"
+    runs = {ENDED: "0,5,0,0.1,1.0\n", f"{ENDED}~2": "0,5,0,0.9,1.0\n1,10,0,0.2,2.0\n2,15,0,0.5,3.0\n"}
+    for name, rows in runs.items():
+        (sweep / "runs" / name).mkdir(exist_ok=True)
+        (sweep / "runs" / name / "metrics.csv").write_text(header + rows)
+    branch = {"run": "elsewhere", "step": 5, "settings": SAMPLES[ENDED]}
+    (sweep / "runs" / f"{ENDED}~2" / "branch.json").write_text(json.dumps(branch))
+    _, record = went_on(sweep)
+    found = curves(record, f"{sweep}/runs", Objective("accuracy", 3))
+    assert found["accuracy"].tolist() == [0.1, 0.2, 0.5]
+
+
 def test_the_table_is_made_of_the_record(tmp_path: Path) -> None:
     sweep = leave_sweep(tmp_path)
     _, record = went_on(sweep)
@@ -109,6 +127,26 @@ def test_runs_are_told_apart_by_what_they_are_and_not_by_where_and_how_they_happ
         config_of(base(), SAMPLES[RUNS]),
     ]
     assert len({digest(config), *map(digest, others)}) == 5
+
+
+def test_the_users_error_is_found_behind_ray_tunes() -> None:
+    """As text in one of Tune's, behind which it trips over another trial's result while it cleans up."""
+    users = UserError("the disk is full")
+    with pytest.raises(KeyError) as raised:
+        trip_over(users)
+    assert told_error(raised.value) is users
+    assert told_error(users) is users
+    assert told_error(KeyError("ours")) is None
+
+
+def trip_over(users: UserError) -> None:
+    try:
+        try:
+            raise users
+        except UserError as error:
+            raise TuneError(str(error))  # noqa: B904 - as Ray Tune does
+    except TuneError:
+        _ = {}["an actor that is gone"]
 
 
 # What is damaged
