@@ -90,3 +90,13 @@ def watched(board: ActorHandle[ProgressBoard], show: Callable[[Row], None]) -> I
         watcher.join()
         if look_again:
             look()
+
+
+@contextmanager
+def ended_with_its_run(actor: Any) -> Iterator[Any]:
+    """Ends an actor with its run: a handle may live on, e.g. in the traceback of the run's error."""
+    try:
+        yield actor
+    finally:
+        if actor is not None:
+            ray.kill(actor)
