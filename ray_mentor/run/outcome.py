@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -10,9 +11,12 @@ from typing import Any
 import pyarrow as pa
 from torch import Tensor
 
+from ray_mentor.config import TrainConfig
 from ray_mentor.core.state.curriculum import CurriculumState
+from ray_mentor.run.checkpoint.state import RunState
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.ledger.files import read_ledger
+from ray_mentor.run.marks import Marks
 
 VERSIONED = ("ray-mentor", "ray", "torch", "torchvision", "numpy", "pyarrow")
 
@@ -38,6 +42,33 @@ class Outcome:
     def ledger(self) -> pa.Table:
         """All rows of the ledger."""
         return read_ledger(RunDirectory(self.path, self.files))
+
+
+def result_of(
+    config: TrainConfig, n_samples: int, state: RunState, marks: Marks, noise_auroc: float | None
+) -> dict[str, Any]:
+    """What ``result.json`` holds.
+
+    Args:
+        n_samples: of the training split.
+        state: at the end.
+    """
+    return {
+        "test_accuracy": last_value(state.log.metrics, "test_accuracy"),
+        "test_accuracy_selected": selected(state.log.metrics),
+        "noise_auroc": noise_auroc,
+        "train_seconds": state.log.train_seconds,
+        "wall_seconds": time.time() - marks.began,
+        "phase_seconds": marks.phases(),
+        "steps": state.curriculum.step,
+        "meta_updates": state.curriculum.meta_updates,
+        "guards": guard_figures(state.curriculum, state.log.metrics),
+        "samples_per_second": n_samples * config.run.epochs / state.log.train_seconds,
+        "method": config.curriculum.method,
+        "seed": config.run.seed,
+        "workers": config.run.workers,
+        "versions": versions(),
+    }
 
 
 def last_value(metrics: list[dict[str, float | None]], name: str) -> float | None:

@@ -123,6 +123,20 @@ def placed(given: ray.train.RunConfig | None, run: RunSettings, scaling: Any) ->
     )
 
 
+def as_told_to_ray(run: ray.train.RunConfig, callbacks: list[Any]) -> ray.train.RunConfig:
+    """With callbacks of ours beside the user's.
+
+    Which failures end a run is for one of them to say, and its checkpoints are none of Ray's.
+    """
+    given: Any = run.failure_config
+    return dataclasses.replace(
+        run,
+        callbacks=[*(run.callbacks or ()), *callbacks],
+        failure_config=dataclasses.replace(given, max_failures=-1),
+        checkpoint_config=None,
+    )
+
+
 def _check_honoured(given: ray.train.RunConfig, scaling: Any) -> None:
     checkpoints: Any = given.checkpoint_config
     failures: Any = given.failure_config

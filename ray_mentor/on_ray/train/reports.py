@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray.train
@@ -37,8 +37,7 @@ class Reports:
 
     def __init__(self, job: Job, directory: RunDirectory, exchange: AbstractExchange, pulse: Pulse) -> None:
         self._directory = directory
-        self._local = job.local
-        self._callbacks = job.callbacks
+        self._here: CallbacksHere | None = job.callbacks
         self._exchange = exchange
         self._pulse = pulse
         self._reported = -EVERY
@@ -50,15 +49,16 @@ class Reports:
             row: its metrics, the same on every rank.
             student: if it is the last one.
         """
-        if student is None and not self._local and not self._is_time():
+        if student is None and self._here is None and not self._is_time():
             return
         checkpoint = None if student is None or self._exchange.rank else self._written(student)
+        if self._here is not None:
+            self._here.after_report(dict(row), checkpoint)
+            return
         with self._pulse.away():
             ray.train.report(
                 dict(row), checkpoint=checkpoint, checkpoint_upload_mode=ray.train.CheckpointUploadMode.NO_UPLOAD
             )
-        if self._callbacks is not None:
-            self._callbacks.after_report(dict(row), checkpoint)
         self._reported = time.monotonic()
 
     def _is_time(self) -> bool:
@@ -72,31 +72,37 @@ class Reports:
         torch.save({name: value.cpu() for name, value in student.state_dict().items()}, buffer)
         self._directory.create((STUDENT,))
         self._directory.write(STATE, buffer.getvalue())
-        if self._local:
+        if self._here is not None:
             return ray.train.Checkpoint(*self._directory.place(STUDENT))
         storage = ray.train.get_context().get_storage()  # Ray compares file systems, and some of a user's own can't be
         return ray.train.Checkpoint(f"{storage.experiment_fs_path}/{STUDENT}", storage.storage_filesystem)
 
 
 class CallbacksHere:
-    """A RunConfig's callbacks where Ray has no controller to call them: the run is in this process."""
+    """A RunConfig's callbacks where Ray has no controller to call them: the run is in this process.
+
+    ``ray.train.report`` would do nothing there but note what was reported, and refuse to inside of Tune.
+    """
 
     def __init__(self, callbacks: Sequence[Any]) -> None:
         self._callbacks = callbacks
         self._context: Any = None
+        self._metrics: dict[str, Any] | None = None
+        self._checkpoint: ray.train.Checkpoint | None = None
 
-    @contextmanager
-    def of(self, context: Any) -> Iterator[None]:
-        """Inside, they are told of this run, and of the error that it ends with."""
-        self._context = context
+    def fit(self, trainer: Any) -> ray.train.Result:
+        """Runs a trainer of Ray's that reports here; they are told of the error that it ends with."""
+        self._context = trainer.train_run_context
         try:
-            yield
+            result: ray.train.Result = trainer.fit()
         except Exception as error:
             for callback in self._callbacks:
-                callback.after_exception(context, {0: error})
+                callback.after_exception(self._context, {0: error})
             raise
+        return dataclasses.replace(result, metrics=self._metrics, checkpoint=self._checkpoint)
 
     def after_report(self, metrics: dict[str, Any], checkpoint: ray.train.Checkpoint | None) -> None:
         """Tells them of an epoch."""
+        self._metrics, self._checkpoint = metrics, checkpoint
         for callback in self._callbacks:
             callback.after_report(self._context, [metrics], checkpoint)

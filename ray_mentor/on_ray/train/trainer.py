@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import ray
@@ -25,6 +25,7 @@ from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.core.methods.table import meta_loss_of, method_of, mixing_of
 from ray_mentor.core.methods.weightings.oracle import TRUTH_MISSING
 from ray_mentor.core.student.optimizers import make_optimizer
+from ray_mentor.data.splits.splits import Splits
 from ray_mentor.data.storage.on_device import check_can_be_held
 from ray_mentor.data.storage.stored import order_of
 from ray_mentor.errors import MentorLostError, RunStoppedError, UserError
@@ -37,6 +38,7 @@ from ray_mentor.on_ray.session.session import alone_in_process, check_machine, c
 from ray_mentor.on_ray.train.arguments import (
     OPTIMIZER_SETTINGS,
     Data,
+    as_told_to_ray,
     check_shares,
     least_needs,
     placed,
@@ -48,7 +50,7 @@ from ray_mentor.on_ray.train.arguments import (
 from ray_mentor.on_ray.train.gate import AnyGate, call
 from ray_mentor.on_ray.train.reports import CallbacksHere
 from ray_mentor.on_ray.train.sigterm import HERE, WorkersSaveFirst, workers_save_first
-from ray_mentor.on_ray.train.watch import LocalBoard, RemoteBoard, board_here, watched
+from ray_mentor.on_ray.train.watch import LocalBoard, RemoteBoard, board_here, ended_with_its_run, watched
 from ray_mentor.on_ray.train.worker_loop import worker_loop
 from ray_mentor.run.checkpoint.checkpoints import newest_good
 from ray_mentor.run.checkpoint.resume import check_same_run, resuming
@@ -58,7 +60,7 @@ from ray_mentor.run.directory import CONFIG, RESULT, RunDirectory
 from ray_mentor.run.job import Job, MakeOptimizer
 from ray_mentor.run.ledger.detection import noise_auroc
 from ray_mentor.run.marks import Marks, Show
-from ray_mentor.run.outcome import Outcome, guard_figures, last_value, selected, versions
+from ray_mentor.run.outcome import Outcome, result_of
 from ray_mentor.run.progress import ProgressBoard
 
 
@@ -81,8 +83,8 @@ class CurriculumTrainer:
             log-likelihood of the label, ``meta_loss="error"`` gives what cross-entropy has.
         optimizer: params -> optimizer of the student. None: as the settings say (``optimizer``, ``learning_rate``...).
         data_workers: processes of each worker that read samples of a data set ahead of the training, each with a copy
-            of the data set; 0: they are read when they are needed. Bits do not depend on it, but for what is random in
-            reading a sample.
+            of the data set; 0: they are read when they are needed. Bits do not depend on it, unless a data set draws
+            from a random generator of its own.
         config: the settings; None: their defaults. What says where data come from and which student is built means
             nothing here, where both are given.
         scaling_config: Ray's, in place of the settings' ``workers`` and their like; ``num_workers=0`` trains in this
@@ -131,6 +133,7 @@ class CurriculumTrainer:
         self.config = with_rays_own(asked, self._scaling, self._run)
         self._method = method_of(self.config.curriculum.method)
         self._splits = splits_of(data, meta, test, validation, data_workers)
+        self._stored: ray.ObjectRef[Splits] | None = None
         self._verbose = verbose
         self.ray_result: ray.train.Result | None = None
         self._began = began
@@ -172,7 +175,7 @@ class CurriculumTrainer:
         """
         began = time.time() if self._began is None else self._began
         self._job = dataclasses.replace(self._job, gate=gate)
-        self._check_directory()
+        self.check_directory()
         marks = Marks(began, show or (lambda row: None))
         if self._job.local:
             self._fit_here(marks)
@@ -181,12 +184,17 @@ class CurriculumTrainer:
         if gate is not None and call(gate, "stopped"):
             raise RunStoppedError(f"the run {self.directory.path} was ended at the end of an epoch")
         state = self._final_state()
-        result = self._result(state, marks)
+        auroc = noise_auroc(self.directory, self.config.run.epochs - 1)
+        result = result_of(self.config, len(self._splits.train), state, marks, auroc)
         self._claimed.write_result(result)
         self._claimed.release()
         return Outcome(
             result, state.log.metrics, self.directory.path, state.student, files=self._run.storage_filesystem
         )
+
+    def stored_at(self, place: ray.ObjectRef[Splits]) -> None:
+        """Says that the data lie in Ray's object store, whole and as they are here: workers are sent there."""
+        self._stored = place
 
     def _try_method(self) -> None:
         """What the method lacks is said here, rather than by every worker once Ray has started."""
@@ -208,7 +216,8 @@ class CurriculumTrainer:
         else:
             self._method.weighting(self.config.mentor, None)
 
-    def _check_directory(self) -> None:
+    def check_directory(self) -> None:
+        """Raises a UserError if the run's folder is there and should not be, or is not that of this run."""
         path = self.directory.path
         if self.directory.exists() and not self._resume:
             raise UserError(f"run {path} is there already; give it another --run-name, or go on with it: --resume")
@@ -233,9 +242,8 @@ class CurriculumTrainer:
             self._claim_directory()
             callbacks = CallbacksHere(self._run.callbacks or ())
             job = dataclasses.replace(self._job, board=LocalBoard(marks.show), callbacks=callbacks)
-            trainer: Any = self._torch_trainer(job, self._run)  # Ray's annotations lack its context
-            with HERE.installed(), callbacks.of(trainer.train_run_context):
-                self.ray_result = trainer.fit()
+            with HERE.installed():
+                self.ray_result = callbacks.fit(self._torch_trainer(job, self._run))
 
     def _fit_on_ray(self, marks: Marks) -> None:
         with ExitStack() as stack:
@@ -249,13 +257,13 @@ class CurriculumTrainer:
             )
             self._claim_directory()
             marks.ray_ready = time.time()
-            board: Any = stack.enter_context(_for_this_run(board_here()))
-            mentor = stack.enter_context(_for_this_run(self._mentor_actor()))
-            job = dataclasses.replace(
-                self._job, splits=ray.put(self._splits), mentor_actor=mentor, board=RemoteBoard(board)
-            )
+            board: Any = stack.enter_context(ended_with_its_run(board_here()))
+            mentor = stack.enter_context(ended_with_its_run(self._mentor_actor()))
+            splits = ray.put(self._splits) if self._stored is None else self._stored
+            job = dataclasses.replace(self._job, splits=splits, mentor_actor=mentor, board=RemoteBoard(board))
             failures = Failures(board, self.directory, self.config.run.max_failures)
-            run = self._as_told_to_ray([*(self._run.callbacks or ()), failures, WorkersSaveFirst()])
+            run = as_told_to_ray(self._run, [failures, WorkersSaveFirst()])
+            self._claimed.remove(BOOKS)  # of an earlier attempt: of no use to this one
             stack.enter_context(watched(board, marks.show))
             stack.enter_context(ctrl_c_is_ours())
             stack.enter_context(workers_save_first(board))
@@ -268,16 +276,6 @@ class CurriculumTrainer:
                 if users is None or isinstance(users, MentorLostError):
                     said.add_note(how_to_go_on(self.directory))
                 raise said from error
-
-    def _as_told_to_ray(self, callbacks: list[Any]) -> ray.train.RunConfig:
-        """Which failures end a run is for :class:`Failures` to say, and its checkpoints are none of Ray's.
-
-        The books that Ray kept of an earlier attempt are of no use to this one.
-        """
-        self._claimed.remove(BOOKS)
-        given: Any = self._run.failure_config
-        failures = dataclasses.replace(given, max_failures=-1)
-        return dataclasses.replace(self._run, failure_config=failures, checkpoint_config=None, callbacks=callbacks)
 
     def _torch_trainer(self, job: Job, run: ray.train.RunConfig) -> TorchTrainer:
         return TorchTrainer(worker_loop, train_loop_config={"job": job}, scaling_config=self._scaling, run_config=run)
@@ -300,33 +298,3 @@ class CurriculumTrainer:
         classes, seed = len(self._splits.train.classes), self.config.run.seed
         handle: ActorHandle[MentorActor] = actor.remote(self.config.mentor, classes, seed)
         return handle
-
-    def _result(self, state: RunState, marks: Marks) -> dict[str, Any]:
-        samples = len(self._splits.train) * self.config.run.epochs
-        auroc = noise_auroc(self.directory, self.config.run.epochs - 1)
-        return {
-            "test_accuracy": last_value(state.log.metrics, "test_accuracy"),
-            "test_accuracy_selected": selected(state.log.metrics),
-            "noise_auroc": auroc,
-            "train_seconds": state.log.train_seconds,
-            "wall_seconds": time.time() - marks.began,
-            "phase_seconds": marks.phases(),
-            "steps": state.curriculum.step,
-            "meta_updates": state.curriculum.meta_updates,
-            "guards": guard_figures(state.curriculum, state.log.metrics),
-            "samples_per_second": samples / state.log.train_seconds,
-            "method": self.config.curriculum.method,
-            "seed": self.config.run.seed,
-            "workers": self.config.run.workers,
-            "versions": versions(),
-        }
-
-
-@contextmanager
-def _for_this_run(actor: Any) -> Iterator[Any]:
-    """Ends an actor with its run: a handle may live on, e.g. in the traceback of the run's error."""
-    try:
-        yield actor
-    finally:
-        if actor is not None:
-            ray.kill(actor)

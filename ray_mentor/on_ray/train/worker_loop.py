@@ -35,8 +35,9 @@ from ray_mentor.on_ray.train.stream import RayDataSpread
 from ray_mentor.on_ray.train.wishes import Wishes
 from ray_mentor.run.accuracy import measured
 from ray_mentor.run.batch_of import batch_of
-from ray_mentor.run.checkpoint.checkpoints import Checkpoints, Timetable
+from ray_mentor.run.checkpoint.checkpoints import Checkpoints
 from ray_mentor.run.checkpoint.state import capture, restore
+from ray_mentor.run.checkpoint.timetable import Timetable
 from ray_mentor.run.claim import attempted
 from ray_mentor.run.job import Job
 from ray_mentor.run.log import RunLog, started_row
@@ -48,8 +49,9 @@ def worker_loop(config: dict[str, Job]) -> None:
     """Trains one rank's student from the newest checkpoint, or from the start; ends with a checkpoint, or at a gate."""
     job = config["job"]
     splits = _splits(job)  # before ranks wait for one another: making a file that this node lacks may take minutes
-    pulse = Pulse(job.run.hang_seconds, functools.partial(_ended, job.board, ray.train.get_context().get_world_rank()))
-    exchange = HeardExchange(_exchange(job), pulse)
+    among = _exchange(job)
+    pulse = Pulse(job.run.hang_seconds, functools.partial(_ended, job.board, among.rank))
+    exchange = HeardExchange(among, pulse)
     plan = Plan(job.order, job.run.batch_size, job.run.seed, job.run.epochs)
     meta = parts_of(splits.meta, job)
     curriculum = assemble(job, splits, meta, exchange, plan.total_steps, pulse.away)
@@ -119,7 +121,7 @@ def _spread(job: Job, exchange: AbstractExchange) -> Spread:
 
 
 def _exchange(job: Job) -> AbstractExchange:
-    alone = ray.train.get_context().get_world_size() == 1
+    alone = job.local or ray.train.get_context().get_world_size() == 1
     return Alone() if alone else Ranks(timedelta(seconds=job.run.hang_seconds * _WAITS))
 
 
