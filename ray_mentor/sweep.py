@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from ray import tune
+import ray
 from rich.console import Console
 
-from ray_mentor.config import DataConfig, TrainConfig
+from ray_mentor.config import TrainConfig
 from ray_mentor.config.file import to_toml
 from ray_mentor.config.sweep import SweepSettings, one_process_a_trial
 from ray_mentor.data.splits.splits import Splits, prepare
 from ray_mentor.errors import UserError, printable, shown
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 from ray_mentor.on_ray.tune.spaces import FoundSpace, check_space, find_space, space_of
-from ray_mentor.on_ray.tune.study import Found, Study
+from ray_mentor.on_ray.tune.study import Found, Makers, Study
 from ray_mentor.on_ray.tune.trial import MakeTrainer
 from ray_mentor.report.sweep.display import SweepDisplay, closing_sweep_table
 from ray_mentor.report.sweep.page import page
@@ -41,7 +40,6 @@ class SweepOutcome:
     """A finished sweep.
 
     Attributes:
-        grid: Ray Tune's results, one a trial.
         trials: a row a trial, best first: state, objective, accuracy on validation, projected seconds, settings.
         curves: a row a trial and epoch.
         best: the best trial's settings; None if no trial got through an epoch.
@@ -49,7 +47,6 @@ class SweepOutcome:
         path: the sweep's folder.
     """
 
-    grid: tune.ResultGrid
     trials: pd.DataFrame
     curves: pd.DataFrame
     best: TrainConfig | None
@@ -76,51 +73,95 @@ def tune_curriculum(
         space: a shipped one, ``module:function``, a path to a file, or a dict of setting names to Ray Tune's domains.
         config: the settings around it; its run name is the sweep's. None: the defaults, one process a trial.
         settings: how it is searched.
-        make: makes a trial's trainer from its settings, e.g. of a model and data of one's own; picklable. None: what
-            ``config`` describes.
+        make: makes a trial's trainer from its settings, e.g. of a model and data of one's own; picklable. It and what
+            it holds go into Ray's object store once; what it reads each time, each trial's process has for itself.
+            None: what ``config`` describes.
         verbose: let Ray's own log through.
         console: where to print; None: standard output.
 
     Raises:
         UserError: an unknown space, or one that gives settings that are not valid; trials that can never be placed; a
-            sweep of this name that is there already. Before the first trial.
+            sweep of this name that is there already, or whose files are damaged. Before the first trial.
     """
     config = config or one_process_a_trial()
     settings = settings or SweepSettings()
     found = _space(space)
     check_space(found, config)
-    splits = _splits(config.data, config.run.seed) if make is None else None
-    if splits is not None and splits.validation is None:
-        raise UserError(
-            f"validation_share is {config.data.validation_share:g}, but a sweep chooses by the accuracy on a "
-            "validation split, never on the test split; give a share, e.g. --validation-share 0.1"
-        )
+    makers = _yours(make) if make is not None else _Configured(config, verbose)
     config = _named(config, found)
     record = {"space": found.name, **dataclasses.asdict(settings), **config.flat()}
     directory = _directory(config, record)
     display = SweepDisplay(settings.trials or found.trials, config.run.epochs, console)
     display.console.print(printable(f"sweep: {directory.path}"), soft_wrap=True, markup=False)
-    trainer = make or ConfiguredTrainer(verbose)
-    study = Study(found, config, settings, trainer, directory, record, display.show, verbose)
+    study = Study(found, config, settings, makers, directory, record, display.show, verbose)
     with display:
         outcome = study.run()
     return _closed(outcome, directory, display)
 
 
+def _yours(make: MakeTrainer) -> Makers:
+    def maker(configs: Sequence[TrainConfig], *, test: bool) -> MakeTrainer:
+        return make
+
+    return maker
+
+
+class _Configured:
+    """Gives what makes the trainers of configs. Their data are read here, and lie in Ray's object store once.
+
+    Args:
+        config: of the sweep.
+        verbose: of the trainers.
+
+    Raises:
+        UserError: whatever is wrong with the data, or no validation split.
+    """
+
+    def __init__(self, config: TrainConfig, verbose: bool) -> None:
+        self._first: tuple[int, Splits] | None = (config.run.seed, prepare(config.data, config.run.seed))
+        self._verbose = verbose
+        if self._first[1].validation is None:
+            raise UserError(
+                f"validation_share is {config.data.validation_share:g}, but a sweep chooses by the accuracy on a "
+                "validation split, never on the test split; give a share, e.g. --validation-share 0.1"
+            )
+        self._stored: dict[tuple[int, bool], Any] = {}
+
+    def __call__(self, configs: Sequence[TrainConfig], *, test: bool) -> MakeTrainer:
+        for config in configs:
+            key = (config.run.seed, test)
+            if key not in self._stored:
+                splits = self._splits(config)
+                self._stored[key] = ray.put(splits if test else dataclasses.replace(splits, test=None))
+        return ConfiguredTrainer(
+            {config.run.seed: self._stored[config.run.seed, test] for config in configs}, self._verbose
+        )
+
+    def _splits(self, config: TrainConfig) -> Splits:
+        """What was read before the start is not kept here beside the store."""
+        first, self._first = self._first, None
+        if first is not None and first[0] == config.run.seed:
+            return first[1]
+        return prepare(config.data, config.run.seed)
+
+
 @dataclass(frozen=True)
 class ConfiguredTrainer:
-    """Makes the trainer that a config describes, with data that the process reads once."""
+    """Makes the trainer that a config describes.
 
+    Attributes:
+        stored: by seed, which the splits are drawn by: where they lie in Ray's object store.
+        verbose: of the trainers.
+    """
+
+    stored: Mapping[int, Any]
     verbose: bool = False
 
     def __call__(self, config: TrainConfig, *, test: bool) -> CurriculumTrainer:
-        splits = _splits(config.data, config.run.seed)
-        return make_trainer(config, splits if test else dataclasses.replace(splits, test=None), verbose=self.verbose)
-
-
-@functools.lru_cache(maxsize=2)
-def _splits(data: DataConfig, seed: int) -> Splits:
-    return prepare(data, seed)
+        place = self.stored[config.run.seed]
+        trainer = make_trainer(config, ray.get(place), verbose=self.verbose)
+        trainer.stored_at(place)
+        return trainer
 
 
 def _space(space: str | Mapping[str, Any]) -> FoundSpace:
@@ -169,7 +210,7 @@ def _closed(found: Found, directory: RunDirectory, display: SweepDisplay) -> Swe
     display.console.print(closing_sweep_table(found.summary, found.trials))
     for name in (BEST, PAGE):
         display.console.print(printable(f"{directory.path}/{name}"), soft_wrap=True, markup=False)
-    return SweepOutcome(found.grid, found.trials, found.curves, best, found.summary, directory.path)
+    return SweepOutcome(found.trials, found.curves, best, found.summary, directory.path)
 
 
 def _plain(trials: pd.DataFrame) -> pd.DataFrame:

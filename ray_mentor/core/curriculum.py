@@ -41,7 +41,8 @@ class Curriculum:
     """Trains one student, one step at a time.
 
     :meth:`step` is the whole of it. A training loop of one's own calls its parts: :meth:`before_forward`,
-    :meth:`observe_losses`, :meth:`score`, :meth:`weigh` and :meth:`after_step`. Methods in which students pick
+    :meth:`observe_losses`, :meth:`score`, :meth:`weigh` (whose loss what came before it must follow) and
+    :meth:`after_step`. Methods in which students pick
     samples for each other score one student's batch as the other sees it.
 
     Args:

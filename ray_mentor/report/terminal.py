@@ -129,9 +129,13 @@ def guard_rows(result: Mapping[str, Any]) -> Rows:
     rows: Rows = []
     if None not in losses:
         rows.append(("meta loss, and on held-out samples", "{:.3f}, {:.3f}".format(*losses), "{}"))
+    inconsistent = found.get("inconsistent_updates", 0)  # runs of earlier versions have none of the two
+    not_finite, updates = found["skipped_updates"] - inconsistent, f"{{}} of {result['meta_updates']}"
     needed = [
         ("steps with equal weights (collapsed mentor)", found["fallbacks"] or None, f"{{}} of {result['steps']}"),
-        ("meta updates skipped (not finite)", found["skipped_updates"] or None, f"{{}} of {result['meta_updates']}"),
+        ("meta updates skipped (not finite)", not_finite or None, updates),
+        ("meta updates skipped (influences that don't add up)", inconsistent or None, updates),
+        ("meta updates of which all influences are 0", found.get("updates_without_influence") or None, updates),
         ("mentor stopped (held-out loss)", found["mentor_stopped_at"], f"after {{}} of {result['steps']} steps"),
     ]
     none = all(value is None for _, value, _ in needed)

@@ -24,7 +24,7 @@ from typing_extensions import override
 
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.errors import UserError
-from ray_mentor.run.directory import CHECKPOINTS, CLAIM, RunDirectory
+from ray_mentor.run.directory import CHECKPOINTS, CLAIM, RunDirectory, usable
 
 _WRITING, _REVOKED = ".writing", ".revoked"
 _MOST_BYTES = 1 << 20
@@ -129,11 +129,11 @@ class ClaimedDirectory(RunDirectory):
         for info in self._within(""):
             name = info.base_name
             if name.startswith(_WRITING) and is_meant(name):
-                with suppress(FileNotFoundError):  # another one did
+                with usable(self.path), suppress(FileNotFoundError):  # another one did
                     self._files.move(self._at(name), self._at(f"{_REVOKED}-{_new_id()}"))
         for info in self._within(""):
             if info.base_name.startswith(_REVOKED):
-                with suppress(FileNotFoundError):
+                with suppress(OSError):  # nobody finds it under the name that he knows, whether it goes or stays
                     self._files.delete_dir(self._at(info.base_name))
 
     @override

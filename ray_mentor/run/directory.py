@@ -46,7 +46,7 @@ class RunDirectory:
         self._files: Any = files
         self._root = path
         if files is None:
-            with _usable(self.path):
+            with usable(self.path):
                 self._files, self._root = pyarrow.fs.FileSystem.from_uri(self.path)
 
     @classmethod
@@ -67,7 +67,7 @@ class RunDirectory:
         Folders without a file are nothing, nor is a claim alone: a run that is killed when it has just begun leaves
         them.
         """
-        with _usable(self.path):
+        with usable(self.path):
             found, config = self._files.get_file_info([self._root, self._at(CONFIG)])
             if found.type != pyarrow.fs.FileType.Directory or config.is_file:
                 return bool(found.type != pyarrow.fs.FileType.NotFound)
@@ -77,7 +77,7 @@ class RunDirectory:
 
     def create(self, folders: Sequence[str] = (LEDGER, CHECKPOINTS)) -> None:
         """Makes the folder, and those in it."""
-        with _usable(self.path):
+        with usable(self.path):
             for name in folders:
                 self._files.create_dir(self._at(name), recursive=True)
 
@@ -172,7 +172,7 @@ class RunDirectory:
         return posixpath.join(posixpath.dirname(self._at(name)), f".{posixpath.basename(name)}.partial")
 
     def _within(self, folder: str) -> list[pyarrow.fs.FileInfo]:
-        with _usable(self.path):
+        with usable(self.path):
             found: list[pyarrow.fs.FileInfo] = self._files.get_file_info(
                 pyarrow.fs.FileSelector(self._at(folder), allow_not_found=True)
             )
@@ -193,7 +193,8 @@ def is_older(name: str) -> bool:
 
 
 @contextmanager
-def _usable(path: str) -> Iterator[None]:
+def usable(path: str) -> Iterator[None]:
+    """Inside, whatever a run directory can't be is a UserError."""
     try:
         yield
     except (OSError, pa.ArrowInvalid) as error:

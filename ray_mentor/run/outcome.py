@@ -85,7 +85,8 @@ def selected(metrics: list[dict[str, float | None]]) -> float | None:
 def guard_figures(state: CurriculumState, metrics: list[dict[str, float | None]]) -> dict[str, float | None] | None:
     """How often a mentor had to be overruled, and what it makes of trusted samples at the end; None without a mentor.
 
-    ``meta_loss`` is that of the last epoch with an update, ``meta_holdout_loss`` that of the last epoch.
+    ``inconsistent_updates`` are among those skipped. ``meta_loss`` is that of the last epoch with an update,
+    ``meta_holdout_loss`` that of the last epoch.
     """
     if state.mentor is None:
         return None
@@ -93,6 +94,8 @@ def guard_figures(state: CurriculumState, metrics: list[dict[str, float | None]]
     return {
         "fallbacks": state.guards.fallbacks,
         "skipped_updates": state.mentor.skipped,
+        "inconsistent_updates": state.guards.inconsistent,
+        "updates_without_influence": state.guards.without_influence,
         "mentor_stopped_at": state.guards.stopped_at,
         "meta_loss": meta_losses[-1] if meta_losses else None,
         "meta_holdout_loss": last_value(metrics, "meta_holdout_loss"),

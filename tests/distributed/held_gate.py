@@ -13,8 +13,8 @@ import torch.distributed as dist
 from ray_mentor.core.exchange import Ranks
 from ray_mentor.on_ray.train.gate import Gate, passed
 
-SILENCE = 1.0  # seconds after which a rank takes the others for dead
-HELD = 3.5 * SILENCE
+SILENCE = 5.0  # seconds after which a rank takes the others for dead; a machine may have much else to do
+HELD = 1.5 * SILENCE
 
 
 def rank_main(rank: int, folder: str) -> None:
@@ -30,7 +30,7 @@ def rank_main(rank: int, folder: str) -> None:
     def let_it_go_on() -> None:
         time.sleep(HELD)
         gate.wish_save()
-        time.sleep(HELD)
+        time.sleep(1.0)
         gate.let_pass(1)
 
     threading.Thread(target=let_it_go_on).start()

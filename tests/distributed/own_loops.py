@@ -34,6 +34,10 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "synchronised batch norm": {"batch_norm": True},
     "compiled": {"compiled": True},
     "from a loader": {"loader": True},
+    "gradients that are views of buckets, a static graph": {
+        "ddp": {"gradient_as_bucket_view": True, "static_graph": True}
+    },
+    "a search for unused params": {"ddp": {"find_unused_parameters": True}},
 }
 
 
@@ -61,7 +65,7 @@ def run(name: str, ranks: int) -> dict[str, Any]:
     scenario = SCENARIOS[name]
     accumulate = scenario.get("accumulate", 1)
     model = student(scenario.get("batch_norm", False))
-    loop = DistributedDataParallel(model) if ranks > 1 else model
+    loop = DistributedDataParallel(model, **scenario.get("ddp", {})) if ranks > 1 else model
     if scenario.get("compiled"):
         loop = torch.compile(loop, backend="eager")  # type: ignore[assignment]
     optimizer: torch.optim.Optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9)

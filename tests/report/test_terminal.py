@@ -213,6 +213,8 @@ def test_the_closing_table_has_the_figures_and_where_the_time_went() -> None:
 GUARDS: dict[str, Any] = {
     "fallbacks": 0,
     "skipped_updates": 0,
+    "inconsistent_updates": 0,
+    "updates_without_influence": 0,
     "mentor_stopped_at": None,
     "meta_loss": 0.0512,
     "meta_holdout_loss": 0.1049,
@@ -238,12 +240,32 @@ GUARDS: dict[str, Any] = {
                 ["mentor stopped (held-out loss)", "after 0 of 600 steps"],
             ],
         ),
+        (
+            {"meta_loss": None, "skipped_updates": 7, "inconsistent_updates": 5, "updates_without_influence": 9},
+            [
+                ["meta updates skipped (not finite)", "2 of 60"],
+                ["meta updates skipped (influences that don't add up)", "5 of 60"],
+                ["meta updates of which all influences are 0", "9 of 60"],
+            ],
+        ),
+        (
+            {"meta_loss": None, "skipped_updates": 5, "inconsistent_updates": 5},
+            [
+                ["meta updates skipped (influences that don't add up)", "5 of 60"],
+            ],
+        ),
     ],
 )
 def test_the_closing_table_says_what_the_guards_did(changes: dict[str, Any], expected: list[list[str]]) -> None:
     text = printed({**RESULT, "guards": {**GUARDS, **changes}})
     rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in text.splitlines() if "│" in line]
     assert rows[5:-7] == expected
+
+
+def test_the_closing_table_of_a_run_before_influences_were_added_up() -> None:
+    counted = ("inconsistent_updates", "updates_without_influence")
+    earlier = {name: value for name, value in GUARDS.items() if name not in counted}
+    assert printed({**RESULT, "guards": earlier}) == printed({**RESULT, "guards": GUARDS})
 
 
 def test_the_closing_table_of_a_method_without_a_mentor() -> None:

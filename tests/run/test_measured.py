@@ -180,10 +180,14 @@ def test_a_mentor_that_learns_random_meta_labels_by_heart_is_stopped() -> None:
 def test_figures_of_the_guards(small_splits: Splits) -> None:
     curriculum, rows = train(job_of(small_splits, {"meta_holdout": 0.3}), 2)
     curriculum.guards.count_fallback()
+    curriculum.guards.count_inconsistent()
+    curriculum.guards.note_influences(torch.zeros(3))
     figures = guard_figures(capture_curriculum(curriculum, None), [*rows, {**rows[-1], "meta_loss": None}])
     assert figures == {
         "fallbacks": 1,
         "skipped_updates": 0,
+        "inconsistent_updates": 1,
+        "updates_without_influence": 1,
         "mentor_stopped_at": None,
         "meta_loss": rows[-1]["meta_loss"],
         "meta_holdout_loss": rows[-1]["meta_holdout_loss"],

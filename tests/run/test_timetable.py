@@ -7,7 +7,7 @@ import time
 from thread_ranks import on_ranks
 
 from ray_mentor.core.exchange import AbstractExchange, Alone
-from ray_mentor.run.checkpoint.checkpoints import Timetable
+from ray_mentor.run.checkpoint.timetable import Timetable
 
 LAST = 10_000
 

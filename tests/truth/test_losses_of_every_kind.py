@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.exchange import Alone
+from ray_mentor.core.influence.estimators import ForwardMode
 from ray_mentor.core.losses import ExpectedError, expected_error
 from ray_mentor.core.mentor.access import LocalMentor
 from ray_mentor.core.mentor.learner import MentorLearner
@@ -182,6 +183,7 @@ def test_the_slope_of_the_expected_error_does_not_round_to_nothing(dtype: torch.
 
 @pytest.mark.parametrize("loss", [1e-30, 1e-9, 1e-3, 1.0, 40.0])
 def test_the_expected_error_has_the_second_derivative_and_the_tangent_that_it_should(loss: float) -> None:
+    ForwardMode()  # loads PyTorch's formulas, which warn of themselves
     at = torch.tensor(loss, dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(expected_error(at), at, create_graph=True)
     (bend,) = torch.autograd.grad(slope, at)

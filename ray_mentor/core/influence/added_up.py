@@ -88,13 +88,14 @@ def sums_of(
         measured: whether the influences are finite differences.
         rounding: of the coarsest type in the forward pass.
     """
-    parts = (normalised.detach().double() * influence.detach().double()).cpu()
-    size = losses.detach().double().abs().cpu()
+    rows = torch.stack([column.detach().double() for column in (influence, normalised, losses)])
+    s, w, size = rows.cpu().numpy()
+    parts, size = w * s, abs(size)
     digits = torch.finfo(losses.dtype).eps
     least = max(MEASURED if measured else EXACT, ROUNDINGS * rounding)
-    lost = (0.1 * digits**0.5 if measured else digits) / size.clamp(min=torch.finfo(torch.float64).tiny)
-    tested = normalised.detach().double().cpu()[size > 100 * digits].sum()
-    return Sums(float(parts.sum()), expected, float((parts.abs() * (least + lost)).sum()), float(tested))
+    lost = (0.1 * digits**0.5 if measured else digits) / size.clip(min=torch.finfo(torch.float64).tiny)
+    tested = w[size > 100 * digits].sum()
+    return Sums(float(parts.sum()), expected, float((abs(parts) * (least + lost)).sum()), float(tested))
 
 
 def over_all_ranks(own: Sums | Exception, exchange: AbstractExchange) -> Sums:
@@ -107,8 +108,10 @@ def over_all_ranks(own: Sums | Exception, exchange: AbstractExchange) -> Sums:
         Exception: on every rank, if one tripped: there what it tripped over, elsewhere a UserError.
     """
     mine = Sums(0.0, 0.0, 0.0, 0.0, failed=1.0) if isinstance(own, Exception) else own
-    row = torch.tensor([dataclasses.astuple(mine)], dtype=torch.float64)
-    total = Sums(*exchange.gather(row, (1,) * exchange.world_size).sum(0).tolist())
+    total = mine
+    if exchange.world_size > 1:
+        row = torch.tensor([dataclasses.astuple(mine)], dtype=torch.float64)
+        total = Sums(*exchange.gather(row, (1,) * exchange.world_size).sum(0).tolist())
     if isinstance(own, Exception):
         raise own
     if total.failed:
@@ -138,9 +141,6 @@ _CAUSES_OF = {
     "finite_difference": (
         "finite differences, which see through detach, no_grad and gradients of one's own, and are too coarse for many "
         "layers and for bf16 (--estimator jvp and unrolled are exact)",
-    ),
-    "unrolled": (
-        "activation checkpointing, whose second forward pass sees the params after the step (--estimator jvp is exact)",
     ),
     "last_layer": ("a last layer whose weight is used elsewhere as well (--estimator jvp sees that)",),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 
@@ -62,31 +61,14 @@ class CheckedEstimator:
         found = torch.zeros(0)
         own: Sums | Exception
         try:
-            found = self._found(steps, meta, direction, chosen, watched=watched)
+            watch = Coarsest() if watched else None
+            with watch or nullcontext():
+                found = self._estimator(steps, meta, direction, chosen)
+            self._rounding = watch.eps if watch else self._rounding
             own = self._sums(steps[0], direction, found, losses) if add_up else NO_SUMS
         except Exception as error:  # whatever it is, no rank must wait for this one
             own = error
         return found, self._are_sound(over_all_ranks(own, self._exchange))
-
-    def _found(
-        self,
-        steps: Sequence[TakenStep],
-        meta: MetaBatch,
-        direction: Gradient,
-        chosen: Int[Tensor, " chosen"],
-        *,
-        watched: bool,
-    ) -> Float[Tensor, " chosen"]:
-        """In float16, whose range is small, along a direction of length 1: influences are linear in it."""
-        is_half = torch.finfo(torch.float16).eps in (self._rounding_known, _eps(steps[0].before.precision.autocast))
-        scale = _power_of_two(direction) if self._estimator.needs_direction and (is_half or watched) else 1.0
-        if scale != 1.0:
-            direction = {name: value / scale for name, value in direction.items()}
-        watch = Coarsest() if watched else None
-        with watch or nullcontext():
-            found = self._estimator(steps, meta, direction, chosen)
-        self._rounding = watch.eps if watch else self._rounding
-        return found * scale if scale != 1.0 else found
 
     @property
     def _rounding_known(self) -> float:
@@ -113,12 +95,3 @@ class CheckedEstimator:
 
 def _eps(autocast: torch.dtype | None) -> float:
     return float(torch.finfo(autocast).eps) if autocast else 0.0
-
-
-def _power_of_two(direction: Gradient) -> float:
-    """The one next to the direction's length; 1 if that is 0 or not finite. Division by it loses no digits."""
-    if not direction:
-        return 1.0
-    norms = torch._foreach_norm([value.detach().float() for value in direction.values()])
-    length = float(torch.stack(list(norms)).norm())
-    return 2.0 ** round(math.log2(length)) if 0 < length < math.inf else 1.0

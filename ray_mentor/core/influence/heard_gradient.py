@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd import Variable
 
@@ -54,13 +56,11 @@ class HeardGradient:
             for name, param in self._student.named_parameters()
             if param.requires_grad
         ]
-        for handle in self._handles:
-            weakref.finalize(self, handle.remove)
+        weakref.finalize(self, _remove, self._handles)
 
     def stop(self) -> None:
         """Hears no more; what was heard stays."""
-        for handle in self._handles:
-            handle.remove()
+        _remove(self._handles)
 
     def along(self, direction: Gradient) -> float:
         """⟨direction, ∇Σ_i ŵ_i ℓ_i⟩, in float64; complex params count as pairs of real ones.
@@ -73,8 +73,10 @@ class HeardGradient:
                 "no backward pass came from the loss that weigh returned since the student's last forward pass; call "
                 "backward on that loss, before the optimizer's step"
             )
-        parts = [_product(direction[name], found) for name, found in self._found.items() if name in direction]
-        return float(sum(parts)) / float(self._factor) if parts else 0.0
+        pairs = [(found, direction[name]) for name, found in self._found.items() if name in direction]
+        with torch.no_grad():
+            parts = [_product(some) for some in _chunks(pairs)]
+            return float(torch.stack(parts).sum() / self._factor) if parts else 0.0
 
     def forget(self) -> None:
         """Frees what was heard."""
@@ -86,15 +88,43 @@ class HeardGradient:
         Variable._execution_engine.queue_callback(self._end)
 
     def _take(self, name: str, gradient: Tensor) -> None:
-        if self._is_open:
-            self._found[name] = gradient.detach().clone()  # clipping writes over gradients
+        if self._is_open:  # as long as it is held here, PyTorch gives the param a copy, which clipping may write over
+            self._found[name] = gradient
 
     def _end(self) -> None:
         self._is_open = False
 
 
-def _product(one: Tensor, other: Tensor) -> Tensor:
-    if one.is_complex():
-        one, other = torch.view_as_real(one), torch.view_as_real(other)
-    wide = torch.promote_types(one.dtype, torch.float32)
-    return (one.to(wide) * other.to(wide)).sum(dtype=torch.float64)
+Pair = tuple[Tensor, Tensor]
+CHUNK = 2**22
+"""Elements that are multiplied at once: in few launches, and with little memory."""
+
+
+def _chunks(pairs: list[Pair]) -> Iterator[list[Pair]]:
+    some: list[Pair] = []
+    elements = 0
+    for pair in pairs:
+        some.append(pair)
+        elements += pair[0].numel()
+        if elements >= CHUNK:
+            yield some
+            some, elements = [], 0
+    if some:
+        yield some
+
+
+def _product(pairs: list[Pair]) -> Float[Tensor, ""]:
+    ours, others = ([_real(pair[side]) for pair in pairs] for side in (0, 1))
+    products = torch._foreach_mul(ours, others)
+    return torch.cat([product.flatten() for product in products]).sum(dtype=torch.float64)
+
+
+def _real(tensor: Tensor) -> Tensor:
+    """In float32 at least, complex numbers as pairs."""
+    tensor = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _remove(handles: list[Any]) -> None:
+    for handle in handles:
+        handle.remove()

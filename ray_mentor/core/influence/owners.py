@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import nn
 
+from ray_mentor.core.step.gradient_rules.base import Gradient
 from ray_mentor.errors import UserError, listed
 
 
@@ -40,18 +41,17 @@ def check_owners(student: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
         )
 
 
-def check_all_owned(student: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+def check_all_owned(student: nn.Module, applied: Gradient, owned: Collection[str]) -> None:
     """Refuses a student with gradients that no optimizer here steps along: another moves those params, or none.
+
+    Args:
+        applied: its gradients.
+        owned: names of the params that are in an optimizer.
 
     Raises:
         UserError: how many, the first names, and what to do.
     """
-    owned = {id(param) for optimizer in optimizers for group in optimizer.param_groups for param in group["params"]}
-    lost = [
-        name
-        for name, param in student.named_parameters()
-        if param.requires_grad and param.grad is not None and id(param) not in owned
-    ]
+    lost = [name for name in applied if name not in owned and student.get_parameter(name).requires_grad]
     if lost:
         raise UserError(
             f"{len(lost)} of the student's params have a gradient, but are in no optimizer that the curriculum was "

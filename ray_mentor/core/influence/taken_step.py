@@ -36,7 +36,8 @@ class Before:
         precision: the autocast it ran under.
         optimizer: the optimizer's state by param name, copies; empty for a param that had none. Of optimizers whose
             Jacobian needs no more than that, None stands for a param's state.
-        groups: of each optimizer, its groups with their settings.
+        groups: of each optimizer that steps, its groups with their settings.
+        owned: names of the params that are in an optimizer, whether it steps or not.
         heard: what the student's head does in the forward pass that comes, for estimators that listen.
         gradient: what the backward pass from the weighed loss makes; None where nobody asks.
     """
@@ -47,6 +48,7 @@ class Before:
     precision: Precision
     optimizer: dict[str, dict[str, Any] | None]
     groups: tuple[tuple[Group, ...], ...]
+    owned: frozenset[str]
     heard: Heard | None = None
     gradient: HeardGradient | None = None
 
@@ -91,6 +93,7 @@ def remember(
     """
     live = dict(student.named_parameters())
     device = next(iter(live.values())).device
+    groups = tuple(groups_of(optimizer, live) for optimizer in optimizers)
     return Before(
         params={name: param.detach().clone() for name, param in live.items()},
         buffers={name: buffer.detach().clone() for name, buffer in student.named_buffers()},
@@ -101,7 +104,8 @@ def remember(
             for name, param in live.items()
             for state in [state_of(param, optimizers)]
         },
-        groups=tuple(groups_of(optimizer, live) for optimizer in optimizers),
+        groups=groups,
+        owned=frozenset(name for each in groups for group in each for name in group.names),
         heard=heard,
         gradient=gradient,
     )

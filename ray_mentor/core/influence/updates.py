@@ -168,8 +168,8 @@ class MetaUpdates:
         return awaited if awaited and step == awaited.step + len(awaited.taken) else None
 
     def _taken(self, weighed: Weighed, before: Before) -> TakenStep:
-        check_all_owned(self._student, self._optimizers)
         applied = dense_gradient_of(self._student)
+        check_all_owned(self._student, applied, before.owned)
         if self._estimator.look_ahead > 1:  # the next steps may write over them
             applied = {name: gradient.clone() for name, gradient in applied.items()}
         return TakenStep(

@@ -26,7 +26,8 @@ class MetaUpdate:
     Attributes:
         update_id: the global step it belongs to; an update is applied once, whoever repeats it.
         features: of the whole global batch.
-        influence: s_i = ∂M/∂ŵ_i; NaN where it was not computed, infinite where what was computed is not finite.
+        influence: s_i = ∂M/∂ŵ_i; NaN where it was not computed, infinite where what was computed is not finite, or does
+            not add up.
         keep: False where example dropout set the sample weight to 0.
     """
 

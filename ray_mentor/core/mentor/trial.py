@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 
 from ray_mentor.config import MentorConfig
 from ray_mentor.core.mentor.learner import MentorLearner, MentorState, MetaUpdate
 from ray_mentor.core.plain_load import load_plain, tensors_of
+from ray_mentor.core.schema import COUNT, Fields, Is, check, taking_up, whole_number
 from ray_mentor.core.step.features import Features
 from ray_mentor.errors import UserError, shown
 
@@ -27,47 +25,29 @@ def mentor_of(state: MentorState, config: MentorConfig, n_classes: int, seed: in
         UserError: a state that is damaged, or of a mentor that was made otherwise.
     """
     check_mentor_state(state)
-    with _explained():
+    with taking_up("the mentor's state", _FIX):
         _try(_loaded(state, config, n_classes, seed), config)
         return _loaded(state, config, n_classes, seed)
 
 
 def check_mentor_state(state: MentorState) -> None:
     """Raises a UserError unless ``state`` is that of some mentor."""
-    _check_numbers(state)
-    with _explained():
-        _check_finite(state)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # torch raises whatever it trips over
-        reason = (str(error).splitlines() or [""])[0]
-        raise UserError(
-            f"the mentor's state can't be taken up ({type(error).__name__}: {reason}); it is damaged, or of a mentor "
-            "that was made with other settings"
-        ) from error
-
-
-def _check_numbers(state: MentorState) -> None:
     if not isinstance(state, MentorState):
         raise UserError(f"the mentor's state is {shown(state)}, but it must be a MentorState; give what state() gave")
-    for name, least in (("version", 0), ("update_id", -1), ("skipped", 0)):
-        value = getattr(state, name)
-        if type(value) is not int or not least <= value < 2**63:
-            raise UserError(
-                f"{name} of the mentor's state is {shown(value)}, but it must be an integer from {least} on; "
-                "give what state() gave"
-            )
-    if type(state.payload) is not bytes:
-        raise UserError(f"payload of the mentor's state is {shown(state.payload)}, but it must be bytes")
+    check(state, MENTOR, "the mentor's state", "give what state() gave")
+    with taking_up("the mentor's state", _FIX):
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors_of(load_plain(state.payload))):
+            raise ValueError("it holds numbers that are not finite")
 
 
-def _check_finite(state: MentorState) -> None:
-    if not all(bool(tensor.isfinite().all()) for tensor in tensors_of(load_plain(state.payload))):
-        raise ValueError("it holds numbers that are not finite")
+MENTOR = Fields(
+    version=COUNT,
+    update_id=whole_number(-1),
+    skipped=COUNT,
+    payload=Is(lambda value: type(value) is bytes, "bytes"),
+)
+
+_FIX = "it is damaged, or of a mentor that was made with other settings"
 
 
 def _loaded(state: MentorState, config: MentorConfig, n_classes: int, seed: int) -> MentorLearner:

@@ -44,9 +44,9 @@ class StepRecord:
         losses: per-sample losses before the step; of a batch that was mixed by weight, as they were unmixed.
         scored: what the weighting said, in [0, 1].
         sample_weights: what the student was trained with: scored, after burn-in, guards and example dropout.
-        influence: s_i = ∂M/∂ŵ_i; NaN where none was computed, or what was is not finite; below 0 where M, on this one
-            meta batch and to first order, would have fallen if the sample had counted more. All NaN with an estimator
-            that looks more than one step ahead: it looks when this record is already there.
+        influence: s_i = ∂M/∂ŵ_i; NaN where none was computed, or what was is not finite or does not add up; below 0
+            where M, on this one meta batch and to first order, would have fallen if the sample had counted more. All
+            NaN with an estimator that looks more than one step ahead: it looks when this record is already there.
         meta_loss: M(θ') over the global meta batch; None without a meta update, or if not finite.
     """
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import ray
@@ -28,6 +28,7 @@ from ray.train.v2._internal.execution.callback import WorkerCallback, WorkerGrou
 from ray.train.v2._internal.execution.context import get_train_context
 from ray.train.v2._internal.execution.worker_group import WorkerGroupPollStatus
 from ray.train.v2.api import data_parallel_trainer
+from ray.tune.schedulers import PopulationBasedTraining
 
 from ray_mentor.on_ray.session.shared import Shared
 
@@ -153,3 +154,26 @@ def machines_that_go() -> PreemptionInfo | None:
     ``ray.train.get_preemption_info`` asks rank 0 by way of an actor, which all ranks must do together.
     """
     return get_train_context().preemption_context.preemption_info
+
+
+class Population(PopulationBasedTraining):
+    """Population based training whose trials may be suggested, and keep one entry of their settings for themselves.
+
+    Ray's refuses any searcher, since the settings that it changes are not those that were suggested; to random draws
+    that is all one. Ray's own subclass overrides what the settings of a trial become, too.
+
+    Args:
+        own: name of the entry.
+    """
+
+    def __init__(self, own: str, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._own = own
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        without_searcher: Any = SimpleNamespace(search_alg=None)
+        super().on_trial_add(without_searcher, trial)
+
+    def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        config, operations = super()._get_new_config(trial, trial_to_clone)
+        return {**config, self._own: trial.config[self._own]}, operations

@@ -25,6 +25,7 @@ from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.core.methods.table import meta_loss_of, method_of, mixing_of
 from ray_mentor.core.methods.weightings.oracle import TRUTH_MISSING
 from ray_mentor.core.student.optimizers import make_optimizer
+from ray_mentor.data.splits.splits import Splits
 from ray_mentor.data.storage.on_device import check_can_be_held
 from ray_mentor.data.storage.stored import order_of
 from ray_mentor.errors import MentorLostError, RunStoppedError, UserError
@@ -132,6 +133,7 @@ class CurriculumTrainer:
         self.config = with_rays_own(asked, self._scaling, self._run)
         self._method = method_of(self.config.curriculum.method)
         self._splits = splits_of(data, meta, test, validation, data_workers)
+        self._stored: ray.ObjectRef[Splits] | None = None
         self._verbose = verbose
         self.ray_result: ray.train.Result | None = None
         self._began = began
@@ -173,7 +175,7 @@ class CurriculumTrainer:
         """
         began = time.time() if self._began is None else self._began
         self._job = dataclasses.replace(self._job, gate=gate)
-        self._check_directory()
+        self.check_directory()
         marks = Marks(began, show or (lambda row: None))
         if self._job.local:
             self._fit_here(marks)
@@ -189,6 +191,10 @@ class CurriculumTrainer:
         return Outcome(
             result, state.log.metrics, self.directory.path, state.student, files=self._run.storage_filesystem
         )
+
+    def stored_at(self, place: ray.ObjectRef[Splits]) -> None:
+        """Says that the data lie in Ray's object store, whole and as they are here: workers are sent there."""
+        self._stored = place
 
     def _try_method(self) -> None:
         """What the method lacks is said here, rather than by every worker once Ray has started."""
@@ -210,7 +216,8 @@ class CurriculumTrainer:
         else:
             self._method.weighting(self.config.mentor, None)
 
-    def _check_directory(self) -> None:
+    def check_directory(self) -> None:
+        """Raises a UserError if the run's folder is there and should not be, or is not that of this run."""
         path = self.directory.path
         if self.directory.exists() and not self._resume:
             raise UserError(f"run {path} is there already; give it another --run-name, or go on with it: --resume")
@@ -252,9 +259,8 @@ class CurriculumTrainer:
             marks.ray_ready = time.time()
             board: Any = stack.enter_context(ended_with_its_run(board_here()))
             mentor = stack.enter_context(ended_with_its_run(self._mentor_actor()))
-            job = dataclasses.replace(
-                self._job, splits=ray.put(self._splits), mentor_actor=mentor, board=RemoteBoard(board)
-            )
+            splits = ray.put(self._splits) if self._stored is None else self._stored
+            job = dataclasses.replace(self._job, splits=splits, mentor_actor=mentor, board=RemoteBoard(board))
             failures = Failures(board, self.directory, self.config.run.max_failures)
             run = as_told_to_ray(self._run, [failures, WorkersSaveFirst()])
             self._claimed.remove(BOOKS)  # of an earlier attempt: of no use to this one

@@ -24,15 +24,13 @@ def board_here() -> Any:
     return ray.remote(RunBoard).options(num_cpus=0, scheduling_strategy=here).remote()
 
 
-class LocalBoard(ProgressBoard):
+class LocalBoard:
     """A board in this process, that shows its rows at once."""
 
     def __init__(self, show: Callable[[Row], None]) -> None:
-        super().__init__()
         self._show = show
 
     def post(self, row: Row) -> None:
-        super().post(row)
         self._show(row)
 
 
@@ -61,15 +59,22 @@ class RemoteBoard:
 def watched(board: ActorHandle[ProgressBoard], show: Callable[[Row], None]) -> Iterator[None]:
     """Calls ``show`` with each row, in order, from a thread of its own; with all of them by the end."""
     done = threading.Event()
-    seen = 0
+    seen, lost = 0, False
 
     def look() -> None:
-        nonlocal seen
-        try:
-            rows: list[Row] = ray.get(board.read.remote(seen))
-        except ray.exceptions.RayActorError:  # a run does not end because nobody can watch it
+        nonlocal seen, lost
+        if lost:
             return
-        seen += len(rows)
+        try:
+            answer: Any = board.read.remote(seen)
+            posted, rows = ray.get(answer)
+        except ray.exceptions.RayActorError:  # a run does not end because nobody can watch it
+            lost = True
+            show({"kind": "note", "text": _LOST})
+            return
+        if missed := posted - seen - len(rows):
+            show({"kind": "note", "text": f"{missed} rows of progress were not shown in time, and are left out"})
+        seen = posted
         for row in rows:
             show(row)
 
@@ -90,6 +95,12 @@ def watched(board: ActorHandle[ProgressBoard], show: Callable[[Row], None]) -> I
         watcher.join()
         if look_again:
             look()
+
+
+_LOST = (
+    "warning: the actor that takes down the progress has died; the run goes on, but from here on its folder alone "
+    "tells of it"
+)
 
 
 @contextmanager

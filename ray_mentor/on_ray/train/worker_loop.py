@@ -35,8 +35,9 @@ from ray_mentor.on_ray.train.stream import RayDataSpread
 from ray_mentor.on_ray.train.wishes import Wishes
 from ray_mentor.run.accuracy import measured
 from ray_mentor.run.batch_of import batch_of
-from ray_mentor.run.checkpoint.checkpoints import Checkpoints, Timetable
+from ray_mentor.run.checkpoint.checkpoints import Checkpoints
 from ray_mentor.run.checkpoint.state import capture, restore
+from ray_mentor.run.checkpoint.timetable import Timetable
 from ray_mentor.run.claim import attempted
 from ray_mentor.run.job import Job
 from ray_mentor.run.log import RunLog, started_row

@@ -1,70 +1,42 @@
-"""How a sweep chooses: which settings are tried next, and which trials are worth going on with."""
+"""Which settings are tried next."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, PopulationBasedTraining, TrialScheduler
-from ray.tune.search import BasicVariantGenerator, SearchAlgorithm, Searcher
+import numpy as np
+import optuna
+from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
-from ray.tune.search.sample import Categorical, Domain, Float, Integer
+from ray.tune.search.sample import Domain
+from ray.tune.search.variant_generator import generate_variants
 
 from ray_mentor.errors import UserError, one_of
-from ray_mentor.on_ray.tune.spaces import mutable
+from ray_mentor.on_ray.tune.record import Sample, Told
+from ray_mentor.on_ray.tune.trial import NAME
 
-SCHEDULERS = ("asha", "pbt", "none")
 SEARCHES = ("random", "optuna", "pareto")
 
-_EPOCH, _OBJECTIVE = "epoch", "objective"
+_AIMS = {"optuna": {"objective": "max"}, "pareto": {"accuracy": "max", "seconds": "min"}}
+"""What Optuna makes large or small."""
+
+_DIRECTIONS = {"max": optuna.study.StudyDirection.MAXIMIZE, "min": optuna.study.StudyDirection.MINIMIZE}
+
+_STUDY = "study"
 
 
-def make_scheduler(name: str, domains: Mapping[str, Any], epochs: int) -> TrialScheduler:
-    """The scheduler of this name; it counts in epochs done.
-
-    asha: a trial may go on past ⌈epochs/5⌉, 3 times that, ... epochs if it is among the best third there. By the first
-    of these a mentor has learnt for a while: burn-in, 15 % by default, is over. pbt: every ⌈epochs/10⌉ epochs from
-    ⌈epochs/5⌉ on all wait for one another, and the worst quarter takes over the whole state of one of the best, with
-    settings near its own.
-
-    Raises:
-        UserError: an unknown name, or pbt on a space of which nothing can change in the middle of a run.
-    """
-    one_of(name, SCHEDULERS, "scheduler")
-    if name == "none":
-        return FIFOScheduler()
-    aim: dict[str, Any] = {"time_attr": _EPOCH, "metric": _OBJECTIVE, "mode": "max"}
-    if name == "asha":
-        grace = min(math.ceil(epochs / 5), epochs)
-        return ASHAScheduler(**aim, max_t=max(epochs, 1), grace_period=grace, reduction_factor=3)
-    live = {key: domains[key] for key in mutable(domains)}
-    if not live:
-        raise UserError(
-            "scheduler pbt changes settings in the middle of a run, but this space has none that can be; add e.g. "
-            "mentor_learning_rate or update_interval to it, or give --scheduler asha"
-        )
-    mutations = {key: list(d.categories) if isinstance(d, Categorical) else d for key, d in live.items()}
-    return PopulationBasedTraining(
-        **aim,
-        perturbation_interval=math.ceil(epochs / 10),
-        burn_in_period=math.ceil(epochs / 5),
-        synch=True,  # otherwise trials of equal rank take over one another for ever, and nobody else gets a place
-        hyperparam_mutations=mutations,
-        custom_explore_fn=_Inside(live),
-        log_config=False,
-    )
-
-
-def make_search(name: str, seed: int, domains: Mapping[str, Any]) -> SearchAlgorithm | Searcher:
-    """The search of this name: random draws, Optuna's TPE, or pareto: Optuna for accuracy against seconds.
+def check_search(name: str, domains: Mapping[str, Any]) -> None:
+    """Raises what :func:`make_search` would.
 
     Raises:
         UserError: an unknown name, or a domain that Optuna does not know.
     """
     one_of(name, SEARCHES, "search")
     if name == "random":
-        return BasicVariantGenerator(random_state=seed)
+        return
     try:
         OptunaSearch.convert_search_space(dict(domains))
     except Exception as error:  # Ray Tune raises whatever it trips over
@@ -72,21 +44,138 @@ def make_search(name: str, seed: int, domains: Mapping[str, Any]) -> SearchAlgor
             f"search is {name!r}, but the space has a domain that Optuna does not know ({error}); use choice, uniform, "
             "loguniform, quniform, randint or lograndint, or give --search random"
         ) from error
-    if name == "optuna":
-        return OptunaSearch(metric=_OBJECTIVE, mode="max", seed=seed)
-    return OptunaSearch(metric=["accuracy", "seconds"], mode=["max", "min"], seed=seed)
 
 
-class _Inside:
-    """Brings settings that were multiplied by 0.8 or 1.2 back between the ends of their domains."""
+def make_search(
+    name: str, seed: int, domains: Mapping[str, Any], trials: Iterable[Told] = (), again: Sequence[Told] = ()
+) -> Searcher:
+    """The search of this name: random draws, Optuna's TPE, or pareto: Optuna for accuracy against seconds.
 
-    def __init__(self, domains: Mapping[str, Domain]) -> None:
-        self._ends = {
-            name: (domain.lower, domain.upper - isinstance(domain, Integer))
-            for name, domain in domains.items()
-            if isinstance(domain, Float | Integer)
-        }
+    Args:
+        trials: that were drawn before, in order. Random draws go on behind theirs; Optuna knows what those came to
+            that have ended, and draws from a stream of its own.
+        again: those among them that are to be suggested before any new one.
 
-    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
-        inside = {name: min(max(sample[name], low), high) for name, (low, high) in self._ends.items()}
-        return {**sample, **inside}
+    Raises:
+        UserError: an unknown name, or a domain that Optuna does not know.
+    """
+    check_search(name, domains)
+    before = list(trials)
+    if name == "random":
+        return _Random(domains, seed, len(before), [told.sample for told in again])
+    with _optuna_is_quiet():
+        return _optuna(name, seed, domains, before, {told.name for told in again})
+
+
+def _optuna(name: str, seed: int, domains: Mapping[str, Any], before: Sequence[Told], again: set[str]) -> Searcher:
+    names, modes = list(_AIMS[name]), list(_AIMS[name].values())
+    distributions = OptunaSearch.convert_search_space(dict(domains))
+    storage = optuna.storages.InMemoryStorage()
+    directions = [_DIRECTIONS[mode] for mode in modes]
+    study = optuna.create_study(storage=storage, study_name=_STUDY, directions=directions)
+    for told in before:
+        params = {key: told.sample[key] for key in distributions}
+        if told.name in again:
+            study.enqueue_trial(params)
+        elif told.last is not None and all(math.isfinite(told.last[aim]) for aim in names):
+            values = [told.last[aim] for aim in names]
+            study.add_trial(optuna.trial.create_trial(values=values, params=params, distributions=distributions))
+    one = len(names) == 1
+    return OptunaSearch(
+        distributions,
+        metric=names[0] if one else names,
+        mode=modes[0] if one else modes,
+        study_name=_STUDY,
+        storage=storage,
+        seed=seed if not before else int(np.random.default_rng([seed, len(before)]).integers(2**31)),
+    )
+
+
+@contextmanager
+def _optuna_is_quiet() -> Iterator[None]:
+    """It tells of each study that it makes or finds."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+class _Random(Searcher):
+    """Independent draws, the same for the same seed, whoever was interrupted where."""
+
+    def __init__(self, domains: Mapping[str, Any], seed: int, skip: int, first: Sequence[Sample]) -> None:
+        super().__init__()
+        self._domains = dict(domains)
+        self._random = np.random.default_rng(seed)
+        self._first = list(first)
+        for _ in range(skip):
+            self._draw()
+
+    def suggest(self, trial_id: str) -> Sample:
+        return self._first.pop(0) if self._first else self._draw()
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        pass
+
+    def _draw(self) -> Sample:
+        ((_, sample),) = generate_variants(self._domains, random_state=self._random)
+        return dict(sample)
+
+
+class Suggestions(Searcher):
+    """Hands Ray Tune what a search suggests, with the name of the trial that it is for.
+
+    Args:
+        search: of a sweep.
+        domains: of its space.
+        again: names of trials whose settings the search suggests first.
+        begin: told of each new trial and its settings, before Ray Tune knows of it.
+    """
+
+    def __init__(
+        self,
+        search: Searcher,
+        domains: Mapping[str, Any],
+        again: Iterable[str],
+        begin: Callable[[str, Sample], None],
+    ) -> None:
+        super().__init__()
+        self._search = search
+        self._fixed = {name: value for name, value in domains.items() if not isinstance(value, Domain)}
+        self._again = list(again)
+        self._begin = begin
+
+    def suggest(self, trial_id: str) -> Sample:
+        sample = {**self._fixed, **(self._search.suggest(trial_id) or {})}
+        if self._again:
+            return {**sample, NAME: self._again.pop(0)}
+        self._begin(trial_id, sample)
+        return {**sample, NAME: trial_id}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        self._search.on_trial_result(trial_id, result)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        self._search.on_trial_complete(trial_id, result, error)
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """The sweep's own record is what another call goes on from."""
+
+
+class Listed(Searcher):
+    """Suggests runs by their names, one after another."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__()
+        self._names = list(names)
+
+    def suggest(self, trial_id: str) -> Sample:
+        return {NAME: self._names.pop(0)}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        pass
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """There is nothing to save."""

@@ -1,20 +1,27 @@
-"""One call of Ray Tune: many trials of one plan, as many at a time as fit, that go on after anything."""
+"""One call of Ray Tune: many trials of one plan, as many at a time as fit."""
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow.fs
 from ray import tune
+from ray.tune.search import Searcher
 
 from ray_mentor.on_ray.session.environment import having
+from ray_mentor.on_ray.session.failures import users_error
 from ray_mentor.on_ray.session.session import put_back
+from ray_mentor.on_ray.tune.record import FIGURES
 from ray_mentor.on_ray.tune.room import reserved
-from ray_mentor.on_ray.tune.trial import LISTED, Plan, Trial
+from ray_mentor.on_ray.tune.trial import NAME, Plan, Trial
+from ray_mentor.run.progress import Row
 
 
 @dataclass(frozen=True)
@@ -23,63 +30,111 @@ class Stage:
 
     Attributes:
         plan: what they share.
-        folder: where Ray Tune keeps its books.
-        name: of the folder of this stage in it.
+        folder: where Ray Tune keeps its books while it works, in a folder of their own. They are pickles: what was
+            there before is not looked at, and what was written is removed.
         concurrent: trials at a time.
-        domains: of the space; empty where the plan lists its runs.
-        search: a searcher of Ray Tune's, made anew; None where the runs are listed.
-        scheduler: one of Ray Tune's, made anew; None: all go on to the end.
-        trials: how many samples.
+        search: suggests trials: settings, and the trial's name.
+        trials: how many it suggests.
+        tell: takes a row of each epoch of a trial (kind ``trial``), of its end (``ended``), and notes.
+        scheduler: one of Ray Tune's; None: all go on to the end.
     """
 
     plan: Plan
     folder: str
-    name: str
     concurrent: int
-    domains: Mapping[str, Any]
-    search: Any = None
+    search: Searcher
+    trials: int
+    tell: Callable[[Row], None]
     scheduler: Any = None
-    trials: int = 1
 
-    def run(self) -> tune.ResultGrid:
-        """Runs all trials to their end; those of an earlier call that was interrupted go on, and finished ones stay.
+    def run(self) -> None:
+        """Runs all trials to their end.
 
         A trial that fails is started again as often as ``max_failures`` says, and goes on from its run's newest
         checkpoint.
-        """
-        trainable = tune.with_resources(tune.with_parameters(Trial, plan=self.plan), reserved(self.plan.base.run))
-        path = f"{self.folder}/{self.name}"
-        with having(_QUIET), _ctrl_c_is_told():
-            if tune.Tuner.can_restore(path):
-                return tune.Tuner.restore(path, trainable, resume_unfinished=True, resume_errored=True).fit()
-            return self._tuner(trainable).fit()
 
-    def _tuner(self, trainable: Any) -> tune.Tuner:
-        listed = {LISTED: tune.grid_search(list(range(len(self.plan.listed))))}
-        return tune.Tuner(
+        Raises:
+            UserError: what is told can't be written down.
+        """
+        if self.trials == 0:
+            return
+        trainable = tune.with_resources(tune.with_parameters(Trial, plan=self.plan), reserved(self.plan.base.run))
+        books = f".tune-{uuid.uuid4().hex}"
+        try:
+            with having(_QUIET), _ctrl_c_is_told():
+                self._run(trainable, books)
+        except tune.TuneError as error:  # what is raised where we are told of something comes as text
+            raise users_error([error.__context__]) or error from error
+        finally:
+            _remove(f"{self.folder}/{books}")
+
+    def _run(self, trainable: Any, books: str) -> None:
+        tune.run(
             trainable,
-            param_space=dict(self.domains) or listed,
-            tune_config=tune.TuneConfig(
-                search_alg=self.search,
-                scheduler=self.scheduler,
-                num_samples=self.trials,
-                max_concurrent_trials=self.concurrent,
-                reuse_actors=True,
-                trial_dirname_creator=_id,
-            ),
-            run_config=tune.RunConfig(
-                name=self.name,
-                storage_path=self.folder,
-                verbose=0,
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # a run writes its own
-                failure_config=tune.FailureConfig(max_failures=self.plan.base.run.max_failures),
-            ),
+            name=books,
+            storage_path=self.folder,
+            search_alg=self.search,
+            scheduler=self.scheduler,
+            num_samples=self.trials,
+            max_concurrent_trials=self.concurrent,
+            reuse_actors=True,
+            trial_dirname_creator=_id,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # a run writes its own
+            max_failures=self.plan.base.run.max_failures,
+            raise_on_failed_trial=False,
+            callbacks=[_Teller(self.tell, self.plan.objective.epochs)],
+            verbose=0,
         )
+
+
+class _Teller(tune.Callback):
+    """Tells what Ray Tune hears of trials, in this process: nothing of it can be lost on the way."""
+
+    def __init__(self, tell: Callable[[Row], None], epochs: int) -> None:
+        self._tell = tell
+        self._epochs = epochs
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Row, **info: Any) -> None:
+        settings = {name: value for name, value in trial.config.items() if name != NAME}
+        self._tell_of(trial, "trial", **{name: result[name] for name in FIGURES}, settings=settings)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        last = trial.last_result
+        state = "hopeless" if last["hopeless"] else "finished" if last["epoch"] >= self._epochs else "stopped"
+        self._tell_of(trial, "ended", state=state, objective=last["objective"], error=None)
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._tell({"kind": "note", "text": f"trial {trial.config[NAME]} failed and goes on: {brief(_error(trial))}"})
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        error = _error(trial)
+        self._tell({"kind": "note", "text": f"trial {trial.config[NAME]} failed: {brief(error)}"})
+        self._tell_of(trial, "ended", state="failed", objective=None, error=error)
+
+    def _tell_of(self, trial: Any, kind: str, **row: Any) -> None:
+        self._tell({"kind": kind, "trial": trial.config[NAME], **row})
+
+
+def _error(trial: Any) -> str:
+    """The text of a trial's newest error, traceback and all; without Ray's colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", trial.get_error() or "no reason is known")
+
+
+def brief(error: str) -> str:
+    """The line of an error, through the layers of Ray's, that says most."""
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason is known"
+
+
+def _remove(folder: str) -> None:
+    files, path = pyarrow.fs.FileSystem.from_uri(folder)
+    with suppress(OSError):  # litter is no reason to lose what a sweep has found
+        files.delete_dir(path)
 
 
 @contextmanager
 def _ctrl_c_is_told() -> Iterator[None]:
-    """Ctrl-C lets Ray Tune save what it knows, and then raises KeyboardInterrupt.
+    """Ctrl-C lets Ray Tune end its trials, and then raises KeyboardInterrupt.
 
     Ray Tune's own handler ends its loop as if all were done, and puts back the one that it found, which tells that it
     was called; when it was not, it stays, and would swallow the next Ctrl-C.
@@ -98,11 +153,6 @@ def _ctrl_c_is_told() -> Iterator[None]:
             raise KeyboardInterrupt
     finally:
         put_back(before)
-
-
-def results_of(grid: tune.ResultGrid) -> list[tune.Result]:
-    """The results of a grid, in the order of the trials."""
-    return [grid[place] for place in range(len(grid))]
 
 
 _QUIET = {

@@ -4,39 +4,46 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 import ray
-from ray import tune
+from ray.tune.schedulers import TrialScheduler
 
-from ray_mentor.config import TrainConfig
+from ray_mentor.config import RunSettings, TrainConfig
 from ray_mentor.config.file import to_toml
 from ray_mentor.config.sweep import SweepSettings
 from ray_mentor.errors import UserError
+from ray_mentor.on_ray.session import internals
 from ray_mentor.on_ray.session.growth import has_autoscaler
 from ray_mentor.on_ray.session.session import ray_session
-from ray_mentor.on_ray.train.watch import watched
 from ray_mentor.on_ray.tune.confirm import fresh_seeds, verdict
 from ray_mentor.on_ray.tune.objective import Objective
-from ray_mentor.on_ray.tune.room import at_once, needs
-from ray_mentor.on_ray.tune.search import make_scheduler, make_search
+from ray_mentor.on_ray.tune.record import Record, Told
+from ray_mentor.on_ray.tune.resumed import digest, test_accuracy_in, unfinished
+from ray_mentor.on_ray.tune.room import MEMORY, at_once, memory, needs
+from ray_mentor.on_ray.tune.schedulers import Asha, make_scheduler
+from ray_mentor.on_ray.tune.search import Listed, Suggestions, check_search, make_search
 from ray_mentor.on_ray.tune.spaces import FoundSpace, config_of
-from ray_mentor.on_ray.tune.stage import Stage, results_of
-from ray_mentor.on_ray.tune.table import trial_table
-from ray_mentor.on_ray.tune.told import ToldRows
-from ray_mentor.on_ray.tune.trial import LISTED, MakeTrainer, Plan
-from ray_mentor.run.checkpoint.checkpoints import newest_good
+from ray_mentor.on_ray.tune.stage import Stage, brief
+from ray_mentor.on_ray.tune.table import curves, trial_table
+from ray_mentor.on_ray.tune.trial import MakeTrainer, Plan, metrics_of, newest_run
 from ray_mentor.run.directory import CONFIG, RunDirectory
 from ray_mentor.run.marks import Show
 from ray_mentor.run.outcome import versions
-from ray_mentor.run.progress import ProgressBoard, Row
+from ray_mentor.run.progress import Row
 
 Metrics = Sequence[Mapping[str, float | None]]
 """A row an epoch."""
+
+
+class Makers(Protocol):
+    """Gives what makes the trainers of some runs, once Ray is there."""
+
+    def __call__(self, configs: Sequence[TrainConfig], *, test: bool) -> MakeTrainer:
+        """Of runs with these settings; they ask for a test split only if ``test``."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +61,12 @@ class Found:
     """What a sweep found.
 
     Attributes:
-        grid: Ray Tune's results, a trial each.
-        trials: the same as a table, best first.
+        trials: a row a trial, best first.
         curves: a row a trial and epoch.
         best: None if no trial got through an epoch.
         summary: what ``sweep.json`` holds.
     """
 
-    grid: tune.ResultGrid
     trials: pd.DataFrame
     curves: pd.DataFrame
     best: Best | None
@@ -76,9 +81,9 @@ class Study:
         space: what is searched.
         base: the settings around it.
         settings: how it is searched.
-        make: makes trainers, in the trials' processes.
+        makers: gives what makes the trainers of runs with these settings, with their test split or without.
         directory: of the sweep.
-        record: settings to write into it.
+        settings_file: what to write into it as its settings.
         show: takes progress rows of the search, and notes.
         verbose: let Ray's own log through.
     """
@@ -86,9 +91,9 @@ class Study:
     space: FoundSpace
     base: TrainConfig
     settings: SweepSettings
-    make: MakeTrainer
+    makers: Makers
     directory: RunDirectory
-    record: Mapping[str, Any]
+    settings_file: Mapping[str, Any]
     show: Show
     verbose: bool = False
 
@@ -106,23 +111,33 @@ class Study:
         """Runs it, or the rest of one that was interrupted. Nothing is written for one that is refused.
 
         Raises:
-            UserError: a cluster on which no trial fits.
+            UserError: a cluster on which no trial fits; an interrupted sweep whose files are damaged.
         """
         began = time.time()
-        run = self.base.run
-        scheduler = make_scheduler(self.settings.scheduler, self.space.domains, run.epochs)
-        search = make_search(self.settings.search, run.seed, self.space.domains)
+        run, domains = self.base.run, self.space.domains
+        scheduler = make_scheduler(self.settings.scheduler, domains, run.epochs)
+        check_search(self.settings.search, domains)
+        record = Record(self.directory, domains)
+        if isinstance(scheduler, Asha):
+            for name in scheduler.remember(record.rows):  # right before the sweep was killed, maybe
+                record.trials[name].state = record.trials[name].state or "stopped"
+        again = unfinished(record, self._runs, self.base, domains)
         with ray_session(needs(run), verbose=self.verbose, node_seconds=run.node_seconds, tell=self._note):
+            if internals.through_client():
+                raise UserError(
+                    "RAY_ADDRESS is one of Ray's client (ray://), through which Ray Tune would work in another process "
+                    "than this, which writes down what it hears; give the cluster's own address, or submit a job"
+                )
             there = ray.cluster_resources()
             concurrent = min(at_once(run, there, self.settings.concurrent, has_autoscaler), self.trials)
-            self.directory.create(("runs", "tune"))
-            self.directory.write(CONFIG, to_toml(self.record).encode())
-            self._note(_room(concurrent, run.workers, there, needs(run).total))
+            self.directory.create(("runs",))
+            self.directory.write(CONFIG, to_toml(self.settings_file).encode())
+            self._note(_room(concurrent, run, there))
             baseline = self._baseline(concurrent) if self.objective == "gap-per-cost" else []
-            told = ToldRows(self.directory)
-            grid = self._search(search, scheduler, concurrent, baseline, told)
-            trials = trial_table(grid, self.space.domains, self.base)
-            best = self._best(grid, trials)
+            objective = Objective(self.objective, run.epochs, baseline)
+            self._search(scheduler, concurrent, objective, record, again)
+            trials = trial_table(record, self._runs, domains, self.base)
+            best = self._best(record, trials)
             confirmed = self._confirm(concurrent, best.config) if best and self.settings.confirm_seeds else None
         figures = {
             **self._asked(),
@@ -134,58 +149,69 @@ class Study:
             "confirm": confirmed,
             "versions": versions(),
         }
-        return Found(grid, trials, told.table(), best, figures)
+        return Found(trials, curves(record, self._runs, objective), best, figures)
+
+    @property
+    def _runs(self) -> str:
+        """The folder of the trials' run directories."""
+        return f"{self.directory.path}/runs"
 
     def _baseline(self, concurrent: int) -> Metrics:
         """The metrics of equal sample weights, which gap-per-cost is measured from."""
-        equal = dataclasses.replace(self.base, curriculum=dataclasses.replace(self.base.curriculum, method="uniform"))
         self._note("measuring equal sample weights, which gap-per-cost is measured from")
-        [result] = self._listed("baseline", [equal], concurrent)
-        if result.error is not None:
-            raise UserError(f"the run with equal sample weights failed ({result.error}), so there is no gap to measure")
-        assert result.metrics is not None
-        found = newest_good(RunDirectory(result.metrics["path"]), lambda text: None)
-        assert found is not None, "a finished run has a checkpoint"
-        return found.state.log.metrics
+        equal = dataclasses.replace(self.base, curriculum=dataclasses.replace(self.base.curriculum, method="uniform"))
+        [run] = self._listed("baseline", [equal], concurrent, test=False)
+        if isinstance(run, str):
+            raise UserError(f"the run with equal sample weights failed ({run}), so there is no gap to measure")
+        return metrics_of(run)
 
     def _search(
-        self, search: Any, scheduler: Any, concurrent: int, baseline: Metrics, told: ToldRows
-    ) -> tune.ResultGrid:
-        objective = Objective(self.objective, self.base.run.epochs, baseline)
+        self, scheduler: TrialScheduler, concurrent: int, objective: Objective, record: Record, again: list[Told]
+    ) -> None:
+        names = [told.name for told in again]
+        for told in record.trials.values():
+            if told.name not in names:
+                objective_then = (told.last or {}).get("objective")
+                self.show({"kind": "ended", "trial": told.name, "state": told.state, "objective": objective_then})
+        if record.trials:
+            anew = "; population based training begins anew among them" if self.settings.scheduler == "pbt" else ""
+            self._note(f"trials that were begun before: {len(record.trials)}, of which go on: {len(again)}{anew}")
+        domains = self.space.domains
+        search = make_search(self.settings.search, self.base.run.seed, domains, record.trials.values(), again)
 
-        def take_down(row: Row) -> None:
-            told.add(row)
+        def tell(row: Row) -> None:
+            if row["kind"] != "note":
+                record.add(row)
             self.show(row)
 
-        with told.kept(), self._board(take_down) as board:
-            plan = Plan(
-                self.base,
-                self.make,
-                objective,
-                f"{self.directory.path}/runs",
-                board,
-                ends_hopeless=self.settings.end_hopeless,
-            )
-            return Stage(
-                plan,
-                f"{self.directory.path}/tune",
-                "search",
+        try:
+            Stage(
+                Plan(
+                    self.base,
+                    self.makers([self.base], test=False),
+                    objective,
+                    self._runs,
+                    ends_hopeless=self.settings.end_hopeless,
+                ),
+                self.directory.path,
                 concurrent,
-                self.space.domains,
-                search,
+                Suggestions(search, domains, names, record.begin),
+                len(again) + max(self.trials - len(record.trials), 0),
+                tell,
                 scheduler,
-                self.trials,
             ).run()
+        finally:
+            record.close()
 
-    def _best(self, grid: tune.ResultGrid, trials: pd.DataFrame) -> Best | None:
+    def _best(self, record: Record, trials: pd.DataFrame) -> Best | None:
         """The trial with the largest objective among those that went to the end, or among all if none did."""
         known = trials[trials["objective"].notna() & trials["error"].isna()]
         ended = known[known["state"] == "finished"]
         if known.empty:
             return None
         row = (known if ended.empty else ended).iloc[0]
-        samples = {(r.metrics or {}).get("trial_id"): r.config or {} for r in results_of(grid)}
-        sample = samples[row["trial"]]
+        last = record.trials[row["trial"]].last or {}
+        sample = last["settings"]
         return Best(str(row["trial"]), float(row["objective"]), sample, config_of(self.base, sample))
 
     def _confirm(self, concurrent: int, best: TrainConfig) -> dict[str, Any] | None:
@@ -193,35 +219,53 @@ class Study:
         seeds = fresh_seeds(self.base.run.seed, self.settings.confirm_seeds)
         self._note(f"training the best settings and those that it began from on seeds {', '.join(map(str, seeds))}")
         configs = [_with_seed(config, seed) for seed in seeds for config in (best, self.base)]
-        results = self._listed("confirm", configs, concurrent)
-        failed = next((result.error for result in results if result.error is not None), None)
-        if failed is not None:
-            self._note(f"warning: a run of the confirmation failed, so there is no verdict: {failed}")
-            return None
-        by_place = {r.config[LISTED]: r.metrics["result"]["test_accuracy"] for r in results if r.config and r.metrics}
-        accuracies = [by_place[place] for place in range(len(configs))]
-        if None in accuracies:
-            self._note("warning: there is no test split, so there is no verdict")
-            return None
+        runs = self._listed("confirm", configs, concurrent, test=True)
+        accuracies: list[float] = []
+        for run in runs:
+            if isinstance(run, str):
+                self._note(f"warning: a run of the confirmation failed, so there is no verdict: {run}")
+                return None
+            accuracy = test_accuracy_in(run)
+            if accuracy is None:
+                self._note("warning: there is no test split, so there is no verdict")
+                return None
+            accuracies.append(accuracy)
         found, default = accuracies[::2], accuracies[1::2]
         tested = {"best": {"test_accuracy": found}, "default": {"test_accuracy": default}}
         return {"seeds": seeds, **tested, **verdict(found, default)}
 
-    def _listed(self, name: str, configs: Sequence[TrainConfig], concurrent: int) -> list[tune.Result]:
-        """Runs that are not searched, each to its end."""
-        objective = Objective("accuracy", self.base.run.epochs)
-        with self._board(lambda row: None) as board:
-            plan = Plan(self.base, self.make, objective, f"{self.directory.path}/{name}", board, tuple(configs), False)
-            return results_of(Stage(plan, f"{self.directory.path}/tune", name, min(concurrent, len(configs)), {}).run())
+    def _listed(
+        self, folder: str, configs: Sequence[TrainConfig], concurrent: int, *, test: bool
+    ) -> list[RunDirectory | str]:
+        """Runs that are not searched, each to its end: their directories, or why there is none.
 
-    @contextmanager
-    def _board(self, show: Show) -> Iterator[Any]:
-        board: Any = ray.remote(ProgressBoard).options(num_cpus=0).remote()
-        try:
-            with watched(board, show):
-                yield board
-        finally:
-            ray.kill(board)
+        Each is named by what it is, so that those of an earlier call are taken for the same runs alone.
+        """
+        listed = {digest(config): config for config in configs}
+        failed: dict[str, str] = {}
+
+        def tell(row: Row) -> None:
+            if row["kind"] == "ended" and row["state"] == "failed":
+                failed[row["trial"]] = brief(row["error"])
+
+        Stage(
+            Plan(
+                self.base,
+                self.makers(list(listed.values()), test=test),
+                Objective("accuracy", self.base.run.epochs),
+                f"{self.directory.path}/{folder}",
+                listed,
+                test,
+                ends_hopeless=False,
+            ),
+            self.directory.path,
+            min(concurrent, len(listed)),
+            Listed(listed),
+            len(listed),
+            tell,
+        ).run()
+        names = [digest(config) for config in configs]
+        return [failed.get(name) or newest_run(f"{self.directory.path}/{folder}", name) for name in names]
 
     def _note(self, text: str) -> None:
         self.show({"kind": "note", "text": text})
@@ -245,12 +289,16 @@ def _last(metrics: Metrics) -> dict[str, float | None] | None:
     return {"accuracy": metrics[-1]["validation_accuracy"], "seconds": metrics[-1]["train_seconds"]}
 
 
-def _room(concurrent: int, workers: int, there: Mapping[str, float], each: Mapping[str, float]) -> str:
+def _room(concurrent: int, run: RunSettings, there: Mapping[str, float]) -> str:
     """How many trials run at a time, and why."""
-    takes = " and ".join(f"{amount:g} {name}" for name, amount in each.items())
-    has = " and ".join(f"{there.get(name, 0.0):g} {name}" for name, amount in each.items())
-    how = f"{workers} workers each" if workers else "a process each"
-    return f"trials at a time: {concurrent}, {how}; a trial takes {takes}, and there are {has}"
+    each = needs(run).total
+    takes = ", ".join(f"{amount:g} {name}" for name, amount in each.items())
+    has = ", ".join(f"{there.get(name, 0.0):g} {name}" for name in each)
+    how = f"{run.workers} workers each" if run.workers else "a process each"
+    return (
+        f"trials at a time: {concurrent}, {how}; a trial takes {takes} and {memory(run) / 2**30:.1f} GiB of memory, "
+        f"and there are {has} and {there.get(MEMORY, 0.0) / 2**30:.1f} GiB"
+    )
 
 
 def _with_seed(config: TrainConfig, seed: int) -> TrainConfig:

@@ -10,36 +10,38 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from ray import tune
-from ray.actor import ActorHandle
 
 from ray_mentor.config import TrainConfig
 from ray_mentor.config.file import to_toml
+from ray_mentor.errors import UserError
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
-from ray_mentor.on_ray.tune.objective import Figures, Objective
+from ray_mentor.on_ray.tune.objective import Objective
+from ray_mentor.on_ray.tune.record import to_json
 from ray_mentor.on_ray.tune.running import Running
 from ray_mentor.on_ray.tune.spaces import config_of
 from ray_mentor.run.checkpoint.checkpoints import newest_good
 from ray_mentor.run.checkpoint.history_files import names_in
 from ray_mentor.run.directory import CHECKPOINTS, CONFIG, HISTORY, LEDGER, RESULT, RunDirectory, name_of
-from ray_mentor.run.progress import ProgressBoard, Row
+from ray_mentor.run.progress import Row
 
-LISTED = "listed"
-"""The name under which a trial is told which of the listed runs it is."""
+NAME = "trial"
+"""Under which a trial is told its name, beside its settings."""
 
 BRANCH = "branch.json"
-"""Of a run that goes on from another's checkpoint: whose, and from which step. Its ledger begins there."""
+"""Of a run that goes on from another's checkpoint: whose, from which step, and under which settings of the space. Its
+ledger begins there."""
 
 _STATE = "state.pt"
 _HOPELESS_EPOCHS = 2
 
 
 class MakeTrainer(Protocol):
-    """Makes a trial's trainer. Called in the trial's process."""
+    """Makes a trial's trainer. Called in the trial's process; what it holds lies in Ray's object store once."""
 
     def __call__(self, config: TrainConfig, *, test: bool) -> CurriculumTrainer:
         """The trainer that ``config`` describes; without a test split unless ``test``."""
@@ -51,11 +53,11 @@ class Plan:
 
     Attributes:
         base: the settings that a sample of the space is put over.
-        listed: runs that are made as they are, instead of samples of a space.
         make: makes their trainers.
         objective: what they report.
         folder: of their run directories.
-        board: takes progress rows.
+        listed: runs by their names that are made as they are, instead of samples of a space.
+        test: whether they measure the test split.
         ends_hopeless: whether a trial is ended whose mentor collapses at every other step.
     """
 
@@ -63,13 +65,13 @@ class Plan:
     make: MakeTrainer
     objective: Objective
     folder: str
-    board: ActorHandle[ProgressBoard]
-    listed: tuple[TrainConfig, ...] = ()
+    listed: Mapping[str, TrainConfig] = field(default_factory=dict)
+    test: bool = False
     ends_hopeless: bool = True
 
-    def config(self, sample: Mapping[str, Any]) -> TrainConfig:
-        """The settings of the trial that Ray Tune made from ``sample``."""
-        return self.listed[sample[LISTED]] if self.listed else config_of(self.base, sample)
+    def config(self, name: str, sample: Mapping[str, Any]) -> TrainConfig:
+        """The settings of the trial of this name that was made from ``sample``."""
+        return self.listed[name] if self.listed else config_of(self.base, sample)
 
 
 class Trial(tune.Trainable):
@@ -79,7 +81,6 @@ class Trial(tune.Trainable):
     _hopeless: int
     _running: Running | None
     _before: Row | None
-    _last: Figures | None
 
     def setup(self, config: dict[str, Any], plan: Plan) -> None:  # type: ignore[override]
         self._plan = plan
@@ -92,15 +93,6 @@ class Trial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Lets the run go on by an epoch."""
-        try:
-            return self._step()
-        except Exception as error:
-            self._tell("note", text=f"trial {self.trial_id} failed: {error}")
-            self._tell("ended", state="failed", objective=None)
-            raise
-
-    def _step(self) -> dict[str, Any]:
-        self._saved = False
         row = self._next_epoch()
         figures = self._plan.objective.figures(row, self._before)
         self._before = row
@@ -108,20 +100,12 @@ class Trial(tune.Trainable):
         self._hopeless = self._hopeless + 1 if collapsed else 0
         hopeless = self._plan.ends_hopeless and self._hopeless >= _HOPELESS_EPOCHS
         finished = figures.epoch == self._plan.objective.epochs
-        self._tell("trial", **dataclasses.asdict(figures), settings=self._sample)
-        reply: dict[str, Any] = {**dataclasses.asdict(figures), "path": self._directory.path, "hopeless": hopeless}
-        if finished:
-            reply["result"] = self._result()
-            self._tell("ended", state="finished", objective=figures.objective)
-        elif hopeless:
-            self._tell("ended", state="hopeless", objective=figures.objective)
-        self._ended = finished or hopeless
-        self._last = figures
-        return {**reply, "done": self._ended}
+        if finished and self._running is not None:
+            self._running.finish()
+        return {**dataclasses.asdict(figures), "hopeless": hopeless, "done": finished or hopeless}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Copies the run's state at the end of this epoch, and says whose it is."""
-        self._saved = True
         if self._running is not None:
             self._running.save()
         found = newest_good(self._directory, lambda text: None)
@@ -139,48 +123,37 @@ class Trial(tune.Trainable):
         whose = json.loads((folder / BRANCH).read_text())
         if whose["run"] == self._directory.path or not whose["step"]:
             return
-        self._directory = self._another_directory()
+        self._directory = newest_run(self._plan.folder, self._name, another=True)
         self._directory.create((LEDGER, HISTORY))
-        self._directory.write(BRANCH, json.dumps(whose).encode())
+        self._directory.write(BRANCH, to_json({**whose, "settings": self._sample}).encode())
         self._directory.write(CONFIG, to_toml(self._run_config().flat()).encode())
         for file in folder.glob("step-*"):
             self._directory.write(f"{HISTORY}/{file.name}", file.read_bytes())
         self._directory.write(f"{CHECKPOINTS}/{name_of(whose['step'])}", (folder / _STATE).read_bytes())
 
     def cleanup(self) -> None:
-        """Ends the run where it waits, and all that belongs to it; one whose state was saved only pauses."""
+        """Ends the run where it waits, and all that belongs to it."""
         if self._running is not None:
             self._running.stop()
             self._running = None
-            if not (self._ended or self._saved or self._last is None):
-                self._tell("ended", state="stopped", objective=self._last.objective)
 
     def _next_epoch(self) -> Row:
         """The metrics of the run's next epoch; of its last, if all was done when the trial's process died."""
-        if self._directory.read(RESULT) is not None:
-            found = newest_good(self._directory, lambda text: None)
-            assert found is not None, "a finished run has a checkpoint"
-            return dict(found.state.log.metrics[-1])
         if self._running is None:
-            self._running = Running(self._trainer(), on_ray=self._config.run.workers > 0)
+            trainer = self._plan.make(self._run_config(), test=self._plan.test)
+            if self._directory.read(RESULT) is not None:
+                trainer.check_directory()  # or it would be believed, whatever settings it had
+                return dict(metrics_of(self._directory)[-1])
+            self._running = Running(trainer, on_ray=self._config.run.workers > 0)
         return self._running.next_epoch()
 
-    def _result(self) -> dict[str, Any]:
-        """Of a run whose epochs are done."""
-        if self._running is not None:
-            self._running.finish()
-        result: dict[str, Any] = json.loads(self._directory.read(RESULT) or b"{}")
-        return result
-
-    def _prepare(self, sample: dict[str, Any]) -> None:
-        self._sample = sample
-        self._config = self._plan.config(sample)
-        self._directory = self._newest_directory()
-        self._running = self._before = self._last = None
-        self._hopeless, self._ended, self._saved = 0, False, False
-
-    def _trainer(self) -> CurriculumTrainer:
-        return self._plan.make(self._run_config(), test=bool(self._plan.listed))
+    def _prepare(self, config: Mapping[str, Any]) -> None:
+        self._name = config[NAME]
+        self._sample = {name: value for name, value in config.items() if name != NAME}
+        self._config = self._plan.config(self._name, self._sample)
+        self._directory = newest_run(self._plan.folder, self._name)
+        self._running = self._before = None
+        self._hopeless = 0
 
     def _run_config(self) -> TrainConfig:
         """The trial's settings, with its place, and whether something is there to go on from."""
@@ -194,19 +167,29 @@ class Trial(tune.Trainable):
         )
         return dataclasses.replace(self._config, run=run)
 
-    def _newest_directory(self) -> RunDirectory:
-        number = 1
-        while self._numbered(number + 1).exists():
-            number += 1
-        return self._numbered(number)
 
-    def _another_directory(self) -> RunDirectory:
-        newest = self._newest_directory()
-        number = int(newest.path.rsplit("~", 1)[1]) if "~" in newest.path else 1
-        return self._numbered(number + 1 if newest.exists() else 1)
+def newest_run(folder: str, name: str, *, another: bool = False) -> RunDirectory:
+    """A trial's run directory; the newest, if it took over others' states; if there shall be another, the next."""
+    number = 1
+    while _numbered(folder, name, number + (not another)).exists():
+        number += 1
+    return _numbered(folder, name, number)
 
-    def _numbered(self, number: int) -> RunDirectory:
-        return RunDirectory(f"{self._plan.folder}/{self.trial_id}{f'~{number}' if number > 1 else ''}")
 
-    def _tell(self, kind: str, **row: Any) -> None:
-        self._plan.board.post.remote({"kind": kind, "trial": self.trial_id, **row})
+def _numbered(folder: str, name: str, number: int) -> RunDirectory:
+    return RunDirectory(f"{folder}/{name}{f'~{number}' if number > 1 else ''}")
+
+
+def metrics_of(directory: RunDirectory) -> list[dict[str, float | None]]:
+    """A row an epoch of a finished run.
+
+    Raises:
+        UserError: it has none, although it has a result.
+    """
+    found = newest_good(directory, lambda text: None)
+    if found is None or not found.state.log.metrics:
+        raise UserError(
+            f"run {directory.path} has a {RESULT}, but no checkpoint that says what it came to; remove its {RESULT}, "
+            "and it is trained again"
+        )
+    return found.state.log.metrics

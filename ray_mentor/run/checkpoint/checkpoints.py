@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -271,57 +270,3 @@ _NAME = re.compile(r"step-(\d{12,})(?:-([0-9a-f]{16}))?\.pt")
 def step_of(name: str) -> int:
     """The step at which a checkpoint was made, by its file's name."""
     return int(name.split("-")[1].removesuffix(".pt"))
-
-
-class Timetable:
-    """When checkpoints are due: after every so many steps, or seconds on rank 0's watch, and at the end.
-
-    Args:
-        seconds: between two; 0: after every step.
-        steps: between two; 0: by the seconds alone.
-        last: the run's last step.
-        first: the step that the run goes on from.
-        wished: asked about once a second: whether this rank wants one now.
-    """
-
-    def __init__(
-        self,
-        seconds: float,
-        steps: int,
-        first: int,
-        last: int,
-        exchange: AbstractExchange,
-        wished: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self._seconds = seconds
-        self._steps = steps
-        self._last = last
-        self._exchange = exchange
-        self._wished = wished
-        self._owed = False
-        self._added = self._looked = time.monotonic()
-        self._looked_at, self._look = first, first + 1
-
-    def due(self, step: int, *, ready: bool) -> bool:
-        """Whether a checkpoint is due after ``step`` steps. Every rank asks after each step.
-
-        Args:
-            ready: False while the run waits for something that no checkpoint holds; it is due as soon as this changes.
-        """
-        self._owed |= (self._steps > 0 and step % self._steps == 0) or self._time_is_up(step)
-        if step < self._last and not (self._owed and ready):
-            return False
-        self._owed, self._added = False, time.monotonic()
-        return True
-
-    def _time_is_up(self, step: int) -> bool:
-        """Asks rank 0, which costs a message; so only about once a second, and the answer says when to ask again."""
-        if step < self._look:
-            return False
-        now = time.monotonic()
-        step_seconds = (now - self._looked) / (step - self._looked_at)
-        left = self._seconds - (now - self._added)
-        ahead = max(1, int(min(1.0, max(left, 0.0)) / max(step_seconds, 1e-9)))
-        up, ahead = self._exchange.broadcast((left <= 0, ahead))
-        self._looked, self._looked_at, self._look = now, step, step + ahead
-        return self._exchange.total(float(self._wished())) > 0 or bool(up)

@@ -48,16 +48,14 @@ def check_same_run(record: Mapping[str, Any], directory: RunDirectory, also_kept
     Raises:
         UserError: no run there, one of an earlier version, or a setting that differs; the message names both values.
     """
-    written = directory.read(CONFIG, at_most=MOST_BYTES + 1)
-    if written is None:
-        raise UserError(f"{directory.path} is not a run: it has no {CONFIG}; check --run-name and --storage-path")
+    before = started_with(directory)
     older = next(filter(is_older, directory.names(CHECKPOINTS)), None)
     if older is not None:
         raise UserError(
             f"run {directory.path} is of an earlier version of ray_mentor, whose checkpoints ({older}) this one does "
             "not read; go on with that version, or start another run"
         )
-    before, now = _settings(written, f"{directory.path}/{CONFIG}"), tomllib.loads(to_toml(record))
+    now = tomllib.loads(to_toml(record))
     if now.get("epochs", 0) < before.get("epochs", 0):
         raise UserError(
             f"epochs is {now['epochs']}, but run {directory.path} was started with {before['epochs']}; a run goes on "
@@ -71,6 +69,18 @@ def check_same_run(record: Mapping[str, Any], directory: RunDirectory, also_kept
                 f"{shown(before.get(name))}; "
                 f"go on with --config {directory.path}/{CONFIG}, or start another run"
             )
+
+
+def started_with(directory: RunDirectory) -> dict[str, Any]:
+    """What a run was started with.
+
+    Raises:
+        UserError: no run there, or a file that can't be read.
+    """
+    written = directory.read(CONFIG, at_most=MOST_BYTES + 1)
+    if written is None:
+        raise UserError(f"{directory.path} is not a run: it has no {CONFIG}; check --run-name and --storage-path")
+    return _settings(written, f"{directory.path}/{CONFIG}")
 
 
 def _check_same_order(before: Mapping[str, Any], now: Mapping[str, Any], directory: RunDirectory) -> None:

@@ -137,6 +137,56 @@ def test_a_mentor_that_sees_labels_that_are_no_classes() -> None:
         loop.curriculum.weigh(loop.student(inputs).sum(1), labels=torch.zeros(8, 2))
 
 
+@pytest.mark.parametrize("curriculum", [CurriculumConfig(), CurriculumConfig(method="self-paced")])
+def test_a_batch_without_samples(curriculum: CurriculumConfig) -> None:
+    with refusal("the batch holds no sample; leave it out, on every rank alike"):
+        Loop(curriculum=curriculum).weigh(*blobs(0, 0))
+
+
+@pytest.mark.parametrize(
+    "normed", [nn.utils.parametrizations.weight_norm, nn.utils.weight_norm, nn.utils.parametrizations.spectral_norm]
+)
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated:FutureWarning")
+def test_a_head_whose_weight_is_made_of_others(normed: Any) -> None:
+    def made() -> nn.Module:
+        model = student()
+        normed(model[2])  # type: ignore[index]
+        return model
+
+    with refusal(
+        "estimator is 'last_layer', but the weight of the student's last nn.Linear is no param: it is made of others, "
+        "as by weight_norm; give another estimator: --estimator jvp"
+    ):
+        Loop(made, mentor=MentorConfig(estimator="last_layer"))
+
+
+class Complex(nn.Module):
+    """A layer in the complex numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.enter = nn.Parameter(torch.randn(3, 8, dtype=torch.complex64))
+        self.leave = nn.Linear(8, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.leave((x.to(torch.complex64) @ self.enter).abs())
+        return out
+
+
+def test_complex_params() -> None:
+    """With SGD as good as any, with others refused before the first step."""
+    loop = Loop(Complex, mentor=EVERY_STEP)
+    assert loop.run(4)[-1].influence.isfinite().all()
+    assert loop.curriculum.guards.inconsistent_updates == 0
+    assert loop.curriculum.guards.state.rounding is not None
+    with refusal(
+        "optimizer is Adam, and 1 of its params is complex, which influences can be measured through with SGD alone; "
+        "give SGD, or hold each of them as two real params"
+    ):
+        Loop(Complex, lambda model: torch.optim.Adam(model.parameters(), 0.01))
+
+
 CALLED_ELSEWHERE = (
     "the student was not called in training mode, with gradients, before weigh; call the very module that the "
     "curriculum was given"

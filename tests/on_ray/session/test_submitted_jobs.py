@@ -180,6 +180,53 @@ def test_who_asks_for_the_one_that_is_there_gets_it(head: Head, tmp_path: Path) 
     assert log.read_text() == f"127.0.0.1:{head.port} False\n"
 
 
+FROM_A_WORKER = """
+import ray
+from ray_mentor.on_ray.session.growth import Needs
+from ray_mentor.on_ray.session.session import ray_session
+
+@ray.remote(num_cpus=0)
+def seen():
+    import os, ray_mentor
+    return ray_mentor.__file__, os.environ["RAY_USAGE_STATS_ENABLED"], os.environ["RAY_CHDIR_TO_TRIAL_DIR"]
+
+with ray_session(Needs({"CPU": 1.0}), verbose=False):
+    print("seen", *ray.get(seen.remote()))
+"""
+
+
+def seen_by_a_worker(log: Path) -> list[str]:
+    [line] = [line for line in said(log).splitlines() if line.startswith("seen ")]
+    return line.split()[1:]
+
+
+def test_a_driver_that_is_no_job_brings_the_package_and_its_own_variables(head: Head, tmp_path: Path) -> None:
+    """As a notebook does that is somewhere else: neither its folder nor its environment is the cluster's."""
+    log = tmp_path / "log"
+    shutil.copytree(
+        ROOT / "ray_mentor", tmp_path / "elsewhere/ray_mentor", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    path = {**LOOPBACK, "PYTHONPATH": str(tmp_path / "elsewhere"), "RAY_CHDIR_TO_TRIAL_DIR": "1"}
+    run = head.shell(f"exec python -c '{FROM_A_WORKER}'", log=log, RAY_ADDRESS="auto", **path)
+    assert run.wait(LONG_ENOUGH) == 0, said(log)
+    file, statistics, chdir = seen_by_a_worker(log)
+    assert file.startswith(str(head.home / "ray"))
+    assert file.endswith("/ray_mentor/__init__.py")
+    assert "py_modules_files" in file
+    assert (statistics, chdir) == ("0", "1")
+
+
+def test_a_job_that_sets_one_of_our_variables_starts_and_keeps_its_own(head: Head, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    theirs = {"env_vars": {"RAY_USAGE_STATS_ENABLED": "1", **LOOPBACK}}
+    (tmp_path / "job.py").write_text(FROM_A_WORKER)
+    words = f"--runtime-env-json {shlex.quote(json.dumps(theirs))} -- python {tmp_path}/job.py"
+    job = head.shell(EXPORT, f"exec {head.here(SUBMIT).split(' --working-dir')[0]} {words}", log=log)
+    assert job.wait(LONG_ENOUGH) == 0, said(log)
+    _, statistics, chdir = seen_by_a_worker(log)
+    assert (statistics, chdir) == ("1", "0")
+
+
 # Jobs
 
 
@@ -242,50 +289,3 @@ def test_a_driver_without_the_token_is_told_what_it_lacks(
         "asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to the file that holds it"
     )
     assert not (head.home / "runs/stranger").exists()
-
-
-FROM_A_WORKER = """
-import ray
-from ray_mentor.on_ray.session.growth import Needs
-from ray_mentor.on_ray.session.session import ray_session
-
-@ray.remote(num_cpus=0)
-def seen():
-    import os, ray_mentor
-    return ray_mentor.__file__, os.environ["RAY_USAGE_STATS_ENABLED"], os.environ["RAY_CHDIR_TO_TRIAL_DIR"]
-
-with ray_session(Needs({"CPU": 1.0}), verbose=False):
-    print("seen", *ray.get(seen.remote()))
-"""
-
-
-def seen_by_a_worker(log: Path) -> list[str]:
-    [line] = [line for line in log.read_text().splitlines() if line.startswith("seen ")]
-    return line.split()[1:]
-
-
-def test_a_driver_that_is_no_job_brings_the_package_and_its_own_variables(head: Head, tmp_path: Path) -> None:
-    """As a notebook does that is somewhere else: neither its folder nor its environment is the cluster's."""
-    log = tmp_path / "log"
-    shutil.copytree(
-        ROOT / "ray_mentor", tmp_path / "elsewhere/ray_mentor", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    path = {**LOOPBACK, "PYTHONPATH": str(tmp_path / "elsewhere"), "RAY_CHDIR_TO_TRIAL_DIR": "1"}
-    run = head.shell(f"exec python -c '{FROM_A_WORKER}'", log=log, RAY_ADDRESS="auto", **path)
-    assert run.wait(300) == 0, log.read_text()
-    file, statistics, chdir = seen_by_a_worker(log)
-    assert file.startswith(str(head.home / "ray"))
-    assert file.endswith("/ray_mentor/__init__.py")
-    assert "py_modules_files" in file
-    assert (statistics, chdir) == ("0", "1")
-
-
-def test_a_job_that_sets_one_of_our_variables_starts_and_keeps_its_own(head: Head, tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    theirs = {"env_vars": {"RAY_USAGE_STATS_ENABLED": "1", **LOOPBACK}}
-    (tmp_path / "job.py").write_text(FROM_A_WORKER)
-    words = f"--runtime-env-json {shlex.quote(json.dumps(theirs))} -- python {tmp_path}/job.py"
-    job = head.shell(EXPORT, f"exec {head.here(SUBMIT).split(' --working-dir')[0]} {words}", log=log)
-    assert job.wait(300) == 0, log.read_text()
-    _, statistics, chdir = seen_by_a_worker(log)
-    assert (statistics, chdir) == ("1", "0")

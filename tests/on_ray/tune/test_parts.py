@@ -1,8 +1,7 @@
-"""The parts of a sweep that need no Ray to run: room, schedulers, objective, verdict, what was told."""
+"""The parts of a sweep that need no Ray to run: room, schedulers, objective, verdict."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,9 @@ from ray_mentor.config.sweep import SweepSettings
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.tune.confirm import fresh_seeds, verdict
 from ray_mentor.on_ray.tune.objective import Objective
-from ray_mentor.on_ray.tune.room import at_once, needs
-from ray_mentor.on_ray.tune.search import make_scheduler, make_search
-from ray_mentor.on_ray.tune.told import FILE, ToldRows
-from ray_mentor.run.directory import RunDirectory
+from ray_mentor.on_ray.tune.room import at_once, memory, needs
+from ray_mentor.on_ray.tune.schedulers import make_scheduler
+from ray_mentor.on_ray.tune.search import make_search
 
 # Room
 
@@ -48,6 +46,14 @@ def test_as_many_trials_as_the_scarcest_allows(
     assert at_once(run, there, 100, lambda: True) == 100, "what has no place yet makes the cluster grow"
     taken = {name: expected * amount for name, amount in needs(run).total.items()}
     assert all(amount <= there.get(name, 0.0) + 1e-9 for name, amount in taken.items())
+
+
+@pytest.mark.parametrize(("workers", "gib", "expected"), [(0, 100, 16), (0, 4, 6), (0, 0.1, 1), (2, 9, 3), (2, 1, 1)])
+def test_as_many_trials_as_memory_has_room_for_but_one_at_least(workers: int, gib: float, expected: int) -> None:
+    """A process with PyTorch takes 600 MiB, and a trial with workers three besides theirs."""
+    run = having(BASE, workers=workers).run
+    assert at_once(run, {"CPU": 16.0, "memory": gib * 2**30}, None, never) == expected
+    assert memory(run) == 600 * 2**20 * (1 if workers == 0 else workers + 3)
 
 
 def never() -> bool:
@@ -177,34 +183,3 @@ def test_one_seed_shows_nothing() -> None:
 
 def test_fresh_seeds_are_not_the_sweeps_own() -> None:
     assert fresh_seeds(7, 3) == [8, 9, 10]
-
-
-# What was told
-
-
-def told(trial: str, epoch: int, accuracy: float) -> dict[str, Any]:
-    return {
-        "kind": "trial",
-        "trial": trial,
-        "epoch": epoch,
-        "accuracy": accuracy,
-        "objective": accuracy,
-        "seconds": 1.0,
-    }
-
-
-def test_an_interrupted_sweep_knows_what_was_told_before(tmp_path: Path) -> None:
-    first = ToldRows(RunDirectory(str(tmp_path)))
-    for one in (told("a", 1, 0.1), told("b", 1, 0.2), {"kind": "ended", "trial": "b", "state": "stopped"}):
-        first.add(one)
-    first.write()
-    again = ToldRows(RunDirectory(str(tmp_path)))
-    again.add(told("a", 2, 0.3))
-    again.add(told("a", 1, 0.15))  # a restart told it again
-    table = again.table()
-    assert table[["trial", "epoch", "accuracy"]].to_numpy().tolist() == [["a", 1, 0.15], ["a", 2, 0.3], ["b", 1, 0.2]]
-
-
-def test_nothing_told_is_an_empty_table(tmp_path: Path) -> None:
-    assert ToldRows(RunDirectory(str(tmp_path))).table().empty
-    assert not (tmp_path / FILE).exists()

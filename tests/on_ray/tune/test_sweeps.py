@@ -5,33 +5,44 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import ray
 import ray.util
 import ray.util.state
 from accidents import Accident, AtStep
 from ray import tune
+from rich.console import Console
 from small_runs import MENTOR, STEPS, assert_same_bits, trainer_for
-from small_sweeps import BASE, EPOCHS, MakeSmall, having, plan_for
+from small_sweeps import BASE, EPOCHS, MakeSmall, having, makers, plan_for
 
+from ray_mentor import sweep, tune_curriculum
 from ray_mentor.config import TrainConfig
 from ray_mentor.config.file import read_config
-from ray_mentor.config.sweep import SweepSettings
+from ray_mentor.config.sweep import SweepSettings, one_process_a_trial
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.data import Splits
-from ray_mentor.on_ray.tune.search import make_scheduler, make_search
+from ray_mentor.errors import UserError
+from ray_mentor.on_ray.session import internals
+from ray_mentor.on_ray.tune.record import to_json
+from ray_mentor.on_ray.tune.schedulers import make_scheduler
+from ray_mentor.on_ray.tune.search import Listed, Suggestions, make_search
 from ray_mentor.on_ray.tune.spaces import space_of
-from ray_mentor.on_ray.tune.stage import Stage, results_of
+from ray_mentor.on_ray.tune.stage import Stage, brief
 from ray_mentor.on_ray.tune.study import Found, Study
+from ray_mentor.on_ray.tune.trial import newest_run
 from ray_mentor.run.checkpoint.checkpoints import newest_good
 from ray_mentor.run.directory import RunDirectory
-from ray_mentor.run.progress import ProgressBoard, Row
+from ray_mentor.run.progress import Row
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[attr-defined]
 
@@ -39,13 +50,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
 
 SPACE = {"update_interval": tune.choice([1, 2, 3]), "mentor_learning_rate": tune.loguniform(1e-3, 1e-1)}
 PATIENCE = 180.0
-
-
-@pytest.fixture
-def board() -> Iterator[Any]:
-    actor: Any = ray.remote(ProgressBoard).options(num_cpus=0).remote()
-    yield actor
-    ray.kill(actor)
 
 
 @pytest.fixture(autouse=True)
@@ -75,9 +79,33 @@ def _left() -> set[str]:
     }
 
 
-def stage_of(tmp_path: Path, board: Any, name: str = "search", concurrent: int = 2, **plan: Any) -> Stage:
-    made = plan_for(tmp_path / "runs", board, **plan)
-    return Stage(made, str(tmp_path / "tune"), name, concurrent, {})
+@dataclasses.dataclass
+class Told:
+    """What a stage told, by trial."""
+
+    rows: list[Row] = dataclasses.field(default_factory=list)
+
+    def epochs(self, name: str) -> list[int]:
+        return [row["epoch"] for row in self.rows if row["kind"] == "trial" and row["trial"] == name]
+
+    @property
+    def ended(self) -> dict[str, Row]:
+        return {row["trial"]: row for row in self.rows if row["kind"] == "ended"}
+
+    @property
+    def last(self) -> dict[str, Row]:
+        return {row["trial"]: row for row in self.rows if row["kind"] == "trial"}
+
+
+def run_stage(tmp_path: Path, told: Told, search: Any, trials: int, concurrent: int = 2, **plan: Any) -> None:
+    scheduler = plan.pop("scheduler", None)
+    made = plan_for(tmp_path / "runs", **plan)
+    Stage(made, str(tmp_path), concurrent, search, trials, told.rows.append, scheduler).run()
+    assert not list(tmp_path.glob(".tune*")), "Ray Tune's books stayed"
+
+
+def drawn_from(space: dict[str, Any], search: str = "random") -> Suggestions:
+    return Suggestions(make_search(search, 0, space), space, (), lambda name, sample: None)
 
 
 def student_in(path: str) -> Any:
@@ -101,12 +129,12 @@ def test_a_sweep_finds_its_best_and_says_whether_it_is_better(tmp_path: Path) ->
         space_of("mine", SPACE),
         BASE,
         SweepSettings(trials=3, scheduler="none", search="optuna", confirm_seeds=2, objective="gap-per-cost"),
-        MakeSmall(),
+        makers,
         directory,
         BASE.flat(),
         rows.append,
     ).run()
-    assert len(found.grid) == len(found.trials) == 3
+    assert len(found.trials) == 3
     assert set(found.trials["state"]) == {"finished"}
     assert found.trials["objective"].is_monotonic_decreasing
     best = found.trials.iloc[0]
@@ -129,86 +157,288 @@ def test_a_sweep_finds_its_best_and_says_whether_it_is_better(tmp_path: Path) ->
     )
 
 
-def test_trials_that_are_stopped_early_leave_nothing(tmp_path: Path, board: Any) -> None:
+def test_trials_that_are_stopped_early_leave_nothing(tmp_path: Path) -> None:
     # Trials that are equally good all go on: here one half learns fast, and the other not at all.
     space = {**SPACE, "learning_rate": tune.choice([0.1, 1e-5])}
-    stage = dataclasses.replace(
-        stage_of(tmp_path, board, make=MakeSmall(optimizer_of)),
-        domains=space,
-        trials=6,
-        search=make_search("pareto", 0, space),
+    told = Told()
+    run_stage(
+        tmp_path,
+        told,
+        drawn_from(space, "pareto"),
+        6,
+        make=MakeSmall(optimizer_of),
         scheduler=make_scheduler("asha", space, EPOCHS),
     )
-    epochs = [int((result.metrics or {})["epoch"]) for result in results_of(stage.run())]
+    epochs = [told.epochs(name)[-1] for name in told.ended]
     assert len(epochs) == 6
     assert min(epochs) < EPOCHS, "none was stopped"
-    ended = [row["state"] for row in ray.get(board.read.remote(0)) if row["kind"] == "ended"]
-    assert ended.count("finished") == epochs.count(EPOCHS)
-    assert ended.count("stopped") > 0
+    states = [row["state"] for row in told.ended.values()]
+    assert states.count("finished") == epochs.count(EPOCHS)
+    assert states.count("stopped") == 6 - epochs.count(EPOCHS)
 
 
-def test_the_worst_of_a_population_takes_over_a_better_ones_state(tmp_path: Path, board: Any) -> None:
-    stage = dataclasses.replace(
-        stage_of(tmp_path, board), domains=SPACE, trials=3, scheduler=make_scheduler("pbt", SPACE, EPOCHS)
-    )
-    results = results_of(stage.run())
-    assert [(result.metrics or {})["epoch"] for result in results] == [EPOCHS] * 3
+def test_the_worst_of_a_population_takes_over_a_better_ones_state(tmp_path: Path) -> None:
+    told = Told()
+    run_stage(tmp_path, told, drawn_from(SPACE), 3, scheduler=make_scheduler("pbt", SPACE, EPOCHS))
+    assert [row["epoch"] for row in told.last.values()] == [EPOCHS] * 3
+    assert [row["state"] for row in told.ended.values()] == ["finished"] * 3
     branches = [json.loads(file.read_text()) for file in (tmp_path / "runs").glob("*/branch.json")]
     assert branches
     for branch in branches:
         donor = Path(branch["run"])
         assert donor.parent == tmp_path / "runs"
         assert branch["step"] > 0
-    # Each goes on from there to the end, under the settings that Ray Tune says it has.
-    for result in results:
-        metrics, sample = result.metrics or {}, result.config or {}
-        config = read_config(f"{metrics['path']}/config.toml")
+    # Each goes on from there to the end, under the settings that it is said to have.
+    for name, row in told.last.items():
+        run = Path(newest_run(str(tmp_path / "runs"), name).path)
+        config, sample = read_config(str(run / "config.toml")), row["settings"]
         assert config["update_interval"] == sample["update_interval"]
         assert config["mentor_learning_rate"] == pytest.approx(sample["mentor_learning_rate"])
-        assert metrics["result"]["steps"] == STEPS
+        assert result_in(run)["steps"] == STEPS
+        if (run / "branch.json").exists():
+            assert json.loads((run / "branch.json").read_text())["settings"] == sample
 
 
 def test_a_crashed_trial_goes_on_and_one_that_always_crashes_does_not_end_the_sweep(
-    tmp_path: Path, board: Any, small_splits: Splits
+    tmp_path: Path, small_splits: Splits
 ) -> None:
     accident = Accident(str(tmp_path), "dies", "exit").arm()
-    listed = (with_interval(2), with_interval(3), with_interval(4))
-    results = results_of(stage_of(tmp_path, board, listed=listed, make=MakeSmall(Crashes(accident))).run())
+    listed = {f"interval{n}": with_interval(n) for n in (2, 3, 4)}
+    told = Told()
+    run_stage(tmp_path, told, Listed(listed), 3, listed=listed, make=MakeSmall(Crashes(accident)))
     assert accident.happened
-    by_place = {(result.config or {})["listed"]: result for result in results}
-    assert "as planned" in str(by_place[1].error)
-    for place, interval in ((0, 2), (2, 4)):
-        assert by_place[place].error is None
+    assert told.ended["interval3"]["state"] == "failed"
+    assert "as planned" in brief(told.ended["interval3"]["error"])
+    assert "in _as_planned" in told.ended["interval3"]["error"], "of the whole traceback"
+    assert "\x1b" not in told.ended["interval3"]["error"]
+    notes = [row["text"] for row in told.rows if row["kind"] == "note"]
+    assert [note.split(":")[0] for note in notes if "interval3" in note] == [
+        "trial interval3 failed and goes on",
+        "trial interval3 failed",
+    ]
+    for interval in (2, 4):
+        assert told.ended[f"interval{interval}"]["state"] == "finished"
         alone = trainer_for(
             small_splits,
             tmp_path,
             f"alone-{interval}",
             mentor=dataclasses.replace(MENTOR, update_interval=interval),
         ).fit()
-        assert_same_bits(student_in((by_place[place].metrics or {})["path"]), alone.student_state)
+        assert_same_bits(student_in(str(tmp_path / "runs" / f"interval{interval}")), alone.student_state)
 
 
 @pytest.mark.timeout(600)
-def test_more_trials_than_fit_of_two_workers_each_and_one_ended_in_the_middle(tmp_path: Path, board: Any) -> None:
+def test_more_trials_than_fit_of_two_workers_each_and_one_ended_in_the_middle(tmp_path: Path) -> None:
     collapses = dataclasses.replace(BASE.mentor, update_interval=1, min_effective_share=0.99)
-    listed = tuple(
-        having(dataclasses.replace(BASE, mentor=mentor), workers=2, epochs=2 * EPOCHS)
-        for mentor in (collapses, BASE.mentor)
-    )
-    stage = stage_of(
+    listed = {
+        name: having(dataclasses.replace(BASE, mentor=mentor), workers=2, epochs=2 * EPOCHS)
+        for name, mentor in (("collapses", collapses), ("lasts", BASE.mentor))
+    }
+    told = Told()
+    run_stage(
         tmp_path,
-        board,
+        told,
+        Listed(listed),
+        2,
         concurrent=1,
-        base=listed[0],
+        base=listed["lasts"],
         listed=listed,
         objective=dataclasses.replace(plan_for(tmp_path).objective, epochs=2 * EPOCHS),
     )
-    results = results_of(stage.run())
-    by_place = {(result.config or {})["listed"]: result.metrics or {} for result in results}
-    assert by_place[0]["hopeless"]
-    assert by_place[0]["epoch"] < 2 * EPOCHS
-    assert by_place[1]["epoch"] == 2 * EPOCHS
-    assert by_place[1]["result"]["workers"] == 2
+    assert told.ended["collapses"]["state"] == "hopeless"
+    assert told.epochs("collapses")[-1] < 2 * EPOCHS
+    assert told.ended["lasts"]["state"] == "finished"
+    assert told.epochs("lasts") == list(range(1, 2 * EPOCHS + 1))
+    assert result_in(tmp_path / "runs" / "lasts")["workers"] == 2
+
+
+def result_in(run: Path) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((run / "result.json").read_text())
+    return result
+
+
+def test_a_sweep_whose_best_has_changed_is_confirmed_anew(tmp_path: Path, small_splits: Splits) -> None:
+    """A trial that failed for good, and does not any more, is the best after all: of what was confirmed, nothing holds.
+
+    Runs that are the same as before are not trained again.
+    """
+    broken = tmp_path / "broken"
+    broken.touch()
+
+    def study(show: Any = lambda row: None) -> Study:
+        return Study(
+            space_of("mine", {"learning_rate": tune.choice([0.1, 1e-5])}),
+            having(BASE, max_failures=0),
+            SweepSettings(trials=4, scheduler="none", confirm_seeds=1),
+            lambda configs, test: MakeSmall(LearnsOrBreaks(str(broken))),
+            RunDirectory(str(tmp_path / "sweep")),
+            BASE.flat(),
+            show,
+        )
+
+    first = study().run()
+    assert first.best is not None
+    assert first.best.sample == {"learning_rate": 1e-5}
+    assert first.summary["states"] == {"failed": 1, "finished": 3}
+    before = written_in(tmp_path / "sweep")
+    broken.unlink()
+    rows: list[Row] = []
+    second = study(rows.append).run()
+    assert [row["state"] for row in rows if row["kind"] == "ended"] == ["finished"] * 4, (
+        "those of before are shown, too"
+    )
+    notes = [row["text"] for row in rows if row["kind"] == "note"]
+    assert "trials that were begun before: 4, of which go on: 1" in notes
+    assert second.best is not None
+    assert second.best.sample == {"learning_rate": 0.1}
+    assert second.summary["states"] == {"finished": 4}
+    after = written_in(tmp_path / "sweep")
+    assert {path: after[path] for path in before} == before, "a finished run was trained again"
+    assert len(after) == len(before) + 2, "a trial, and the best on a seed; the defaults were there"
+
+    for who, rate in (("best", 0.1), ("default", BASE.student.learning_rate)):
+        config = dataclasses.replace(BASE.student, learning_rate=rate)
+        alone = trainer_for(
+            small_splits, tmp_path, who, seed=1, optimizer=functools.partial(make_optimizer, config=config)
+        )
+        expected = alone.fit().result["test_accuracy"]
+        assert second.summary["confirm"][who]["test_accuracy"] == [expected]
+    assert first.summary["confirm"]["best"] != second.summary["confirm"]["best"]
+
+
+def written_in(sweep: Path) -> dict[str, int]:
+    return {str(file): file.stat().st_mtime_ns for file in sweep.glob("*/*/result.json")}
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnsOrBreaks:
+    """Makes optimizers: while a file is there, each run fails that would learn anything from the search on."""
+
+    broken: str
+
+    def __call__(self, config: TrainConfig) -> Any:
+        breaks = Path(self.broken).exists() and config.student.learning_rate == 0.1 and config.run.seed == 0
+        return _fails if breaks else functools.partial(make_optimizer, config=config.student)
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "pbt"])
+def test_a_sweep_that_breaks_off_goes_on_to_the_same_end(scheduler: str, tmp_path: Path) -> None:
+    """In a process in which all is still there: what it knows again is what was written down."""
+
+    class Stopper:
+        def __init__(self, after: int) -> None:
+            self.left = after
+
+        def __call__(self, row: Row) -> None:
+            self.left -= row["kind"] == "trial"
+            if self.left == 0:
+                raise UserError("as planned")
+
+    def study(show: Any) -> Study:
+        return Study(
+            space_of("mine", SPACE),
+            BASE,
+            SweepSettings(trials=4, scheduler=scheduler, confirm_seeds=0),
+            makers,
+            RunDirectory(str(tmp_path)),
+            BASE.flat(),
+            show,
+        )
+
+    with pytest.raises(UserError, match="as planned"):
+        study(Stopper(7)).run()
+    before = written_in(tmp_path)
+    with pytest.raises(UserError, match="as planned"):
+        study(Stopper(3)).run()
+    rows: list[Row] = []
+    found = study(rows.append).run()
+    assert {path: written_in(tmp_path)[path] for path in before} == before
+    assert len(found.trials) == 4
+    assert set(found.trials["state"]) <= {"finished", "stopped"}
+    lines = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
+    begun = [row["settings"] for row in lines if row["kind"] == "begun"]
+    whole = make_search("random", BASE.run.seed, SPACE)
+    assert begun == [json.loads(to_json(whole.suggest(""))) for _ in range(4)], "random draws go on where they were"
+    for name, epochs in found.curves.groupby("trial")["epoch"]:
+        assert epochs.tolist() == list(range(1, len(epochs) + 1)), name
+    notes = [row["text"] for row in rows if row["kind"] == "note"]
+    assert any("of which go on: " in note for note in notes)
+    assert any("population based training begins anew" in note for note in notes) == (scheduler == "pbt")
+    assert not list(tmp_path.glob(".tune*"))
+
+
+def test_a_sweep_through_rays_client_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(internals, "through_client", lambda: True)
+    settings = SweepSettings(trials=1)
+    directory = RunDirectory(str(tmp_path / "sweep"))
+    study = Study(space_of("mine", SPACE), BASE, settings, makers, directory, BASE.flat(), lambda row: None)
+    with pytest.raises(UserError, match="RAY_ADDRESS is one of Ray's client"):
+        study.run()
+    assert not (tmp_path / "sweep").exists()
+
+
+class CaughtError(Exception):
+    """What a run was about to be told."""
+
+
+def test_workers_of_all_trials_read_data_that_lie_in_one_place(
+    small_splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = ray.put(small_splits)
+    trainer = trainer_for(ray.get(place), tmp_path, "wide", workers=2)
+    trainer.stored_at(place)
+
+    def catch(job: Any, run: Any) -> None:
+        raise CaughtError(job.splits)
+
+    monkeypatch.setattr(trainer, "_torch_trainer", catch)
+    with pytest.raises(CaughtError) as caught:
+        trainer.fit()
+    assert caught.value.args == (place,)
+
+
+def test_data_are_read_once_for_all_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads them again finds nothing: they are gone when the trials begin."""
+    data = tmp_path / "data"
+    data.mkdir()
+    write_small_parquet(data / "train.parquet")
+    config = one_process_a_trial().changed(
+        data=str(data), noise="none", meta_size=10, epochs=2, storage_path=str(tmp_path / "runs"), run_name="mine"
+    )
+    stored = sweep._Configured.__call__
+
+    def then_remove(self: Any, configs: Any, *, test: bool) -> Any:
+        made = stored(self, configs, test=test)
+        shutil.rmtree(data)
+        [place] = made.stored.values()
+        splits = ray.get(place)
+        assert splits.test is None, "no trial of a search can see it"
+        assert not splits.train.inputs.values.flags.owndata, "each process had a copy of its own"
+        return made
+
+    monkeypatch.setattr(sweep._Configured, "__call__", then_remove)
+    settings = SweepSettings(trials=3, scheduler="none", confirm_seeds=0)
+    outcome = tune_curriculum(SPACE, config, settings, console=Console(quiet=True))
+    assert outcome.sweep["states"] == {"finished": 3}
+
+
+def write_small_parquet(file: Path) -> None:
+    draw = np.random.default_rng(0)
+    labels = np.arange(120) % 3
+    features = draw.standard_normal((120, 4)) + 2 * labels[:, None]
+    columns = {f"x{column}": features[:, column] for column in range(4)}
+    pq.write_table(pa.table({**columns, "label": labels}), file)
+
+
+def test_what_cannot_be_written_down_ends_the_sweep_as_the_users_mistake(tmp_path: Path) -> None:
+    class Full(list[Row]):
+        def append(self, row: Row) -> None:
+            super().append(row)
+            if row["kind"] == "trial":
+                raise UserError("the disk is full")
+
+    with pytest.raises(UserError, match="the disk is full"):
+        run_stage(tmp_path, Told(Full()), drawn_from(SPACE), 2)
 
 
 @dataclasses.dataclass(frozen=True)

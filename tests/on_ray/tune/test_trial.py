@@ -14,13 +14,14 @@ import pytest
 import torch
 from same_values import assert_same_values
 from small_runs import LARGE, STEPS, assert_same_bits, history_of, trainer_for, without_clocks
-from small_sweeps import BASE, EPOCHS, Board, MakeSmall, having, plan_for
+from small_sweeps import BASE, EPOCHS, MakeSmall, having, plan_for
 
 from ray_mentor.config import StudentConfig, TrainConfig
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.data import Splits
+from ray_mentor.errors import UserError
 from ray_mentor.on_ray.tune.objective import Objective
-from ray_mentor.on_ray.tune.trial import Trial
+from ray_mentor.on_ray.tune.trial import NAME, Trial
 from ray_mentor.run.checkpoint.checkpoints import Found, newest_good
 from ray_mentor.run.directory import RunDirectory
 
@@ -30,14 +31,14 @@ NewTrial = Callable[..., Trial]
 
 @pytest.fixture
 def new_trial(tmp_path: Path) -> Iterator[NewTrial]:
-    """Makes trials, each under an id of its own; none is left running."""
+    """Makes trials, each under a name of its own; none is left running."""
     made: list[Trial] = []
 
-    def make(name: str, sample: dict[str, Any], board: Any = None, **changes: Any) -> Trial:
-        plan = plan_for(tmp_path, board, **changes)
-        trial = type(
-            "Named", (Trial,), {"trial_id": name, "setup": lambda self, config: Trial.setup(self, config, plan)}
-        )(sample)
+    def make(name: str, sample: dict[str, Any], **changes: Any) -> Trial:
+        plan = plan_for(tmp_path, **changes)
+        trial = type("Planned", (Trial,), {"setup": lambda self, config: Trial.setup(self, config, plan)})(
+            {NAME: name, **sample}
+        )
         made.append(trial)
         return trial
 
@@ -62,8 +63,7 @@ def assert_same_state(one: Found, other: Found) -> None:
 
 
 def test_a_trial_is_the_run_of_its_settings(new_trial: NewTrial, small_splits: Splits, tmp_path: Path) -> None:
-    board = Board()
-    trial = new_trial("one", {"update_interval": 3}, board)
+    trial = new_trial("one", {"update_interval": 3})
     replies = [trial.step() for _ in range(EPOCHS)]
     assert [reply["epoch"] for reply in replies] == [1, 2, 3, 4]
     assert [reply["done"] for reply in replies] == [False, False, False, True]
@@ -73,49 +73,48 @@ def test_a_trial_is_the_run_of_its_settings(new_trial: NewTrial, small_splits: S
     assert_same_bits(state_in(tmp_path / "one").state.student, alone.student_state)
     assert [reply["accuracy"] for reply in replies] == [row["validation_accuracy"] for row in alone.metrics]
     assert replies[-1]["objective"] == replies[-1]["accuracy"]
-    assert [row["epoch"] for row in board.rows if row["kind"] == "trial"] == [1, 2, 3, 4]
-    assert board.rows[-1]["kind"] == "ended"
-    assert board.rows[-1]["state"] == "finished"
+    assert (tmp_path / "one" / "result.json").exists()
 
 
 def test_no_trial_of_a_search_measures_the_test_split(new_trial: NewTrial, tmp_path: Path) -> None:
     trial = new_trial("one", {"update_interval": 3})
-    replies = [trial.step() for _ in range(EPOCHS)]
-    assert replies[-1]["result"]["test_accuracy"] is None
+    for _ in range(EPOCHS):
+        trial.step()
+    assert result_in(tmp_path / "one")["test_accuracy"] is None
     assert {row["test_accuracy"] for row in state_in(tmp_path / "one").state.log.metrics} == {None}
 
 
-def test_a_listed_run_does_measure_it(new_trial: NewTrial) -> None:
-    trial = new_trial("one", {"listed": 1}, listed=(BASE, having(BASE, seed=5)))
-    replies = [trial.step() for _ in range(EPOCHS)]
-    assert replies[-1]["result"]["test_accuracy"] > 0.5
-    assert replies[-1]["result"]["seed"] == 5
+def test_a_listed_run_is_the_one_of_its_name_and_measures_it_if_it_is_to(new_trial: NewTrial, tmp_path: Path) -> None:
+    listed = {"zero": BASE, "five": having(BASE, seed=5)}
+    for name, test in (("five", True), ("zero", False)):
+        trial = new_trial(name, {}, listed=listed, test=test)
+        for _ in range(EPOCHS):
+            trial.step()
+    assert result_in(tmp_path / "five")["test_accuracy"] > 0.5
+    assert result_in(tmp_path / "five")["seed"] == 5
+    assert result_in(tmp_path / "zero")["test_accuracy"] is None
 
 
-def test_a_stopped_trial_says_so_and_leaves_no_result(new_trial: NewTrial, tmp_path: Path) -> None:
-    board = Board()
-    trial = new_trial("one", {"update_interval": 3}, board)
+def result_in(folder: Path) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return result
+
+
+def test_a_stopped_trial_leaves_no_result(new_trial: NewTrial, tmp_path: Path) -> None:
+    trial = new_trial("one", {"update_interval": 3})
     trial.step()
     trial.cleanup()
-    assert board.rows[-1] == {
-        "kind": "ended",
-        "trial": "one",
-        "state": "stopped",
-        "objective": board.rows[0]["objective"],
-    }
     assert not (tmp_path / "one" / "result.json").exists()
 
 
 def test_a_paused_trial_goes_on_where_it_was(new_trial: NewTrial, tmp_path: Path) -> None:
-    board = Board()
-    paused = new_trial("one", {"update_interval": 3}, board)
+    paused = new_trial("one", {"update_interval": 3})
     paused.step()
     saved = tmp_path / "saved"
     saved.mkdir()
     paused.save_checkpoint(str(saved))
     paused.cleanup()
-    assert "ended" not in {row["kind"] for row in board.rows}
-    again = new_trial("one", {"update_interval": 3}, board)
+    again = new_trial("one", {"update_interval": 3})
     again.load_checkpoint(str(saved))
     assert [again.step()["epoch"] for _ in range(EPOCHS - 1)] == [2, 3, 4]
     undisturbed = new_trial("two", {"update_interval": 3})
@@ -135,16 +134,19 @@ def test_a_trial_takes_over_the_whole_state_of_another(length: int, new_trial: N
     saved = tmp_path / "saved"
     saved.mkdir()
     good.save_checkpoint(str(saved))
+    good.cleanup()
     bad = new_trial("bad", {"mentor_learning_rate": 0.9}, **plan)
     bad.step()
-    bad.reset_config({"mentor_learning_rate": 0.025})
+    bad.reset_config({NAME: "bad", "mentor_learning_rate": 0.025})
     bad.load_checkpoint(str(saved))
-    for trial in (good, bad):
-        assert [trial.step()["epoch"] for _ in range(2)] == [3, 4]
+    assert [bad.step()["epoch"] for _ in range(2)] == [3, 4]
+    good = new_trial("good", {"mentor_learning_rate": 0.025}, **plan)
+    assert [good.step()["epoch"] for _ in range(2)] == [3, 4]
     assert_same_state(state_in(tmp_path / "bad~2"), state_in(tmp_path / "good"))
     assert json.loads((tmp_path / "bad~2" / "branch.json").read_text()) == {
         "run": str(tmp_path / "good"),
         "step": 2 * A_STEP,
+        "settings": {"mentor_learning_rate": 0.025},
     }
     assert (tmp_path / "bad" / "config.toml").exists(), "what it was before stays to be read"
     if length:
@@ -158,6 +160,7 @@ def test_it_goes_on_under_its_own_settings(new_trial: NewTrial, tmp_path: Path) 
     saved = tmp_path / "saved"
     saved.mkdir()
     good.save_checkpoint(str(saved))
+    good.cleanup()
     branch = new_trial("branch", {"mentor_learning_rate": 0.001, "update_interval": 4})
     branch.load_checkpoint(str(saved))
     branch.step()
@@ -173,8 +176,7 @@ def test_it_goes_on_under_its_own_settings(new_trial: NewTrial, tmp_path: Path) 
 def test_one_process_serves_trial_after_trial(new_trial: NewTrial, tmp_path: Path) -> None:
     trial = new_trial("one", {"update_interval": 3})
     trial.step()
-    type(trial).trial_id = "next"  # as Ray Tune renames a process that it uses again
-    assert trial.reset_config({"update_interval": 2})
+    assert trial.reset_config({NAME: "next", "update_interval": 2})
     assert [trial.step()["epoch"] for _ in range(EPOCHS)] == [1, 2, 3, 4]
     assert (tmp_path / "next" / "result.json").exists()
 
@@ -201,17 +203,37 @@ def test_a_trial_that_was_done_when_its_process_died_says_so_again(new_trial: Ne
     assert again["accuracy"] == last["accuracy"]
 
 
+def test_a_finished_run_of_other_settings_is_not_believed(new_trial: NewTrial) -> None:
+    first = new_trial("one", {"update_interval": 3})
+    for _ in range(EPOCHS):
+        first.step()
+    with pytest.raises(UserError, match=r"update_interval is 2, but run .*/one was started with 3"):
+        new_trial("one", {"update_interval": 2}).step()
+
+
+def test_a_result_without_a_checkpoint_is_not_believed(new_trial: NewTrial, tmp_path: Path) -> None:
+    first = new_trial("one", {"update_interval": 3})
+    for _ in range(EPOCHS):
+        first.step()
+    for file in (tmp_path / "one" / "checkpoints").glob("*.pt"):
+        file.unlink()
+    with pytest.raises(UserError) as refused:
+        new_trial("one", {"update_interval": 3}).step()
+    assert str(refused.value) == (
+        f"run {tmp_path}/one has a result.json, but no checkpoint that says what it came to; remove its result.json, "
+        "and it is trained again"
+    )
+
+
 def test_a_trial_whose_mentor_collapses_is_ended(new_trial: NewTrial) -> None:
-    board = Board()
     floors = dataclasses.replace(BASE.mentor, min_effective_share=0.99)  # no weights but equal ones get past this
     base = having(dataclasses.replace(BASE, mentor=floors), epochs=3 * EPOCHS)
-    trial = new_trial("one", {"update_interval": 1}, board, base=base, objective=Objective("accuracy", 3 * EPOCHS))
+    trial = new_trial("one", {"update_interval": 1}, base=base, objective=Objective("accuracy", 3 * EPOCHS))
     replies = [trial.step()]
     while not replies[-1]["done"]:
         replies.append(trial.step())
     assert replies[-1]["hopeless"]
     assert replies[-1]["epoch"] < 3 * EPOCHS
-    assert board.rows[-1]["state"] == "hopeless"
 
 
 def test_gap_per_cost_is_measured_from_equal_weights(new_trial: NewTrial) -> None:

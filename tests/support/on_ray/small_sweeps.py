@@ -59,20 +59,14 @@ class MakeSmall:
         )
 
 
-class Board:
-    """Takes progress rows without an actor."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-        self.post = self
-
-    def remote(self, row: dict[str, Any]) -> None:
-        self.rows.append(row)
-
-
-def plan_for(storage: Path, board: Any = None, **changes: Any) -> Plan:
-    plan = Plan(BASE, MakeSmall(), Objective("accuracy", EPOCHS), str(storage), board or Board())
+def plan_for(storage: Path, **changes: Any) -> Plan:
+    plan = Plan(BASE, MakeSmall(), Objective("accuracy", EPOCHS), str(storage))
     return dataclasses.replace(plan, **changes)
+
+
+def makers(configs: Any, *, test: bool) -> MakeSmall:
+    """Of a study of such runs."""
+    return MakeSmall()
 
 
 def having(config: TrainConfig, **run: Any) -> TrainConfig:

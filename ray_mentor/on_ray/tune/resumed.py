@@ -1,0 +1,109 @@
+"""What of an interrupted sweep is done, and what of it goes on: read from its record and its trials' runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+from ray_mentor.config import TrainConfig
+from ray_mentor.config.file import to_toml
+from ray_mentor.errors import UserError, shown
+from ray_mentor.on_ray.tune.record import Record, Told, drawn
+from ray_mentor.on_ray.tune.spaces import config_of, settings_of
+from ray_mentor.on_ray.tune.trial import BRANCH, newest_run
+from ray_mentor.run.checkpoint.resume import MAY_CHANGE, started_with
+from ray_mentor.run.directory import RESULT, RunDirectory
+
+
+def unfinished(record: Record, folder: str, base: TrainConfig, domains: Mapping[str, Any]) -> list[Told]:
+    """The trials that go on, each from its run's newest checkpoint: those that were interrupted, and those that failed.
+
+    Args:
+        folder: of the trials' run directories.
+
+    Raises:
+        UserError: a file that can't be what a trial has left, or is another trial's.
+    """
+    return [told for told in record.trials.values() if _goes_on(told, folder, base, domains)]
+
+
+def _goes_on(told: Told, folder: str, base: TrainConfig, domains: Mapping[str, Any]) -> bool:
+    if told.state in ("stopped", "hopeless"):
+        return False
+    run = newest_run(folder, told.name)
+    told.sample = _sample_of(run, domains) or told.sample
+    if told.state != "finished" or _table(run, RESULT) is None:
+        return True
+    _check_is_asked_for(told, run, base)
+    return False
+
+
+def test_accuracy_in(run: RunDirectory) -> float | None:
+    """That of a finished run; None where it had no test split.
+
+    Raises:
+        UserError: no result, or a file that can't be one.
+    """
+    accuracy = (_table(run, RESULT) or {}).get("test_accuracy", "")
+    if accuracy is None:
+        return None
+    if type(accuracy) not in (int, float):
+        raise _damaged(run, RESULT, ValueError(f"test_accuracy is {shown(accuracy)}"))
+    return float(accuracy)
+
+
+def digest(config: TrainConfig) -> str:
+    """A name for a run that only runs of the same settings have, wherever and in however many pieces they happen."""
+    same = {name: value for name, value in config.flat().items() if name not in MAY_CHANGE - {"epochs", "workers"}}
+    return hashlib.sha256(to_toml(same).encode()).hexdigest()[:16]
+
+
+def _sample_of(run: RunDirectory, domains: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a run was given when it took over another's state; None of a trial that is still its first run."""
+    branch = _table(run, BRANCH)
+    if branch is None:
+        return None
+    try:
+        return drawn(branch.get("settings"), domains)
+    except ValueError as error:
+        raise _damaged(run, BRANCH, error) from error
+
+
+def _check_is_asked_for(told: Told, run: RunDirectory, base: TrainConfig) -> None:
+    """All else is the same for all trials of a sweep, and was compared."""
+    asked = tomllib.loads(to_toml(config_of(base, told.sample).flat()))
+    written = started_with(run)
+    for name in settings_of(told.sample):
+        if name in written and written[name] != asked.get(name):
+            raise UserError(
+                f"{name} is {shown(written[name])} in {run.path}, but was {shown(asked.get(name))} for trial "
+                f"{told.name}; put back what was there, or remove {run.path}, and it is trained again"
+            )
+
+
+def _table(run: RunDirectory, name: str) -> dict[str, Any] | None:
+    data = run.read(name, _MOST_BYTES + 1)
+    if data is None:
+        return None
+    try:
+        if len(data) > _MOST_BYTES:
+            raise ValueError(f"it is larger than {_MOST_BYTES >> 10} KiB")
+        table = json.loads(data)
+        if not isinstance(table, dict):
+            raise ValueError(f"it holds {shown(table)}")
+    except Exception as error:  # [[[[... is a RecursionError
+        raise _damaged(run, name, error) from error
+    return table
+
+
+_MOST_BYTES = 1 << 20
+
+
+def _damaged(run: RunDirectory, name: str, error: Exception) -> UserError:
+    return UserError(
+        f"{run.path}/{name} cannot be read ({type(error).__name__}: {error}); it is damaged: put back what was there, "
+        f"or remove {run.path}, and the trial begins anew"
+    )
