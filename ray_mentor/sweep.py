@@ -74,8 +74,8 @@ def tune_curriculum(
         config: the settings around it; its run name is the sweep's. None: the defaults, one process a trial.
         settings: how it is searched.
         make: makes a trial's trainer from its settings, e.g. of a model and data of one's own; picklable. It and what
-            it holds go into Ray's object store once; what it reads each time, each trial's process has for itself. None:
-            what ``config`` describes.
+            it holds go into Ray's object store once; what it reads each time, each trial's process has for itself.
+            None: what ``config`` describes.
         verbose: let Ray's own log through.
         console: where to print; None: standard output.
 

@@ -34,12 +34,14 @@ def lint(checkout: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow  # copies what mypy writes, and in `make check` mypy runs beside the tests
 def test_what_a_run_leaves_behind_is_no_matter_to_the_checks(checkout: Path) -> None:
     assert {"runs", "data", "stray.parquet"} <= {Path(name).parts[0] for name in GATHERS}
     done = lint(checkout)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "said"),
     [

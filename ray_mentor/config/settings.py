@@ -393,7 +393,8 @@ class RunSettings:
     """How often in a row the workers are started again after one of them died, >= 0: the count begins anew with every
     newer checkpoint, and a machine that is taken away is not counted. -1: however often."""
     hang_seconds: float = 120.0
-    """A worker or mentor that gives no sign of life for so long counts as dead, > 0."""
+    """A worker or mentor that gives no sign of life for so long counts as dead, as does a worker's step, > 0. A step
+    may take ten times as long as the longest so far; the first one and a checkpoint ten times hang_seconds."""
     node_seconds: float = 900.0
     """How long to wait, before the start, for machines that a cluster's autoscaler has yet to bring, >= 0. A cluster
     without an autoscaler refuses at once."""

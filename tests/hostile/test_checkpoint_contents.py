@@ -59,7 +59,7 @@ def resumed(first: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tu
         run = first / "runs/again"
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(first / "runs/run", run)
-        for path in run.rglob("*.pt"):
+        for path in (run / "checkpoints").glob("*.pt"):
             path.write_bytes(checkpoint)
         if config is not None:
             (run / "config.toml").write_bytes(config)
@@ -87,7 +87,7 @@ def table(first: Path) -> dict[str, Any]:
 
 
 def newest(first: Path) -> bytes:
-    return max((first / "runs/run").rglob("*.pt")).read_bytes()
+    return max((first / "runs/run/checkpoints").glob("*.pt")).read_bytes()
 
 
 def keys(value: Any, above: Key = ()) -> list[Key]:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from ray_mentor.core.exchange import AbstractExchange
@@ -146,20 +146,18 @@ _CAUSES_OF = {
 }
 
 
-class Coarsest(TorchDispatchMode):
+class Coarsest(TorchFunctionMode):
     """Takes down how coarse the floating-point types are that pass by: autocast may be on inside of a student.
 
     Attributes:
         eps: the coarsest rounding so far, relative; 0 before the first.
     """
 
-    supports_higher_order_operators = True
-
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.eps = 0.0
 
-    def __torch_dispatch__(
+    def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))

@@ -51,8 +51,7 @@ class CheckedEstimator:
         Args:
             losses: of the first step's samples.
             add_up: whether they should: the influences of all samples of all ranks, of a single step.
-            watched: look on how coarse the types in the student are. PyTorch takes other kernels then, and the last
-                bits of the influences differ.
+            watched: look on how coarse the types in the student are.
 
         Raises:
             UserError: if they don't add up, and none of the run has done so far; on every rank.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd import Variable
 
@@ -71,12 +73,10 @@ class HeardGradient:
                 "no backward pass came from the loss that weigh returned since the student's last forward pass; call "
                 "backward on that loss, before the optimizer's step"
             )
-        names = [name for name in self._found if name in direction]
-        if not names:
-            return 0.0
-        ours = [_real(self._found[name].detach()) for name in names]
-        products = torch._foreach_mul(ours, [_real(direction[name]) for name in names])
-        return float(torch.stack([product.sum(dtype=torch.float64) for product in products]).sum() / self._factor)
+        pairs = [(found, direction[name]) for name, found in self._found.items() if name in direction]
+        with torch.no_grad():
+            parts = [_product(some) for some in _chunks(pairs)]
+            return float(torch.stack(parts).sum() / self._factor) if parts else 0.0
 
     def forget(self) -> None:
         """Frees what was heard."""
@@ -93,6 +93,30 @@ class HeardGradient:
 
     def _end(self) -> None:
         self._is_open = False
+
+
+Pair = tuple[Tensor, Tensor]
+CHUNK = 2**22
+"""Elements that are multiplied at once: in few launches, and with little memory."""
+
+
+def _chunks(pairs: list[Pair]) -> Iterator[list[Pair]]:
+    some: list[Pair] = []
+    elements = 0
+    for pair in pairs:
+        some.append(pair)
+        elements += pair[0].numel()
+        if elements >= CHUNK:
+            yield some
+            some, elements = [], 0
+    if some:
+        yield some
+
+
+def _product(pairs: list[Pair]) -> Float[Tensor, ""]:
+    ours, others = ([_real(pair[side]) for pair in pairs] for side in (0, 1))
+    products = torch._foreach_mul(ours, others)
+    return torch.cat([product.flatten() for product in products]).sum(dtype=torch.float64)
 
 
 def _real(tensor: Tensor) -> Tensor:

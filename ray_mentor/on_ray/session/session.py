@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
@@ -72,7 +73,7 @@ class _Connection:
         with self._lock:
             ours = self._runs > 0 or not ray.is_initialized()
             if ours and self._runs == 0:
-                self._ended_by.enter_context(connected())
+                self._ended_by.enter_context(_lasting(connected()))
             self._runs += ours
         try:
             yield
@@ -81,6 +82,24 @@ class _Connection:
                 self._runs -= ours
                 if self._runs == 0:
                     self._ended_by.close()
+
+
+@contextmanager
+def _lasting(connection: AbstractContextManager[None]) -> Iterator[None]:
+    """The connection, made and ended by one thread that lasts as long.
+
+    The kernel ends Ray's processes with the thread that started them, and the run that came first may end first.
+    """
+    if threading.current_thread() is threading.main_thread():
+        with connection:
+            yield
+        return
+    with ThreadPoolExecutor(1, "ray") as thread:
+        thread.submit(connection.__enter__).result()
+        try:
+            yield
+        finally:
+            thread.submit(connection.__exit__, None, None, None).result()
 
 
 _CONNECTION = _Connection()

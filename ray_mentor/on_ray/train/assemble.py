@@ -81,6 +81,8 @@ def make_student(job: Job, exchange: AbstractExchange) -> nn.Module:
         student = student.to(memory_format=torch.channels_last)
     if job.config.student.precision == "bf16":
         student = in_bf16(student)
+    if job.local:
+        return student.to(ray.train.torch.get_device())  # the rest asks for what Ray Train refuses inside of Tune
     strategy = "ddp" if exchange.world_size > 1 else None
     prepared: nn.Module = ray.train.torch.prepare_model(student, parallel_strategy=strategy)
     return prepared

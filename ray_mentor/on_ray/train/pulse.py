@@ -6,7 +6,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from jaxtyping import Float, Num
@@ -36,21 +36,16 @@ class Pulse:
         self._thread = threading.get_ident()
         self._moves = self._away = self._slow = 0
         self._has_beaten = False
+        self._waiting = _Waiting(self)
 
     def beat(self) -> None:
         """A step is done, or a part of something long."""
         self._moves += 1
         self._has_beaten = True
 
-    @contextmanager
-    def away(self) -> Iterator[None]:
+    def away(self) -> AbstractContextManager[None]:
         """What is waited for inside is another's to do."""
-        self._away += 1
-        try:
-            yield
-        finally:
-            self._moves += 1
-            self._away -= 1
+        return self._waiting
 
     @contextmanager
     def slow(self) -> Iterator[None]:
@@ -97,6 +92,20 @@ class Pulse:
         traceback.print_stack(frame)
         code = frame.f_code
         return f"{code.co_name} ({code.co_filename}, line {frame.f_lineno})"
+
+
+class _Waiting(AbstractContextManager[None]):
+    """A context without a generator: a step enters it some ten times."""
+
+    def __init__(self, pulse: Pulse) -> None:
+        self._pulse = pulse
+
+    def __enter__(self) -> None:
+        self._pulse._away += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._pulse._moves += 1
+        self._pulse._away -= 1
 
 
 class HeardExchange(AbstractExchange):

@@ -1,4 +1,4 @@
-"""What of an interrupted sweep is done, and what of it goes on: read from its record and its trials' run directories."""
+"""What of an interrupted sweep is done, and what of it goes on: read from its record and its trials' runs."""
 
 from __future__ import annotations
 

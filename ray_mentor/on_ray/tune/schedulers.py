@@ -59,7 +59,7 @@ def make_scheduler(name: str, domains: Mapping[str, Any], epochs: int) -> TrialS
 
 
 class Asha(ASHAScheduler):
-    """ASHA that knows trials by the names that they have in a sweep's record: those of Ray Tune are others each time."""
+    """ASHA that knows trials by the names that a sweep's record has: those of Ray Tune are others each time."""
 
     def __init__(self, *, max_t: int, **arguments: Any) -> None:
         super().__init__(max_t=max_t, **arguments)

@@ -296,8 +296,8 @@ def _room(concurrent: int, run: RunSettings, there: Mapping[str, float]) -> str:
     has = ", ".join(f"{there.get(name, 0.0):g} {name}" for name in each)
     how = f"{run.workers} workers each" if run.workers else "a process each"
     return (
-        f"trials at a time: {concurrent}, {how}; a trial takes {takes} and {memory(run) / 2**30:.1f} GiB of memory, and "
-        f"there are {has} and {there.get(MEMORY, 0.0) / 2**30:.1f} GiB"
+        f"trials at a time: {concurrent}, {how}; a trial takes {takes} and {memory(run) / 2**30:.1f} GiB of memory, "
+        f"and there are {has} and {there.get(MEMORY, 0.0) / 2**30:.1f} GiB"
     )
 
 

@@ -20,7 +20,7 @@ from ray_mentor.config import TrainConfig
 from ray_mentor.config.file import to_toml
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
-from ray_mentor.on_ray.tune.objective import Figures, Objective
+from ray_mentor.on_ray.tune.objective import Objective
 from ray_mentor.on_ray.tune.record import to_json
 from ray_mentor.on_ray.tune.running import Running
 from ray_mentor.on_ray.tune.spaces import config_of

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.influence.estimators import FiniteDifference, ForwardMode
+from ray_mentor.core.influence.heard_gradient import HeardGradient
 from ray_mentor.core.losses import cross_entropy
 from ray_mentor.core.methods.mixing import make_mixing
 from ray_mentor.core.step.memorising import MemorisingState
@@ -588,6 +589,23 @@ def test_what_was_heard_is_let_go() -> None:
     assert hooks(loop.student) == 4
     loop.weigh(*next(noisy(1)))
     assert hooks(loop.student) == 4, "the micro-batch before is heard no more"
+
+
+@pytest.mark.parametrize("chunk", [1, 20, 10**6])
+def test_the_product_with_a_direction(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the loss itself, whatever factor stands before it; a direction may lack params."""
+    monkeypatch.setattr("ray_mentor.core.influence.heard_gradient.CHUNK", chunk)
+    model = student()
+    inputs, labels = blobs(20, 0)
+    loss = per_sample(model(inputs), labels).mean()
+    heard = HeardGradient(model)
+    heard.follow(loss)
+    (7 * loss).backward()
+    direction = {name: torch.randn_like(param) for name, param in model.named_parameters() if name != "0.bias"}
+    gradients = {name: param.grad for name, param in model.named_parameters()}
+    expected = sum(float((value * gradients[name]).sum()) for name, value in direction.items()) / 7  # type: ignore[operator]
+    assert heard.along(direction) == pytest.approx(expected, rel=1e-4)
+    assert heard.along({}) == 0.0
 
 
 def test_a_run_without_a_mentor_is_not_looked_at() -> None:

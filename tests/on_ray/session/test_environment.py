@@ -206,3 +206,69 @@ def test_one_run_at_a_time_trains_in_a_process() -> None:
         "give 1 worker or more, or start a process for each",
         "trained",
     ]
+
+
+ENDS_WITH_ITS_THREAD = """
+import ctypes, signal, sys, time
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, which Ray sets for all that it starts
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Ray's processes do not end with a thread")
+def test_a_ray_outlives_the_thread_whose_run_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel ends Ray's processes with the thread that started them, which may be that of the shorter run."""
+    there = Connections(monkeypatch)
+    processes: list[subprocess.Popen[str]] = []
+
+    @contextmanager
+    def connected(needs: Needs, verbose: bool) -> Any:
+        with there.connected(needs, verbose):
+            command = [sys.executable, "-c", ENDS_WITH_ITS_THREAD]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "ready\n"
+                processes.append(process)
+                try:
+                    yield
+                finally:
+                    process.kill()
+
+    monkeypatch.setattr(session, "_connected", connected)
+    first, second = ExitStack(), ExitStack()
+    needs = Needs({"CPU": 1.0})
+    in_a_thread(lambda: first.enter_context(ray_session(needs, verbose=False)))
+    second.enter_context(ray_session(needs, verbose=False))
+    first.close()
+    with pytest.raises(subprocess.TimeoutExpired):
+        processes[0].wait(1.0)
+    second.close()
+    assert there.alive == 0
+    assert processes[0].wait(10) == -9
+
+
+def test_what_goes_wrong_in_the_start_is_raised_in_the_thread_that_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = Connections(monkeypatch)
+    said: list[str] = []
+
+    @contextmanager
+    def connected(needs: Needs, verbose: bool) -> Any:
+        raise UserError("no Ray there")
+        yield
+
+    monkeypatch.setattr(session, "_connected", connected)
+
+    def run() -> None:
+        try:
+            with ray_session(Needs({"CPU": 1.0}), verbose=False):
+                said.append("started")
+        except UserError as error:
+            said.append(str(error))
+
+    in_a_thread(run)
+    assert said == ["no Ray there"]
+    monkeypatch.setattr(session, "_connected", there.connected)
+    in_a_thread(run)
+    assert said == ["no Ray there", "started"]
+    assert there.alive == 0

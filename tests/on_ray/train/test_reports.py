@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,7 @@ import pytest
 import ray.train
 import torch
 from listening import WritesDown
-from ray import tune
-from ray.tune.integration.ray_train import TuneReportCallback
-from small_runs import EPOCHS, assert_same_bits, outcome_of, trainer_for
+from small_runs import EPOCHS, assert_same_bits, trainer_for
 
 from ray_mentor.data import Splits
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
@@ -80,24 +77,3 @@ def test_what_was_reported_is_not_what_a_run_goes_on_from(small_splits: Splits, 
     assert [line["metrics"][0]["epoch"] for line in callback.said()] == [0, 1, 2]
     state = torch.load(tmp_path / "n/student/state_dict.pt", weights_only=True)
     assert_same_bits(state, outcome.student_state)
-
-
-def test_tune_sees_a_run_in_its_own_process(local_ray: None, small_splits: Splits, tmp_path: Path) -> None:
-    """By Ray's own callback, inside of a function that Tune runs; of runs with workers it sees the same."""
-
-    def trial(sample: dict[str, Any]) -> None:
-        sys.path[:0] = sample["path"]
-        from small_runs import make_small_splits, trainer_for  # noqa: PLC0415 - in a process of Tune's
-
-        config = ray.train.RunConfig(name="n", storage_path=str(tmp_path), callbacks=[TuneReportCallback()])
-        trainer_for(make_small_splits(), tmp_path, "n", run_config=config).fit()
-
-    tuner = tune.Tuner(
-        trial, param_space={"path": sys.path}, run_config=tune.RunConfig(storage_path=str(tmp_path / "tune"), verbose=0)
-    )
-    (result,) = list(tuner.fit())
-    assert result.error is None
-    assert result.metrics is not None
-    assert result.metrics["training_iteration"] == EPOCHS
-    assert result.metrics["test_accuracy"] == outcome_of(tmp_path / "n").result["test_accuracy"]
-    assert result.metrics["checkpoint_path"] == f"{tmp_path}/n/student"

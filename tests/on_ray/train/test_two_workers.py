@@ -20,7 +20,6 @@ import ray.train
 import ray.util.state
 import torch
 from accidents import Slow, TellsWhoTakesItsState, count
-from driver import A_LONG_TIME
 from listening import WritesDown
 from mapped_splits import mapped_splits
 from small_runs import (
