@@ -40,7 +40,7 @@ def nothing_leaks() -> Iterator[None]:
     assert not changed, "the test changed these (before, after)"
 
 
-_THEIRS = ("RAY_", "PYTEST_", "PYTHONBREAKPOINT", "TORCHINDUCTOR_", "KMP_", "CRC32C_")  # beginnings of names; the last is a library of Ray Tune's
+_THEIRS = ("RAY_", "PYTEST_", "PYTHONBREAKPOINT", "TORCHINDUCTOR_", "KMP_", "CRC32C_")  # beginnings of names
 
 
 def _surroundings() -> dict[str, object]:
