@@ -29,8 +29,17 @@ OPTIMIZERS: dict[str, Callable[[Any, float], Optimizer]] = {
 }
 
 
-def found(estimator: str, optimizer: str, rate: float, autocast: torch.dtype | None) -> Tensor:
+class CastsInside(nn.Sequential):
+    """A student that is cast where no loop sees it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.float16):
+            return super().forward(x).float()
+
+
+def found(estimator: str, optimizer: str, rate: float, autocast: torch.dtype | None, *, inside: bool = False) -> Tensor:
     student = make_student("mlp, relu, dropout", torch.float32)
+    student = CastsInside(student) if inside else student
     for module in student.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -51,6 +60,13 @@ def test_influences_at_a_small_learning_rate(estimator: str, optimizer: str, rat
     halves, truth = (found(estimator, optimizer, rate, autocast) for autocast in (torch.float16, None))
     assert truth.abs().max() > 0
     assert relative_error(halves, truth) <= (0.1 if estimator == "finite_difference" else ROUNDING)
+
+
+@pytest.mark.parametrize("rate", [1e-2, 1e-10])
+def test_influences_of_a_student_that_is_cast_inside(rate: float) -> None:
+    halves, truth = found("jvp", "sgd", rate, None, inside=True), found("jvp", "sgd", rate, None)
+    assert truth.abs().max() > 0
+    assert relative_error(halves, truth) <= ROUNDING
 
 
 def sure_student(gain: float) -> tuple[nn.Module, Samples]:
@@ -130,3 +146,13 @@ def test_influences_are_linear_in_the_direction_to_the_last_bit(exponent: int) -
 )
 def test_the_size_of_a_direction(elements: list[float], size: float) -> None:
     assert size_of({str(i): torch.tensor([element]) for i, element in enumerate(elements)}) == size
+
+
+@pytest.mark.parametrize("exponent", [-100, -20, 0, 100])
+@pytest.mark.parametrize("kind", ["one of many", "all alike"])
+def test_the_size_is_near_the_largest_elements(kind: str, exponent: int) -> None:
+    """Whose range float16 then holds: n^¼ is 32 for a million params."""
+    elements = torch.full((1000, 1000), 1e-6 if kind == "one of many" else 1.0)
+    elements[0, 0] = 1.0
+    size = size_of({"": 2.0**exponent * elements})
+    assert 1 / 40 <= 2.0**exponent / size <= 40

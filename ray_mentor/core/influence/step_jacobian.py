@@ -1,8 +1,8 @@
 """D = ∂θ'/∂g: how an optimizer's step answers to the gradient it was given.
 
-Every optimizer here works element by element, so D is a diagonal, held as one tensor a param. That of PyTorch's
-common optimizers is read off after the real step, from the gradient and the optimizer's own state; any other's is
-measured, by replaying its step.
+Every optimizer here works element by element, so D is a diagonal, held as one tensor a param, to be read alone. That of
+PyTorch's common optimizers is read off after the real step, from the gradient and the optimizer's own state; any
+other's is measured, by replaying its step.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def sgd(before: Tensor, gradient: Tensor, had_state: bool, state: dict[str, Any]
         slope = 1.0
     else:
         slope = 1.0 + group["momentum"] * arriving if group["nesterov"] else arriving
-    return torch.full_like(before, (1 if group["maximize"] else -1) * float(group["lr"]) * slope)
+    return before.new_full((), (1 if group["maximize"] else -1) * float(group["lr"]) * slope).expand_as(before)
 
 
 def adam(before: Tensor, gradient: Tensor, had_state: bool, state: dict[str, Any], group: ParamGroup) -> Tensor:

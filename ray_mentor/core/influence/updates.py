@@ -86,6 +86,7 @@ class MetaUpdates:
         self._checked = CheckedEstimator(self._estimator, settings, exchange, guards)
         self._awaited: Awaited | None = None
         self._tried = False
+        self._room: Gradient = {}  # for gradients that are heard
         if parts.mentor is not None:
             check_owners(student, optimizers)
             self._estimator.check(student, optimizers, exchange.world_size)
@@ -103,7 +104,7 @@ class MetaUpdates:
     def before_forward(self) -> Before:
         """What will be needed of the student as it is, before the training forward of a step that is looked back on."""
         whole = self._estimator.remembers_optimizer(self._optimizers)
-        heard, gradient = self._estimator.listen(self._student), HeardGradient(self._student)
+        heard, gradient = self._estimator.listen(self._student), HeardGradient(self._student, self._room)
         return remember(self._student, self._optimizers, whole_optimizer=whole, heard=heard, gradient=gradient)
 
     @property

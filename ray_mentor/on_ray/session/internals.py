@@ -28,6 +28,7 @@ from ray.train.v2._internal.execution.callback import WorkerCallback, WorkerGrou
 from ray.train.v2._internal.execution.context import get_train_context
 from ray.train.v2._internal.execution.worker_group import WorkerGroupPollStatus
 from ray.train.v2.api import data_parallel_trainer
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import PopulationBasedTraining
 
 from ray_mentor.on_ray.session.shared import Shared
@@ -177,3 +178,18 @@ class Population(PopulationBasedTraining):
     def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         config, operations = super()._get_new_config(trial, trial_to_clone)
         return {**config, self._own: trial.config[self._own]}, operations
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The trial that is behind, as Ray's; Ray's chooses none where all wait for one that has ended meanwhile.
+
+        All that wait then meet where they are, and go on.
+        """
+        live = list(tune_controller.get_live_trials())
+        chosen = super().choose_trial_to_run(tune_controller)
+        if chosen is not None or not live or any(trial.status != Trial.PAUSED for trial in live):
+            return chosen
+        states = [self._trial_state[trial] for trial in live]
+        self.on_trial_result(tune_controller, live[0], states[0].last_result)  # type: ignore[arg-type]
+        furthest = max(state.last_train_time for state in states)
+        self._next_perturbation_sync = max(self._next_perturbation_sync, furthest + self._perturbation_interval)
+        return super().choose_trial_to_run(tune_controller)

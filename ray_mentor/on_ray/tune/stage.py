@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow.fs
@@ -127,8 +128,12 @@ def told_error(error: BaseException | None) -> UserError | None:
 
 
 def _error(trial: Any) -> str:
-    """The text of a trial's newest error, traceback and all; without Ray's colours."""
-    return re.sub(r"\x1b\[[0-9;]*m", "", trial.get_error() or "no reason is known")
+    """The text of a trial's errors, the newest last, traceback and all; without Ray's colours.
+
+    Of the file that Ray Tune has just written in this process; what lies in its storage is a copy that may be older.
+    """
+    file = Path(trial.error_file or "")
+    return re.sub(r"\x1b\[[0-9;]*m", "", file.read_text() if file.is_file() else "no reason is known")
 
 
 def brief(error: str) -> str:

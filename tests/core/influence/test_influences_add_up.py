@@ -45,7 +45,7 @@ class Odd(nn.Module):
         torch.manual_seed(0)
         self.enter, self.leave = nn.Linear(3, 16), nn.Linear(16, CLASSES)
         self.reason, self.after, self.calls = reason, after, 0
-        self.own = torch.Generator().manual_seed(0)
+        self.own, self.numpys = torch.Generator().manual_seed(0), np.random.default_rng(1)
 
     def forward(self, x: Tensor) -> Tensor:
         self.calls += 1
@@ -53,8 +53,8 @@ class Odd(nn.Module):
         hidden = torch.relu(self.enter(x))
         if odd == "masks of a generator of its own":
             hidden = hidden * (torch.rand(hidden.shape, generator=self.own) < 0.7)
-        if odd == "masks of NumPy's":
-            hidden = hidden * torch.from_numpy(np.random.default_rng().random(hidden.shape) < 0.7)
+        if odd == "masks of a NumPy generator of its own":
+            hidden = hidden * torch.from_numpy(self.numpys.random(hidden.shape) < 0.7)
         if odd == "a counter":
             hidden = hidden * (1 + 0.1 * self.calls)
         out: Tensor = self.leave(hidden)
@@ -63,7 +63,7 @@ class Odd(nn.Module):
 
 REASONS = (
     "masks of a generator of its own",
-    "masks of NumPy's",
+    "masks of a NumPy generator of its own",
     "a counter",
 )
 
@@ -606,6 +606,29 @@ def test_the_product_with_a_direction(chunk: int, monkeypatch: pytest.MonkeyPatc
     expected = sum(float((value * gradients[name]).sum()) for name, value in direction.items()) / 7  # type: ignore[operator]
     assert heard.along(direction) == pytest.approx(expected, rel=1e-4)
     assert heard.along({}) == 0.0
+
+
+def test_a_heard_gradient_is_a_copy_in_a_room_that_is_used_again() -> None:
+    """Whatever becomes of ``.grad``: in place, as clipping does, or of another type the next time."""
+    model, (inputs, labels) = student(), blobs(20, 0)
+    room: dict[str, Tensor] = {}
+    held: list[dict[str, int]] = []
+    for dtype in (torch.float32, torch.float32, torch.float64):
+        model.to(dtype).zero_grad()
+        loss = per_sample(model(inputs.to(dtype)), labels).mean()
+        heard = HeardGradient(model, room)
+        heard.follow(loss)
+        loss.backward()
+        gradients = {name: param.grad.clone() for name, param in model.named_parameters()}  # type: ignore[union-attr]
+        for param in model.parameters():
+            param.grad.zero_()  # type: ignore[union-attr]
+        direction = {name: torch.randn_like(param) for name, param in model.named_parameters()}
+        expected = sum(float((value * gradients[name]).sum()) for name, value in direction.items())
+        assert heard.along(direction) == pytest.approx(expected, rel=1e-4)
+        heard.forget()
+        held.append({name: gradient.data_ptr() for name, gradient in room.items()})
+    assert held[0] == held[1]
+    assert all(gradient.dtype == torch.float64 for gradient in room.values())
 
 
 def test_a_run_without_a_mentor_is_not_looked_at() -> None:

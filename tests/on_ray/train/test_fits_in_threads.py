@@ -55,7 +55,6 @@ def test_two_runs_in_threads(small_splits: Splits, tmp_path: Path) -> None:
         ).fit()
         seen[hang_seconds] = Path(writes.file).read_text().splitlines()
 
-    ray.shutdown()  # a Ray of another test's would serve both
     before, propagated = of_ray(), set(constants.ENV_VARS_TO_PROPAGATE)
     threads = [threading.Thread(target=run, args=(seconds,)) for seconds in (77, 88)]
     for thread in threads:

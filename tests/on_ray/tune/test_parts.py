@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from ray import tune
-from ray.tune.schedulers import PopulationBasedTraining
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import PopulationBasedTraining, TrialScheduler
 from scipy import stats
 from small_sweeps import BASE, having
 
@@ -100,6 +102,55 @@ def test_pbt_changes_what_can_be_changed_and_stays_inside() -> None:
     assert inside == sample
     inside = scheduler._custom_explore_fn({**sample, "mentor_learning_rate": 8e-4, "meta_batch_size": 8})
     assert inside == {**sample, "mentor_learning_rate": 1e-3, "meta_batch_size": 10}
+
+
+class Paused:
+    """A trial that waits, as far as PBT looks at it."""
+
+    def __init__(self, rate: float) -> None:
+        self.status, self.experiment_tag = Trial.PAUSED, ""
+        self.trial_id, self.config = f"t{rate:g}", {"mentor_learning_rate": rate, "trial": f"t{rate:g}"}
+        self.checkpoint, self.temporary_state = f"of {self.trial_id}", SimpleNamespace(saving_to=None)
+        self.run_metadata: Any = SimpleNamespace(
+            checkpoint_manager=SimpleNamespace(checkpoint_config=SimpleNamespace(num_to_keep=None))
+        )
+
+    def is_finished(self) -> bool:
+        return self.status == Trial.TERMINATED
+
+    def set_experiment_tag(self, tag: str) -> None:
+        self.experiment_tag = tag
+
+    def set_config(self, config: dict[str, Any]) -> None:
+        self.config = config
+
+
+@pytest.mark.parametrize("waiting", [1, 2])
+def test_trials_of_pbt_do_not_wait_for_one_that_has_ended(waiting: int) -> None:
+    """It was taken up again further on than they, and ended without a result at which all would have met."""
+    scheduler: Any = make_scheduler("pbt", {"mentor_learning_rate": tune.loguniform(1e-4, 1e-1)}, 4)
+    trials = [Paused(10.0 ** -(2 + number)) for number in range(waiting + 1)]
+    controller = SimpleNamespace(
+        search_alg=None,
+        get_trials=lambda: trials,
+        get_live_trials=lambda: [trial for trial in trials if not trial.is_finished()],
+        pause_trial=lambda *_, **__: pytest.fail("they wait"),
+    )
+    for trial in trials:
+        scheduler.on_trial_add(controller, trial)
+    *left, ended = trials
+    for epoch, trial in enumerate(left, 2):
+        row = {"epoch": epoch, "objective": float(epoch)}
+        assert scheduler.on_trial_result(controller, trial, row) == TrialScheduler.NOOP
+        assert scheduler.choose_trial_to_run(controller) is not None, "the one that is behind, while it is there"
+    ended.status = Trial.TERMINATED
+    assert scheduler.choose_trial_to_run(controller) is left[0]
+    for trial in left:
+        trial.status = Trial.RUNNING
+        assert scheduler.choose_trial_to_run(controller) in [*left, None]
+    rates = [trial.config["mentor_learning_rate"] for trial in left]
+    assert rates[1:] == [1e-3] * (waiting - 1), "the better keeps its own"
+    assert (rates[0] == 1e-2) == (waiting == 1), "and where they met, the worse took over the better's"
 
 
 def test_pbt_refuses_a_space_in_which_nothing_can_change() -> None:

@@ -158,23 +158,25 @@ def test_a_sweep_finds_its_best_and_says_whether_it_is_better(tmp_path: Path) ->
 
 
 def test_trials_that_are_stopped_early_leave_nothing(tmp_path: Path) -> None:
-    # Trials that are equally good all go on: here one half learns fast, and the other not at all.
-    space = {**SPACE, "learning_rate": tune.choice([0.1, 1e-5])}
+    # Trials that are equally good all go on, as do bad ones before which there was no good one.
+    rates = {"fast1": 0.1, "fast2": 0.1, "never1": 1e-5, "never2": 1e-5, "never3": 1e-5, "fast3": 0.1}
+    listed = {name: BASE.changed(learning_rate=rate) for name, rate in rates.items()}
     told = Told()
     run_stage(
         tmp_path,
         told,
-        drawn_from(space, "pareto"),
+        Listed(listed),
         6,
+        listed=listed,
         make=MakeSmall(optimizer_of),
-        scheduler=make_scheduler("asha", space, EPOCHS),
+        scheduler=make_scheduler("asha", SPACE, EPOCHS),
     )
     epochs = [told.epochs(name)[-1] for name in told.ended]
     assert len(epochs) == 6
     assert min(epochs) < EPOCHS, "none was stopped"
     states = [row["state"] for row in told.ended.values()]
     assert states.count("finished") == epochs.count(EPOCHS)
-    assert states.count("stopped") == 6 - epochs.count(EPOCHS)
+    assert states.count("stopped") == 6 - epochs.count(EPOCHS) >= 2
 
 
 def test_the_worst_of_a_population_takes_over_a_better_ones_state(tmp_path: Path) -> None:

@@ -74,12 +74,13 @@ def _fixtures(item: pytest.Item) -> list[str]:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Gives a test the Ray that it asks for, or sees to it that there is none."""
+    """Gives a test the Ray that it asks for, or sees to it that there is none: those that start one begin without."""
     if _shares(item):
         _start()
+    else:
+        ray.shutdown()
     if _starts(item):
         return (yield)
-    ray.shutdown()
     os.environ.update(REFUSE)
     try:
         return (yield)

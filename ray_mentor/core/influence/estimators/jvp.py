@@ -38,15 +38,27 @@ class ForwardMode(AbstractEstimator):
 
     def __init__(self, look_ahead: int = 1) -> None:
         super().__init__(look_ahead)
+        self._scales = False
         _load_formulas()
 
     def __call__(
         self, steps: Sequence[TakenStep], meta: MetaBatch, direction: Gradient, chosen: Int[Tensor, " chosen"]
     ) -> Float[Tensor, " chosen"]:
         (step,) = steps
+        if not self._scales:
+            found, self._scales = self._tangent(step, direction, chosen)
+            if not self._scales:
+                return found
+        scale = size_of(direction)
+        scaled = {name: part / scale for name, part in direction.items()}
+        return scale * self._tangent(step, scaled, chosen)[0]
+
+    def _tangent(
+        self, step: TakenStep, direction: Gradient, chosen: Int[Tensor, " chosen"]
+    ) -> tuple[Float[Tensor, " chosen"], bool]:
+        """The losses' tangent, and whether anything in it was of so short a range that the direction's size matters."""
         before, batch = step.before, step.batch[chosen]
         buffers = {name: buffer.clone() for name, buffer in before.buffers.items()}
-        scale = size_of(direction)
         with (
             untouched(batch.labels.device),
             before.precision.again(),
@@ -54,27 +66,35 @@ class ForwardMode(AbstractEstimator):
             sdpa_kernel(SDPBackend.MATH),
             operators_named(),
             hooks_refused("jvp"),
-            tangents_where_gradients_flow(),
+            tangents_where_gradients_flow() as seen,
         ):
             before.random_state.put_back()
             params = {
-                name: forward_ad.make_dual(param, direction[name] / scale) if name in direction else param
+                name: forward_ad.make_dual(param, direction[name]) if name in direction else param
                 for name, param in before.params.items()
             }
             outputs = called_with(step.student, {**params, **buffers}, batch.inputs)
             losses, tangent = forward_ad.unpack_dual(losses_of(outputs, step.loss, batch))
-        return torch.zeros_like(losses) if tangent is None else scale * tangent.detach()
+        return torch.zeros_like(losses) if tangent is None else tangent.detach(), seen.float16
 
 
 def size_of(direction: Gradient) -> float:
-    """The power of two just above its largest element; 1 if that is 0, or not finite.
+    """A power of two within n^¼ of its largest element, n the number of elements; 1 if that is 0, or not finite.
 
-    s is linear in the direction. At the end of a schedule that is so small that float16 would round it to 0.
+    s is linear in the direction. At the end of a schedule that is so small that float16 would round it to 0. Between
+    ‖d‖/√n and ‖d‖, where the largest lies; it alone is asked for only where the squares leave float32's range.
     """
-    if not direction:
+    elements = list(direction.values())
+    if not elements:
         return 1.0
-    largest = float(torch.stack(torch._foreach_norm(list(direction.values()), torch.inf)).max())
-    return math.ldexp(1.0, math.frexp(largest)[1]) if math.isfinite(largest) and largest > 0 else 1.0
+    size = _norm(elements, 2) / sum(element.numel() for element in elements) ** 0.25
+    if not 1e-18 < size < 1e18:
+        size = _norm(elements, math.inf)
+    return math.ldexp(1.0, math.frexp(size)[1]) if math.isfinite(size) and size > 0 else 1.0
+
+
+def _norm(elements: list[Tensor], order: float) -> float:
+    return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(elements, order)), order))
 
 
 def _load_formulas() -> None:

@@ -14,19 +14,27 @@ from torch.overrides import TorchFunctionMode
 
 
 @contextmanager
-def tangents_where_gradients_flow() -> Iterator[None]:
+def tangents_where_gradients_flow() -> Iterator[Mirror]:
     """In this block tangents flow where gradients would: not through what runs under ``torch.no_grad()``.
 
     PyTorch's forward mode looks through ``no_grad`` (not through ``detach``, nor ``inference_mode``), so a constant
     that is computed under it would have a tangent, though never a gradient. The few functions whose forward formula is
     missing or another than their backward one have a stand-in here.
     """
-    with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True), _Mirror():
-        yield
+    with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True), Mirror() as mirror:
+        yield mirror
 
 
-class _Mirror(TorchFunctionMode):
-    """Switches forward mode on and off together with gradients."""
+class Mirror(TorchFunctionMode):
+    """Switches forward mode on and off together with gradients.
+
+    Attributes:
+        float16: whether any result so far was of that type: autocast may be on inside of a student.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.float16 = False
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -34,6 +42,8 @@ class _Mirror(TorchFunctionMode):
         result = _STAND_INS.get(func, func)(*args, **(kwargs or {}))
         if func is torch._C._set_grad_enabled:
             torch._C._set_fwd_grad_enabled(torch.is_grad_enabled())
+        if isinstance(result, Tensor):
+            self.float16 |= result.dtype == torch.float16
         return result
 
 
