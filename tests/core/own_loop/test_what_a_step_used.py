@@ -15,8 +15,8 @@ from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.errors import UserError
 
 TWICE = (
-    "an optimizer stepped twice since weigh, but influences are those of one step; add the gradients of both before one "
-    "optimizer.step(), or take the other step between after_step and weigh"
+    "an optimizer stepped twice since weigh, but influences are those of one step; add the gradients of both before "
+    "one optimizer.step(), or take the other step between after_step and weigh"
 )
 
 
