@@ -96,7 +96,7 @@ def tune_curriculum(
     study = Study(found, config, settings, makers, directory, record, display.show, verbose)
     with display:
         outcome = study.run()
-    return _closed(outcome, directory, display)
+    return _closed(outcome, display)
 
 
 def _yours(make: MakeTrainer) -> Makers:
@@ -199,8 +199,9 @@ def _directory(config: TrainConfig, record: Mapping[str, Any]) -> RunDirectory:
     return directory
 
 
-def _closed(found: Found, directory: RunDirectory, display: SweepDisplay) -> SweepOutcome:
+def _closed(found: Found, display: SweepDisplay) -> SweepOutcome:
     """Writes what a person reads, ``sweep.json`` last."""
+    directory = found.directory
     best = None if found.best is None else found.best.config
     if best is not None:
         plain = {name: value for name, value in best.flat().items() if name not in _OF_THE_SWEEP}
@@ -208,6 +209,7 @@ def _closed(found: Found, directory: RunDirectory, display: SweepDisplay) -> Swe
     directory.write(TRIALS, _plain(found.trials).to_parquet(index=False))
     directory.write(PAGE, page(found.trials, found.curves, found.summary).encode())
     directory.write(SWEEP, json.dumps(found.summary, indent=2).encode())
+    directory.release()
     display.console.print(closing_sweep_table(found.summary, found.trials))
     for name in (BEST, PAGE):
         display.console.print(printable(f"{directory.path}/{name}"), soft_wrap=True, markup=False)

@@ -99,7 +99,7 @@ class RunDirectory:
     def fill(self, name: str, fill: Fill) -> None:
         """The same of a file that is not in memory as a whole."""
         try:
-            self._put(name, fill, self._permit)
+            self._put(name, fill, self.permit)
         except OSError as error:
             self._check_still_ours()
             raise UserError(
@@ -134,7 +134,18 @@ class RunDirectory:
 
     def names(self, folder: str) -> list[str]:
         """The files in one of the run's folders, sorted; none if the folder is not there."""
-        return sorted(info.base_name for info in self._within(folder) if info.is_file)
+        return sorted(info.base_name for info in self.entries(folder) if info.is_file)
+
+    def entries(self, folder: str = "") -> list[pyarrow.fs.FileInfo]:
+        """The files and folders in one of the run's folders, or in the run's own; none if it is not there."""
+        with usable(self.path):
+            found: list[pyarrow.fs.FileInfo] = self._files.get_file_info(
+                pyarrow.fs.FileSelector(self._at(folder), allow_not_found=True)
+            )
+        return found
+
+    def permit(self) -> None:
+        """Raises a UserError if this process may not write here any more."""
 
     def place(self, name: str) -> tuple[str, pyarrow.fs.FileSystem]:
         """The path of a file or folder, and the file system that it is one of."""
@@ -144,6 +155,11 @@ class RunDirectory:
         """Writes the metrics, a row an epoch."""
         table = pa.Table.from_pylist([dict(row) for row in rows])
         self.fill(METRICS, lambda sink: pyarrow.csv.write_csv(table, sink))
+
+    def write_config(self, settings: bytes) -> None:
+        """Writes what the run goes on under: from here on it is not done, so that its result goes first."""
+        self.remove(RESULT)
+        self.write(CONFIG, settings)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Writes the result: the last file of a run, so that its presence says that the run is done."""
@@ -175,22 +191,12 @@ class RunDirectory:
                 self._files.delete_file(partial)
             raise
 
-    def _permit(self) -> None:
-        """Raises a UserError if this process may not write here."""
-
     def _check_still_ours(self) -> None:
         """The same, when something has failed and that may be why."""
 
     def _partial(self, name: str) -> str:
         """Where a file lies until it is whole."""
         return posixpath.join(posixpath.dirname(self._at(name)), f".{posixpath.basename(name)}.partial")
-
-    def _within(self, folder: str) -> list[pyarrow.fs.FileInfo]:
-        with usable(self.path):
-            found: list[pyarrow.fs.FileInfo] = self._files.get_file_info(
-                pyarrow.fs.FileSelector(self._at(folder), allow_not_found=True)
-            )
-        return found
 
     def _at(self, name: str) -> str:
         return posixpath.join(self._root, name) if name else str(self._root)

@@ -51,8 +51,9 @@ class GrowingLines:
         """Writes a line, at the latest half a minute later, or with the next one that is written at once.
 
         Raises:
-            UserError: a full or read-only disk.
+            UserError: a full or read-only disk; a directory that another process has taken up.
         """
+        self._directory.permit()
         self._waiting.append(line)
         if self._can_append:
             self._append()
