@@ -39,11 +39,11 @@ def check_ours(words: tuple[str, ...]) -> None:
     """
     rest = list(words[1:])
     if words[0] == "train":
-        _parsed(rest, TrainConfig, "ray-mentor train", "")
+        _parsed(rest, TrainConfig, "ray-mentor train")
     else:
         space, rest = _space(rest)
         find_space(space)
-        _parsed(rest, SweepConfig, "ray-mentor tune", "")
+        _parsed(rest, SweepConfig, "ray-mentor tune")
 
 
 def rays(commands: list[Command]) -> list[Command]:

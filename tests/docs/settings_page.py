@@ -5,13 +5,12 @@ python tests/docs/settings_page.py > docs/settings.md
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import inspect
-import textwrap
 
 from ray_mentor.config import CurriculumConfig, DataConfig, MentorConfig, RunSettings, StudentConfig
+from ray_mentor.config.described import described
 from ray_mentor.config.sweep import SweepSettings
+from ray_mentor.help import flag
 
 GROUPS = {
     "Data": DataConfig,
@@ -34,32 +33,14 @@ def page() -> str:
 
 
 def _table(group: type) -> str:
-    said = meanings(group)
-    rows = [f"| `{_option(f.name)}` | {_shown(f)} | {_cell(said[f.name])} |" for f in dataclasses.fields(group)]
+    defaults = {f.name: f.default for f in dataclasses.fields(group)}
+    rows = [f"| `{flag(name)}` | {_shown(defaults[name])} | {_cell(text)} |" for name, _, text in described(group)]
     return "\n".join(["| option | default | what it says |", "|---|---|---|", *rows]) + "\n"
 
 
-def meanings(group: type) -> dict[str, str]:
-    """Setting to the text below it in the source."""
-    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(group))).body
-    assert isinstance(tree, ast.ClassDef)
-    found = {}
-    for setting, text in zip(tree.body, tree.body[1:], strict=False):
-        if isinstance(setting, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-            assert isinstance(setting.target, ast.Name)
-            found[setting.target.id] = " ".join(str(text.value.value).split())
-    return found
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _shown(setting: dataclasses.Field[object]) -> str:
-    value = setting.default
-    if isinstance(value, tuple):
-        value = " ".join(map(str, value))
-    return "" if value in ("", None) else f"`{value}`"
+def _shown(value: object) -> str:
+    text = " ".join(map(str, value)) if isinstance(value, tuple) else value
+    return "" if text in ("", None) else f"`{text}`"
 
 
 def _cell(text: str) -> str:
