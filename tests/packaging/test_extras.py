@@ -32,7 +32,6 @@ curriculum = ray_mentor.LearnedCurriculum(
     student, optimizer, (meta_inputs, meta_labels), total_steps=6, update_interval=2,
     curriculum=ray_mentor.CurriculumConfig(burn_in=0.0),
 )
-before = [param.clone() for param in curriculum.mentor.learner.mentor.parameters()]
 for _ in range(6):
     inputs, given_labels = torch.randn(9, 4), torch.arange(9) % 3
     loss = curriculum.weigh(F.cross_entropy(student(inputs), given_labels, reduction="none"), labels=given_labels)
@@ -40,14 +39,13 @@ for _ in range(6):
     loss.backward()
     optimizer.step()
     curriculum.after_step()
-after = curriculum.mentor.learner.mentor.parameters()
-print("learned:", any(not torch.equal(old, new) for old, new in zip(before, after)))
+print("updates:", curriculum.mentor.state.version)
 """
 
 
 def test_a_loop_of_ones_own_needs_torch_and_numpy_alone() -> None:
     done = python_with(CORE, LOOP)
-    assert (done.stdout, done.stderr) == ("learned: True\n", "")
+    assert (done.stdout, done.stderr) == ("updates: 3\n", "")
 
 
 def test_so_do_version_and_help() -> None:
