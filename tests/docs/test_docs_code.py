@@ -15,6 +15,7 @@ import pyarrow.parquet
 import pytest
 from docs_files import ALL, DOCS, README, ROOT, code_spans, name_of, python_blocks
 
+from ray_mentor import cli
 from ray_mentor.config.sweep import SweepConfig
 from ray_mentor.errors import UserError
 from ray_mentor.help import check_options
@@ -108,6 +109,22 @@ def test_the_suspects_of_a_ledger_are_found(tmp_path: Path, monkeypatch: pytest.
     names: dict[str, object] = {}
     exec(code, names)  # noqa: S102
     assert names["suspects"].to_dict() == pytest.approx({8: 0.2, 9: 0.45, 7: 0.85})  # type: ignore[attr-defined]
+
+
+def test_a_csv_file_becomes_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's lines, and then its command, of one epoch in this process."""
+    (code,) = python_blocks(DOCS / "own-data.md")
+    (line,) = re.findall(
+        r"^    ray-mentor (train --data training.*)$", (DOCS / "own-data.md").read_text(), re.MULTILINE
+    )
+    rows = "".join(f"{i % 7 + i % 2},{i % 5 - i % 2},{'ab'[i % 2]}\n" for i in range(400))
+    (tmp_path / "measurements.csv").write_text(f"height,width,label\n{rows}")
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})  # noqa: S102
+    assert len(pyarrow.parquet.read_table("trusted.parquet")) == 60
+    assert pyarrow.parquet.read_table("training.parquet").column_names == ["height", "width", "label"]
+    assert cli.main([*line.split(), "--workers", "0", "--epochs", "1", "--run-name", "mine"]) == 0
+    assert (tmp_path / "runs/mine/result.json").exists()
 
 
 def printed_by(code: str, folder: Path) -> str:
