@@ -22,6 +22,7 @@ class StepWatch:
 
     def __init__(self, student: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> None:
         self._names = {id(param): name for name, param in student.named_parameters()}
+        self._params = list(student.parameters())
         self._places = frozenset(range(len(optimizers)))
         self._waits = False  # weighed, and after_step not called yet
         self._stepped: set[int] = set()
@@ -29,6 +30,8 @@ class StepWatch:
         self._gradients: dict[str, tuple[Tensor, Tensor, int]] = {}  # param, gradient, the gradient's version
         self._missed: frozenset[int] = frozenset()  # optimizers that had not stepped when after_step was called
         self._comes_late = False
+        self._overflowed = False  # an optimizer was called, and skipped its step by itself
+        self._writes = 0  # to the student's params, when it was weighed
         self._hooks = [
             optimizer.register_step_post_hook(functools.partial(self._note, place))
             for place, optimizer in enumerate(optimizers)
@@ -57,14 +60,21 @@ class StepWatch:
         """
         self.forget()
         self._waits, self._notes_gradients = True, notes_gradients
+        self._writes = self._written()
 
     def end(self) -> frozenset[int]:
         """At ``after_step``: the places of the optimizers that have stepped.
 
         Raises:
-            UserError: if the gradients of the step are not there any more.
+            UserError: if the gradients of the step are not there any more; or params were written to by somebody else.
         """
         stepped, gradients = frozenset(self._stepped), self._gradients
+        if not stepped and not self._overflowed and self._written() != self._writes:
+            self.forget()
+            raise UserError(
+                "the student's params have changed since weigh, but by none of the optimizers that the curriculum was "
+                "given; give it those that the loop steps"
+            )
         self.forget()
         self._missed = self._places - stepped
         if self._lost(gradients):
@@ -81,7 +91,7 @@ class StepWatch:
 
     def forget(self) -> None:
         """As if nothing were weighed."""
-        self._waits = self._notes_gradients = self._comes_late = False
+        self._waits = self._notes_gradients = self._comes_late = self._overflowed = False
         self._stepped, self._missed, self._gradients = set(), frozenset(), {}
 
     def close(self) -> None:
@@ -92,6 +102,7 @@ class StepWatch:
     def _note(self, place: int, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         overflow = getattr(optimizer, "found_inf", None)  # fused ones are told by the scaler, and skip by themselves
         if overflow is not None and bool(overflow):
+            self._overflowed = True
             return
         if not self._waits:
             self._comes_late = self._comes_late or place in self._missed
@@ -104,6 +115,10 @@ class StepWatch:
                 for param in params
                 if param.grad is not None and id(param) in self._names
             }
+
+    def _written(self) -> int:
+        """How often the student's params have been written to, by whomever."""
+        return sum(param._version for param in self._params)
 
     def _lost(self, gradients: dict[str, tuple[Tensor, Tensor, int]]) -> bool:
         return bool(gradients) and all(param.grad is None for param, *_ in gradients.values())
