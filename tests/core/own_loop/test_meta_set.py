@@ -123,7 +123,7 @@ class TestLoaders:
     def test_a_data_set_gives_no_batches(self) -> None:
         with pytest.raises(
             UserError,
-            match=r"^the meta set is a TensorDataset, but it must be .* or a loader of batches; wrap it, Data",
+            match=r"^the meta set is a TensorDataset, but it must be .* a loader of batches; wrap it, Data",
         ):
             made(TensorDataset(*numbered(9)))
 
