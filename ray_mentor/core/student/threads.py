@@ -37,7 +37,7 @@ def threads_for(student: nn.Module, shape: Sequence[int], batch_size: int) -> It
 
 
 def multiplications(student: nn.Module, shape: Sequence[int]) -> int:
-    """Of a forward pass of one sample, roughly: linear layers' params are used once, others on an image once a pixel."""
+    """Of a forward pass of one sample, roughly: linear layers use params once, others, on an image, once a pixel."""
     pixels = math.prod(shape[1:]) if len(shape) == _IMAGE else 1
     once = sum(_params(module) for module in student.modules() if isinstance(module, nn.Linear))
     return once + pixels * (_params(student) - once)
