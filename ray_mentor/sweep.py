@@ -26,7 +26,7 @@ from ray_mentor.on_ray.tune.trial import MakeTrainer
 from ray_mentor.report.sweep.display import SweepDisplay, closing_sweep_table
 from ray_mentor.report.sweep.page import page
 from ray_mentor.run.checkpoint.resume import check_same_run, resuming
-from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.directory import RunDirectory, check_name
 from ray_mentor.training import make_trainer
 
 BEST, SWEEP, TRIALS, PAGE = "best.toml", "sweep.json", "trials.parquet", "sweep.html"
@@ -186,6 +186,7 @@ def _directory(config: TrainConfig, record: Mapping[str, Any]) -> RunDirectory:
             f"storage_path is {shown(storage)}, but a sweep makes folders below it, and takes no URI with a query; "
             "give one without, or a folder"
         )
+    check_name(storage, str(run.run_name))
     root = storage if "://" in storage else os.path.abspath(os.path.expanduser(storage))
     directory = RunDirectory(f"{root}/{run.run_name}")
     resume = resuming(directory, resume=run.resume, or_start=run.resume_or_start)

@@ -30,7 +30,7 @@ UNKNOWN = "0" * 16
 Fill = Callable[[Any], object]
 """Writes a file's content into what it is given, open for writing."""
 
-_OBJECT_STORES = ("s3", "s3a", "gcs", "gs", "abfs", "abfss", "az")
+_OBJECT_STORES = frozenset({"s3", "s3a", "gcs", "gs", "abfs", "abfss", "az"})
 
 
 class RunDirectory:
@@ -51,15 +51,22 @@ class RunDirectory:
 
     @classmethod
     def within(cls, storage: str, name: str, files: pyarrow.fs.FileSystem | None = None) -> RunDirectory:
-        """The folder of this name in another; where that is a URI with a query, the name goes before it."""
+        """The folder of this name in another; where that is a URI with a query, the name goes before it.
+
+        Raises:
+            UserError: a URI, and a name that would be more than a name in it.
+        """
+        check_name(storage, name)
         place, mark, query = storage.partition("?") if "://" in storage else (storage, "", "")
         return cls(f"{place.removesuffix('/')}/{name}{mark}{query}", files)
 
     @property
     def is_in_object_store(self) -> bool:
         """Where a file appears whole when it is closed, and giving it another name means to copy it."""
-        kind = self._files.type_name.removeprefix("py::").removeprefix("fsspec+")
-        return kind in _OBJECT_STORES
+        whole = self._files
+        while isinstance(whole, pyarrow.fs.SubTreeFileSystem):
+            whole = whole.base_fs
+        return not _OBJECT_STORES.isdisjoint(re.findall(r"[\w-]+", whole.type_name))  # py::fsspec+('s3', 's3a')
 
     def exists(self) -> bool:
         """Whether there is something at this path already.
@@ -101,7 +108,14 @@ class RunDirectory:
             ) from error
 
     def read(self, name: str, at_most: int | None = None) -> bytes | None:
-        """The content of a file, or its first bytes; None if it is not there."""
+        """The content of a file, or its first bytes; None if it is not there.
+
+        Raises:
+            UserError: it is a pipe or the like, which would be waited for.
+        """
+        found = None if self.is_in_object_store else self._files.get_file_info(self._at(name))
+        if found is not None and found.type == pyarrow.fs.FileType.Unknown:
+            raise UserError(f"{self.path}/{name} cannot be read: it is not a file; remove it")
         try:
             with self._files.open_input_stream(self._at(name)) as source:
                 return bytes(source.read(at_most))
@@ -180,6 +194,15 @@ class RunDirectory:
 
     def _at(self, name: str) -> str:
         return posixpath.join(self._root, name) if name else str(self._root)
+
+
+def check_name(storage: str, name: str) -> None:
+    """Raises a UserError if a folder of this name has no URI where ``storage`` is one."""
+    if "://" in storage and set(name) & set("#?%"):
+        raise UserError(
+            f"run_name is {name!r}, but storage_path is a URI, in which #, ? and % mean something else; give a name "
+            "without"
+        )
 
 
 def name_of(step: int, attempt: str = UNKNOWN) -> str:

@@ -77,6 +77,7 @@ class GrowingLines:
             self._can_append = False
             self._add_part()
         except OSError as error:
+            self._is_torn = True  # some of it may be there
             raise UserError(
                 f"{self._directory.path}/{self._name} cannot be written ({error}); mend it, and go on with --resume"
             ) from error

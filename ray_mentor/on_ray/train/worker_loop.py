@@ -97,7 +97,7 @@ def worker_loop(config: dict[str, Job]) -> None:
             if ends_epoch:
                 with pulse.slow():
                     log.end_epoch(epoch, curriculum, measured(curriculum, splits, meta.held_out, exchange, pulse.beat))
-            if timetable.due(curriculum.step_number, ready=not curriculum.meta.waits):
+            if timetable.due(curriculum.step_number, ready=not curriculum.meta.waits, ends_epoch=ends_epoch):
                 save()
             if ends_epoch:
                 is_last = curriculum.step_number == plan.total_steps
