@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: run check test test-slow lint pytest bench chaos format clean
+.PHONY: run check test test-slow lint pytest bench chaos docs format clean
 
 run: $(STAMP)
 	$(BIN)/ray-mentor train
@@ -23,7 +23,7 @@ check: $(STAMP)
 test: $(STAMP)
 	$(MAKE) --jobs=2 lint pytest TESTS='not slow'
 
-# what takes a minute or more: sweeps, jobs, autoscaled machines, processes and nodes that die, the README's example
+# what takes a minute or more: sweeps, jobs, autoscaled machines, processes and nodes that die, examples, the wheel
 test-slow: $(STAMP)
 	$(BIN)/pytest $(ALONE)
 	$(MAKE) pytest TESTS=slow IGNORED='--ignore $(ALONE)'
@@ -41,7 +41,7 @@ lint: $(STAMP)
 pytest: $(STAMP)
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m '$(TESTS)' $(IGNORED)
 
-# the README's table and picture
+# the table and picture of the digits
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/digits.py
@@ -50,9 +50,13 @@ bench: $(STAMP)
 chaos: $(STAMP)
 	$(BIN)/python tests/faults/chaos.py --runs 20
 
+# the pages of docs/ as a site, in site/; a notice of the theme's about its maintainers' next program is off
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv build site *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ray_mentor.extras import needing
+
 if TYPE_CHECKING:
     from ray_mentor.config import CurriculumConfig, DataConfig, MentorConfig, RunSettings, StudentConfig, TrainConfig
     from ray_mentor.config.sweep import SweepSettings
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from ray_mentor.run.outcome import Outcome
     from ray_mentor.sweep import SweepOutcome, tune_curriculum
     from ray_mentor.training import train
+
+__version__ = "0.2.0"
 
 _HOMES = {
     "CurriculumConfig": "ray_mentor.config",
@@ -37,6 +41,17 @@ _HOMES = {
 }
 """Public name to the module it lives in. Loaded on first use: whoever wants the core alone never loads Ray,
 and the process of a light actor never loads PyTorch."""
+
+_EXTRAS = {
+    "Samples": "ray",
+    "samples_from_dataset": "ray",
+    "Outcome": "ray",
+    "CurriculumTrainer": "ray",
+    "train": "ray",
+    "SweepOutcome": "tune",
+    "tune_curriculum": "tune",
+}
+"""Public name to the extra that it needs, of those that need more than PyTorch and NumPy."""
 
 __all__ = [
     "CurriculumConfig",
@@ -62,4 +77,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'ray_mentor' has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    if name not in _EXTRAS:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    with needing(_EXTRAS[name], f"ray_mentor.{name}"):
+        return getattr(importlib.import_module(_HOMES[name]), name)

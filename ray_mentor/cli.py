@@ -13,7 +13,9 @@ import traceback  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from typing import TYPE_CHECKING, TypeVar  # noqa: E402
 
+from ray_mentor import __version__  # noqa: E402
 from ray_mentor.errors import UserError, printable, shown  # noqa: E402
+from ray_mentor.extras import needing  # noqa: E402
 from ray_mentor.platforms import file_locks  # noqa: E402
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ commands:
   tune SPACE     search settings of the mentor; SPACE is joint, mentor_architecture, update_frequency, curriculum,
                  smoke, module:function or a path to a file of your own
 
-ray-mentor train --help and ray-mentor tune --help list the options."""
+ray-mentor train --help and ray-mentor tune --help list the options; ray-mentor --version says which this is."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(_HELP)
         return DONE if words else YOURS
+    if words[0] == "--version":
+        print(f"ray-mentor {__version__}")
+        return DONE
     commands = {"train": _train, "tune": _tune}
     if words[0] not in commands:
         print(f"error: unknown command {shown(words[0])}; valid: {', '.join(commands)}", file=sys.stderr)
@@ -70,49 +75,70 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(words: list[str]) -> None:
-    from ray_mentor.config import TrainConfig  # noqa: PLC0415 - not before the command is known
+    from ray_mentor.config import GROUPS, TrainConfig  # noqa: PLC0415 - not before the command is known
+    from ray_mentor.help import TRAIN, daily_help, full_help  # noqa: PLC0415
 
-    config, verbose = _parsed(words, TrainConfig, "ray-mentor train", "Trains a student on weighted samples.")
-    file_locks()  # before anything is loaded that needs them
-    from ray_mentor.training import train  # noqa: PLC0415 - loads PyTorch and Ray, which --help need not wait for
+    prog, says = "ray-mentor train", "Trains a student on weighted samples; a mentor that learns weighs them."
+    if _asked(words, "-h", "--help"):
+        print(daily_help(prog, says, TRAIN, TrainConfig().flat()))
+    elif _asked(words, "--help-all"):
+        print(full_help(prog, says, GROUPS, TrainConfig().flat()))
+    else:
+        with needing("ray", prog):
+            config, verbose = _parsed(words, TrainConfig, prog)
+            file_locks()  # before anything is loaded that needs them
+            from ray_mentor.training import train  # noqa: PLC0415 - PyTorch and Ray, which --help need not wait for
 
-    train(config, verbose=verbose, began=BEGAN)
+        train(config, verbose=verbose, began=BEGAN)
 
 
 def _tune(words: list[str]) -> None:
-    from ray_mentor.config.sweep import SweepConfig  # noqa: PLC0415
+    from ray_mentor.config import GROUPS  # noqa: PLC0415
+    from ray_mentor.config.sweep import SweepConfig, SweepSettings  # noqa: PLC0415
+    from ray_mentor.help import TUNE, daily_help, full_help  # noqa: PLC0415
 
-    space, words = _space(words)
+    prog = "ray-mentor tune SPACE"
     says = (
         "Searches settings of the mentor with Ray Tune. SPACE: joint, mentor_architecture, update_frequency, "
         "curriculum, smoke, module:function, or a path to a file of your own. The options of train are what is trained "
         "around the searched settings; --run-name names the sweep, --resume goes on with it, and --workers is 0 unless "
         "given: each trial is one process."
     )
-    config, verbose = _parsed(words, SweepConfig, "ray-mentor tune SPACE", says)
-    file_locks()
-    from ray_mentor.sweep import tune_curriculum  # noqa: PLC0415
+    if _asked(words, "-h", "--help"):
+        print(daily_help(prog, says, TUNE, SweepConfig().flat()))
+    elif _asked(words, "--help-all"):
+        print(full_help(prog, says, (SweepSettings, *GROUPS), SweepConfig().flat()))
+    else:
+        space, words = _space(words)
+        with needing("tune", "ray-mentor tune"):
+            config, verbose = _parsed(words, SweepConfig, prog)
+            file_locks()
+            from ray_mentor.sweep import tune_curriculum  # noqa: PLC0415
 
-    tune_curriculum(space, config.train, config.sweep, verbose=verbose)
+        tune_curriculum(space, config.train, config.sweep, verbose=verbose)
+
+
+def _asked(words: Sequence[str], *for_what: str) -> bool:
+    return bool(set(words) & set(for_what))
 
 
 def _space(words: list[str]) -> tuple[str, list[str]]:
     if words and not words[0].startswith("-"):
         return words[0], words[1:]
-    if set(words) & {"-h", "--help"}:
-        return "", words
     raise UserError("tune needs what it shall search as its first word, e.g. ray-mentor tune joint; see --help")
 
 
-def _parsed(words: list[str], kind: type[Config], prog: str, says: str) -> tuple[Config, bool]:
+def _parsed(words: list[str], kind: type[Config], prog: str) -> tuple[Config, bool]:
     """The command's settings: defaults, under those of a file, under those of the command line; and --verbose."""
     import tyro  # noqa: PLC0415
 
     from ray_mentor.config.file import read_config  # noqa: PLC0415
     from ray_mentor.config.values import check_possible  # noqa: PLC0415
+    from ray_mentor.help import check_options  # noqa: PLC0415
 
     for word in words:
         check_possible("a word of the command", word)
+    check_options(words, list(kind().flat()), prog)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config")
     first.add_argument("-v", "--verbose", action="store_true")
@@ -120,8 +146,6 @@ def _parsed(words: list[str], kind: type[Config], prog: str, says: str) -> tuple
     config = tyro.cli(
         kind,
         prog=prog,
-        description=f"{says} Also: --config FILE (TOML or YAML with the same names; the command line wins over it), "
-        "-v or --verbose (Ray's own log).",
         args=rest,
         default=kind.from_flat(read_config(early.config) if early.config else {}),
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),

@@ -3,6 +3,7 @@
 from ray_mentor.config.settings import (
     BACKENDS,
     FEATURES,
+    GROUPS,
     MIXINGS,
     CurriculumConfig,
     DataConfig,
@@ -22,6 +23,7 @@ __all__ = [
     "CurriculumConfig",
     "DataConfig",
     "FEATURES",
+    "GROUPS",
     "MIXINGS",
     "MentorConfig",
     "RunSettings",

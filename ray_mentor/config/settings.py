@@ -466,7 +466,7 @@ class TrainConfig:
         }
         groups.update(whole)
         settings = {name: value for name, value in changes.items() if name not in whole}
-        check_names(settings, names_of(*_groups()))
+        check_names(settings, names_of(*GROUPS))
         return TrainConfig(
             **{name: dataclasses.replace(group, **values_of(type(group), settings)) for name, group in groups.items()}
         )
@@ -478,12 +478,12 @@ class TrainConfig:
         Raises:
             UserError: an unknown name (with the nearest valid ones), or a value of the wrong type.
         """
-        check_names(table, names_of(*_groups()))
-        return cls(*(group(**values_of(group, table)) for group in _groups()))
+        check_names(table, names_of(*GROUPS))
+        return cls(*(group(**values_of(group, table)) for group in GROUPS))
 
 
-def _groups() -> tuple[type, ...]:
-    return (DataConfig, StudentConfig, MentorConfig, CurriculumConfig, RunSettings)
+GROUPS: tuple[type, ...] = (DataConfig, StudentConfig, MentorConfig, CurriculumConfig, RunSettings)
+"""Of settings, in the order of :class:`TrainConfig`."""
 
 
 def names_of(*groups: type) -> list[str]:

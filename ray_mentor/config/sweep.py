@@ -64,6 +64,10 @@ class SweepConfig:
     sweep: SweepSettings = field(default_factory=SweepSettings)
     train: TrainConfig = field(default_factory=one_process_a_trial)
 
+    def flat(self) -> dict[str, Any]:
+        """Every setting under its one name; the inverse of :meth:`from_flat`."""
+        return {f.name: getattr(self.sweep, f.name) for f in dataclasses.fields(self.sweep)} | self.train.flat()
+
     @classmethod
     def from_flat(cls, table: Mapping[str, Any]) -> SweepConfig:
         """Builds a sweep from one flat table; what it lacks keeps its default.

@@ -122,9 +122,9 @@ def _tokens(line: str) -> Iterator[str]:
 
 
 def all_commands() -> list[Command]:
-    """Of both READMEs, the launcher's files, the KubeRay jobs and the Slurm script."""
+    """Of both READMEs, the pages of docs/, the launcher's files, the KubeRay jobs and the Slurm script."""
     found: list[Command] = []
-    for path in (ROOT / "README.md", FOLDER / "README.md"):
+    for path in (ROOT / "README.md", FOLDER / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         for block in shell_blocks(path):
             found += commands_of(str(path.relative_to(ROOT)), block)
     for name in SHELL:

@@ -1,4 +1,4 @@
-"""Every command in cluster/ and the READMEs is one that its program takes; nothing is run."""
+"""Every command in cluster/ the READMEs and docs/ is one that its program takes; nothing is run."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def check_ours(words: tuple[str, ...]) -> None:
     """
     rest = list(words[1:])
     if words[0] == "train":
-        _parsed(rest, TrainConfig, "ray-mentor train", "")
+        _parsed(rest, TrainConfig, "ray-mentor train")
     else:
         space, rest = _space(rest)
         find_space(space)
-        _parsed(rest, SweepConfig, "ray-mentor tune", "")
+        _parsed(rest, SweepConfig, "ray-mentor tune")
 
 
 def rays(commands: list[Command]) -> list[Command]:
@@ -95,11 +95,12 @@ def test_ray_takes_it(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -
 def test_no_command_was_overlooked() -> None:
     where = {(c.where, c.words[0]) for c in ours(COMMANDS)}
     assert {
-        ("README.md", "train"), ("README.md", "tune"), ("cluster/README.md", "train"), ("cluster/README.md", "tune"),
+        ("README.md", "train"), ("docs/own-data.md", "train"), ("docs/sweeps.md", "tune"),
+        ("cluster/README.md", "train"), ("cluster/README.md", "tune"),
         ("slurm.sh", "train"), ("kuberay/train", "train"), ("kuberay/tune", "tune"),
     } <= where  # fmt: skip
     said = {(c.where, *c.words[:2]) for c in rays(COMMANDS)}
-    assert {("cluster/README.md", "job", "submit"), ("README.md", "job", "submit")} <= said
+    assert {("cluster/README.md", "job", "submit"), ("docs/security.md", "job", "submit")} <= said
     assert {c.words[0] for c in rays(COMMANDS)} >= {"up", "down", "exec", "dashboard", "start", "stop", "symmetric-run"}
     assert {"aws.yaml", "gcp.yaml", "machines.yaml", "slurm.sh"} <= {c.where for c in rays(COMMANDS)}
 

@@ -36,7 +36,8 @@ def test_the_readme_names_every_file() -> None:
 
 
 def test_every_file_that_is_named_is_there() -> None:
-    texts = [README, (ROOT / "README.md").read_text(), *map(read, WITH_HEADER)]
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    texts = [README, *(page.read_text() for page in pages), *map(read, WITH_HEADER)]
     named = {name for text in texts for name in re.findall(r"(?<!ray)(?<!-)cluster/([\w./-]+\w)", text)}
     assert named
     assert not {name for name in named if not (FOLDER / name).exists()}

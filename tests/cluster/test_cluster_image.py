@@ -84,7 +84,8 @@ def test_it_has_all_that_the_package_is_built_from() -> None:
     found = PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]
     assert {name.rstrip("*") for name in found} <= sources
     assert {"pyproject.toml", "constraints.txt", PROJECT["project"]["readme"]} <= sources
-    assert any("--constraint constraints.txt ." in value for value in values("RUN"))
+    assert set(PROJECT["project"]["license-files"]) <= sources
+    assert any("--constraint constraints.txt '.[tune]'" in value for value in values("RUN"))
 
 
 def test_the_base_is_named_by_its_full_version_and_is_the_python_of_the_project() -> None:

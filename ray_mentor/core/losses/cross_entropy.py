@@ -6,7 +6,25 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from ray_mentor.errors import UserError
+
 
 def cross_entropy(logits: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-    """ℓ_i = −log softmax(z_i)[y_i], in nats."""
-    return functional.cross_entropy(logits, labels, reduction="none")
+    """ℓ_i = −log softmax(z_i)[y_i], in nats.
+
+    Raises:
+        UserError: no tensor of logits, or (on a CPU, where it can be seen) fewer logits than classes.
+    """
+    if not isinstance(logits, Tensor):
+        fix = "return its .logits" if hasattr(logits, "logits") else "return the logits"
+        raise UserError(
+            f"the student returned a {type(logits).__name__}, but the loss needs a tensor of logits; {fix}, or give a "
+            "loss of your own"
+        )
+    try:
+        return functional.cross_entropy(logits, labels, reduction="none")
+    except IndexError as error:  # a label is out of bounds
+        raise UserError(
+            f"the student gives {logits.shape[1]} logits a sample, but there is a label {int(labels.max())}, so there "
+            f"are at least {int(labels.max()) + 1} classes; give it an output for each"
+        ) from error

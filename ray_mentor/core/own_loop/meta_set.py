@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DistributedSampler
+from torch.utils.data import Dataset, DistributedSampler, IterableDataset
 
 from ray_mentor.core.batch import Arguments, Inputs, MetaBatch
 from ray_mentor.core.exchange import AbstractExchange
@@ -51,10 +51,15 @@ def meta_batches(
         seed: of what is drawn, be it here or by the loader from PyTorch's default generator.
 
     Raises:
-        UserError: an empty set, or inputs and labels of different length.
+        UserError: an empty set, a data set without batches, or inputs and labels of different length.
     """
     if _is_pair(meta):
         return _Tensors(meta, size, exchange, device, seed)  # type: ignore[arg-type]
+    if isinstance(meta, Dataset) and not isinstance(meta, IterableDataset):  # gives samples, which are no batches
+        raise UserError(
+            f"the meta set is a {type(meta).__name__}, but it must be (inputs, labels) or a loader of batches; wrap "
+            "it, DataLoader(dataset, batch_size=100, shuffle=True)"
+        )
     return _Loader(meta, exchange, device, seed)
 
 

@@ -34,6 +34,8 @@ class StepWatch:
         self._gradients: dict[str, tuple[Tensor, Tensor, int]] = {}  # param, gradient, the gradient's version
         self._missed: frozenset[int] = frozenset()  # optimizers that had not stepped when after_step was called
         self._comes_late = False
+        self._overflowed = False  # an optimizer was called, and skipped its step by itself
+        self._writes = 0  # to the student's params, when it was weighed
         self._hooks = [
             hook
             for place, optimizer in enumerate(optimizers)
@@ -66,6 +68,7 @@ class StepWatch:
         """
         self.forget()
         self._waits, self._is_looked_back_on = True, is_looked_back_on
+        self._writes = self._written()
 
     def end(self) -> dict[int, tuple[Group, ...]]:
         """At ``after_step``: by place, each optimizer that has stepped, with its groups as they were at that moment.
@@ -73,10 +76,17 @@ class StepWatch:
         Of a step that is not looked back on, no groups are taken down.
 
         Raises:
-            UserError: if an optimizer stepped twice, or the gradients of the step are not there any more.
+            UserError: if an optimizer stepped twice, or the gradients of the step are not there any more; or params
+                were written to by somebody else.
         """
         stepped = {place: self._groups.get(place, ()) for place in self._stepped}
         gradients, twice = self._gradients, self._stepped_twice
+        if not stepped and not self._overflowed and self._written() != self._writes:
+            self.forget()
+            raise UserError(
+                "the student's params have changed since weigh, but by none of the optimizers that the curriculum was "
+                "given; give it those that the loop steps"
+            )
         self.forget()
         self._missed = self._places - stepped.keys()
         if twice:
@@ -98,7 +108,7 @@ class StepWatch:
 
     def forget(self) -> None:
         """As if nothing were weighed."""
-        self._waits = self._is_looked_back_on = self._comes_late = self._stepped_twice = False
+        self._waits = self._is_looked_back_on = self._comes_late = self._stepped_twice = self._overflowed = False
         self._stepped, self._missed, self._groups, self._gradients = set(), frozenset(), {}, {}
         self._depth = [0] * len(self._depth)  # a step that raised has not left
 
@@ -120,6 +130,7 @@ class StepWatch:
     def _note(self, place: int, optimizer: torch.optim.Optimizer) -> None:
         overflow = getattr(optimizer, "found_inf", None)  # fused ones are told by the scaler, and skip by themselves
         if overflow is not None and bool(overflow):
+            self._overflowed = True
             return
         if not self._waits:
             self._comes_late = self._comes_late or place in self._missed
@@ -133,6 +144,10 @@ class StepWatch:
                 for param in params
                 if param.grad is not None and id(param) in self._names
             }
+
+    def _written(self) -> int:
+        """How often the student's params have been written to, by whomever."""
+        return sum(param._version for param in self._live.values())
 
     def _lost(self, gradients: dict[str, tuple[Tensor, Tensor, int]]) -> bool:
         return bool(gradients) and all(param.grad is None for param, *_ in gradients.values())

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from torch.utils.data import DataLoader
 
 from ray_mentor.data.memory import require_memory
 from ray_mentor.data.samples.dataset_inputs import DatasetInputs
@@ -96,8 +97,10 @@ def samples_from_dataset(
         classes: class names. None: ``dataset.classes``, else the numbers 0..highest label.
 
     Raises:
-        UserError: not map-style, empty, an input that isn't a tensor, or labels that don't fit.
+        UserError: a loader, not map-style, empty, an input that isn't a tensor, or labels that don't fit.
     """
+    if isinstance(dataset, DataLoader):
+        raise UserError("the data set is a DataLoader, but a run makes its own batches; give the loader's .dataset")
     size = _length(dataset)
     given = _integers(_known_labels(dataset) if labels is None else labels, "labels", size)
     truth = None if true_labels is None else _integers(true_labels, "true_labels", size)

@@ -206,6 +206,12 @@ class CurriculumTrainer:
         """What the method lacks is said here, rather than by every worker once Ray has started."""
         if isinstance(self._job.student, nn.Module):
             raise UserError("student is a module, but it must be a callable that builds one; e.g. lambda: MyModel()")
+        if isinstance(self._job.optimizer, torch.optim.Optimizer):
+            kind = type(self._job.optimizer).__name__
+            raise UserError(
+                f"optimizer is {kind}(...), but it must be a callable that makes one of the student's params; e.g. "
+                f"lambda params: {kind}(params, lr=1e-3)"
+            )
         if self.config.data.augment != "none" and len(self._splits.train.inputs.shape) != 3:
             shape = self._splits.train.inputs.shape
             kind = self.config.data.augment

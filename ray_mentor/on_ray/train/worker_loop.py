@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import os
 import time
-from contextlib import nullcontext
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import NoReturn
 
@@ -20,6 +20,7 @@ from ray_mentor.core.batch import Batch
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
 from ray_mentor.core.student.optimizers import make_schedule
+from ray_mentor.core.student.threads import threads_for
 from ray_mentor.data.plan.batches import Plan
 from ray_mentor.data.samples.augment import flip_shift
 from ray_mentor.data.samples.draws import TRAINED
@@ -85,7 +86,7 @@ def worker_loop(config: dict[str, Job]) -> None:
 
     log.post(started_row(curriculum.progress))
     with (
-        nullcontext() if job.local else pulse.heard(),
+        _alone(job, curriculum, splits) if job.local else pulse.heard(),
         in_plan_order(splits.train, plan, first, exchange.rank, exchange.world_size, _spread(job, exchange)) as train,
         trusted_beside(meta, plan, first, exchange) as with_trusted,
     ):
@@ -110,6 +111,11 @@ def worker_loop(config: dict[str, Job]) -> None:
                 if not goes_on:
                     return
     log.post({"kind": "ended"})
+
+
+def _alone(job: Job, curriculum: Curriculum, splits: Splits) -> AbstractContextManager[None]:
+    """In the user's own process; Ray gives its workers as many threads as they have CPUs."""
+    return threads_for(curriculum.bare, splits.train.inputs.shape, job.run.batch_size)
 
 
 def _splits(job: Job) -> Splits:

@@ -120,6 +120,13 @@ class TestLoaders:
         ):
             batches(2)
 
+    def test_a_data_set_gives_no_batches(self) -> None:
+        with pytest.raises(
+            UserError,
+            match=r"^the meta set is a TensorDataset, but it must be .* a loader of batches; wrap it, Data",
+        ):
+            made(TensorDataset(*numbered(9)))
+
     def test_an_empty_one(self) -> None:
         with pytest.raises(UserError, match=r"the meta loader gave no batch; .* can start again$"):
             made([])(0)

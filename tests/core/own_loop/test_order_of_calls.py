@@ -49,6 +49,29 @@ def test_after_step_before_one_of_two_steps() -> None:
         loop.weigh(*batches[1])
 
 
+def test_another_optimizer_steps_in_the_place_of_the_one_that_was_given() -> None:
+    """The curriculum would see no step, so that its mentor would never learn."""
+    loop = Loop(mentor=EVERY_STEP)
+    other = torch.optim.SGD(loop.student.parameters(), 0.05)
+    loop.weigh(*next(noisy(1))).backward()
+    other.step()
+    with refusal(
+        "the student's params have changed since weigh, but by none of the optimizers that the curriculum was given; "
+        "give it those that the loop steps"
+    ):
+        loop.curriculum.after_step()
+    other.zero_grad()
+    for inputs, labels, ids in noisy(2):
+        loop.step(inputs, labels, ids)
+
+
+def test_a_step_that_nobody_takes_is_no_mistake() -> None:
+    """As when a gradient scaler has found an overflow."""
+    loop = Loop(mentor=EVERY_STEP)
+    loop.weigh(*next(noisy(1))).backward()
+    assert loop.curriculum.after_step() is None
+
+
 def test_steps_on_something_else_are_no_mistake() -> None:
     """A loop may train the student on samples that it does not weigh, between after_step and weigh."""
     loop = Loop(mentor=EVERY_STEP)

@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from ray_mentor.data import FeatureInputs, Samples, samples_from_dataset
 from ray_mentor.errors import UserError
@@ -83,6 +83,10 @@ class Stream(torch.utils.data.IterableDataset):
         (
             Data(["cat"]),
             "dataset[0] must give (input, label) with an integer label; change the data set, or give labels",
+        ),
+        (
+            DataLoader(Data([0, 1])),
+            "the data set is a DataLoader, but a run makes its own batches; give the loader's .dataset",
         ),
         (Stream(), "the data set is a Stream without a length, but a map-style one is needed; give it __len__"),
     ],

@@ -1,7 +1,7 @@
 """Jobs that are submitted to a Ray with a token on this machine, as to any cluster: end well, stop, go on.
 
-Four jobs, two at a time, from one checkout; with the README's commands, one with the example in Python. Whoever lacks
-the token is not let in.
+Four jobs, two at a time, from one checkout; with the commands of docs/security.md, one with the example in Python.
+Whoever lacks the token is not let in.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def job_of(head: Head, name: str, line: str) -> Job:
 
 
 def train(head: Head, name: str, folder: str, words: str) -> Job:
-    """Submits a run of one worker by the README's command; its results come to lie in ``folder``."""
+    """Submits a run of one worker by the page's command; its results come to lie in ``folder``."""
     line = SUBMIT.replace("job submit", f"job submit --submission-id {name}").replace(
         "$PWD/runs", f"{head.home}/{folder}"
     )

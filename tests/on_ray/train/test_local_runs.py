@@ -491,6 +491,10 @@ def test_a_storage_path_that_cannot_be_used(small_splits: Splits, tmp_path: Path
         ({"batch_size": 0}, "batch_size is 0, but it must be at least 1"),
         ({"seed": 2**64}, "it must lie between"),
         ({"student": torch.nn.Linear(8, 3)}, "student is a module, but it must be a callable"),
+        (
+            {"optimizer": torch.optim.AdamW(torch.nn.Linear(8, 3).parameters())},
+            r"optimizer is AdamW\(\.\.\.\), but it must be a callable .* e.g. lambda params: AdamW\(params, lr=1e-3\)",
+        ),
     ],
 )
 def test_arguments_that_cannot_be(small_splits: Splits, tmp_path: Path, changes: dict[str, Any], message: str) -> None:

@@ -42,15 +42,6 @@ def test_the_space_comes_first(said: Callable[..., str]) -> None:
     assert said("tune", "--trials", "2") == expected
 
 
-def test_help_needs_no_space(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as left:
-        cli.main(["tune", "--help"])
-    assert left.value.code == 0
-    text = capsys.readouterr().out
-    for option in ("--trials", "--scheduler", "--search", "--objective", "--confirm-seeds", "--update-interval"):
-        assert option in text
-
-
 def test_an_unknown_space(said: Callable[..., str]) -> None:
     text = said("tune", "jont")
     assert "unknown space 'jont' (nearest: joint)" in text

@@ -56,7 +56,7 @@ def noisy(steps: int, size: int = 20, first: int = 0) -> Iterator[tuple[Tensor, 
 
 
 class Loop:
-    """Student, optimizer and curriculum, and the lines of the README.
+    """Student, optimizer and curriculum, and the lines of docs/own-loop.md.
 
     Args:
         changes: arguments of the curriculum.

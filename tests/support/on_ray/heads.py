@@ -1,4 +1,4 @@
-"""A Ray with a token, started on this machine by the README's commands, and jobs submitted to it."""
+"""A Ray with a token, started on this machine by the commands of docs/security.md, and jobs submitted to it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ PORTS = ("port", "dashboard-port", "dashboard-agent-listen-port", "dashboard-age
          "metrics-export-port", "ray-client-server-port", "node-manager-port", "object-manager-port")  # fmt: skip
 
 
-def readme_commands() -> list[str]:
-    """The lines of code in the README's section on security."""
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Security\n")[1].split("\n## ")[0]
-    return [line.strip() for line in section.splitlines() if line.startswith("    ")]
+def documented_commands() -> list[str]:
+    """The lines of code on the page about security."""
+    page = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    return [line.strip() for line in page.splitlines() if line.startswith("    ")]
 
 
-GENERATE, EXPORT, START, SUBMIT = readme_commands()
+GENERATE, EXPORT, START, SUBMIT = documented_commands()
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Head:
             )
 
     def here(self, line: str) -> str:
-        """A command of the README's, to this dashboard."""
+        """A command of the page's, to this dashboard."""
         return line.replace("8265", str(self.dashboard))
 
     def asked(self, path: str) -> Any:

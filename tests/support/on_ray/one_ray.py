@@ -18,7 +18,15 @@ from ray_mentor.on_ray.session.session import start_patiently
 STARTS = ("local_ray", "head")
 """Fixtures that start Ray."""
 
-PROCESSES = {"faults", "distributed", "hostile", "test_sweep_page_in_a_browser", "test_examples", "test_lightning"}
+PROCESSES = {
+    "faults",
+    "distributed",
+    "hostile",
+    "packaging",
+    "test_sweep_page_in_a_browser",
+    "test_examples",
+    "test_lightning",
+}
 """Folders and files whose tests take processes of their own; they are marked, too."""
 
 REFUSE = {"RAY_GCS_SERVER_VALGRIND": "1", "RAY_GCS_SERVER_VALGRIND_PROFILER": "1"}

@@ -1,0 +1,168 @@
+"""The code of the pages: Python is run or parsed, and its names looked up; options, scripts and targets are there."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from docs_files import ALL, DOCS, README, ROOT, code_spans, name_of, python_blocks
+
+from ray_mentor import cli
+from ray_mentor.config.sweep import SweepConfig
+from ray_mentor.errors import UserError
+from ray_mentor.help import check_options
+
+OPTIONS = list(SweepConfig().flat())
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+FOLDERS = ("benchmarks", "cluster", "docs", "examples", "ray_mentor", "tests")
+
+
+def mistakes(span: str) -> list[str]:
+    """What a piece of code names that isn't there: scripts, files, targets of make, options of them or of ours."""
+    words = span.partition("  #")[0].split()
+    if words[0] in ("ray", "pip", "(umask", "export", "exec", "ssh") or words[0].startswith("RAY_"):
+        return []  # tests/cluster parses what is said to Ray
+    files = [word for word in words if re.match(rf"({'|'.join(FOLDERS)})/[\w/.-]*\w$", word)]
+    found = [f"{name} is not there" for name in files if not (ROOT / name).exists()]
+    if words[0] == "make" and len(words) > 1 and words[1] not in TARGETS:
+        found.append(f"make has no {words[1]}")
+    if words[0].endswith("python"):
+        script = (ROOT / words[1]).read_text()
+        return found + [
+            f"{words[1]} has no {word}" for word in words[2:] if word.startswith("--") and word not in script
+        ]
+    try:
+        check_options(words, OPTIONS, "")
+    except UserError as error:
+        found.append(str(error))
+    return found
+
+
+@pytest.mark.parametrize("page", ALL, ids=name_of)
+def test_what_code_names_is_there(page: Path) -> None:
+    assert [mistake for span in code_spans(page) for mistake in mistakes(span)] == []
+
+
+@pytest.mark.parametrize(
+    ("span", "said"),
+    [
+        ("ray-mentor train --epoch 3", "unknown option --epoch: did you mean --epochs?"),
+        ("--wings", "unknown option --wings:  --help-all lists those there are"),
+        ("make coffee", "make has no coffee"),
+        ("examples/nothing.py", "examples/nothing.py is not there"),
+        (".venv/bin/python benchmarks/digits.py --sedes 3", "benchmarks/digits.py has no --sedes"),
+    ],
+)
+def test_what_is_not_there_is_found(span: str, said: str) -> None:
+    assert mistakes(span) == [said]
+
+
+BLOCKS = [pytest.param(code, id=f"{name_of(page)}-{i}") for page in ALL for i, code in enumerate(python_blocks(page))]
+
+
+@pytest.mark.parametrize("code", BLOCKS)
+def test_what_python_imports_is_there(code: str) -> None:
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                importlib.import_module(alias.name)
+        if isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(str(node.module))
+            for alias in node.names:
+                assert hasattr(module, alias.name) or importlib.import_module(f"{node.module}.{alias.name}")
+
+
+AROUND = """
+import torch
+from torch.nn import functional as F
+
+torch.manual_seed(0)
+student = torch.nn.Linear(4, 3)
+optimizer = torch.optim.SGD(student.parameters(), 0.1)
+meta_inputs, meta_labels = torch.randn(30, 4), torch.arange(30) % 3
+loader = [(torch.randn(9, 4), torch.arange(9) % 3) for _ in range(200)]
+"""
+
+
+@pytest.mark.parametrize("page", [README, DOCS / "own-loop.md"], ids=name_of)
+def test_the_loop_of_ones_own_runs_and_its_mentor_learns(page: Path) -> None:
+    (code,) = [code for code in python_blocks(page) if "LearnedCurriculum(" in code]
+    names: dict[str, object] = {}
+    exec(AROUND + code, names)  # noqa: S102 - our own pages
+    assert names["curriculum"].mentor.state.version == 2  # type: ignore[attr-defined]
+
+
+def test_the_suspects_of_a_ledger_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = python_blocks(DOCS / "run-folder.md")
+    ledger = pa.table({"sample_id": [7, 8, 9, 7, 8, 9], "scored_weight": [0.9, 0.1, 0.5, 0.8, 0.3, 0.4]})
+    (tmp_path / "RUN/ledger").mkdir(parents=True)
+    pyarrow.parquet.write_table(ledger, tmp_path / "RUN/ledger/a.parquet")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(code, names)  # noqa: S102
+    assert names["suspects"].to_dict() == pytest.approx({8: 0.2, 9: 0.45, 7: 0.85})  # type: ignore[attr-defined]
+
+
+def test_a_csv_file_becomes_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's lines, and then its command, of one epoch in this process."""
+    (code,) = python_blocks(DOCS / "own-data.md")
+    (line,) = re.findall(
+        r"^    ray-mentor (train --data training.*)$", (DOCS / "own-data.md").read_text(), re.MULTILINE
+    )
+    rows = "".join(f"{i % 7 + i % 2},{i % 5 - i % 2},{'ab'[i % 2]}\n" for i in range(400))
+    (tmp_path / "measurements.csv").write_text(f"height,width,label\n{rows}")
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})  # noqa: S102
+    assert len(pyarrow.parquet.read_table("trusted.parquet")) == 60
+    assert pyarrow.parquet.read_table("training.parquet").column_names == ["height", "width", "label"]
+    assert cli.main([*line.split(), "--workers", "0", "--epochs", "1", "--run-name", "mine"]) == 0
+    assert (tmp_path / "runs/mine/result.json").exists()
+
+
+def printed_by(code: str, folder: Path) -> str:
+    """What a page's example prints in a process of its own."""
+    script = folder / "example.py"
+    script.write_text(code)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(script)]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=560, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(list((folder / "runs").glob("*/result.json"))) == 1
+    return done.stdout
+
+
+def trainers(page: Path) -> str:
+    (code,) = [code for code in python_blocks(page) if "CurriculumTrainer(" in code]
+    return code
+
+
+def test_examples_are_under_25_lines() -> None:
+    for page in (README, DOCS / "own-model.md"):
+        assert sum(bool(line.strip()) for line in trainers(page).splitlines()) <= 25
+
+
+@pytest.mark.slow
+def test_the_readmes_example_prints_what_the_readme_says(tmp_path: Path) -> None:
+    says = r"test accuracy (0\.\d+); (\d+)% of the 100 most suspect labels are wrong"
+    said = re.search(rf"`{says}`", README.read_text())
+    printed = re.fullmatch(rf"{says}\n", printed_by(trainers(README), tmp_path))
+    assert said
+    assert printed
+    assert float(printed[1]) == pytest.approx(float(said[1]), abs=0.01)  # other processors round otherwise
+    assert int(printed[2]) >= int(said[2]) - 2
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_the_example_of_ones_own_model_runs(tmp_path: Path) -> None:
+    assert "sample_weight" in printed_by(trainers(DOCS / "own-model.md"), tmp_path)
