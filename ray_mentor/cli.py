@@ -33,6 +33,7 @@ commands:
   train          train a student: by default on 8x8 images of digits, 40 % of whose labels are wrong
   tune SPACE     search settings of the mentor; SPACE is joint, mentor_architecture, update_frequency, curriculum,
                  smoke, module:function or a path to a file of your own
+  suspects RUN   list the samples of a run whose labels are most likely wrong; RUN is its folder
 
 ray-mentor train --help and ray-mentor tune --help list the options."""
 
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(_HELP)
         return DONE if words else YOURS
-    commands = {"train": _train, "tune": _tune}
+    commands = {"train": _train, "tune": _tune, "suspects": _suspects}
     if words[0] not in commands:
         print(f"error: unknown command {shown(words[0])}; valid: {', '.join(commands)}", file=sys.stderr)
         return YOURS
@@ -94,6 +95,26 @@ def _tune(words: list[str]) -> None:
     from ray_mentor.sweep import tune_curriculum  # noqa: PLC0415
 
     tune_curriculum(space, config.train, config.sweep, verbose=verbose)
+
+
+def _suspects(words: list[str]) -> None:
+    says = (
+        "Lists the samples of a run whose given labels are most likely wrong, the most suspicious first, as CSV: those "
+        "of a high loss and a low sample weight over its epochs. The run may still be going on."
+    )
+    parser = argparse.ArgumentParser(prog="ray-mentor suspects", description=says, allow_abbrev=False)
+    parser.add_argument("run", metavar="RUN", help="the run's folder, e.g. runs/first")
+    parser.add_argument("--top", type=int, default=50, help="how many (default: 50); RUN/suspects.csv has more of them")
+    asked = parser.parse_args(words)
+    if asked.top < 1:
+        raise UserError(f"top is {asked.top}, but it must be at least 1")
+    from ray_mentor.run.checkpoint.resume import started_with  # noqa: PLC0415
+    from ray_mentor.run.directory import RunDirectory  # noqa: PLC0415
+    from ray_mentor.run.ledger.suspects import as_csv, suspects  # noqa: PLC0415
+
+    directory = RunDirectory(asked.run)
+    started_with(directory)
+    print(printable(as_csv(suspects(directory, asked.top)).decode()), end="")
 
 
 def _space(words: list[str]) -> tuple[str, list[str]]:

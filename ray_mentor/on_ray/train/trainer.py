@@ -56,10 +56,12 @@ from ray_mentor.run.checkpoint.checkpoints import newest_good
 from ray_mentor.run.checkpoint.resume import check_same_run, resuming
 from ray_mentor.run.checkpoint.state import RunState
 from ray_mentor.run.claim import taken_up
+from ray_mentor.run.closing import closed
 from ray_mentor.run.directory import CONFIG, RESULT, RunDirectory
 from ray_mentor.run.job import Job, MakeOptimizer
 from ray_mentor.run.ledger.detection import noise_auroc
 from ray_mentor.run.marks import Marks, Show
+from ray_mentor.run.names import write_names
 from ray_mentor.run.outcome import Outcome, result_of
 from ray_mentor.run.progress import ProgressBoard
 
@@ -186,7 +188,7 @@ class CurriculumTrainer:
         state = self._final_state()
         auroc = noise_auroc(self.directory, self.config.run.epochs - 1)
         result = result_of(self.config, len(self._splits.train), state, marks, auroc)
-        self._claimed.write_result(result)
+        result = closed(self._claimed, result, self.config.run.epochs)
         self._claimed.release()
         return Outcome(
             result, state.log.metrics, self.directory.path, state.student, files=self._run.storage_filesystem
@@ -234,6 +236,7 @@ class CurriculumTrainer:
         self._job = dataclasses.replace(self._job, owner=self._claimed.owner)
         self._claimed.remove(RESULT)
         self._claimed.write(CONFIG, to_toml(self._record).encode())
+        write_names(self._claimed, self._splits.train)
 
     def _fit_here(self, marks: Marks) -> None:
         if self._scaling.use_gpu:
