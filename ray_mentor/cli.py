@@ -8,12 +8,13 @@ BEGAN = time.time()
 
 import argparse  # noqa: E402 - the clock of a whole command starts before its imports
 import os  # noqa: E402
+import shlex  # noqa: E402
 import sys  # noqa: E402
 import traceback  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from typing import TYPE_CHECKING, TypeVar  # noqa: E402
 
-from ray_mentor.errors import UserError, printable, shown  # noqa: E402
+from ray_mentor.errors import StoppedByUser, UserError, printable, shown  # noqa: E402
 from ray_mentor.platforms import file_locks  # noqa: E402
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 Config = TypeVar("Config", "TrainConfig", "SweepConfig")
 
-DONE, OURS, YOURS = 0, 1, 2
-"""Exit codes: done, our mistake, the user's mistake."""
+DONE, OURS, YOURS, STOPPED = 0, 1, 2, 130
+"""Exit codes: done, our mistake, the user's mistake, Ctrl-C."""
 
 _HELP = """usage: ray-mentor COMMAND [OPTIONS]
 
@@ -57,12 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
-    except KeyboardInterrupt:
-        print(
-            "stopped; a run with a checkpoint goes on: --run-name NAME (printed above) --resume",
-            file=sys.stderr,
-        )
-        return OURS
+    except KeyboardInterrupt as stop:
+        print(printable(_stopped(stop, words)), file=sys.stderr)
+        return STOPPED
     except Exception:
         traceback.print_exc()
         print("error: this is a mistake of ray_mentor's, not of yours; the run directory is kept", file=sys.stderr)
@@ -70,11 +68,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return DONE
 
 
+def _stopped(stop: KeyboardInterrupt, words: list[str]) -> str:
+    """What was saved, and the whole command that goes on."""
+    if not isinstance(stop, StoppedByUser):
+        return "stopped; nothing was written yet, so the same command starts again"
+    given = {word.partition("=")[0].replace("_", "-") for word in words}
+    more = [] if "--run-name" in given else ["--run-name", stop.run_name]
+    more += [] if given & {"--resume", "--resume-or-start"} else ["--resume"]
+    program = ["ray-mentor"] if os.path.basename(sys.argv[0]) != "__main__.py" else [sys.executable, "-m", "ray_mentor"]
+    return f"stopped; {stop.saved}\nto go on:\n  {shlex.join([*program, *words, *more])}"
+
+
 def _train(words: list[str]) -> None:
     from ray_mentor.config import TrainConfig  # noqa: PLC0415 - not before the command is known
 
     config, verbose = _parsed(words, TrainConfig, "ray-mentor train", "Trains a student on weighted samples.")
     file_locks()  # before anything is loaded that needs them
+    _greet(f"{config.curriculum.method} on {config.data.data}, {config.run.epochs} epochs")
     from ray_mentor.training import train  # noqa: PLC0415 - loads PyTorch and Ray, which --help need not wait for
 
     train(config, verbose=verbose, began=BEGAN)
@@ -92,9 +102,15 @@ def _tune(words: list[str]) -> None:
     )
     config, verbose = _parsed(words, SweepConfig, "ray-mentor tune SPACE", says)
     file_locks()
+    _greet(f"searching {space}")
     from ray_mentor.sweep import tune_curriculum  # noqa: PLC0415
 
     tune_curriculum(space, config.train, config.sweep, verbose=verbose)
+
+
+def _greet(what: str) -> None:
+    """What comes next takes seconds, and whoever has pressed Enter shall see that something goes on."""
+    print(printable(f"{what}: loading PyTorch and Ray, some seconds ..."), flush=True)
 
 
 def _suspects(words: list[str]) -> None:

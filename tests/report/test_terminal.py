@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from ray_mentor.report.terminal import RunDisplay, closing_table, epoch_text
+from ray_mentor.report.terminal import RunDisplay, closing_table, epoch_text, look_at_next
 
 RESULT: dict[str, Any] = {
     "test_accuracy": 0.95125,
@@ -117,9 +117,40 @@ def test_plain_lines_in_a_terminal_that_cannot_draw() -> None:
     assert [line.split("  ")[0] for line in text.splitlines()] == ["epoch 1/2", "epoch 2/2"]
 
 
-def test_the_live_line_is_gone_at_the_end() -> None:
-    """What stays in the terminal is the closing table alone."""
-    assert shown(whole_run(2), 2, force_terminal=True, _environ=TERMINAL).rstrip().endswith("\x1b[2K")
+def on_screen(text: str) -> list[str]:
+    """The lines that a terminal shows in the end."""
+    lines, at = [""], 0
+    for kind, line in re.findall(r"\x1b\[(\d*A|2K)|([^\x1b\r\n]+|\n)", re.sub(r"\x1b\[(\d*m|\?25[lh])", "", text)):
+        if kind == "2K":
+            lines[at] = ""
+        elif kind:
+            at -= int(kind[:-1])
+        elif line == "\n":
+            at += 1
+            lines += [""] * (at == len(lines))
+        else:
+            lines[at] += line
+    return lines[: at + 1]
+
+
+@pytest.mark.parametrize("epochs", [2, 3, 60])
+def test_the_live_line_is_gone_at_the_end_and_the_epochs_stay(epochs: int) -> None:
+    *lines, last = on_screen(shown(whole_run(epochs), epochs, force_terminal=True, _environ=TERMINAL))
+    assert last == ""
+    plain = shown(whole_run(epochs), epochs, force_terminal=False).splitlines()
+    assert [line.partition("  ")[0] for line in lines] == [line.partition("  ")[0] for line in plain]
+    assert lines[-1].startswith(f"epoch {epochs}/{epochs}  test accuracy 0.910  ")
+
+
+@pytest.mark.parametrize(("known", "said"), [(None, "wrong: "), ([49, 50], "wrong; of the first 50, 49 are wrong: ")])
+def test_what_to_look_at_next(known: list[int] | None, said: str) -> None:
+    lines = look_at_next({**RESULT, "suspects_known_wrong": known}, "/runs/a").splitlines()
+    assert lines[:2] == ["look at next:", f"  labels that are most likely {said}/runs/a/suspects.csv"]
+    assert [line.rpartition(": ")[2] for line in lines[2:]] == [
+        "/runs/a/student/state_dict.pt",
+        "/runs/a/metrics.csv",
+        "/runs/a/ledger/",
+    ]
 
 
 def test_the_live_display_ends_with_an_error_too() -> None:
@@ -196,10 +227,10 @@ def test_the_closing_table_has_the_figures_and_where_the_time_went() -> None:
     assert rows == [
         ["test accuracy, last epoch", "0.9513"],
         ["test accuracy, epoch chosen on validation", "0.9487"],
-        ["noise AUROC of 1 − sample weight", "0.9987"],
-        ["steps", "600"],
-        ["meta updates", "60"],
-        ["samples/s", "7123"],
+        ["wrong labels weigh less (AUROC: 1 always, 0.5 chance)", "0.9987"],
+        ["steps of the student", "600"],
+        ["updates of the mentor", "60"],
+        ["samples per second", "7123"],
         ["seconds in all", "41.3"],
         ["imports and data", "5.1"],
         ["starting Ray", "4.2"],

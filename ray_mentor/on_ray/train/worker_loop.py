@@ -65,6 +65,8 @@ def worker_loop(config: dict[str, Job]) -> None:
         restore(state, curriculum, schedule)
     first = curriculum.step_number
     log.begin(state.log if state else None)
+    if state is not None or job.run.resume:
+        log.note(_goes_on(first, len(log.metrics), plan))
     del state  # as large as the student
     wishes, reports = Wishes(job, exchange), Reports(job, directory, exchange, pulse)
     timetable = Timetable(
@@ -106,6 +108,15 @@ def worker_loop(config: dict[str, Job]) -> None:
                 if not goes_on:
                     return
     log.post({"kind": "ended"})
+
+
+def _goes_on(step: int, epochs: int, plan: Plan) -> str:
+    """From where."""
+    if not step:
+        return "no checkpoint to go on from: the run starts at its first step"
+    if step == plan.total_steps:
+        return f"all {step} steps had been taken already"
+    return f"going on after step {step} of {plan.total_steps}, in epoch {epochs + 1} of {plan.epochs}"
 
 
 def _splits(job: Job) -> Splits:
