@@ -336,7 +336,12 @@ def test_a_run_of_seconds(command: Any, tmp_path: Path) -> None:
     assert "mentornet, seed 3" in answer.out
     assert lines[-5] == "look at next:"
     assert all(Path(line.rpartition(": ")[2]).exists() for line in lines[-4:])
-    assert json.loads((tmp_path / "runs/first/result.json").read_text())["seed"] == 3
+    result = json.loads((tmp_path / "runs/first/result.json").read_text())
+    assert result["seed"] == 3
+    confusion = np.array(result["test_confusion"])
+    assert confusion.sum() == 50
+    assert np.trace(confusion) / 50 == pytest.approx(result["test_accuracy"])
+    assert len(result["classes"]) == 10
 
 
 def test_the_resolved_settings_are_written_and_read_back(command: Any, tmp_path: Path) -> None:

@@ -157,12 +157,29 @@ def guard_rows(result: Mapping[str, Any]) -> Rows:
     return [*rows, ("guards", "none needed", "{}")] if none else [*rows, *needed]
 
 
+def class_rows(result: Mapping[str, Any]) -> Rows:
+    """Balanced accuracy, and what became of rare classes."""
+    rows: Rows = [("the same, mean over classes", result["test_balanced_accuracy"], "{:.4f}")]
+    found = [each for each in result["classes"] if each["is_rare"]]
+    for each in found[:_RARE_CLASSES]:
+        figures = [("accuracy", each["test_accuracy"]), ("weight", each["mean_sample_weight"])]
+        says = ", ".join(f"{name} {value:.2f}" for name, value in figures if value is not None)
+        rows.append((f"rare class {printable(each['class'])}, {each['training_share']:.1%} of samples", says, "{}"))
+    if found:
+        rows.append(("  mean weight of the other classes", result["mean_sample_weight_elsewhere"], "{:.2f}"))
+    return rows
+
+
+_RARE_CLASSES = 5  # that the table tells of
+
+
 def closing_table(result: Mapping[str, Any]) -> Table:
     """The figures of a finished run, and where its time went."""
     table = Table(show_header=False, title=f"{result['method']}, seed {result['seed']}", title_justify="left")
     rows = [
         ("test accuracy, last epoch", result["test_accuracy"], "{:.4f}"),
         ("test accuracy, epoch chosen on validation", result["test_accuracy_selected"], "{:.4f}"),
+        *class_rows(result),
         ("wrong labels weigh less (AUROC: 1 always, 0.5 chance)", result["noise_auroc"], "{:.4f}"),
         ("steps of the student", result["steps"], "{}"),
         ("updates of the mentor", result["meta_updates"], "{}"),

@@ -1,4 +1,4 @@
-"""What a run writes when it has ended: what its ledger says, and then the result."""
+"""What a run writes when it has ended: what its ledger and its predictions say, and then the result."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from ray_mentor.run.class_figures import class_figures
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.ledger.suspects import MOST, SUSPECTS, as_csv, suspects
 
@@ -25,6 +26,7 @@ def closed(directory: RunDirectory, result: dict[str, Any], epochs: int) -> dict
     first = found.slice(0, FIRST)
     known = "true_label" in first.column_names
     wrong = pc.sum(pc.not_equal(first["given_label"], first["true_label"])).as_py() if known else None
-    result = {**result, "suspects_known_wrong": None if wrong is None else [wrong, len(first)]}
+    counted = None if wrong is None else [wrong, len(first)]
+    result = {**result, **class_figures(directory, epochs - 1), "suspects_known_wrong": counted}
     directory.write_result(result)
     return result

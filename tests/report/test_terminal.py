@@ -17,6 +17,9 @@ from ray_mentor.report.terminal import RunDisplay, closing_table, epoch_text, lo
 RESULT: dict[str, Any] = {
     "test_accuracy": 0.95125,
     "test_accuracy_selected": 0.94875,
+    "test_balanced_accuracy": 0.94321,
+    "classes": [],
+    "mean_sample_weight_elsewhere": 0.7,
     "noise_auroc": 0.9987,
     "train_seconds": 9.87,
     "wall_seconds": 41.26,
@@ -227,6 +230,7 @@ def test_the_closing_table_has_the_figures_and_where_the_time_went() -> None:
     assert rows == [
         ["test accuracy, last epoch", "0.9513"],
         ["test accuracy, epoch chosen on validation", "0.9487"],
+        ["the same, mean over classes", "0.9432"],
         ["wrong labels weigh less (AUROC: 1 always, 0.5 chance)", "0.9987"],
         ["steps of the student", "600"],
         ["updates of the mentor", "60"],
@@ -290,7 +294,7 @@ GUARDS: dict[str, Any] = {
 def test_the_closing_table_says_what_the_guards_did(changes: dict[str, Any], expected: list[list[str]]) -> None:
     text = printed({**RESULT, "guards": {**GUARDS, **changes}})
     rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in text.splitlines() if "│" in line]
-    assert rows[5:-7] == expected
+    assert rows[6:-7] == expected
 
 
 def test_the_closing_table_of_a_run_before_influences_were_added_up() -> None:
@@ -305,5 +309,26 @@ def test_the_closing_table_of_a_method_without_a_mentor() -> None:
 
 def test_the_closing_table_leaves_out_what_is_not_known() -> None:
     text = printed({**RESULT, "test_accuracy": None, "test_accuracy_selected": None, "noise_auroc": None})
-    assert "accuracy" not in text
+    assert "test accuracy" not in text
     assert "AUROC" not in text
+
+
+def figures_of(name: str, share: float, **changes: Any) -> dict[str, Any]:
+    known = {"is_rare": share < 0.1, "mean_sample_weight": 0.604, "test_accuracy": 0.5}
+    return {"class": name, "training_share": share, **known, **changes}
+
+
+def test_rare_classes_are_told_of_one_by_one() -> None:
+    classes = [figures_of("\x1b[a", 0.01, test_accuracy=None), figures_of("b", 0.0321), figures_of("c", 0.9579)]
+    text = printed({**RESULT, "classes": classes, "mean_sample_weight_elsewhere": 0.8912})
+    rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in text.splitlines() if "│" in line]
+    assert rows[3:6] == [
+        ["rare class \\x1b[a, 1.0% of samples", "weight 0.60"],
+        ["rare class b, 3.2% of samples", "accuracy 0.50, weight 0.60"],
+        ["mean weight of the other classes", "0.89"],
+    ]
+
+
+def test_of_many_rare_classes_the_rarest_are_told_of() -> None:
+    text = printed({**RESULT, "classes": [figures_of(f"n{number}", 0.01) for number in range(9)]})
+    assert re.findall(r"rare class (n\d)", text) == ["n0", "n1", "n2", "n3", "n4"]

@@ -127,9 +127,10 @@ def test_a_run_ends_with_them_and_then_with_its_result(tmp_path: Path, truth: bo
     true = 0 if truth else None
     rows = [row(sample, 0, 100.0 - sample, 1.0, int(sample in (0, 3, 49, 50)), true) for sample in range(60)]
     directory = run_of(tmp_path, rows)
+    write_names(directory, samples([0]))
     result = closed(directory, {"steps": 1}, 1)
     assert result["suspects_known_wrong"] == ([3, 50] if truth else None)
     assert json.loads((tmp_path / "result.json").read_text()) == result
     lines = (tmp_path / "suspects.csv").read_text().splitlines()
     assert len(lines) == 61
-    assert lines[1].startswith('0,"1",100,1')
+    assert lines[1].startswith('0,"bee",100,1')

@@ -41,6 +41,7 @@ from ray_mentor.run.checkpoint.timetable import Timetable
 from ray_mentor.run.claim import attempted
 from ray_mentor.run.job import Job
 from ray_mentor.run.log import RunLog, started_row
+from ray_mentor.run.predictions import write_predictions
 from ray_mentor.run.progress import Board
 from ray_mentor.run.trusted import parts_of, trusted_beside
 
@@ -98,6 +99,9 @@ def worker_loop(config: dict[str, Job]) -> None:
             if ends_epoch:
                 with pulse.slow():
                     log.end_epoch(epoch, curriculum, measured(curriculum, splits, meta.held_out, exchange, pulse.beat))
+            if curriculum.step_number == plan.total_steps and splits.test is not None and exchange.rank == 0:
+                with pulse.slow():
+                    write_predictions(directory, curriculum.bare, curriculum.bare.state_dict(), splits.test, pulse.beat)
             if timetable.due(curriculum.step_number, ready=not curriculum.meta.waits):
                 save()
             if ends_epoch:
