@@ -126,7 +126,7 @@ def _suspects(words: list[str]) -> None:
         raise UserError(f"top is {asked.top}, but it must be at least 1")
     from ray_mentor.run.checkpoint.resume import started_with  # noqa: PLC0415
     from ray_mentor.run.directory import RunDirectory  # noqa: PLC0415
-    from ray_mentor.run.ledger.suspects import as_csv, suspects  # noqa: PLC0415
+    from ray_mentor.run.findings.suspects import as_csv, suspects  # noqa: PLC0415
 
     directory = RunDirectory(asked.run)
     started_with(directory)

@@ -15,10 +15,10 @@ from ray_mentor.config import TrainConfig
 from ray_mentor.core.state.curriculum import CurriculumState
 from ray_mentor.run.checkpoint.state import RunState
 from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.findings.names import with_ids
+from ray_mentor.run.findings.suspects import suspects
 from ray_mentor.run.ledger.files import read_ledger
-from ray_mentor.run.ledger.suspects import suspects
 from ray_mentor.run.marks import Marks
-from ray_mentor.run.names import with_ids
 
 VERSIONED = ("ray-mentor", "ray", "torch", "torchvision", "numpy", "pyarrow")
 

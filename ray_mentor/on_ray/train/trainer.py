@@ -56,12 +56,12 @@ from ray_mentor.run.checkpoint.checkpoints import newest_good
 from ray_mentor.run.checkpoint.resume import check_same_run, resuming
 from ray_mentor.run.checkpoint.state import RunState
 from ray_mentor.run.claim import taken_up
-from ray_mentor.run.closing import closed
 from ray_mentor.run.directory import CONFIG, RESULT, RunDirectory
+from ray_mentor.run.findings.closing import closed
+from ray_mentor.run.findings.names import write_names
 from ray_mentor.run.job import Job, MakeOptimizer
 from ray_mentor.run.ledger.detection import noise_auroc
 from ray_mentor.run.marks import Marks, Show
-from ray_mentor.run.names import write_names
 from ray_mentor.run.outcome import Outcome, result_of
 from ray_mentor.run.progress import ProgressBoard
 

@@ -39,9 +39,9 @@ from ray_mentor.run.checkpoint.checkpoints import Checkpoints
 from ray_mentor.run.checkpoint.state import capture, restore
 from ray_mentor.run.checkpoint.timetable import Timetable
 from ray_mentor.run.claim import attempted
+from ray_mentor.run.findings.predictions import write_predictions
 from ray_mentor.run.job import Job
 from ray_mentor.run.log import RunLog, started_row
-from ray_mentor.run.predictions import write_predictions
 from ray_mentor.run.progress import Board
 from ray_mentor.run.trusted import parts_of, trusted_beside
 

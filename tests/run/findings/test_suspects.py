@@ -13,11 +13,11 @@ import pytest
 
 from ray_mentor.data import FeatureInputs, Samples
 from ray_mentor.errors import UserError
-from ray_mentor.run.closing import closed
 from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.findings.closing import closed
+from ray_mentor.run.findings.names import with_ids, write_names
+from ray_mentor.run.findings.suspects import as_csv, suspects
 from ray_mentor.run.ledger.rows import SCHEMA
-from ray_mentor.run.ledger.suspects import as_csv, suspects
-from ray_mentor.run.names import with_ids, write_names
 from ray_mentor.run.outcome import Outcome
 
 WORDS = ("ape", "bee", "cow")

@@ -15,11 +15,11 @@ from small_data import feature_samples
 from torch import Tensor, nn
 
 from ray_mentor.data import FeatureInputs, Samples
-from ray_mentor.run.class_figures import class_figures
 from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.findings.class_figures import class_figures
+from ray_mentor.run.findings.names import CLASSES
+from ray_mentor.run.findings.predictions import PREDICTIONS, write_predictions
 from ray_mentor.run.ledger.rows import SCHEMA
-from ray_mentor.run.names import CLASSES
-from ray_mentor.run.predictions import PREDICTIONS, write_predictions
 
 
 def run_of(path: Path, weights: dict[int, list[float]], classes: int, predicted: list[tuple[int, int]]) -> RunDirectory:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from ray_mentor.run.class_figures import class_figures
 from ray_mentor.run.directory import RunDirectory
-from ray_mentor.run.ledger.suspects import MOST, SUSPECTS, as_csv, suspects
+from ray_mentor.run.findings.class_figures import class_figures
+from ray_mentor.run.findings.suspects import MOST, SUSPECTS, as_csv, suspects
 
 FIRST = 50
 """Suspects among which wrong labels are counted, where the truth is known."""

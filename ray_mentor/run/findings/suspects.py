@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ray_mentor.errors import UserError
 from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.findings.names import class_names, with_ids
 from ray_mentor.run.ledger.files import ledger_parts
-from ray_mentor.run.names import class_names, with_ids
 
 SUSPECTS = "suspects.csv"
 """What a run writes at its end."""

@@ -11,9 +11,9 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.findings.names import class_names
+from ray_mentor.run.findings.predictions import PREDICTIONS
 from ray_mentor.run.ledger.files import ledger_parts
-from ray_mentor.run.names import class_names
-from ray_mentor.run.predictions import PREDICTIONS
 
 MOST = 100
 """Classes that are told of one by one."""
