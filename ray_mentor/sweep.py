@@ -26,7 +26,7 @@ from ray_mentor.on_ray.tune.trial import MakeTrainer
 from ray_mentor.report.sweep.display import SweepDisplay, closing_sweep_table
 from ray_mentor.report.sweep.page import page
 from ray_mentor.run.checkpoint.resume import check_same_run, resuming
-from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.directory import RunDirectory, check_name
 from ray_mentor.training import make_trainer
 
 BEST, SWEEP, TRIALS, PAGE = "best.toml", "sweep.json", "trials.parquet", "sweep.html"
@@ -95,6 +95,7 @@ def tune_curriculum(
     display.console.print(printable(f"sweep: {directory.path}"), soft_wrap=True, markup=False)
     study = Study(found, config, settings, makers, directory, record, display.show, verbose)
     with display:
+<<<<<<< HEAD
         try:
             outcome = study.run()
         except KeyboardInterrupt as stop:
@@ -103,6 +104,10 @@ def tune_curriculum(
                 str(config.run.run_name),
             ) from stop
     return _closed(outcome, directory, display)
+=======
+        outcome = study.run()
+    return _closed(outcome, display)
+>>>>>>> main
 
 
 def _yours(make: MakeTrainer) -> Makers:
@@ -192,6 +197,7 @@ def _directory(config: TrainConfig, record: Mapping[str, Any]) -> RunDirectory:
             f"storage_path is {shown(storage)}, but a sweep makes folders below it, and takes no URI with a query; "
             "give one without, or a folder"
         )
+    check_name(storage, str(run.run_name))
     root = storage if "://" in storage else os.path.abspath(os.path.expanduser(storage))
     directory = RunDirectory(f"{root}/{run.run_name}")
     resume = resuming(directory, resume=run.resume, or_start=run.resume_or_start)
@@ -204,8 +210,9 @@ def _directory(config: TrainConfig, record: Mapping[str, Any]) -> RunDirectory:
     return directory
 
 
-def _closed(found: Found, directory: RunDirectory, display: SweepDisplay) -> SweepOutcome:
+def _closed(found: Found, display: SweepDisplay) -> SweepOutcome:
     """Writes what a person reads, ``sweep.json`` last."""
+    directory = found.directory
     best = None if found.best is None else found.best.config
     if best is not None:
         plain = {name: value for name, value in best.flat().items() if name not in _OF_THE_SWEEP}
@@ -213,6 +220,7 @@ def _closed(found: Found, directory: RunDirectory, display: SweepDisplay) -> Swe
     directory.write(TRIALS, _plain(found.trials).to_parquet(index=False))
     directory.write(PAGE, page(found.trials, found.curves, found.summary).encode())
     directory.write(SWEEP, json.dumps(found.summary, indent=2).encode())
+    directory.release()
     display.console.print(closing_sweep_table(found.summary, found.trials))
     for name in (BEST, PAGE):
         display.console.print(printable(f"{directory.path}/{name}"), soft_wrap=True, markup=False)

@@ -35,6 +35,7 @@ from ray_mentor.core.step.student_step import student_step, weighted_loss
 from ray_mentor.core.step.units import RunningUnits
 from ray_mentor.core.student.kept_buffers import kept_buffers
 from ray_mentor.core.student.random_state import untouched
+from ray_mentor.core.student.shared_buffers import share_buffers
 
 
 class Curriculum:
@@ -120,7 +121,10 @@ class Curriculum:
 
     def before_forward(self) -> Before | None:
         """What the meta step will need of the student as it is; None where none looks back on the step."""
-        return self.meta.before_forward() if self.is_looked_back_on else None
+        if not self.is_looked_back_on:
+            return None
+        share_buffers(self.student)
+        return self.meta.before_forward()
 
     def observe(self, batch: Batch) -> Observation:
         """Batch → student → per-sample losses → features, of a batch that is on the student's device."""
@@ -180,6 +184,7 @@ class Curriculum:
 
     def _looked(self, batch: Batch) -> Weighed:
         """The batch weighed as it is, without a graph; the training forward finds everything as it was."""
+        share_buffers(self.student)
         with torch.no_grad(), kept_buffers(self.bare), untouched(self._device):
             losses = per_sample_losses(self.bare, self.parts.loss, batch)
         return self._weighed(self.observe_losses(batch, losses))

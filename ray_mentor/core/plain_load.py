@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import torch
@@ -14,13 +14,15 @@ from torch import Tensor
 def load_plain(data: bytes) -> Any:
     """Plain containers, numbers, text and tensors; the tensors on the CPU.
 
-    What is read takes no more memory than ``data``, a few times over: a file of a kilobyte can declare a terabyte.
+    What is read takes no more memory than ``data``, a few times over: a file of a kilobyte can declare a terabyte. Nor
+    does it when it is copied with what is in it twice written out, as optimizers do.
 
     Raises:
         Exception: of whatever class the damage calls for.
     """
     _check_archive(data)
     value = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    _check_written_out(value, len(data))
     for tensor in tensors_of(value):
         # An expanded tensor repeats its storage, and becomes as large as it says when it is copied.
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes() or tensor.device.type != "cpu":
@@ -38,10 +40,27 @@ def tensors_of(value: Any) -> Iterator[Tensor]:
         seen.add(id(each))
         if isinstance(each, Tensor):
             yield each
-        elif isinstance(each, dict):
-            rest.extend(each.values())
-        elif isinstance(each, list | tuple | set):
-            rest.extend(each)
+        rest.extend(_held_by(each))
+
+
+def _held_by(value: Any) -> Collection[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list | tuple | set) else ()
+
+
+def _check_written_out(value: Any, most: int) -> None:
+    """Raises a ValueError if more than ``most`` values are in containers of containers, each as often as it is there.
+
+    What is saved takes a byte a value at least: more there are only of what holds itself, or the same again and again.
+    """
+    rest, count = [value], 1
+    while rest:
+        held = _held_by(rest.pop())
+        count += len(held)
+        if count > most:
+            raise ValueError("its containers hold one another so often that they come to more values than it has bytes")
+        rest.extend(held)
 
 
 def _check_archive(data: bytes) -> None:

@@ -30,7 +30,7 @@ UNKNOWN = "0" * 16
 Fill = Callable[[Any], object]
 """Writes a file's content into what it is given, open for writing."""
 
-_OBJECT_STORES = ("s3", "s3a", "gcs", "gs", "abfs", "abfss", "az")
+_OBJECT_STORES = frozenset({"s3", "s3a", "gcs", "gs", "abfs", "abfss", "az"})
 
 
 class RunDirectory:
@@ -51,15 +51,22 @@ class RunDirectory:
 
     @classmethod
     def within(cls, storage: str, name: str, files: pyarrow.fs.FileSystem | None = None) -> RunDirectory:
-        """The folder of this name in another; where that is a URI with a query, the name goes before it."""
+        """The folder of this name in another; where that is a URI with a query, the name goes before it.
+
+        Raises:
+            UserError: a URI, and a name that would be more than a name in it.
+        """
+        check_name(storage, name)
         place, mark, query = storage.partition("?") if "://" in storage else (storage, "", "")
         return cls(f"{place.removesuffix('/')}/{name}{mark}{query}", files)
 
     @property
     def is_in_object_store(self) -> bool:
         """Where a file appears whole when it is closed, and giving it another name means to copy it."""
-        kind = self._files.type_name.removeprefix("py::").removeprefix("fsspec+")
-        return kind in _OBJECT_STORES
+        whole = self._files
+        while isinstance(whole, pyarrow.fs.SubTreeFileSystem):
+            whole = whole.base_fs
+        return not _OBJECT_STORES.isdisjoint(re.findall(r"[\w-]+", whole.type_name))  # py::fsspec+('s3', 's3a')
 
     def exists(self) -> bool:
         """Whether there is something at this path already.
@@ -92,7 +99,7 @@ class RunDirectory:
     def fill(self, name: str, fill: Fill) -> None:
         """The same of a file that is not in memory as a whole."""
         try:
-            self._put(name, fill, self._permit)
+            self._put(name, fill, self.permit)
         except OSError as error:
             self._check_still_ours()
             raise UserError(
@@ -101,7 +108,14 @@ class RunDirectory:
             ) from error
 
     def read(self, name: str, at_most: int | None = None) -> bytes | None:
-        """The content of a file, or its first bytes; None if it is not there."""
+        """The content of a file, or its first bytes; None if it is not there.
+
+        Raises:
+            UserError: it is a pipe or the like, which would be waited for.
+        """
+        found = None if self.is_in_object_store else self._files.get_file_info(self._at(name))
+        if found is not None and found.type == pyarrow.fs.FileType.Unknown:
+            raise UserError(f"{self.path}/{name} cannot be read: it is not a file; remove it")
         try:
             with self._files.open_input_stream(self._at(name)) as source:
                 return bytes(source.read(at_most))
@@ -120,7 +134,18 @@ class RunDirectory:
 
     def names(self, folder: str) -> list[str]:
         """The files in one of the run's folders, sorted; none if the folder is not there."""
-        return sorted(info.base_name for info in self._within(folder) if info.is_file)
+        return sorted(info.base_name for info in self.entries(folder) if info.is_file)
+
+    def entries(self, folder: str = "") -> list[pyarrow.fs.FileInfo]:
+        """The files and folders in one of the run's folders, or in the run's own; none if it is not there."""
+        with usable(self.path):
+            found: list[pyarrow.fs.FileInfo] = self._files.get_file_info(
+                pyarrow.fs.FileSelector(self._at(folder), allow_not_found=True)
+            )
+        return found
+
+    def permit(self) -> None:
+        """Raises a UserError if this process may not write here any more."""
 
     def place(self, name: str) -> tuple[str, pyarrow.fs.FileSystem]:
         """The path of a file or folder, and the file system that it is one of."""
@@ -130,6 +155,11 @@ class RunDirectory:
         """Writes the metrics, a row an epoch."""
         table = pa.Table.from_pylist([dict(row) for row in rows])
         self.fill(METRICS, lambda sink: pyarrow.csv.write_csv(table, sink))
+
+    def write_config(self, settings: bytes) -> None:
+        """Writes what the run goes on under: from here on it is not done, so that its result goes first."""
+        self.remove(RESULT)
+        self.write(CONFIG, settings)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Writes the result: the last file of a run, so that its presence says that the run is done."""
@@ -161,9 +191,6 @@ class RunDirectory:
                 self._files.delete_file(partial)
             raise
 
-    def _permit(self) -> None:
-        """Raises a UserError if this process may not write here."""
-
     def _check_still_ours(self) -> None:
         """The same, when something has failed and that may be why."""
 
@@ -171,15 +198,17 @@ class RunDirectory:
         """Where a file lies until it is whole."""
         return posixpath.join(posixpath.dirname(self._at(name)), f".{posixpath.basename(name)}.partial")
 
-    def _within(self, folder: str) -> list[pyarrow.fs.FileInfo]:
-        with usable(self.path):
-            found: list[pyarrow.fs.FileInfo] = self._files.get_file_info(
-                pyarrow.fs.FileSelector(self._at(folder), allow_not_found=True)
-            )
-        return found
-
     def _at(self, name: str) -> str:
         return posixpath.join(self._root, name) if name else str(self._root)
+
+
+def check_name(storage: str, name: str) -> None:
+    """Raises a UserError if a folder of this name has no URI where ``storage`` is one."""
+    if "://" in storage and set(name) & set("#?%"):
+        raise UserError(
+            f"run_name is {name!r}, but storage_path is a URI, in which #, ? and % mean something else; give a name "
+            "without"
+        )
 
 
 def name_of(step: int, attempt: str = UNKNOWN) -> str:

@@ -51,8 +51,9 @@ class GrowingLines:
         """Writes a line, at the latest half a minute later, or with the next one that is written at once.
 
         Raises:
-            UserError: a full or read-only disk.
+            UserError: a full or read-only disk; a directory that another process has taken up.
         """
+        self._directory.permit()
         self._waiting.append(line)
         if self._can_append:
             self._append()
@@ -77,6 +78,7 @@ class GrowingLines:
             self._can_append = False
             self._add_part()
         except OSError as error:
+            self._is_torn = True  # some of it may be there
             raise UserError(
                 f"{self._directory.path}/{self._name} cannot be written ({error}); mend it, and go on with --resume"
             ) from error

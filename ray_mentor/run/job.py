@@ -32,6 +32,8 @@ class Job:
         order: in which an epoch goes through the training samples.
         loss: the user's own per-sample loss; None for the method's.
         directory: of the run.
+        settings: the content of its config file.
+        data: which samples ``splits`` holds, by the name of the split (:mod:`~ray_mentor.data.samples.identity`).
         owner: the driver that has taken it up; empty: whoever runs the job does.
         local: the run is one process without Ray, and holds its mentor itself.
         board: takes progress rows.
@@ -48,6 +50,8 @@ class Job:
     order: AbstractOrder
     loss: PerSampleLoss | None
     directory: RunDirectory
+    settings: bytes
+    data: dict[str, str]
     local: bool
     board: Board
     mentor_actor: Any = None

@@ -159,14 +159,32 @@ def test_tensors_of_other_kinds(value: torch.Tensor) -> None:
     answer(lambda: RunState.from_bytes(saved({"format_version": FORMAT_VERSION, "curriculum": value}), "x"))
 
 
-def test_containers_that_hold_themselves() -> None:
-    loop: list[Any] = []
-    loop.append(loop)
-    wide: Any = []
-    for _ in range(50):
-        wide = [wide, wide]  # 2^50 ways to get to the innermost
-    table = load_plain(saved({**TABLE, "wide": wide, "loop": loop}))
-    assert table["step"] == 3
+def wide(depth: int) -> list[Any]:
+    """There are 2^depth ways to get to the innermost."""
+    found: list[Any] = [0.0]
+    for _ in range(depth):
+        found = [found, found]
+    return found
+
+
+def endless() -> list[Any]:
+    found: list[Any] = []
+    found.append(found)
+    return found
+
+
+@pytest.mark.parametrize("value", [wide(21), wide(50), endless()], ids=["wide", "wider", "endless"])
+def test_containers_that_are_more_than_they_take(value: list[Any]) -> None:
+    """Whoever copies such a list, as an optimizer does, writes out all of it: two gigabytes of 2^21 ways."""
+    said = refused(saved({**TABLE, "optimizer": {"state": {0: {"extra": value}}}}))
+    assert "its containers hold one another so often that they come to more values than it has bytes" in said
+
+
+def test_a_container_that_is_there_twice() -> None:
+    """As the betas of two groups of params are."""
+    betas, own = (0.9, 0.999), [1.0]
+    table = {"groups": [{"betas": betas, "own": own}, {"betas": betas, "own": own}], "none": [], "set": {1, (2, 3)}}
+    assert load_plain(saved(table)) == table
 
 
 def test_what_was_saved_comes_back() -> None:

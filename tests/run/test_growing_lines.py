@@ -102,6 +102,27 @@ def test_what_is_no_text_or_too_large_is_refused(tmp_path: Path, monkeypatch: py
         lines_in(tmp_path)
 
 
+def test_a_line_that_broke_off_half_way_spoils_no_other(tmp_path: Path) -> None:
+    """The disk is full in the middle of the second, and has room again for the third."""
+
+    class Full(AppendsNothing):
+        def open_append_stream(self, path: str, **_: Any) -> Any:
+            if len(written.lines) == 1:
+                written.lines.append("two")
+                with Path(path).open("a") as file:
+                    file.write("tw")
+                raise OSError(28, "No space left on device")
+            return pyarrow.fs.LocalFileSystem().open_append_stream(path, compression=None)
+
+    written = lines_in(tmp_path, Full())
+    written.add("zero")
+    written.lines.append("one")
+    with pytest.raises(UserError, match="No space left on device"):
+        written.add("two")
+    written.add("three")
+    assert lines_in(tmp_path).lines == ["zero", "three"]
+
+
 def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
     lines = lines_in(tmp_path)
     (tmp_path / NAME).mkdir()

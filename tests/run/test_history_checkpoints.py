@@ -272,7 +272,7 @@ def test_pieces_that_no_run_would_have_named(run: RunDirectory, table: Any) -> N
     found = newest_good(run, lambda text: None)
     assert found is not None
     curriculum, *rest = (
-        getattr(found.state, name) for name in ("curriculum", "student", "optimizer", "schedule", "log")
+        getattr(found.state, name) for name in ("curriculum", "student", "optimizer", "schedule", "log", "data")
     )
     run.write(f"{CHECKPOINTS}/{found.name}", RunState(curriculum, *rest, table).to_bytes())
     with pytest.raises(UserError, match=r"cannot be read \(.*its .*; there is no other checkpoint to go on from"):

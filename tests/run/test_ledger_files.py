@@ -18,6 +18,7 @@ from bare_runs import BATCH, EPOCH_STEPS, EPOCHS, STEPS, expected_rows, rows_of,
 from sklearn.metrics import roc_auc_score
 from watched_files import watched
 
+from ray_mentor.data import memory
 from ray_mentor.errors import UserError
 from ray_mentor.run.checkpoint.checkpoints import newest_good
 from ray_mentor.run.checkpoint.resume import check_same_run
@@ -145,6 +146,40 @@ def test_damage_to_rows_of_the_newest_checkpoint(path: Path, kind: str, world: i
     assert f"; going on from {path}/checkpoints/step-{6:012d}-" in notes[0]
 
 
+@pytest.mark.parametrize("column", ["loss", "more"])
+def test_columns_that_are_none_of_a_ledger_are_not_read(path: Path, column: str) -> None:
+    """One row of a few kilobytes may hold gigabytes."""
+    train(RunDirectory(str(path)), every=1, steps=8)
+    row: dict[str, Any] = {field.name: pa.array([0], field.type) for field in SCHEMA}
+    hostile = pa.table({**row, column: pa.array([bytes(1 << 27)], pa.binary())})
+    (beside,) = (path / "checkpoints/ledger").glob("*-000000000007-*")
+    for file in (beside, *(path / "ledger").glob("*.parquet")):
+        pyarrow.parquet.write_table(hostile, file, compression="zstd", use_dictionary=False, write_page_checksum=True)
+        assert file.stat().st_size < 1 << 16
+    steps = [int(number) for number in re.findall(r"-(\d{12})", beside.name)]
+    stretch = Stretch(steps[0], steps[1], 0, EPOCHS, 1, int(beside.stem[-16:], 16), 0)
+    usual, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(pool)
+    try:
+        with pytest.raises(ValueError, match="holds other rows than it should"):
+            files._read_back(RunDirectory(str(path)), stretch, 0)
+        if column == "loss":
+            with pytest.raises(UserError, match=r"of the ledger cannot be read \(it has other columns than it should"):
+                list(ledger_parts(RunDirectory(str(path))))
+        else:
+            assert all(part.schema.equals(SCHEMA) for part in ledger_parts(RunDirectory(str(path))))
+    finally:
+        pa.set_memory_pool(usual)
+    assert (pool.max_memory() or 0) < 1 << 24
+
+
+def test_more_rows_than_memory_are_not_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(RunDirectory(str(path)))
+    monkeypatch.setattr(memory, "available_memory", lambda: 100)
+    with pytest.raises(UserError, match=r"the rows in ledger/.* need .* of memory, but there are 0.0 GiB; free some"):
+        list(ledger_parts(RunDirectory(str(path))))
+
+
 def test_a_closed_file_that_is_gone(path: Path) -> None:
     """All checkpoints since need it: nothing goes on as if nothing was missing."""
     train(RunDirectory(str(path)), every=1, steps=8)
@@ -263,7 +298,7 @@ def test_an_older_run_does_not_go_on_and_is_left_as_it_is(path: Path) -> None:
         f"run {path} is of an earlier version of ray_mentor, whose checkpoints (step-{8:012d}.pt) this one does not "
         "read; go on with that version, or start another run"
     )
-    with pytest.raises(UserError, match="has format version 6, but this version reads 7"):
+    with pytest.raises(UserError, match="has format version 6, but this version reads 8"):
         newest_good(run, print)
     assert {str(file): file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
 

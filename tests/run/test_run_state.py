@@ -40,7 +40,12 @@ def go_on(curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler
 
 def state_of(curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler) -> RunState:
     tally = TallyState(torch.tensor([[3.0, 1.5, 0.25]], dtype=torch.float64), [0.5])
-    state = capture(curriculum, schedule, LogState([{"loss": 1.5, "meta_loss": None}], tally, 2.5, 0.5, NO_ROWS))
+    state = capture(
+        curriculum,
+        schedule,
+        LogState([{"loss": 1.5, "meta_loss": None}], tally, 2.5, 0.5, NO_ROWS),
+        {"training samples": "a"},
+    )
     return state.with_history(curriculum.history.table.clone())
 
 
@@ -151,4 +156,4 @@ def test_another_format_version(whole: bytes) -> None:
     torch.save({**table, "format_version": FORMAT_VERSION + 1}, buffer)
     with pytest.raises(UserError) as caught:
         RunState.from_bytes(buffer.getvalue(), "run/state.pt")
-    assert str(caught.value) == "checkpoint run/state.pt has format version 8, but this version reads 7"
+    assert str(caught.value) == "checkpoint run/state.pt has format version 9, but this version reads 8"

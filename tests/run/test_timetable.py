@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from types import SimpleNamespace
 
+import pytest
 from thread_ranks import on_ranks
 
 from ray_mentor.core.exchange import AbstractExchange, Alone
+from ray_mentor.run.checkpoint import timetable
 from ray_mentor.run.checkpoint.timetable import Timetable
 
 LAST = 10_000
@@ -60,3 +64,27 @@ def test_nobody_is_asked_more_often_than_about_once_a_second() -> None:
         if time.monotonic() - began > 2.5:
             break
     assert len(asked) <= 12, "twice at the start, to know how fast steps are, and then once a second"
+
+
+def test_an_epochs_end_is_looked_at_however_fast_the_steps_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of 2 ms, 40 an epoch, and 10 s to measure the test split: the look ahead by a second is 20 minutes long."""
+    now = 0.0
+    monkeypatch.setattr(timetable, "time", SimpleNamespace(monotonic=lambda: now))
+    table = Timetable(60.0, 0, 0, 10**9, Alone())
+    came = [0.0]
+    for step in range(1, 40 * 100 + 1):
+        ends_epoch = step % 40 == 0
+        now += 0.002 + 10.0 * ends_epoch
+        if table.due(step, ready=True, ends_epoch=ends_epoch):
+            came.append(now)
+    assert len(came) > 10
+    assert max(later - earlier for earlier, later in itertools.pairwise(came)) < 71.0
+
+
+def test_a_wish_is_heard_at_an_epochs_end() -> None:
+    wishes: list[bool] = []
+    table = Timetable(3600.0, 0, 0, LAST, Alone(), lambda: bool(wishes))
+    for step in range(1, 100):
+        table.due(step, ready=True)
+    wishes.append(True)
+    assert table.due(100, ready=True, ends_epoch=True)

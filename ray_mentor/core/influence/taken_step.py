@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,11 +68,13 @@ class Before:
         if self.gradient is not None:
             self.gradient.forget()
 
-    def with_steps_of(self, places: Collection[int]) -> Before:
-        """The same before a step that the optimizers of these places took alone: the others' params did not move."""
-        return dataclasses.replace(
-            self, groups=tuple(groups if place in places else () for place, groups in enumerate(self.groups))
-        )
+    def with_steps(self, stepped: Mapping[int, tuple[Group, ...]]) -> Before:
+        """The same before a step that the optimizers of these places took alone: the others' params did not move.
+
+        Args:
+            stepped: by place, groups with the settings that the step was taken with, which may have been set since.
+        """
+        return dataclasses.replace(self, groups=tuple(stepped.get(place, ()) for place in range(len(self.groups))))
 
 
 def remember(

@@ -176,7 +176,7 @@ class LearnedCurriculum:
             self._weighed = self.curriculum.weigh(seen, self.curriculum.score(seen))
         if self._before is not None:
             self._before.follow(self._weighed.loss)
-        self._steps.begin(notes_gradients=self._before is not None)
+        self._steps.begin(is_looked_back_on=self._before is not None)
         return self._weighed.loss
 
     def after_step(self) -> StepRecord | None:
@@ -200,7 +200,7 @@ class LearnedCurriculum:
         if not stepped:
             return None
         with self._watch.paused(), _nothing_compiled(), _full_precision():
-            return self.curriculum.after_step(weighed, before.with_steps_of(stepped) if before else None)
+            return self.curriculum.after_step(weighed, before.with_steps(stepped) if before else None)
 
     @property
     def sample_weights(self) -> Float[Tensor, " batch"]:

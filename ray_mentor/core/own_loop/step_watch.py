@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ray_mentor.core.influence.optimizer_replay import Group, groups_of
 from ray_mentor.errors import UserError, listed
 
 
 class StepWatch:
-    """Knows of the time between ``weigh`` and ``after_step`` which optimizers stepped, and along which gradients.
+    """Knows of the time between ``weigh`` and ``after_step`` which optimizers stepped, how, and along which gradients.
 
     Args:
         student: bare.
@@ -21,17 +22,25 @@ class StepWatch:
     """
 
     def __init__(self, student: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> None:
-        self._names = {id(param): name for name, param in student.named_parameters()}
+        self._live = dict(student.named_parameters())
+        self._names = {id(param): name for name, param in self._live.items()}
         self._places = frozenset(range(len(optimizers)))
         self._waits = False  # weighed, and after_step not called yet
         self._stepped: set[int] = set()
-        self._notes_gradients = False
+        self._stepped_twice = False
+        self._depth = [0] * len(optimizers)  # of each one's step: that of a class may call that of the class below it
+        self._is_looked_back_on = False
+        self._groups: dict[int, tuple[Group, ...]] = {}  # as each optimizer's step met them
         self._gradients: dict[str, tuple[Tensor, Tensor, int]] = {}  # param, gradient, the gradient's version
         self._missed: frozenset[int] = frozenset()  # optimizers that had not stepped when after_step was called
         self._comes_late = False
         self._hooks = [
-            optimizer.register_step_post_hook(functools.partial(self._note, place))
+            hook
             for place, optimizer in enumerate(optimizers)
+            for hook in (
+                optimizer.register_step_pre_hook(functools.partial(self._enter, place)),
+                optimizer.register_step_post_hook(functools.partial(self._leave, place)),
+            )
         ]
 
     def check_order(self) -> None:
@@ -49,24 +58,32 @@ class StepWatch:
                 "optimizers have stepped, before weigh"
             )
 
-    def begin(self, *, notes_gradients: bool) -> None:
+    def begin(self, *, is_looked_back_on: bool) -> None:
         """Something was weighed.
 
         Args:
-            notes_gradients: whether the meta step will look at the gradients.
+            is_looked_back_on: whether the meta step will ask for settings and gradients of the step that comes.
         """
         self.forget()
-        self._waits, self._notes_gradients = True, notes_gradients
+        self._waits, self._is_looked_back_on = True, is_looked_back_on
 
-    def end(self) -> frozenset[int]:
-        """At ``after_step``: the places of the optimizers that have stepped.
+    def end(self) -> dict[int, tuple[Group, ...]]:
+        """At ``after_step``: by place, each optimizer that has stepped, with its groups as they were at that moment.
+
+        Of a step that is not looked back on, no groups are taken down.
 
         Raises:
-            UserError: if the gradients of the step are not there any more.
+            UserError: if an optimizer stepped twice, or the gradients of the step are not there any more.
         """
-        stepped, gradients = frozenset(self._stepped), self._gradients
+        stepped = {place: self._groups.get(place, ()) for place in self._stepped}
+        gradients, twice = self._gradients, self._stepped_twice
         self.forget()
-        self._missed = self._places - stepped
+        self._missed = self._places - stepped.keys()
+        if twice:
+            raise UserError(
+                "an optimizer stepped twice since weigh, but influences are those of one step; add the gradients of "
+                "both before one optimizer.step(), or take the other step between after_step and weigh"
+            )
         if self._lost(gradients):
             raise UserError("after_step found no gradients; call it before they are cleared by zero_grad")
         changed = [
@@ -81,23 +98,35 @@ class StepWatch:
 
     def forget(self) -> None:
         """As if nothing were weighed."""
-        self._waits = self._notes_gradients = self._comes_late = False
-        self._stepped, self._missed, self._gradients = set(), frozenset(), {}
+        self._waits = self._is_looked_back_on = self._comes_late = self._stepped_twice = False
+        self._stepped, self._missed, self._groups, self._gradients = set(), frozenset(), {}, {}
+        self._depth = [0] * len(self._depth)  # a step that raised has not left
 
     def close(self) -> None:
         """Takes the hooks off the optimizers."""
         for hook in self._hooks:
             hook.remove()
 
-    def _note(self, place: int, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    def _enter(self, place: int, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        self._depth[place] += 1
+        if self._depth[place] == 1 and self._waits and self._is_looked_back_on:
+            self._groups[place] = groups_of(optimizer, self._live)
+
+    def _leave(self, place: int, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        self._depth[place] -= 1
+        if self._depth[place] == 0:
+            self._note(place, optimizer)
+
+    def _note(self, place: int, optimizer: torch.optim.Optimizer) -> None:
         overflow = getattr(optimizer, "found_inf", None)  # fused ones are told by the scaler, and skip by themselves
         if overflow is not None and bool(overflow):
             return
         if not self._waits:
             self._comes_late = self._comes_late or place in self._missed
             return
+        self._stepped_twice = self._stepped_twice or place in self._stepped
         self._stepped.add(place)
-        if self._notes_gradients:
+        if self._is_looked_back_on:
             params = [param for group in optimizer.param_groups for param in group["params"]]
             self._gradients |= {
                 self._names[id(param)]: (param, param.grad, param.grad._version)

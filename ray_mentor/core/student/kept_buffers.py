@@ -6,16 +6,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @contextmanager
 def kept_buffers(student: nn.Module) -> Iterator[None]:
-    """Whatever a block does to the student's buffers, they end as they began."""
-    kept = [(buffer, buffer.detach().clone()) for buffer in student.buffers()]
+    """Whatever a block does to the student's buffers, they end as they began: the same tensors, of the same values.
+
+    A forward pass may write into them, or put other tensors in their places.
+    """
+    places = [(module, name, buffer) for module in student.modules() for name, buffer in module._buffers.items()]
+    values = [(buffer, _once(buffer).detach().clone()) for buffer in student.buffers()]
     try:
         yield
     finally:
+        for module, name, buffer in places:
+            module._buffers[name] = buffer
         with torch.no_grad():
-            for buffer, value in kept:
-                buffer.copy_(value)
+            for buffer, value in values:
+                _once(buffer).copy_(value)
+
+
+def _once(tensor: Tensor) -> Tensor:
+    """Each of an expanded tensor's elements in memory once; else the tensor itself. Only such can be written into."""
+    if tensor.layout != torch.strided or 0 not in tensor.stride():
+        return tensor
+    return tensor[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in tensor.stride())]

@@ -7,6 +7,7 @@ from typing import Any
 
 import ray.train
 from ray.actor import ActorHandle
+from ray.exceptions import RayTaskError
 from ray.train import PreemptionInfo
 
 from ray_mentor.errors import UserError
@@ -99,12 +100,25 @@ class Failures(WorkerGroupCallback):
 
 def users_error(errors: Iterable[BaseException | None]) -> UserError | None:
     """The first :class:`UserError` among these errors and what caused them."""
-    for cause in errors:
-        while cause is not None:
+    seen = set[int]()
+    for error in errors:
+        cause = error
+        while cause is not None and id(cause) not in seen:
             if isinstance(cause, UserError):
                 return cause
-            cause = getattr(cause, "cause", None) or getattr(cause, "controller_failure", None) or cause.__cause__
+            seen.add(id(cause))
+            cause = _inside(cause) or cause.__cause__
     return None
+
+
+def _inside(error: BaseException) -> BaseException | None:
+    """The error that Ray put another around; what errors of others call their cause may be anything."""
+    inside = None
+    if isinstance(error, RayTaskError):
+        inside = error.cause
+    elif isinstance(error, ray.train.ControllerError):
+        inside = error.controller_failure
+    return inside if isinstance(inside, BaseException) else None
 
 
 def causes(error: BaseException) -> list[BaseException | None]:

@@ -104,13 +104,21 @@ def _remove_abandoned(parent: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """The lock goes last: what can't be removed now is found by the next one."""
+    """The lock goes last: what can't be removed now is found by the next one. Nothing is raised."""
     for attempt in range(_REMOVALS):
         if attempt:
             time.sleep(0.1)
-        for entry in folder.iterdir():
+        for entry in _entries(folder):
             if entry.name != _LOCK:
                 shutil.rmtree(entry, ignore_errors=True)
-        if [entry.name for entry in folder.iterdir()] == [_LOCK]:
+        if all(entry.name == _LOCK for entry in _entries(folder)):
             shutil.rmtree(folder, ignore_errors=True)
             return
+
+
+def _entries(folder: Path) -> list[Path]:
+    """None, where somebody has removed the folder meanwhile, as whoever tidies /tmp does."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []

@@ -25,6 +25,7 @@ from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.core.methods.table import meta_loss_of, method_of, mixing_of
 from ray_mentor.core.methods.weightings.oracle import TRUTH_MISSING
 from ray_mentor.core.student.optimizers import make_optimizer
+from ray_mentor.data.samples.identity import identity
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.data.storage.on_device import check_can_be_held
 from ray_mentor.data.storage.stored import order_of
@@ -56,9 +57,13 @@ from ray_mentor.run.checkpoint.checkpoints import newest_good
 from ray_mentor.run.checkpoint.resume import check_same_run, resuming
 from ray_mentor.run.checkpoint.state import RunState
 from ray_mentor.run.claim import taken_up
+<<<<<<< HEAD
 from ray_mentor.run.directory import CONFIG, RESULT, RunDirectory
 from ray_mentor.run.findings.closing import closed
 from ray_mentor.run.findings.names import write_names
+=======
+from ray_mentor.run.directory import CONFIG, RunDirectory
+>>>>>>> main
 from ray_mentor.run.job import Job, MakeOptimizer
 from ray_mentor.run.ledger.detection import noise_auroc
 from ray_mentor.run.marks import Marks, Show
@@ -143,6 +148,10 @@ class CurriculumTrainer:
             str(self._run.storage_path), str(self._run.name), self._run.storage_filesystem
         )
         self._resume = resuming(self.directory, resume=asked.run.resume, or_start=asked.run.resume_or_start)
+        given = {"student"} if optimizer is None else {"student", *OPTIMIZER_SETTINGS}
+        self._record = dict(record) if record is not None else plain_settings(self.config, given)
+        if loss is not None:
+            self._record["meta_loss"] = meta_loss_of(self.config.mentor, own_loss=True)
         self._job = Job(
             config=self.config,
             student=student,
@@ -151,13 +160,14 @@ class CurriculumTrainer:
             order=order_of(self._splits.train),
             loss=loss,
             directory=self.directory,
+            settings=to_toml(self._record).encode(),
+            data={
+                "training samples": identity(self._splits.train),
+                "trusted samples": identity(self._splits.meta),
+            },
             local=self.config.run.workers == 0,
             board=ProgressBoard(),
         )
-        given = {"student"} if optimizer is None else {"student", *OPTIMIZER_SETTINGS}
-        self._record = dict(record) if record is not None else plain_settings(self.config, given)
-        if loss is not None:
-            self._record["meta_loss"] = meta_loss_of(self.config.mentor, own_loss=True)
         self._try_method()
 
     def fit(self, show: Show | None = None, gate: AnyGate | None = None) -> Outcome:
@@ -229,14 +239,22 @@ class CurriculumTrainer:
             check_same_run(self._record, self.directory)
 
     def _claim_directory(self) -> None:
-        """Nothing is written before this, so that a run that is refused leaves its name free."""
+        """Nothing is written before this, so that a run that is refused leaves its name free.
+
+        What is there already stays until the workers have taken up its newest checkpoint.
+        """
         check_shares(self._splits, self.config.run.batch_size, self._scaling)
         self.directory.create()
-        self._claimed = taken_up(self.directory)
+        self._claimed = taken_up(self.directory, self.check_directory)
         self._job = dataclasses.replace(self._job, owner=self._claimed.owner)
+<<<<<<< HEAD
         self._claimed.remove(RESULT)
         self._claimed.write(CONFIG, to_toml(self._record).encode())
         write_names(self._claimed, self._splits.train)
+=======
+        if self._claimed.size(CONFIG) is None:
+            self._claimed.write(CONFIG, self._job.settings)
+>>>>>>> main
 
     def _fit_here(self, marks: Marks) -> None:
         if self._scaling.use_gpu:

@@ -36,6 +36,7 @@ from ray_mentor.on_ray.train.wishes import Wishes
 from ray_mentor.run.accuracy import measured
 from ray_mentor.run.batch_of import batch_of
 from ray_mentor.run.checkpoint.checkpoints import Checkpoints
+from ray_mentor.run.checkpoint.resume import check_same_data
 from ray_mentor.run.checkpoint.state import capture, restore
 from ray_mentor.run.checkpoint.timetable import Timetable
 from ray_mentor.run.claim import attempted
@@ -63,12 +64,15 @@ def worker_loop(config: dict[str, Job]) -> None:
 
     state = checkpoints.newest()
     if state is not None:
+        check_same_data(state, job.data, directory)
         restore(state, curriculum, schedule)
     first = curriculum.step_number
     log.begin(state.log if state else None)
     if state is not None or job.run.resume:
         log.note(_goes_on(first, len(log.metrics), plan))
     del state  # as large as the student
+    if exchange.rank == 0:
+        directory.write_config(job.settings)  # now that it can go on: a run that is refused stays as it was
     wishes, reports = Wishes(job, exchange), Reports(job, directory, exchange, pulse)
     timetable = Timetable(
         job.run.checkpoint_seconds, job.run.checkpoint_steps, first, plan.total_steps, exchange, wishes.any
@@ -77,7 +81,7 @@ def worker_loop(config: dict[str, Job]) -> None:
     def save() -> None:
         with pulse.slow():
             noted = log.save(curriculum.step_number)
-            state = capture(curriculum, schedule, noted) if exchange.rank == 0 else None
+            state = capture(curriculum, schedule, noted, job.data) if exchange.rank == 0 else None
             checkpoints.add(curriculum.step_number, state)
             exchange.wait_for_all()  # nobody's next step waits for rank 0, which writes
         wishes.fulfil()
@@ -99,10 +103,14 @@ def worker_loop(config: dict[str, Job]) -> None:
             if ends_epoch:
                 with pulse.slow():
                     log.end_epoch(epoch, curriculum, measured(curriculum, splits, meta.held_out, exchange, pulse.beat))
+<<<<<<< HEAD
             if curriculum.step_number == plan.total_steps and splits.test is not None and exchange.rank == 0:
                 with pulse.slow():
                     write_predictions(directory, curriculum.bare, curriculum.bare.state_dict(), splits.test, pulse.beat)
             if timetable.due(curriculum.step_number, ready=not curriculum.meta.waits):
+=======
+            if timetable.due(curriculum.step_number, ready=not curriculum.meta.waits, ends_epoch=ends_epoch):
+>>>>>>> main
                 save()
             if ends_epoch:
                 is_last = curriculum.step_number == plan.total_steps

@@ -94,8 +94,8 @@ class Record:
 
     def add(self, row: Row) -> None:
         """Writes down what happened to a trial."""
-        self._take(row)
         self._lines.add(to_json(row), at_once=row["kind"] != "trial")
+        self._take(row)
 
     def close(self) -> None:
         """Writes what waits to be written."""

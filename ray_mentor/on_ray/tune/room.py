@@ -71,3 +71,15 @@ def reserved(run: RunSettings) -> tune.PlacementGroupFactory:
     kept_free = [node["NodeID"] for node in nodes if not node["Resources"].get("CPU")]
     elsewhere: Any = {"bundle_label_selector": [{"ray.io/node-id": f"!in({','.join(kept_free)})"}]} if kept_free else {}
     return tune.PlacementGroupFactory([{MEMORY: bytes_here}], **elsewhere)
+
+
+def room_told(concurrent: int, run: RunSettings, there: Mapping[str, float]) -> str:
+    """How many trials run at a time, and why."""
+    each = needs(run).total
+    takes = ", ".join(f"{amount:g} {name}" for name, amount in each.items())
+    has = ", ".join(f"{there.get(name, 0.0):g} {name}" for name in each)
+    how = f"{run.workers} workers each" if run.workers else "a process each"
+    return (
+        f"trials at a time: {concurrent}, {how}; a trial takes {takes} and {memory(run) / 2**30:.1f} GiB of memory, "
+        f"and there are {has} and {there.get(MEMORY, 0.0) / 2**30:.1f} GiB"
+    )

@@ -12,7 +12,7 @@ import pandas as pd
 import ray
 from ray.tune.schedulers import TrialScheduler
 
-from ray_mentor.config import RunSettings, TrainConfig
+from ray_mentor.config import TrainConfig
 from ray_mentor.config.file import to_toml
 from ray_mentor.config.sweep import SweepSettings
 from ray_mentor.errors import UserError
@@ -23,13 +23,14 @@ from ray_mentor.on_ray.tune.confirm import fresh_seeds, verdict
 from ray_mentor.on_ray.tune.objective import Objective
 from ray_mentor.on_ray.tune.record import Record, Told
 from ray_mentor.on_ray.tune.resumed import digest, test_accuracy_in, unfinished
-from ray_mentor.on_ray.tune.room import MEMORY, at_once, memory, needs
+from ray_mentor.on_ray.tune.room import at_once, needs, room_told
 from ray_mentor.on_ray.tune.schedulers import Asha, make_scheduler
 from ray_mentor.on_ray.tune.search import Listed, Suggestions, check_search, make_search
 from ray_mentor.on_ray.tune.spaces import FoundSpace, config_of
 from ray_mentor.on_ray.tune.stage import Stage, brief
 from ray_mentor.on_ray.tune.table import curves, trial_table
 from ray_mentor.on_ray.tune.trial import MakeTrainer, Plan, metrics_of, newest_run
+from ray_mentor.run.claim import ClaimedDirectory, taken_up
 from ray_mentor.run.directory import CONFIG, RunDirectory
 from ray_mentor.run.marks import Show
 from ray_mentor.run.outcome import versions
@@ -65,12 +66,14 @@ class Found:
         curves: a row a trial and epoch.
         best: None if no trial got through an epoch.
         summary: what ``sweep.json`` holds.
+        directory: of the sweep, which this process has taken up.
     """
 
     trials: pd.DataFrame
     curves: pd.DataFrame
     best: Best | None
     summary: dict[str, Any]
+    directory: ClaimedDirectory
 
 
 @dataclass(frozen=True)
@@ -111,17 +114,13 @@ class Study:
         """Runs it, or the rest of one that was interrupted. Nothing is written for one that is refused.
 
         Raises:
-            UserError: a cluster on which no trial fits; an interrupted sweep whose files are damaged.
+            UserError: a cluster on which no trial fits; an interrupted sweep whose files are damaged; a sweep that
+                another process takes up before this one is through.
         """
         began = time.time()
-        run, domains = self.base.run, self.space.domains
-        scheduler = make_scheduler(self.settings.scheduler, domains, run.epochs)
-        check_search(self.settings.search, domains)
-        record = Record(self.directory, domains)
-        if isinstance(scheduler, Asha):
-            for name in scheduler.remember(record.rows):  # right before the sweep was killed, maybe
-                record.trials[name].state = record.trials[name].state or "stopped"
-        again = unfinished(record, self._runs, self.base, domains)
+        run = self.base.run
+        check_search(self.settings.search, self.space.domains)
+        self._remembered()
         with ray_session(needs(run), verbose=self.verbose, node_seconds=run.node_seconds, tell=self._note):
             if internals.through_client():
                 raise UserError(
@@ -130,15 +129,21 @@ class Study:
                 )
             there = ray.cluster_resources()
             concurrent = min(at_once(run, there, self.settings.concurrent, has_autoscaler), self.trials)
+            self._note(room_told(concurrent, run, there))
             self.directory.create(("runs",))
-            self.directory.write(CONFIG, to_toml(self.settings_file).encode())
-            self._note(_room(concurrent, run, there))
-            baseline = self._baseline(concurrent) if self.objective == "gap-per-cost" else []
-            objective = Objective(self.objective, run.epochs, baseline)
-            self._search(scheduler, concurrent, objective, record, again)
-            trials = trial_table(record, self._runs, domains, self.base)
-            best = self._best(record, trials)
-            confirmed = self._confirm(concurrent, best.config) if best and self.settings.confirm_seeds else None
+            claimed = taken_up(self.directory)
+            return dataclasses.replace(self, directory=claimed)._claimed(claimed, concurrent, began)
+
+    def _claimed(self, claimed: ClaimedDirectory, concurrent: int, began: float) -> Found:
+        """Runs it where nobody else adds anything by now."""
+        claimed.write(CONFIG, to_toml(self.settings_file).encode())
+        scheduler, record, again = self._remembered()
+        baseline = self._baseline(concurrent) if self.objective == "gap-per-cost" else []
+        objective = Objective(self.objective, self.base.run.epochs, baseline)
+        self._search(scheduler, concurrent, objective, record, again)
+        trials = trial_table(record, self._runs, self.space.domains, self.base)
+        best = self._best(record, trials)
+        confirmed = self._confirm(concurrent, best.config) if best and self.settings.confirm_seeds else None
         figures = {
             **self._asked(),
             "states": {str(name): int(count) for name, count in trials["state"].value_counts().items()},
@@ -149,7 +154,16 @@ class Study:
             "confirm": confirmed,
             "versions": versions(),
         }
-        return Found(trials, curves(record, self._runs, objective), best, figures)
+        return Found(trials, curves(record, self._runs, objective), best, figures, claimed)
+
+    def _remembered(self) -> tuple[TrialScheduler, Record, list[Told]]:
+        """What was told of the sweep before, to the scheduler too, and the trials that go on."""
+        scheduler = make_scheduler(self.settings.scheduler, self.space.domains, self.base.run.epochs)
+        record = Record(self.directory, self.space.domains)
+        if isinstance(scheduler, Asha):
+            for name in scheduler.remember(record.rows):  # right before the sweep was killed, maybe
+                record.trials[name].state = record.trials[name].state or "stopped"
+        return scheduler, record, unfinished(record, self._runs, self.base, self.space.domains)
 
     @property
     def _runs(self) -> str:
@@ -243,8 +257,10 @@ class Study:
         """
         listed = {digest(config): config for config in configs}
         failed: dict[str, str] = {}
+        self.directory.permit()  # or these runs would be taken from whom they are by now
 
         def tell(row: Row) -> None:
+            self.directory.permit()
             if row["kind"] == "ended" and row["state"] == "failed":
                 failed[row["trial"]] = brief(row["error"])
 
@@ -287,18 +303,6 @@ def _last(metrics: Metrics) -> dict[str, float | None] | None:
     if not metrics:
         return None
     return {"accuracy": metrics[-1]["validation_accuracy"], "seconds": metrics[-1]["train_seconds"]}
-
-
-def _room(concurrent: int, run: RunSettings, there: Mapping[str, float]) -> str:
-    """How many trials run at a time, and why."""
-    each = needs(run).total
-    takes = ", ".join(f"{amount:g} {name}" for name, amount in each.items())
-    has = ", ".join(f"{there.get(name, 0.0):g} {name}" for name in each)
-    how = f"{run.workers} workers each" if run.workers else "a process each"
-    return (
-        f"trials at a time: {concurrent}, {how}; a trial takes {takes} and {memory(run) / 2**30:.1f} GiB of memory, "
-        f"and there are {has} and {there.get(MEMORY, 0.0) / 2**30:.1f} GiB"
-    )
 
 
 def _with_seed(config: TrainConfig, seed: int) -> TrainConfig:

@@ -34,7 +34,7 @@ NAME = "trial"
 
 BRANCH = "branch.json"
 """Of a run that goes on from another's checkpoint: whose, from which step, and under which settings of the space. Its
-ledger begins there."""
+ledger begins there. It is the last of its files to be made, so that the others are there where it is."""
 
 _STATE = "state.pt"
 _HOPELESS_EPOCHS = 2
@@ -125,11 +125,14 @@ class Trial(tune.Trainable):
             return
         self._directory = newest_run(self._plan.folder, self._name, another=True)
         self._directory.create((LEDGER, HISTORY))
-        self._directory.write(BRANCH, to_json({**whose, "settings": self._sample}).encode())
-        self._directory.write(CONFIG, to_toml(self._run_config().flat()).encode())
+        for place in (HISTORY, CHECKPOINTS):
+            for name in self._directory.names(place):  # a process was killed here before the branch was made
+                self._directory.remove(f"{place}/{name}")
         for file in folder.glob("step-*"):
             self._directory.write(f"{HISTORY}/{file.name}", file.read_bytes())
         self._directory.write(f"{CHECKPOINTS}/{name_of(whose['step'])}", (folder / _STATE).read_bytes())
+        self._directory.write(CONFIG, to_toml(self._run_config().flat()).encode())
+        self._directory.write(BRANCH, to_json({**whose, "settings": self._sample}).encode())
 
     def cleanup(self) -> None:
         """Ends the run where it waits, and all that belongs to it."""
@@ -171,9 +174,9 @@ class Trial(tune.Trainable):
 def newest_run(folder: str, name: str, *, another: bool = False) -> RunDirectory:
     """A trial's run directory; the newest, if it took over others' states; if there shall be another, the next."""
     number = 1
-    while _numbered(folder, name, number + (not another)).exists():
+    while _numbered(folder, name, number + 1).size(BRANCH) is not None:
         number += 1
-    return _numbered(folder, name, number)
+    return _numbered(folder, name, number + another if _numbered(folder, name, number).exists() else number)
 
 
 def all_runs(folder: str, name: str) -> list[RunDirectory]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ray_mentor.config.file import MOST_BYTES, settings_in, to_toml
 from ray_mentor.errors import UserError, shown
+from ray_mentor.run.checkpoint.state import RunState
 from ray_mentor.run.directory import CHECKPOINTS, CONFIG, RunDirectory, is_older
 
 MAY_CHANGE = {
@@ -69,6 +70,24 @@ def check_same_run(record: Mapping[str, Any], directory: RunDirectory, also_kept
                 f"{shown(before.get(name))}; "
                 f"go on with --config {directory.path}/{CONFIG}, or start another run"
             )
+
+
+def check_same_data(state: RunState, data: Mapping[str, str], directory: RunDirectory) -> None:
+    """Refuses to go on with other samples: those of an epoch would no longer be each of them once.
+
+    Args:
+        data: which they are now, by the name of their split.
+
+    Raises:
+        UserError: ids, labels, classes or inputs that were others when the checkpoint was made.
+    """
+    before = state.data if isinstance(state.data, dict) else {}
+    differ = [name for name, which in data.items() if not isinstance(before.get(name), str) or before[name] != which]
+    if differ:
+        raise UserError(
+            f"the {' and the '.join(differ)} of the checkpoints in {directory.path} are others than now (their ids, "
+            "labels, classes or inputs differ); go on with the data as they were, or start another run"
+        )
 
 
 def started_with(directory: RunDirectory) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from ray_mentor.run.ledger.files import NO_ROWS
 from ray_mentor.run.log import LogState
 from ray_mentor.run.tally import TallyState
 
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class RunState:
         optimizer: its state dict.
         schedule: the learning-rate schedule's state dict.
         log: metrics and what is not in them yet.
+        data: which samples it was trained on, by the name of their split (:mod:`~ray_mentor.data.samples.identity`).
         history_pieces: what the loss history is made of (:mod:`~ray_mentor.core.history.pieces`), where it is kept
             apart; None where ``curriculum`` holds it.
     """
@@ -50,6 +51,7 @@ class RunState:
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
     log: LogState
+    data: dict[str, str]
     history_pieces: Tensor | None = None
 
     def to_bytes(self) -> bytes:
@@ -96,13 +98,19 @@ class RunState:
         raise UserError(f"checkpoint {name} has format version {found}, but this version reads {FORMAT_VERSION}")
 
 
-def capture(curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler, log: LogState) -> RunState:
+def capture(
+    curriculum: Curriculum,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    log: LogState,
+    data: dict[str, str],
+) -> RunState:
     """The state of a run, as it stands, but for its loss history.
 
     A copy, so that it stays so while the run goes on, and in the host's memory: the device need not have room for it.
     """
     return RunState(
         curriculum=capture_curriculum(curriculum, history=None),
+        data=data,
         **host_copies(
             student=dict(curriculum.bare.state_dict()),
             optimizer=curriculum.optimizer.state_dict(),

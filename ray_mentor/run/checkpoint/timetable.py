@@ -37,12 +37,16 @@ class Timetable:
         self._added = self._looked = time.monotonic()
         self._looked_at, self._look = first, first + 1
 
-    def due(self, step: int, *, ready: bool) -> bool:
+    def due(self, step: int, *, ready: bool, ends_epoch: bool = False) -> bool:
         """Whether a checkpoint is due after ``step`` steps. Every rank asks after each step.
 
         Args:
             ready: False while the run waits for something that no checkpoint holds; it is due as soon as this changes.
+            ends_epoch: an epoch ended with this step, and what comes then may have taken any time: measuring splits, or
+                what waits at the end of the epoch before.
         """
+        if ends_epoch:
+            self._look = step
         self._owed |= (self._steps > 0 and step % self._steps == 0) or self._time_is_up(step)
         if step < self._last and not (self._owed and ready):
             return False

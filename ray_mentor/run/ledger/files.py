@@ -188,8 +188,12 @@ def ledger_parts(
         path, files = directory.place(name)
         wanted = None if epoch is None else pc.field("epoch") == epoch
         try:
+            with pyarrow.parquet.ParquetFile(path, filesystem=files) as file:
+                if any(file.schema_arrow.field(column) != SCHEMA.field(column) for column in columns):
+                    raise pa.ArrowInvalid("it has other columns than it should")
+                _require_memory(file, name)
             yield pyarrow.parquet.read_table(path, filesystem=files, columns=list(columns), filters=wanted)
-        except (OSError, pa.ArrowInvalid) as error:
+        except (OSError, pa.ArrowInvalid, KeyError) as error:
             raise UserError(f"{directory.path}/{name} of the ledger cannot be read ({error}); put it back") from error
 
 
@@ -251,15 +255,21 @@ def _read_back(directory: RunDirectory, stretch: Stretch, rank: int) -> pa.Table
     path, files = directory.place(name)
     try:
         with pyarrow.parquet.ParquetFile(path, filesystem=files, page_checksum_verification=True) as file:
-            require_memory(file.metadata.num_rows * ROW_BYTES, f"the rows in {name}", "free some")
+            if not file.schema_arrow.equals(SCHEMA):
+                raise ValueError(f"its {name} holds other rows than it should")
+            _require_memory(file, name)
             rows = file.read()
     except FileNotFoundError as error:
         raise ValueError(f"its {name} is missing") from error
     except (OSError, pa.ArrowException) as error:
         raise ValueError(f"its {name} is damaged ({error})") from error
-    if not rows.schema.equals(SCHEMA) or not _lies_in(rows["step"], stretch.first, stretch.stop):
+    if not _lies_in(rows["step"], stretch.first, stretch.stop):
         raise ValueError(f"its {name} holds other rows than it should")
     return rows
+
+
+def _require_memory(file: pyarrow.parquet.ParquetFile, name: str) -> None:
+    require_memory(file.metadata.num_rows * ROW_BYTES, f"the rows in {name}", "free some")
 
 
 def _lies_in(column: pa.ChunkedArray, first: int, stop: int) -> bool:

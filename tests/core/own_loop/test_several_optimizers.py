@@ -167,6 +167,7 @@ def test_close_takes_the_hooks_off_all() -> None:
     optimizers = SPLITS["SGD of the body, SGD of the head"](model)
     made(model, optimizers).close()
     assert not any(optimizer._optimizer_step_post_hooks for optimizer in optimizers)
+    assert not any(optimizer._optimizer_step_pre_hooks for optimizer in optimizers)
 
 
 # Refusals

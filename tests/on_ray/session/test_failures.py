@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import ray.train
-from ray.exceptions import ActorDiedError
+from ray.exceptions import ActorDiedError, RayTaskError
 from ray.train import PreemptionInfo
 
 from ray_mentor.config import RunSettings
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.session.failures import FailedTooOftenError, Failures, as_ray_says, causes
+from ray_mentor.on_ray.session.failures import FailedTooOftenError, Failures, as_ray_says, causes, users_error
 from ray_mentor.run.checkpoint.checkpoints import name_of
 from ray_mentor.run.directory import CHECKPOINTS, RunDirectory
 
@@ -110,6 +110,33 @@ def test_a_users_error_ends_a_run_at_once(tmp_path: Path) -> None:
     workers.start()
     with pytest.raises(UserError, match="mend it"):
         workers.look(RuntimeError("first"), UserError("mend it"))
+
+
+class OfALibraryError(Exception):
+    """With what some libraries' errors have."""
+
+    def __init__(self, text: str, cause: object) -> None:
+        super().__init__(text)
+        self.cause = cause
+
+
+@pytest.mark.parametrize("cause", ["the disk", UserError("not ours"), None])
+def test_an_attribute_of_a_users_error_is_not_followed(cause: object) -> None:
+    error = OfALibraryError("row 7 is broken", cause)
+    assert users_error([RayTaskError("step", "", error), error]) is None
+    error.__cause__ = UserError("mend it")
+    assert users_error([error]) is error.__cause__
+
+
+def test_errors_that_cause_each_other_are_looked_at_once() -> None:
+    one, other = ValueError("one"), ValueError("other")
+    one.__cause__, other.__cause__ = other, one
+    assert users_error([one, one]) is None
+
+
+def test_a_users_error_is_found_in_what_ray_put_around_it() -> None:
+    error = UserError("mend it")
+    assert users_error([ray.train.ControllerError(RayTaskError("step", "", error))]) is error
 
 
 def test_too_many_failures_reach_the_caller_as_rays_own_error() -> None:

@@ -188,3 +188,18 @@ def test_a_folder_that_is_not_there(parent: Path) -> None:
     rule = r"can't be looked at \(No such file or directory\); name another with RAY_TMPDIR"
     with pytest.raises(UserError, match=rule), private_folder(str(no)):
         pass
+
+
+@pytest.mark.parametrize("what", ["folder", "lock"])
+def test_somebody_has_removed_it_meanwhile(what: str) -> None:
+    """The run's work is done by then, and is not lost by it."""
+    with tempfile.TemporaryDirectory(prefix="rm", dir="/tmp") as parent:
+        Path(parent).chmod(0o1777)
+        began = time.monotonic()
+        with private_folder(parent) as folder:
+            if what == "folder":
+                shutil.rmtree(Path(folder).parent)
+            else:
+                (Path(folder).parent / ".ray_mentor").unlink()
+        assert not list(Path(parent).iterdir())
+        assert time.monotonic() - began < 1.0, "nothing is waited for"

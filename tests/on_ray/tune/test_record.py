@@ -12,6 +12,7 @@ from ray import tune
 
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.tune.record import FILE, Record, drawn
+from ray_mentor.run.claim import taken_up
 from ray_mentor.run.directory import RunDirectory
 
 DOMAINS = {
@@ -122,3 +123,18 @@ def test_whatever_a_space_can_draw_is_read_as_it_was_drawn(tmp_path: Path) -> No
         read = drawn(json.loads(json.dumps(sample, default=int)), domains)
         assert read == sample
         assert type(read["mentor_hidden"]) is tuple
+
+
+def test_who_was_thought_dead_adds_nothing_to_what_another_process_tells(tmp_path: Path) -> None:
+    first = Record(taken_up(RunDirectory(str(tmp_path))), DOMAINS)
+    first.begin("a1", SAMPLE)
+    second = Record(taken_up(RunDirectory(str(tmp_path))), DOMAINS)
+    second.add(ended("a1", "finished"))
+    before = (tmp_path / FILE).read_bytes()
+    for late in (lambda: first.begin("b2", SAMPLE), lambda: first.add(epoch("a1", 1))):
+        with pytest.raises(UserError, match="another process has taken up the run"):
+            late()
+    first.close()
+    assert (tmp_path / FILE).read_bytes() == before
+    assert list(first.trials) == ["a1"]
+    assert not first.trials["a1"].rows

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -38,11 +39,14 @@ from ray_mentor.on_ray.tune.schedulers import make_scheduler
 from ray_mentor.on_ray.tune.search import Listed, Suggestions, make_search
 from ray_mentor.on_ray.tune.spaces import space_of
 from ray_mentor.on_ray.tune.stage import Stage, brief
-from ray_mentor.on_ray.tune.study import Found, Study
+from ray_mentor.on_ray.tune.study import Best, Found, Study
 from ray_mentor.on_ray.tune.trial import newest_run
+from ray_mentor.report.sweep.display import SweepDisplay
 from ray_mentor.run.checkpoint.checkpoints import newest_good
+from ray_mentor.run.claim import taken_up
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.progress import Row
+from ray_mentor.sweep import _closed
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[attr-defined]
 
@@ -369,6 +373,39 @@ def test_a_sweep_that_breaks_off_goes_on_to_the_same_end(scheduler: str, tmp_pat
     assert any("of which go on: " in note for note in notes)
     assert any("population based training begins anew" in note for note in notes) == (scheduler == "pbt")
     assert not list(tmp_path.glob(".tune*"))
+
+
+def test_a_sweep_that_another_process_takes_up_stops(tmp_path: Path) -> None:
+    """A laptop that wakes up: its driver trains nothing any more, and what the other one tells stays as it is."""
+    directory = RunDirectory(str(tmp_path))
+    before: list[dict[str, bytes]] = []
+
+    def told() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+
+    def take_up(row: Row) -> None:
+        if row["kind"] == "ended" and not before:
+            taken_up(directory).write("sweep.json", b"the other's")
+            before.append(told())
+
+    settings = SweepSettings(trials=3, concurrent=1, scheduler="none", confirm_seeds=1)
+    study = Study(space_of("mine", SPACE), BASE, settings, makers, directory, BASE.flat(), take_up)
+    with pytest.raises(UserError) as raised:
+        study.run()
+    assert str(raised.value) == f"another process has taken up the run {tmp_path}; this one stops"
+    assert [told()] == before
+    assert not (tmp_path / "confirm").exists()
+    assert not list(tmp_path.glob(".tune*"))
+
+
+def test_a_sweep_that_is_taken_up_at_its_end_writes_no_outcome(tmp_path: Path) -> None:
+    claimed = taken_up(RunDirectory(str(tmp_path)))
+    trials = pd.DataFrame({"trial": ["a"], "state": ["finished"]})
+    found = Found(trials, pd.DataFrame(), Best("a", 0.5, {}, BASE), {}, claimed)
+    taken_up(RunDirectory(str(tmp_path)))
+    with pytest.raises(UserError, match="another process has taken up the run"):
+        _closed(found, SweepDisplay(1, EPOCHS, Console(quiet=True)))
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["attempt"]
 
 
 def test_a_sweep_through_rays_client_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

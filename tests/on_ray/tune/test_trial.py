@@ -154,6 +154,46 @@ def test_a_trial_takes_over_the_whole_state_of_another(length: int, new_trial: N
         assert torch.equal(found.nan_to_num(-1), expected.nan_to_num(-1))
 
 
+@pytest.mark.parametrize("writes", [0, 1, 2])
+def test_killed_while_it_takes_over_a_state(
+    writes: int, new_trial: NewTrial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on where it was, and takes over again as if nothing had been."""
+
+    class KilledError(BaseException):
+        pass
+
+    def write(self: RunDirectory, name: str, data: bytes) -> None:
+        if len(written) == writes:
+            raise KilledError
+        written.append(name)
+        usual(self, name, data)
+
+    good = new_trial("good", {"mentor_learning_rate": 0.025})
+    states = [tmp_path / "one", tmp_path / "two"]
+    for state in states:
+        good.step()
+        state.mkdir()
+        good.save_checkpoint(str(state))
+    good.cleanup()
+    bad = new_trial("bad", {"mentor_learning_rate": 0.9})
+    bad.step()
+    bad.cleanup()
+    usual, written = RunDirectory.write, list[str]()
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "write", write)
+        with pytest.raises(KilledError):
+            bad.load_checkpoint(str(states[1]))
+    again = new_trial("bad", {"mentor_learning_rate": 0.9})
+    assert again.step()["epoch"] == 2
+    again.cleanup()
+    assert not (tmp_path / "bad~2" / "branch.json").exists()
+    again.load_checkpoint(str(states[0]))
+    assert again.step()["epoch"] == 2, "behind the first epoch of the good one"
+    assert json.loads((tmp_path / "bad~2" / "branch.json").read_text())["step"] == A_STEP
+    assert not (tmp_path / "bad~3").exists()
+
+
 def test_it_goes_on_under_its_own_settings(new_trial: NewTrial, tmp_path: Path) -> None:
     good = new_trial("good", {"mentor_learning_rate": 0.025, "update_interval": 2})
     good.step()

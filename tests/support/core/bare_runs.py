@@ -19,7 +19,7 @@ from ray_mentor.core.step.record import StepRecord
 from ray_mentor.data.plan.batches import rank_slice
 from ray_mentor.run.checkpoint.checkpoints import Checkpoints
 from ray_mentor.run.claim import attempted, taken_up
-from ray_mentor.run.directory import CONFIG, RESULT, RunDirectory
+from ray_mentor.run.directory import CONFIG, RunDirectory
 from ray_mentor.run.log import RunLog
 
 EPOCHS, EPOCH_STEPS, BATCH = 3, 4, 5
@@ -80,8 +80,9 @@ def train(
     """
     directory.create()
     claimed = taken_up(directory)
-    claimed.remove(RESULT)
-    claimed.write(CONFIG, f"epochs = {EPOCHS}\n# {name}\n".encode())
+    config = f"epochs = {EPOCHS}\n# {name}\n".encode()
+    if claimed.size(CONFIG) is None:
+        claimed.write(CONFIG, config)
 
     def worker(exchange: AbstractExchange) -> None:
         attempt = attempted(directory, exchange, claimed.owner)
@@ -91,6 +92,8 @@ def train(
         state = checkpoints.newest()
         first = 0 if state is None else state.curriculum.step
         log.begin(state.log if state else None)
+        if exchange.rank == 0:
+            attempt.write_config(config)
         for step in range(first, STEPS):
             on_step(step)
             log.add(step // EPOCH_STEPS, record_of(step, exchange), step / STEPS)

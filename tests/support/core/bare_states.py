@@ -23,7 +23,7 @@ from ray_mentor.run.tally import TallyState
 def state_at(step: int) -> RunState:
     curriculum = CurriculumState(step, 0, None, MemorisingState(), None, None, GuardState())
     log = LogState([], TallyState(torch.zeros(1, 3, dtype=torch.float64), []), 1.0, 0.0, NO_ROWS)
-    return RunState(curriculum, {}, {}, {}, log)
+    return RunState(curriculum, {}, {}, {}, log, {})
 
 
 def checkpoints_of(

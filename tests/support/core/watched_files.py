@@ -1,4 +1,4 @@
-"""File systems of which a test is told each operation that changes something, before it happens."""
+"""File systems of which a test is told each operation that changes a file, or each at all, before it happens."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ class WatchedFiles(pyarrow.fs.FileSystemHandler):
     Args:
         before: called with what is about to be done, and to which path.
         kind: what it says it is: "local", or "s3", where nothing can be renamed.
+        looks: called likewise before a look at what is there, and before a folder is made.
     """
 
-    def __init__(self, before: Hook, kind: str = "local") -> None:
+    def __init__(self, before: Hook, kind: str = "local", looks: Hook = lambda what, where: None) -> None:
         self._before = before
+        self._looks = looks
         self._kind = kind
         self._files = pyarrow.fs.LocalFileSystem()
 
@@ -42,6 +44,7 @@ class WatchedFiles(pyarrow.fs.FileSystemHandler):
         self._files.delete_dir(path)
 
     def create_dir(self, path: str, recursive: bool) -> None:
+        self._looks("create_dir", path)
         self._files.create_dir(path, recursive=recursive)
 
     def open_output_stream(self, path: str, metadata: Any) -> Any:
@@ -49,12 +52,15 @@ class WatchedFiles(pyarrow.fs.FileSystemHandler):
         return self._files.open_output_stream(path, metadata=metadata)
 
     def get_file_info(self, paths: list[str]) -> Any:
+        self._looks("get_file_info", paths[0])
         return self._files.get_file_info(paths)
 
     def get_file_info_selector(self, selector: Any) -> Any:
+        self._looks("list", selector.base_dir)
         return self._files.get_file_info(selector)
 
     def open_input_stream(self, path: str) -> Any:
+        self._looks("read", path)
         return self._files.open_input_stream(path)
 
     def open_input_file(self, path: str) -> Any:

@@ -44,6 +44,8 @@ def job_of(splits: Splits, mentor: dict[str, Any], method: str = "mentornet") ->
         order=Shuffled(len(splits.train)),
         loss=None,
         directory=RunDirectory("mock:///run"),
+        settings=b"",
+        data={},
         local=True,
         board=ProgressBoard(),
     )

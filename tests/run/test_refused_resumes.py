@@ -1,0 +1,105 @@
+"""A run that may not go on as it is asked to stays as it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_runs import make_small_splits, trainer_for
+
+from ray_mentor.data import FeatureInputs, Samples, Splits
+from ray_mentor.data.samples.identity import identity
+from ray_mentor.errors import UserError
+from ray_mentor.students import MLP
+
+
+@pytest.fixture(scope="module")
+def splits() -> Splits:
+    return make_small_splits()
+
+
+@pytest.fixture
+def finished(splits: Splits, tmp_path: Path) -> Path:
+    """A run of two epochs, at its end."""
+    trainer_for(splits, tmp_path, "run", epochs=2).fit()
+    return tmp_path / "run"
+
+
+def resumed(splits: Splits, run: Path, **changes: Any) -> None:
+    trainer_for(splits, run.parent, run.name, resume=True, **changes).fit()
+
+
+def told(run: Path) -> list[bytes]:
+    return [(run / name).read_bytes() for name in ("result.json", "config.toml", "metrics.csv")]
+
+
+def test_a_finished_run_keeps_its_result_when_another_student_is_refused(splits: Splits, finished: Path) -> None:
+    before = told(finished)
+    with pytest.raises(UserError, match="student"):
+        resumed(splits, finished, epochs=3, student=functools.partial(MLP, 8, 3, (17,)))
+    assert told(finished) == before
+    resumed(splits, finished, epochs=2)
+    assert told(finished) != before, "it may go on as it was"
+
+
+def test_a_finished_run_keeps_its_result_when_its_checkpoints_are_damaged(splits: Splits, finished: Path) -> None:
+    before = told(finished)
+    for path in (finished / "checkpoints").glob("*.pt"):
+        path.write_bytes(b"junk")
+    with pytest.raises(UserError, match="there is no other checkpoint to go on from"):
+        resumed(splits, finished, epochs=3)
+    assert told(finished) == before
+
+
+def of_other_labels(samples: Samples) -> Samples:
+    labels = samples.labels.copy()
+    labels[-1] = (labels[-1] + 1) % 3
+    return samples.with_labels(labels, samples.true_labels)
+
+
+def of_another_truth(samples: Samples) -> Samples:
+    return samples.with_labels(samples.labels, None)
+
+
+def of_other_inputs(samples: Samples) -> Samples:
+    return samples.with_inputs(FeatureInputs(samples.inputs.values + 1))  # type: ignore[attr-defined]
+
+
+def in_another_order(samples: Samples) -> Samples:
+    return samples.select(np.arange(len(samples))[::-1].copy())
+
+
+CHANGES = [of_other_labels, of_another_truth, of_other_inputs, in_another_order]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_run_does_not_go_on_with_other_data(splits: Splits, finished: Path, change: Any) -> None:
+    before = told(finished)
+    with pytest.raises(UserError) as raised:
+        resumed(dataclasses.replace(splits, train=change(splits.train)), finished, epochs=3)
+    assert str(raised.value) == (
+        f"the training samples of the checkpoints in {finished} are others than now (their ids, labels, classes or "
+        "inputs differ); go on with the data as they were, or start another run"
+    )
+    assert told(finished) == before
+
+
+def test_a_run_does_not_go_on_with_other_trusted_samples(splits: Splits, finished: Path) -> None:
+    others = dataclasses.replace(splits, meta=splits.meta.select(np.arange(29)))
+    with pytest.raises(UserError, match=r"the trusted samples of the checkpoints in .* are others than now"):
+        resumed(others, finished, epochs=3)
+    resumed(splits, finished, epochs=3)
+
+
+@pytest.mark.parametrize("size", [1, 150])
+def test_the_identity_of_samples_tells_what_a_run_depends_on(splits: Splits, size: int) -> None:
+    samples = splits.train.select(np.arange(size))
+    names = dataclasses.replace(samples, classes=("a", "b", "x"))
+    ids = dataclasses.replace(samples, ids=samples.ids + 1)
+    changed = [change(samples) for change in CHANGES[: 4 if size > 1 else 3]]
+    assert len({identity(each) for each in (samples, names, ids, *changed)}) == 3 + len(changed)
+    assert identity(samples.select(np.arange(size))) == identity(samples)
