@@ -95,7 +95,6 @@ def tune_curriculum(
     display.console.print(printable(f"sweep: {directory.path}"), soft_wrap=True, markup=False)
     study = Study(found, config, settings, makers, directory, record, display.show, verbose)
     with display:
-<<<<<<< HEAD
         try:
             outcome = study.run()
         except KeyboardInterrupt as stop:
@@ -103,11 +102,7 @@ def tune_curriculum(
                 f"saved: {directory.path}, its finished trials, and the checkpoints of the others",
                 str(config.run.run_name),
             ) from stop
-    return _closed(outcome, directory, display)
-=======
-        outcome = study.run()
     return _closed(outcome, display)
->>>>>>> main
 
 
 def _yours(make: MakeTrainer) -> Makers:

@@ -57,13 +57,9 @@ from ray_mentor.run.checkpoint.checkpoints import newest_good
 from ray_mentor.run.checkpoint.resume import check_same_run, resuming
 from ray_mentor.run.checkpoint.state import RunState
 from ray_mentor.run.claim import taken_up
-<<<<<<< HEAD
-from ray_mentor.run.directory import CONFIG, RESULT, RunDirectory
+from ray_mentor.run.directory import CONFIG, RunDirectory
 from ray_mentor.run.findings.closing import closed
 from ray_mentor.run.findings.names import write_names
-=======
-from ray_mentor.run.directory import CONFIG, RunDirectory
->>>>>>> main
 from ray_mentor.run.job import Job, MakeOptimizer
 from ray_mentor.run.ledger.detection import noise_auroc
 from ray_mentor.run.marks import Marks, Show
@@ -247,14 +243,9 @@ class CurriculumTrainer:
         self.directory.create()
         self._claimed = taken_up(self.directory, self.check_directory)
         self._job = dataclasses.replace(self._job, owner=self._claimed.owner)
-<<<<<<< HEAD
-        self._claimed.remove(RESULT)
-        self._claimed.write(CONFIG, to_toml(self._record).encode())
-        write_names(self._claimed, self._splits.train)
-=======
         if self._claimed.size(CONFIG) is None:
             self._claimed.write(CONFIG, self._job.settings)
->>>>>>> main
+        write_names(self._claimed, self._splits.train)
 
     def _fit_here(self, marks: Marks) -> None:
         if self._scaling.use_gpu:

@@ -103,14 +103,10 @@ def worker_loop(config: dict[str, Job]) -> None:
             if ends_epoch:
                 with pulse.slow():
                     log.end_epoch(epoch, curriculum, measured(curriculum, splits, meta.held_out, exchange, pulse.beat))
-<<<<<<< HEAD
             if curriculum.step_number == plan.total_steps and splits.test is not None and exchange.rank == 0:
                 with pulse.slow():
                     write_predictions(directory, curriculum.bare, curriculum.bare.state_dict(), splits.test, pulse.beat)
-            if timetable.due(curriculum.step_number, ready=not curriculum.meta.waits):
-=======
             if timetable.due(curriculum.step_number, ready=not curriculum.meta.waits, ends_epoch=ends_epoch):
->>>>>>> main
                 save()
             if ends_epoch:
                 is_last = curriculum.step_number == plan.total_steps
