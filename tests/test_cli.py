@@ -247,7 +247,7 @@ def test_ctrl_c_writes_a_checkpoint_and_the_command_that_it_prints_goes_on(
 
     def interrupted(log: RunLog, epoch: int, *more: Any) -> None:
         ends(log, epoch, *more)
-        if epoch == 20:
+        if epoch == 30:
             os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch, interruptible():
