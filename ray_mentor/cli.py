@@ -8,13 +8,14 @@ BEGAN = time.time()
 
 import argparse  # noqa: E402 - the clock of a whole command starts before its imports
 import os  # noqa: E402
+import shlex  # noqa: E402
 import sys  # noqa: E402
 import traceback  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from typing import TYPE_CHECKING, TypeVar  # noqa: E402
 
 from ray_mentor import __version__  # noqa: E402
-from ray_mentor.errors import UserError, printable, shown  # noqa: E402
+from ray_mentor.errors import StoppedByUser, UserError, printable, shown  # noqa: E402
 from ray_mentor.extras import needing  # noqa: E402
 from ray_mentor.platforms import file_locks  # noqa: E402
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 Config = TypeVar("Config", "TrainConfig", "SweepConfig")
 
-DONE, OURS, YOURS = 0, 1, 2
-"""Exit codes: done, our mistake, the user's mistake."""
+DONE, OURS, YOURS, STOPPED = 0, 1, 2, 130
+"""Exit codes: done, our mistake, the user's mistake, Ctrl-C."""
 
 _HELP = """usage: ray-mentor COMMAND [OPTIONS]
 
@@ -35,6 +36,7 @@ commands:
   train          train a student: by default on 8x8 images of digits, 40 % of whose labels are wrong
   tune SPACE     search settings of the mentor; SPACE is joint, mentor_architecture, update_frequency, curriculum,
                  smoke, module:function or a path to a file of your own
+  suspects RUN   list the samples of a run whose labels are most likely wrong; RUN is its folder
 
 ray-mentor train --help and ray-mentor tune --help list the options; ray-mentor --version says which this is."""
 
@@ -48,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         print(f"ray-mentor {__version__}")
         return DONE
-    commands = {"train": _train, "tune": _tune}
+    commands = {"train": _train, "tune": _tune, "suspects": _suspects}
     if words[0] not in commands:
         print(f"error: unknown command {shown(words[0])}; valid: {', '.join(commands)}", file=sys.stderr)
         return YOURS
@@ -61,17 +63,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
-    except KeyboardInterrupt:
-        print(
-            "stopped; a run with a checkpoint goes on: --run-name NAME (printed above) --resume",
-            file=sys.stderr,
-        )
-        return OURS
+    except KeyboardInterrupt as stop:
+        print(printable(_stopped(stop, words)), file=sys.stderr)
+        return STOPPED
     except Exception:
         traceback.print_exc()
         print("error: this is a mistake of ray_mentor's, not of yours; the run directory is kept", file=sys.stderr)
         return OURS
     return DONE
+
+
+def _stopped(stop: KeyboardInterrupt, words: list[str]) -> str:
+    """What was saved, and the whole command that goes on."""
+    if not isinstance(stop, StoppedByUser):
+        return "stopped; nothing was written yet, so the same command starts again"
+    given = {word.partition("=")[0].replace("_", "-") for word in words}
+    more = [] if "--run-name" in given else ["--run-name", stop.run_name]
+    more += [] if given & {"--resume", "--resume-or-start"} else ["--resume"]
+    program = ["ray-mentor"] if os.path.basename(sys.argv[0]) != "__main__.py" else [sys.executable, "-m", "ray_mentor"]
+    return f"stopped; {stop.saved}\nto go on:\n  {shlex.join([*program, *words, *more])}"
 
 
 def _train(words: list[str]) -> None:
@@ -87,6 +97,7 @@ def _train(words: list[str]) -> None:
         with needing("ray", prog):
             config, verbose = _parsed(words, TrainConfig, prog)
             file_locks()  # before anything is loaded that needs them
+            _greet(f"{config.curriculum.method} on {config.data.data}, {config.run.epochs} epochs")
             from ray_mentor.training import train  # noqa: PLC0415 - PyTorch and Ray, which --help need not wait for
 
         train(config, verbose=verbose, began=BEGAN)
@@ -113,6 +124,7 @@ def _tune(words: list[str]) -> None:
         with needing("tune", "ray-mentor tune"):
             config, verbose = _parsed(words, SweepConfig, prog)
             file_locks()
+            _greet(f"searching {space}")
             from ray_mentor.sweep import tune_curriculum  # noqa: PLC0415
 
         tune_curriculum(space, config.train, config.sweep, verbose=verbose)
@@ -120,6 +132,31 @@ def _tune(words: list[str]) -> None:
 
 def _asked(words: Sequence[str], *for_what: str) -> bool:
     return bool(set(words) & set(for_what))
+
+
+def _greet(what: str) -> None:
+    """What comes next takes seconds, and whoever has pressed Enter shall see that something goes on."""
+    print(printable(f"{what}: loading PyTorch and Ray, some seconds ..."), flush=True)
+
+
+def _suspects(words: list[str]) -> None:
+    says = (
+        "Lists the samples of a run whose given labels are most likely wrong, the most suspicious first, as CSV: those "
+        "of a high loss and a low sample weight over its epochs. The run may still be going on."
+    )
+    parser = argparse.ArgumentParser(prog="ray-mentor suspects", description=says, allow_abbrev=False)
+    parser.add_argument("run", metavar="RUN", help="the run's folder, e.g. runs/first")
+    parser.add_argument("--top", type=int, default=50, help="how many (default: 50); RUN/suspects.csv has more of them")
+    asked = parser.parse_args(words)
+    if asked.top < 1:
+        raise UserError(f"top is {asked.top}, but it must be at least 1")
+    from ray_mentor.run.checkpoint.resume import started_with  # noqa: PLC0415
+    from ray_mentor.run.directory import RunDirectory  # noqa: PLC0415
+    from ray_mentor.run.findings.suspects import as_csv, suspects  # noqa: PLC0415
+
+    directory = RunDirectory(asked.run)
+    started_with(directory)
+    print(printable(as_csv(suspects(directory, asked.top)).decode()), end="")
 
 
 def _space(words: list[str]) -> tuple[str, list[str]]:

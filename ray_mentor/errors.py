@@ -16,6 +16,20 @@ class RunStoppedError(Exception):
     """Whoever watches over a run has ended it at the end of an epoch; it can go on from its newest checkpoint."""
 
 
+class StoppedByUser(KeyboardInterrupt):
+    """Ctrl-C, in a run or sweep that can go on.
+
+    Attributes:
+        saved: what was saved of it.
+        run_name: its name, by which it goes on.
+    """
+
+    def __init__(self, saved: str, run_name: str) -> None:
+        super().__init__(f"{saved}; run_name {run_name!r} with resume goes on")
+        self.saved = saved
+        self.run_name = run_name
+
+
 class NonFiniteLossError(UserError):
     """A per-sample loss was NaN or infinite; raised before the update that would have spread it."""
 

@@ -18,7 +18,7 @@ from ray_mentor.config import TrainConfig
 from ray_mentor.config.file import to_toml
 from ray_mentor.config.sweep import SweepSettings, one_process_a_trial
 from ray_mentor.data.splits.splits import Splits, prepare
-from ray_mentor.errors import UserError, printable, shown
+from ray_mentor.errors import StoppedByUser, UserError, printable, shown
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 from ray_mentor.on_ray.tune.spaces import FoundSpace, check_space, find_space, space_of
 from ray_mentor.on_ray.tune.study import Found, Makers, Study
@@ -95,7 +95,13 @@ def tune_curriculum(
     display.console.print(printable(f"sweep: {directory.path}"), soft_wrap=True, markup=False)
     study = Study(found, config, settings, makers, directory, record, display.show, verbose)
     with display:
-        outcome = study.run()
+        try:
+            outcome = study.run()
+        except KeyboardInterrupt as stop:
+            raise StoppedByUser(
+                f"saved: {directory.path}, its finished trials, and the checkpoints of the others",
+                str(config.run.run_name),
+            ) from stop
     return _closed(outcome, display)
 
 

@@ -17,12 +17,13 @@ from ray_mentor.core.methods.table import method_of
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.splits import Splits, prepare
 from ray_mentor.data.storage.spread import Spread, in_threads
-from ray_mentor.errors import UserError, one_of, printable
+from ray_mentor.errors import StoppedByUser, UserError, one_of, printable
+from ray_mentor.on_ray.session.failures import what_is_saved
 from ray_mentor.on_ray.session.session import ray_session
 from ray_mentor.on_ray.train.arguments import least_needs, scaling_of
 from ray_mentor.on_ray.train.stream import RayDataSpread
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
-from ray_mentor.report.terminal import RunDisplay, closing_table
+from ray_mentor.report.terminal import RunDisplay, closing_table, look_at_next
 from ray_mentor.run.outcome import Outcome
 from ray_mentor.students import STUDENTS, make_student
 
@@ -51,11 +52,22 @@ def train(
             display.console.print(printable(note), soft_wrap=True, markup=False)
         display.console.print(printable(headline(config, splits.train)), soft_wrap=True, markup=False)
         display.console.print(printable(f"run: {trainer.directory.path}"), soft_wrap=True, markup=False)
-        with display:
+        with display, _told_how_to_go_on(trainer):
             outcome = trainer.fit(display.show)
         display.console.print(closing_table(outcome.result))
-        display.console.print(printable(f"run: {outcome.path}"), soft_wrap=True, markup=False)
+        display.console.print(printable(look_at_next(outcome.result, outcome.path)), soft_wrap=True, markup=False)
     return outcome
+
+
+@contextmanager
+def _told_how_to_go_on(trainer: CurriculumTrainer) -> Iterator[None]:
+    """Inside, Ctrl-C says what was saved, and under which name it goes on; as it is before there is a run."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if not trainer.directory.exists():
+            raise
+        raise StoppedByUser(what_is_saved(trainer.directory), str(trainer.config.run.run_name)) from stop
 
 
 @contextmanager

@@ -5,21 +5,28 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from interruptible import interruptible
 
 from ray_mentor import __version__, cli
 from ray_mentor.config import TrainConfig
 from ray_mentor.config.file import read_config
-from ray_mentor.errors import MentorLostError
+from ray_mentor.errors import MentorLostError, StoppedByUser
+from ray_mentor.run.log import RunLog
+from ray_mentor.run.outcome import Outcome
 
-STOPPED = "stopped; a run with a checkpoint goes on: --run-name NAME (printed above) --resume\n"
+STOPPED = "stopped; nothing was written yet, so the same command starts again\n"
+GREETING = "mentornet on digits, 60 epochs: loading PyTorch and Ray, some seconds ...\n"
 QUICK = ("--workers", "0", "--epochs", "1", "--train-size", "200", "--test-size", "50")
 
 
@@ -65,7 +72,7 @@ def test_help(command: Any, flag: str) -> None:
 
 
 def test_an_unknown_command(command: Any) -> None:
-    assert command("fly") == Said(2, "", "error: unknown command 'fly'; valid: train, tune\n")
+    assert command("fly") == Said(2, "", "error: unknown command 'fly'; valid: train, tune, suspects\n")
 
 
 def test_the_version(command: Any) -> None:
@@ -147,33 +154,154 @@ def test_what_was_saved_is_said_below_the_error(command: Any, monkeypatch: pytes
         raise error
 
     monkeypatch.setattr("ray_mentor.training.prepare", lose_the_mentor)
-    assert command("train") == Said(2, "", "error: the mentor is gone\nsaved: step 5\n")
+    assert command("train") == Said(2, GREETING, "error: the mentor is gone\nsaved: step 5\n")
 
 
-def test_ctrl_c_is_exit_code_1_and_says_how_to_go_on(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_before_there_is_a_run(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ray_mentor.training.prepare", stop)
-    assert command("train") == Said(1, "", STOPPED)
+    assert command("train") == Said(130, GREETING, STOPPED)
+
+
+@pytest.mark.parametrize(
+    ("words", "more"),
+    [
+        ((), "--run-name fresh-1 --resume"),
+        (("--epochs", "3", "--run-name", "a b"), "--epochs 3 --run-name 'a b' --resume"),
+        (("--run_name=mine", "--resume-or-start"), "--run_name=mine --resume-or-start"),
+    ],
+)
+def test_ctrl_c_ends_with_the_whole_command_that_goes_on(
+    command: Any, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], more: str
+) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise StoppedByUser("saved: x, step 5", "fresh-1")
+
+    monkeypatch.setattr("ray_mentor.training.train", stop)
+    monkeypatch.setattr("sys.argv", ["/usr/bin/ray-mentor"])
+    said = command("train", *words)
+    assert (said.code, said.err) == (130, f"stopped; saved: x, step 5\nto go on:\n  ray-mentor train {more}\n")
+
+
+def test_what_is_slow_to_load_is_loaded_after_the_first_line() -> None:
+    """PyTorch and Ray take seconds; something is on the screen before them."""
+    code = (
+        "import sys; from ray_mentor import cli\n"
+        "slow = {'torch', 'ray', 'numpy', 'pyarrow', 'pandas', 'rich.live'}\n"
+        "cli._greet = lambda what: sys.exit(', '.join(sorted(slow & set(sys.modules))) or 3)\n"
+        "cli.main(['train'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False)
+    assert (done.returncode, done.stderr) == (3, "")
 
 
 # A run
+
+
+def test_ctrl_c_writes_a_checkpoint_and_the_command_that_it_prints_goes_on(
+    command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = RunLog.end_epoch
+
+    def interrupted(log: RunLog, epoch: int, *more: Any) -> None:
+        ends(log, epoch, *more)
+        if epoch == 30:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch, interruptible():
+        patch.setattr(RunLog, "end_epoch", interrupted)
+        said = command("train", *QUICK[:2], *QUICK[4:], "--epochs", "300")
+    assert said.code == 130
+    saved = re.search(r"^stopped; saved: (.*), step (\d+)\nto go on:\n  .*(train .* --resume)$", said.err, re.MULTILINE)
+    assert saved, said.err
+    assert Path(saved[1]).exists()
+    assert "epoch 300/300" not in said.out
+    again = command(*shlex.split(saved[3]))
+    assert (again.code, again.err) == (0, "")
+    assert re.search(rf"^going on after step {saved[2]} of 600, in epoch \d+ of 300$", again.out, re.MULTILINE)
+    assert "epoch 300/300" in again.out
+    assert "epoch 25/300" not in again.out
+
+
+def test_suspects_of_a_run(command: Any, tmp_path: Path) -> None:
+    assert command("train", *QUICK, "--run-name", "one").code == 0
+    written = (tmp_path / "runs/one/suspects.csv").read_text()
+    assert len(written.splitlines()) == 201
+    assert command("suspects", "runs/one", "--top", "300") == Said(0, written, "")
+    assert command("suspects", "runs/one") == Said(0, "".join(written.splitlines(keepends=True)[:51]), "")
+    (tmp_path / "runs/one/suspects.csv").unlink()
+    assert command("suspects", "runs/one", "--top", "1").out == "".join(written.splitlines(keepends=True)[:2])
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("runs/none",), "runs/none is not a run: it has no config.toml; check --run-name and --storage-path"),
+        ((".", "--top", "0"), "top is 0, but it must be at least 1"),
+    ],
+)
+def test_suspects_of_what_is_none(command: Any, tmp_path: Path, words: tuple[str, ...], says: str) -> None:
+    said = command("suspects", *words)
+    assert (said.code, said.out) == (2, "")
+    assert says in said.err
+
+
+def test_string_ids_are_in_the_suspects_and_the_ledger(command: Any, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    labels = draw.integers(0, 2, 200)
+    names = [f"patient {number}" for number in draw.permutation(200)]
+    columns = {"who": names, "a": draw.standard_normal(200) + labels, "row": np.arange(200), "label": labels}
+    pa.parquet.write_table(pa.table(columns), tmp_path / "own.parquet")
+    words = (
+        "train",
+        "--workers",
+        "0",
+        "--epochs",
+        "1",
+        "--data",
+        "own.parquet",
+        "--id-column",
+        "who",
+        "--run-name",
+        "a",
+    )
+    said = command(*words, "--meta-size", "10")
+    assert (said.code, "'row' (it counts the rows); leave them out: --ignore-columns row;" in said.err) == (2, True)
+    said = command(*words, "--meta-size", "10", "--ignore-columns", "row")
+    assert (said.code, said.err) == (0, "")
+    assert "1 feature: a\n" in said.out
+    suspects = [line.split(",")[0].strip('"') for line in (tmp_path / "runs/a/suspects.csv").read_text().splitlines()]
+    assert suspects[0] == "sample_id"
+    assert len(suspects) > 100
+    assert set(suspects[1:]) < set(names)
+    run = Outcome({}, [], str(tmp_path / "runs/a"), {})
+    given = dict(zip(names, labels.tolist(), strict=True))
+    for row in run.ledger().to_pylist():
+        assert row["given_label"] == given[row["sample_id"]]
 
 
 def test_a_run_of_seconds(command: Any, tmp_path: Path) -> None:
     answer = command("train", *QUICK, "--run-name", "first", "--seed", "3")
     assert (answer.code, answer.err) == (0, "")
     lines = answer.out.splitlines()
-    assert lines[1] == (
+    assert lines[0] == "mentornet on digits, 1 epochs: loading PyTorch and Ray, some seconds ..."
+    assert lines[2] == (
         "mentornet: student mlp on digits (200 samples, 10 classes, 40% symmetric label noise), 1 epochs, "
         "this process, seed 3"
     )
-    assert lines[2] == f"run: {tmp_path}/runs/first"
-    assert lines[3].startswith("epoch 1/1  test accuracy 0.")
+    assert lines[3] == f"run: {tmp_path}/runs/first"
+    assert lines[4].startswith("epoch 1/1  test accuracy 0.")
     assert "mentornet, seed 3" in answer.out
-    assert lines[-1] == f"run: {tmp_path}/runs/first"
-    assert json.loads((tmp_path / "runs/first/result.json").read_text())["seed"] == 3
+    assert lines[-5] == "look at next:"
+    assert all(Path(line.rpartition(": ")[2]).exists() for line in lines[-4:])
+    result = json.loads((tmp_path / "runs/first/result.json").read_text())
+    assert result["seed"] == 3
+    confusion = np.array(result["test_confusion"])
+    assert confusion.sum() == 50
+    assert np.trace(confusion) / 50 == pytest.approx(result["test_accuracy"])
+    assert len(result["classes"]) == 10
 
 
 def test_the_resolved_settings_are_written_and_read_back(command: Any, tmp_path: Path) -> None:

@@ -96,9 +96,14 @@ class DataConfig:
     image_column: str | None = None
     """Parquet: the column of encoded images (bytes, or a struct with bytes). None: `image` or `img` if there."""
     feature_columns: tuple[str, ...] = ()
-    """Parquet without images: the numeric columns to use. Empty: all but label, id and true label."""
+    """Parquet without images: the numeric columns to use. Empty: all but label, id and true label; what is plainly no
+    feature (an index, an id, another label, text) is refused then."""
+    ignore_columns: tuple[str, ...] = ()
+    """Parquet without images: columns that are no features."""
+    keep_columns: tuple[str, ...] = ()
+    """Parquet without images: columns that are features, though they look like an index, an id or a label."""
     id_column: str | None = None
-    """Parquet: the column of integer sample ids. None: `sample_id` if there, else the row number."""
+    """Parquet: the column of sample ids, integers or strings. None: `sample_id` if there, else the row number."""
     true_label_column: str | None = None
     """Parquet: true labels where they are known; for reports, `oracle`, a drawn meta set and the test split."""
     noise: str = "auto"

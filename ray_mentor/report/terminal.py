@@ -29,7 +29,7 @@ class PatientConsole(Console):
 
 
 class RunDisplay:
-    """Shows progress rows: a live bar and its figures in a terminal, a few plain lines elsewhere.
+    """Shows progress rows: a dozen epochs as lines that stay, and in a terminal a live bar and its figures below.
 
     Args:
         epochs: passes that the run will make.
@@ -80,7 +80,7 @@ class RunDisplay:
         if self._draws:
             self._bar.update(self._task, description=description, completed=done * self._epochs, left=left)
             self._line.plain = says
-        elif self._worth_a_line(row, now):
+        if self._worth_a_line(row, now):
             self._printed = now
             self.console.print(f"{description}  {says}  {left}", soft_wrap=True)
 
@@ -90,7 +90,7 @@ class RunDisplay:
 
     def _worth_a_line(self, row: Mapping[str, Any], now: float) -> bool:
         if row["kind"] == "step":
-            return now - max(self._printed, self._started) >= _PLAIN_EVERY
+            return not self._draws and now - max(self._printed, self._started) >= _PLAIN_EVERY
         done = int(row["epoch"]) + 1
         return done == self._epochs or done % max(1, self._epochs // _PLAIN_LINES) == 0
 
@@ -105,6 +105,21 @@ def epoch_text(row: Mapping[str, Any]) -> str:
         ("samples/s", row["samples_per_second"], "{:.0f}"),
     ]
     return "  ".join(f"{name} {form.format(value)}" for name, value, form in parts if value is not None)
+
+
+def look_at_next(result: Mapping[str, Any], path: str) -> str:
+    """Where a finished run's findings are, a line each."""
+    found = result["suspects_known_wrong"]
+    wrong = "" if found is None else f"; of the first {found[1]}, {found[0]} are wrong"
+    return "\n".join(
+        [
+            "look at next:",
+            f"  labels that are most likely wrong{wrong}: {path}/suspects.csv",
+            f"  the trained student: {path}/student/state_dict.pt",
+            f"  each epoch's figures: {path}/metrics.csv",
+            f"  each sample in each epoch: {path}/ledger/",
+        ]
+    )
 
 
 _PHASES = {
@@ -142,17 +157,34 @@ def guard_rows(result: Mapping[str, Any]) -> Rows:
     return [*rows, ("guards", "none needed", "{}")] if none else [*rows, *needed]
 
 
+def class_rows(result: Mapping[str, Any]) -> Rows:
+    """Balanced accuracy, and what became of rare classes."""
+    rows: Rows = [("the same, mean over classes", result["test_balanced_accuracy"], "{:.4f}")]
+    found = [each for each in result["classes"] if each["is_rare"]]
+    for each in found[:_RARE_CLASSES]:
+        figures = [("accuracy", each["test_accuracy"]), ("weight", each["mean_sample_weight"])]
+        says = ", ".join(f"{name} {value:.2f}" for name, value in figures if value is not None)
+        rows.append((f"rare class {printable(each['class'])}, {each['training_share']:.1%} of samples", says, "{}"))
+    if found:
+        rows.append(("  mean weight of the other classes", result["mean_sample_weight_elsewhere"], "{:.2f}"))
+    return rows
+
+
+_RARE_CLASSES = 5  # that the table tells of
+
+
 def closing_table(result: Mapping[str, Any]) -> Table:
     """The figures of a finished run, and where its time went."""
     table = Table(show_header=False, title=f"{result['method']}, seed {result['seed']}", title_justify="left")
     rows = [
         ("test accuracy, last epoch", result["test_accuracy"], "{:.4f}"),
         ("test accuracy, epoch chosen on validation", result["test_accuracy_selected"], "{:.4f}"),
-        ("noise AUROC of 1 − sample weight", result["noise_auroc"], "{:.4f}"),
-        ("steps", result["steps"], "{}"),
-        ("meta updates", result["meta_updates"], "{}"),
+        *class_rows(result),
+        ("wrong labels weigh less (AUROC: 1 always, 0.5 chance)", result["noise_auroc"], "{:.4f}"),
+        ("steps of the student", result["steps"], "{}"),
+        ("updates of the mentor", result["meta_updates"], "{}"),
         *guard_rows(result),
-        ("samples/s", result["samples_per_second"], "{:.0f}"),
+        ("samples per second", result["samples_per_second"], "{:.0f}"),
         ("seconds in all", result["wall_seconds"], "{:.1f}"),
     ]
     for name, value, form in rows:

@@ -15,6 +15,8 @@ from ray_mentor.config import TrainConfig
 from ray_mentor.core.state.curriculum import CurriculumState
 from ray_mentor.run.checkpoint.state import RunState
 from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.findings.names import with_ids
+from ray_mentor.run.findings.suspects import suspects
 from ray_mentor.run.ledger.files import read_ledger
 from ray_mentor.run.marks import Marks
 
@@ -40,8 +42,13 @@ class Outcome:
     files: Any = None
 
     def ledger(self) -> pa.Table:
-        """All rows of the ledger."""
-        return read_ledger(RunDirectory(self.path, self.files))
+        """All rows of the ledger; ``sample_id`` is the user's, by dictionary where those are strings."""
+        directory = RunDirectory(self.path, self.files)
+        return with_ids(read_ledger(directory), directory)
+
+    def suspects(self, most: int | None = None) -> pa.Table:
+        """The samples whose given labels are most likely wrong, the most suspicious first."""
+        return suspects(RunDirectory(self.path, self.files), most)
 
 
 def result_of(

@@ -13,7 +13,7 @@ NAMES = {"huggingface": '{"info": {"features": {"label": {"names": ["a", "b", "c
 WORDS = [("yes", "no", "nö")[label] for label in LABELS]
 
 FILES = {
-    "numbers": parquet({"x": NUMBERS, "y": range(ROWS), "label": LABELS}),
+    "numbers": parquet({"x": NUMBERS, "y": [row % 7 for row in range(ROWS)], "label": LABELS}),
     "plain": parquet({"x": NUMBERS, "label": LABELS}, use_dictionary=False, compression="none", store_schema=False),
     "words": parquet({"x": NUMBERS, "label": WORDS, "true": WORDS, "sample_id": range(ROWS)}, compression="zstd"),
     "pages": parquet({"x": NUMBERS, "label": LABELS}, compression="gzip", data_page_version="2.0", row_group_size=5),

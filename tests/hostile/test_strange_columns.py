@@ -106,7 +106,7 @@ def test_too_many_classes(tmp_path: Path, by: str) -> None:
     label: Any = [str(row) for row in range(count)] if by == "strings" else np.arange(count)
     metadata = {"class_names": ",".join(map(str, range(count)))} if by == "metadata" else None
     path = tmp_path / "data.parquet"
-    path.write_bytes(parquet({"x": np.arange(count), "label": label}, metadata))
+    path.write_bytes(parquet({"x": np.arange(count) + 0.5, "label": label}, metadata))
     said = answer(lambda: splits_of(path))
     assert said is not None
     assert str(MOST_CLASSES) in said

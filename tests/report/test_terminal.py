@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from ray_mentor.report.terminal import RunDisplay, closing_table, epoch_text
+from ray_mentor.report.terminal import RunDisplay, closing_table, epoch_text, look_at_next
 
 RESULT: dict[str, Any] = {
     "test_accuracy": 0.95125,
     "test_accuracy_selected": 0.94875,
+    "test_balanced_accuracy": 0.94321,
+    "classes": [],
+    "mean_sample_weight_elsewhere": 0.7,
     "noise_auroc": 0.9987,
     "train_seconds": 9.87,
     "wall_seconds": 41.26,
@@ -117,9 +120,40 @@ def test_plain_lines_in_a_terminal_that_cannot_draw() -> None:
     assert [line.split("  ")[0] for line in text.splitlines()] == ["epoch 1/2", "epoch 2/2"]
 
 
-def test_the_live_line_is_gone_at_the_end() -> None:
-    """What stays in the terminal is the closing table alone."""
-    assert shown(whole_run(2), 2, force_terminal=True, _environ=TERMINAL).rstrip().endswith("\x1b[2K")
+def on_screen(text: str) -> list[str]:
+    """The lines that a terminal shows in the end."""
+    lines, at = [""], 0
+    for kind, line in re.findall(r"\x1b\[(\d*A|2K)|([^\x1b\r\n]+|\n)", re.sub(r"\x1b\[(\d*m|\?25[lh])", "", text)):
+        if kind == "2K":
+            lines[at] = ""
+        elif kind:
+            at -= int(kind[:-1])
+        elif line == "\n":
+            at += 1
+            lines += [""] * (at == len(lines))
+        else:
+            lines[at] += line
+    return lines[: at + 1]
+
+
+@pytest.mark.parametrize("epochs", [2, 3, 60])
+def test_the_live_line_is_gone_at_the_end_and_the_epochs_stay(epochs: int) -> None:
+    *lines, last = on_screen(shown(whole_run(epochs), epochs, force_terminal=True, _environ=TERMINAL))
+    assert last == ""
+    plain = shown(whole_run(epochs), epochs, force_terminal=False).splitlines()
+    assert [line.partition("  ")[0] for line in lines] == [line.partition("  ")[0] for line in plain]
+    assert lines[-1].startswith(f"epoch {epochs}/{epochs}  test accuracy 0.910  ")
+
+
+@pytest.mark.parametrize(("known", "said"), [(None, "wrong: "), ([49, 50], "wrong; of the first 50, 49 are wrong: ")])
+def test_what_to_look_at_next(known: list[int] | None, said: str) -> None:
+    lines = look_at_next({**RESULT, "suspects_known_wrong": known}, "/runs/a").splitlines()
+    assert lines[:2] == ["look at next:", f"  labels that are most likely {said}/runs/a/suspects.csv"]
+    assert [line.rpartition(": ")[2] for line in lines[2:]] == [
+        "/runs/a/student/state_dict.pt",
+        "/runs/a/metrics.csv",
+        "/runs/a/ledger/",
+    ]
 
 
 def test_the_live_display_ends_with_an_error_too() -> None:
@@ -196,10 +230,11 @@ def test_the_closing_table_has_the_figures_and_where_the_time_went() -> None:
     assert rows == [
         ["test accuracy, last epoch", "0.9513"],
         ["test accuracy, epoch chosen on validation", "0.9487"],
-        ["noise AUROC of 1 − sample weight", "0.9987"],
-        ["steps", "600"],
-        ["meta updates", "60"],
-        ["samples/s", "7123"],
+        ["the same, mean over classes", "0.9432"],
+        ["wrong labels weigh less (AUROC: 1 always, 0.5 chance)", "0.9987"],
+        ["steps of the student", "600"],
+        ["updates of the mentor", "60"],
+        ["samples per second", "7123"],
         ["seconds in all", "41.3"],
         ["imports and data", "5.1"],
         ["starting Ray", "4.2"],
@@ -259,7 +294,7 @@ GUARDS: dict[str, Any] = {
 def test_the_closing_table_says_what_the_guards_did(changes: dict[str, Any], expected: list[list[str]]) -> None:
     text = printed({**RESULT, "guards": {**GUARDS, **changes}})
     rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in text.splitlines() if "│" in line]
-    assert rows[5:-7] == expected
+    assert rows[6:-7] == expected
 
 
 def test_the_closing_table_of_a_run_before_influences_were_added_up() -> None:
@@ -274,5 +309,26 @@ def test_the_closing_table_of_a_method_without_a_mentor() -> None:
 
 def test_the_closing_table_leaves_out_what_is_not_known() -> None:
     text = printed({**RESULT, "test_accuracy": None, "test_accuracy_selected": None, "noise_auroc": None})
-    assert "accuracy" not in text
+    assert "test accuracy" not in text
     assert "AUROC" not in text
+
+
+def figures_of(name: str, share: float, **changes: Any) -> dict[str, Any]:
+    known = {"is_rare": share < 0.1, "mean_sample_weight": 0.604, "test_accuracy": 0.5}
+    return {"class": name, "training_share": share, **known, **changes}
+
+
+def test_rare_classes_are_told_of_one_by_one() -> None:
+    classes = [figures_of("\x1b[a", 0.01, test_accuracy=None), figures_of("b", 0.0321), figures_of("c", 0.9579)]
+    text = printed({**RESULT, "classes": classes, "mean_sample_weight_elsewhere": 0.8912})
+    rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in text.splitlines() if "│" in line]
+    assert [row for row in rows if "rare" in row[0] or "other" in row[0]] == [
+        ["rare class \\x1b[a, 1.0% of samples", "weight 0.60"],
+        ["rare class b, 3.2% of samples", "accuracy 0.50, weight 0.60"],
+        ["mean weight of the other classes", "0.89"],
+    ]
+
+
+def test_of_many_rare_classes_the_rarest_are_told_of() -> None:
+    text = printed({**RESULT, "classes": [figures_of(f"n{number}", 0.01) for number in range(9)]})
+    assert re.findall(r"rare class (n\d)", text) == ["n0", "n1", "n2", "n3", "n4"]

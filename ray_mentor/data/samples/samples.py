@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import DataLoader
 
@@ -16,7 +18,7 @@ from ray_mentor.data.memory import require_memory
 from ray_mentor.data.samples.dataset_inputs import DatasetInputs
 from ray_mentor.data.samples.inputs import AbstractInputs
 from ray_mentor.data.samples.rows import Rows
-from ray_mentor.errors import UserError
+from ray_mentor.errors import UserError, listed
 
 _SHOWN = 5  # offenders that an error names
 _ID_BYTES = 8
@@ -34,6 +36,8 @@ class Samples:
         labels: int64 (N,) in 0..C-1, the given labels.
         true_labels: int64 (N,) in 0..C-1, or None where the truth isn't known.
         classes: the C class names.
+        names: strings (N,), unique, by which the user knows the samples, where those are no integers; then ``ids``
+            are numbers of the run's own.
 
     Raises:
         UserError: lengths that differ, ids that occur twice, a label that isn't a class.
@@ -44,12 +48,15 @@ class Samples:
     labels: NDArray[np.int64]
     true_labels: NDArray[np.int64] | None
     classes: tuple[str, ...]
+    names: pa.LargeStringArray | None = None
 
     def __post_init__(self) -> None:
         for name in ("ids", "labels", "true_labels"):
             if (values := getattr(self, name)) is not None:
                 object.__setattr__(self, name, _integers(values, name, len(self)))
         _check_unique(self.ids)
+        if self.names is not None:
+            _check_names(self.names, len(self))
         self._check_labels(self.labels, "label")
         if self.true_labels is not None:
             self._check_labels(self.true_labels, "true label")
@@ -60,7 +67,8 @@ class Samples:
     def select(self, rows: Rows) -> Samples:
         """Those rows only, in that order."""
         truth = None if self.true_labels is None else self.true_labels[rows]
-        return Samples(self.inputs.select(rows), self.ids[rows], self.labels[rows], truth, self.classes)
+        names = None if self.names is None else self.names.take(pa.array(rows))
+        return Samples(self.inputs.select(rows), self.ids[rows], self.labels[rows], truth, self.classes, names)
 
     def with_labels(self, labels: NDArray[np.int64], true_labels: NDArray[np.int64] | None) -> Samples:
         """The same samples with other labels."""
@@ -179,9 +187,19 @@ def _integers(values: ArrayLike, name: str, size: int) -> NDArray[np.int64]:
 
 def _check_unique(ids: NDArray[np.int64]) -> None:
     values, counts = np.unique(ids, return_counts=True)
-    twice = values[counts > 1]
-    if len(twice):
-        shown = ", ".join(map(str, twice[:_SHOWN])) + (", ..." if len(twice) > _SHOWN else "")
+    _refuse_repeated(values[counts > 1].tolist())
+
+
+def _check_names(names: pa.LargeStringArray, size: int) -> None:
+    if len(names) != size:
+        raise UserError(f"names has {len(names)} entries, but there are {size} inputs; give one for each")
+    counted = pc.value_counts(names)
+    _refuse_repeated(sorted(counted.filter(pc.greater(counted.field("counts"), 1)).field("values").to_pylist()))
+
+
+def _refuse_repeated(twice: Sequence[object]) -> None:
+    if twice:
+        shown = listed(map(str, twice), _SHOWN)
         raise UserError(
             f"sample ids must be unique, but {shown} occur{'s' if len(twice) == 1 else ''} more than once; "
             "name another id_column, or number the rows anew"

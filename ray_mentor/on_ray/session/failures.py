@@ -137,12 +137,21 @@ def as_ray_says(error: BaseException) -> BaseException:
 def how_to_go_on(directory: RunDirectory) -> str:
     """What was saved of a run that ended early, and what to do about it."""
     try:
-        found = newest_good(directory, lambda text: None)
+        return f"{what_is_saved(directory)}; go on with --resume"
     except UserError as error:
         return str(error)
+
+
+def what_is_saved(directory: RunDirectory) -> str:
+    """Of a run that ended early.
+
+    Raises:
+        UserError: it has checkpoints, but none that can be read.
+    """
+    found = newest_good(directory, lambda text: None)
     if found is None:
-        return f"the run {directory.path} had no checkpoint yet; start it again with --resume"
-    return f"saved: {found.path}, step {found.state.curriculum.step}; go on with --resume"
+        return f"the run {directory.path} had no checkpoint yet"
+    return f"saved: {found.path}, step {found.state.curriculum.step}"
 
 
 def _brief(error: BaseException) -> str:

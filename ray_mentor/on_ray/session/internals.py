@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType, SimpleNamespace
@@ -23,6 +23,7 @@ from ray.autoscaler.v2.sdk import get_cluster_status
 from ray.autoscaler.v2.utils import is_autoscaler_v2
 from ray.experimental.internal_kv import _internal_kv_get
 from ray.train import PreemptionInfo
+from ray.train.torch import TorchTrainer
 from ray.train.v2._internal import constants
 from ray.train.v2._internal.execution.callback import WorkerCallback, WorkerGroupCallback
 from ray.train.v2._internal.execution.context import get_train_context
@@ -155,6 +156,22 @@ def machines_that_go() -> PreemptionInfo | None:
     ``ray.train.get_preemption_info`` asks rank 0 by way of an actor, which all ranks must do together.
     """
     return get_train_context().preemption_context.preemption_info
+
+
+class StoppableTrainer(TorchTrainer):
+    """Ray Train's trainer, which tells when it has put its handler of Ctrl-C in place: it does so in ``fit``.
+
+    Args:
+        then: called then, in the main thread; elsewhere Ray puts none in place.
+    """
+
+    def __init__(self, *args: Any, then: Callable[[], None] = lambda: None, **arguments: Any) -> None:
+        super().__init__(*args, **arguments)
+        self._then = then
+
+    def _register_sigint_handler(self, controller: Any) -> None:
+        super()._register_sigint_handler(controller)  # type: ignore[misc]
+        self._then()
 
 
 class Population(PopulationBasedTraining):

@@ -1,4 +1,7 @@
-"""SIGTERM while a run goes on: as `ray job stop`, Slurm before a job's end, and whoever evicts a pod send it."""
+"""SIGTERM and Ctrl-C while a run goes on: what they end waits for a checkpoint.
+
+SIGTERM is what `ray job stop`, Slurm before a job's end, and whoever evicts a pod send.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, Self
 
 import ray
 import ray.exceptions
@@ -21,12 +24,12 @@ GRACE = 20.0  # seconds that a checkpoint may take from SIGTERM on; whoever send
 
 
 class SavesFirst:
-    """SIGTERM to this process waits for a checkpoint, ``seconds`` at most, and then does what it did before.
+    """A signal to this process waits for a checkpoint, ``seconds`` at most, and then does what it did before.
 
     A second one does not wait.
 
     Args:
-        asked: called when it has come, in the main thread.
+        asked: called when one has come, in the main thread.
 
     Attributes:
         came: whether one waits.
@@ -36,45 +39,58 @@ class SavesFirst:
         self.came = False
         self._asked = asked
         self._seconds = seconds
-        self._before: Any = None
+        self._before: dict[int, Any] = {}
+        self._number = 0
         self._timer: threading.Timer | None = None
 
-    def install(self) -> None:
-        """In the main thread; elsewhere, and where SIGTERM does nothing that Python knows of, all stays as it is."""
+    def install(self, *numbers: int) -> None:
+        """In the main thread; elsewhere, and where a signal does nothing that Python knows of, all stays as it is."""
         if threading.current_thread() is not threading.main_thread():
             return
-        before = signal.getsignal(signal.SIGTERM)
-        if before not in (None, signal.SIG_IGN):
-            self._before = before
-            signal.signal(signal.SIGTERM, self._come)
+        for number in numbers:
+            before = signal.getsignal(number)
+            if before not in (None, signal.SIG_IGN):
+                self._before[number] = before
+                signal.signal(number, self._come)
 
     @contextmanager
-    def installed(self) -> Iterator[None]:
+    def installed(self, *numbers: int) -> Iterator[Self]:
         """Inside; one that still waits at the end does not any longer."""
-        self.install()
+        self.install(*numbers)
         try:
-            yield
+            yield self
         finally:
             if threading.current_thread() is threading.main_thread():
-                if signal.getsignal(signal.SIGTERM) == self._come:
-                    signal.signal(signal.SIGTERM, self._before)
+                self._put_back()
                 self.go_on()
 
     def go_on(self) -> None:
-        """The checkpoint is written, or will not be: SIGTERM does what it did before, if one waits."""
+        """The checkpoint is written, or will not be: the signal does what it did before, if one waits."""
         if self._timer is not None:
             self._timer.cancel()
         if self.came:
             self.came = False
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), self._number)
 
-    def _come(self, *_: object) -> None:
-        signal.signal(signal.SIGTERM, self._before)
-        self.came = True
+    def _come(self, number: int, _: object) -> None:
+        self._put_back()
+        self.came, self._number = True, number
+        if number == signal.SIGINT:
+            os.write(_STDERR, _SAYS)  # a handler must not meet a print
         self._timer = threading.Timer(self._seconds, self.go_on)
         self._timer.daemon = True
         self._timer.start()
         self._asked()
+
+    def _put_back(self) -> None:
+        for number, before in self._before.items():
+            if signal.getsignal(number) == self._come:
+                signal.signal(number, before)
+        self._before = {}
+
+
+_STDERR = 2
+_SAYS = b"\nstopping as soon as a checkpoint is written; Ctrl-C again: at once\n"
 
 
 HERE = SavesFirst()
@@ -85,11 +101,15 @@ class WorkersSaveFirst(WorkerCallback):
     """Ray Train runs it in each worker's main thread, where alone a process can be told what signals mean."""
 
     def after_init_train_context(self) -> None:
-        HERE.install()
+        HERE.install(signal.SIGTERM)
 
 
-def workers_save_first(board: ActorHandle[RunBoard]) -> AbstractContextManager[None]:
-    """Inside, SIGTERM to this process, the driver, waits for a checkpoint of the workers."""
+def workers_save_first(board: ActorHandle[RunBoard]) -> AbstractContextManager[SavesFirst]:
+    """Inside, SIGTERM to this process, the driver, waits for a checkpoint of the workers.
+
+    So does Ctrl-C, once Ray Train has put its own handler of it in place, and this is put before that
+    (:class:`~ray_mentor.on_ray.session.internals.StoppableTrainer`).
+    """
 
     def ask() -> None:
         try:
@@ -101,7 +121,7 @@ def workers_save_first(board: ActorHandle[RunBoard]) -> AbstractContextManager[N
         driver.go_on()
 
     driver = SavesFirst(ask)
-    return driver.installed()
+    return driver.installed(signal.SIGTERM)
 
 
 _POLL = 0.05  # seconds

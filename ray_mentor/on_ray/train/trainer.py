@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -14,7 +15,6 @@ import ray.exceptions
 import ray.train
 import torch
 from ray.actor import ActorHandle
-from ray.train.torch import TorchTrainer
 from torch import nn
 
 from ray_mentor.config import TrainConfig
@@ -34,7 +34,7 @@ from ray_mentor.on_ray.mentor.actor import MentorActor
 from ray_mentor.on_ray.session.environment import hangs_end_after, quiet
 from ray_mentor.on_ray.session.failures import Failures, as_ray_says, causes, how_to_go_on, users_error
 from ray_mentor.on_ray.session.growth import Needs
-from ray_mentor.on_ray.session.internals import BOOKS
+from ray_mentor.on_ray.session.internals import BOOKS, StoppableTrainer
 from ray_mentor.on_ray.session.session import alone_in_process, check_machine, ctrl_c_is_ours, ray_session
 from ray_mentor.on_ray.train.arguments import (
     OPTIMIZER_SETTINGS,
@@ -58,6 +58,8 @@ from ray_mentor.run.checkpoint.resume import check_same_run, resuming
 from ray_mentor.run.checkpoint.state import RunState
 from ray_mentor.run.claim import taken_up
 from ray_mentor.run.directory import CONFIG, RunDirectory
+from ray_mentor.run.findings.closing import closed
+from ray_mentor.run.findings.names import write_names
 from ray_mentor.run.job import Job, MakeOptimizer
 from ray_mentor.run.ledger.detection import noise_auroc
 from ray_mentor.run.marks import Marks, Show
@@ -192,7 +194,7 @@ class CurriculumTrainer:
         state = self._final_state()
         auroc = noise_auroc(self.directory, self.config.run.epochs - 1)
         result = result_of(self.config, len(self._splits.train), state, marks, auroc)
-        self._claimed.write_result(result)
+        result = closed(self._claimed, result, self.config.run.epochs)
         self._claimed.release()
         return Outcome(
             result, state.log.metrics, self.directory.path, state.student, files=self._run.storage_filesystem
@@ -249,6 +251,7 @@ class CurriculumTrainer:
         self._job = dataclasses.replace(self._job, owner=self._claimed.owner)
         if self._claimed.size(CONFIG) is None:
             self._claimed.write(CONFIG, self._job.settings)
+        write_names(self._claimed, self._splits.train)
 
     def _fit_here(self, marks: Marks) -> None:
         if self._scaling.use_gpu:
@@ -257,7 +260,7 @@ class CurriculumTrainer:
             self._claim_directory()
             callbacks = CallbacksHere(self._run.callbacks or ())
             job = dataclasses.replace(self._job, board=LocalBoard(marks.show), callbacks=callbacks)
-            with HERE.installed():
+            with HERE.installed(signal.SIGTERM, signal.SIGINT):
                 self.ray_result = callbacks.fit(self._torch_trainer(job, self._run))
 
     def _fit_on_ray(self, marks: Marks) -> None:
@@ -281,10 +284,10 @@ class CurriculumTrainer:
             self._claimed.remove(BOOKS)  # of an earlier attempt: of no use to this one
             stack.enter_context(watched(board, marks.show))
             stack.enter_context(ctrl_c_is_ours())
-            stack.enter_context(workers_save_first(board))
+            saves = stack.enter_context(workers_save_first(board))
             stack.enter_context(hangs_end_after(self.config.run.hang_seconds))
             try:
-                self.ray_result = self._torch_trainer(job, run).fit()
+                self.ray_result = self._torch_trainer(job, run, lambda: saves.install(signal.SIGINT)).fit()
             except (ray.train.TrainingFailedError, ray.exceptions.RayActorError) as error:
                 users = users_error(causes(error))
                 said = users or as_ray_says(error)
@@ -292,8 +295,9 @@ class CurriculumTrainer:
                     said.add_note(how_to_go_on(self.directory))
                 raise said from error
 
-    def _torch_trainer(self, job: Job, run: ray.train.RunConfig) -> TorchTrainer:
-        return TorchTrainer(worker_loop, train_loop_config={"job": job}, scaling_config=self._scaling, run_config=run)
+    def _torch_trainer(self, job: Job, run: Any, then: Callable[[], None] = lambda: None) -> StoppableTrainer:
+        given = {"train_loop_config": {"job": job}, "scaling_config": self._scaling, "run_config": run}
+        return StoppableTrainer(worker_loop, then=then, **given)
 
     def _final_state(self) -> RunState:
         """What the last worker left; Ray's own result knows nothing of it."""

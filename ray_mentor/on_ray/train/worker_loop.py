@@ -41,6 +41,7 @@ from ray_mentor.run.checkpoint.resume import check_same_data
 from ray_mentor.run.checkpoint.state import capture, restore
 from ray_mentor.run.checkpoint.timetable import Timetable
 from ray_mentor.run.claim import attempted
+from ray_mentor.run.findings.predictions import write_predictions
 from ray_mentor.run.job import Job
 from ray_mentor.run.log import RunLog, started_row
 from ray_mentor.run.progress import Board
@@ -68,6 +69,8 @@ def worker_loop(config: dict[str, Job]) -> None:
         restore(state, curriculum, schedule)
     first = curriculum.step_number
     log.begin(state.log if state else None)
+    if state is not None or job.run.resume:
+        log.note(_goes_on(first, len(log.metrics), plan))
     del state  # as large as the student
     if exchange.rank == 0:
         directory.write_config(job.settings)  # now that it can go on: a run that is refused stays as it was
@@ -101,6 +104,9 @@ def worker_loop(config: dict[str, Job]) -> None:
             if ends_epoch:
                 with pulse.slow():
                     log.end_epoch(epoch, curriculum, measured(curriculum, splits, meta.held_out, exchange, pulse.beat))
+            if curriculum.step_number == plan.total_steps and splits.test is not None and exchange.rank == 0:
+                with pulse.slow():
+                    write_predictions(directory, curriculum.bare, curriculum.bare.state_dict(), splits.test, pulse.beat)
             if timetable.due(curriculum.step_number, ready=not curriculum.meta.waits, ends_epoch=ends_epoch):
                 save()
             if ends_epoch:
@@ -116,6 +122,15 @@ def worker_loop(config: dict[str, Job]) -> None:
 def _alone(job: Job, curriculum: Curriculum, splits: Splits) -> AbstractContextManager[None]:
     """In the user's own process; Ray gives its workers as many threads as they have CPUs."""
     return threads_for(curriculum.bare, splits.train.inputs.shape, job.run.batch_size)
+
+
+def _goes_on(step: int, epochs: int, plan: Plan) -> str:
+    """From where."""
+    if not step:
+        return "no checkpoint to go on from: the run starts at its first step"
+    if step == plan.total_steps:
+        return f"all {step} steps had been taken already"
+    return f"going on after step {step} of {plan.total_steps}, in epoch {epochs + 1} of {plan.epochs}"
 
 
 def _splits(job: Job) -> Splits:

@@ -120,7 +120,7 @@ def test_integers_that_a_float_can_not_tell_apart_are_refused(tmp_path, backend,
         UserError,
         match=re.escape(
             f"feature 'x' in row 1 of {tmp_path / 'train.parquet'} (sample id 8) is an integer beyond 2**24, but "
-            "features are float32, which can't tell such apart; leave an id out with feature_columns, or store an "
+            "features are float32, which can't tell such apart; leave an id out with ignore_columns, or store an "
             "amount as floats (1 such)"
         ),
     ):
@@ -152,12 +152,16 @@ def test_images_with_palette_and_transparency_are_read(tmp_path):
 COLUMN_ERRORS = [
     ({"label_column": "labels"}, "has no column 'labels'; its columns are n, text, label, half"),
     ({"id_column": "id"}, "has no column 'id'; its columns are n, text, label, half"),
-    ({"id_column": "half"}, "is double, but sample ids must be integers; name another id_column"),
+    ({"id_column": "half"}, "is double, but sample ids must be integers or strings; name another id_column"),
     ({"image_column": "img"}, "has no column 'img'; its columns are"),
     ({"image_column": "text"}, "is string, but images must be encoded bytes, or a struct that has them as `bytes`"),
     ({"true_label_column": "truth"}, "has no column 'truth'; its columns are"),
     ({"feature_columns": ("n", "m")}, "has no column 'm'; its columns are"),
-    ({}, "is string, but features must be numbers; name the numeric ones with feature_columns, or an image_column"),
+    ({}, "has columns that are not taken for features unasked: 'text' (string, not numbers); leave them out: "),
+    (
+        {"feature_columns": ("text",)},
+        "is string, but features must be numbers; name the numeric ones with feature_columns, or an image_column",
+    ),
     ({"label_column": "half"}, "is double, but labels must be integers or strings; cast it"),
     (
         {"image_column": "n", "feature_columns": ("half",)},

@@ -25,7 +25,7 @@ def assert_disjoint(splits, by_id=True):
 
 def rows(n, values, classes=3, **more):
     """A feature table whose content is given by `values`."""
-    return {"x": [float(value) for value in values], "label": [i % classes for i in range(n)], **more}
+    return {"x": [value + 0.5 for value in values], "label": [i % classes for i in range(n)], **more}
 
 
 @pytest.fixture
@@ -124,11 +124,12 @@ def test_known_truth_goes_to_meta_and_test_but_not_to_train(tmp_path):
 def test_a_meta_set_of_its_own_is_kept_apart(tmp_path):
     write(tmp_path / "data/train.parquet", rows(60, range(60)))
     write(tmp_path / "data/test.parquet", rows(30, range(100, 130)))
-    meta = write(tmp_path / "meta.parquet", {"x": [5.0, 6.0, 100.0, 500.0], "label": [2, 2, 0, 1]})
+    meta = write(tmp_path / "meta.parquet", {"x": [5.5, 6.5, 100.5, 500.5], "label": [2, 2, 0, 1]})
     splits = prepare(DataConfig(data=str(tmp_path / "data"), meta_data=str(meta)), 0)
     assert_disjoint(splits, by_id=False)
     assert splits.meta.labels.tolist() == [2, 2, 1]
     assert splits.notes == (
+        "1 feature: x",
         "warning: left out 1 meta samples that are in the test split too (same content)",
         "left out 2 training samples that are in the meta set too (same content)",
         "warning: the meta set of 3 has no sample of 1 of 3 classes (0), so the mentor learns nothing of them; "
@@ -168,7 +169,9 @@ def test_a_meta_set_without_a_class_warns():
 
 
 def test_rare_classes_give_what_they_have_and_the_others_the_rest(tmp_path):
-    path = write(tmp_path / "a.parquet", {"x": list(range(100)), "label": [0] * 49 + [1] * 49 + [2] * 2})
+    path = write(
+        tmp_path / "a.parquet", {"x": [row + 0.5 for row in range(100)], "label": [0] * 49 + [1] * 49 + [2] * 2}
+    )
     meta = prepare(DataConfig(data=str(path), meta_size=20, test_share=0.1), 0).meta
     assert np.bincount(meta.labels).tolist() == [9, 9, 2]
 

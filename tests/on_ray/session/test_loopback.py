@@ -25,7 +25,6 @@ from sockets import Listener, below, listeners
 
 pytestmark = [pytest.mark.ray, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
 
-STOPPED = "stopped; a run with a checkpoint goes on: --run-name NAME (printed above) --resume\n"
 WORDS = "train --workers 2 --epochs 100000 --checkpoint-seconds 0.1 --run-name endless"
 
 
@@ -135,8 +134,18 @@ def test_it_is_no_one_elses_ray(run: subprocess.Popen[bytes], foreign: socket.so
 
 
 def test_ctrl_c_stops_it(run: subprocess.Popen[bytes], home: Path) -> None:
-    """Not as if it were done, which Ray's own handler says by exit code 0; and the checkpoint is there."""
-    assert list((home / "runs/endless").glob("checkpoints/*.pt"))
+    """Not as if it were done, which Ray's own handler says by exit code 0; with a checkpoint of this moment."""
+    before = set((home / "runs/endless").glob("checkpoints/*.pt"))
+    assert before
     run.send_signal(signal.SIGINT)
-    assert (run.wait(200), (home / "errors").read_text()) == (1, STOPPED)
+    code, said = run.wait(200), (home / "errors").read_text()
+    assert code == 130, said
+    found = re.fullmatch(
+        r"\nstopping as soon as a checkpoint is written; Ctrl-C again: at once\n"
+        r"stopped; saved: (.*), step \d+\nto go on:\n  .* train .* --resume\n",
+        said,
+    )
+    assert found, said
+    assert Path(found[1]).exists()
+    assert Path(found[1]) not in before
     assert not (home / "runs/endless/result.json").exists()

@@ -55,7 +55,10 @@ THE_ISSUES_KEYS = {
     "seed",
     "versions",
 }
-MORE_KEYS = {"phase_seconds", "workers", "guards"}
+MORE_KEYS = {
+    "phase_seconds", "workers", "guards", "suspects_known_wrong", "classes", "mean_sample_weight_elsewhere",
+    "test_balanced_accuracy", "test_macro_f1", "test_confusion",
+}  # fmt: skip
 
 
 class Stop:
@@ -94,7 +97,8 @@ def test_the_student_learns_in_spite_of_the_noise(finished: Outcome) -> None:
 
 def test_the_run_directory(finished: Outcome) -> None:
     path, epoch = Path(finished.path), STEPS // EPOCHS
-    assert names_in(path) == {"config.toml", "result.json", "metrics.csv", "attempt"}
+    written = {"config.toml", "classes.json", "result.json", "metrics.csv", "suspects.csv", "predictions.parquet"}
+    assert names_in(path) == written | {"attempt"}
     assert {file.name for file in path.iterdir() if file.is_dir()} == {"ledger", "checkpoints", "student"}
     assert names_in(path / "checkpoints") == {f"step-{step:012d}.pt" for step in (STEPS - epoch, STEPS)}
     assert names_in(path / "ledger") == {
@@ -110,6 +114,12 @@ def test_the_result(finished: Outcome) -> None:
     assert result.keys() == THE_ISSUES_KEYS | MORE_KEYS
     assert (result["method"], result["seed"], result["workers"]) == ("mentornet", 0, 0)
     assert (result["steps"], result["meta_updates"]) == (STEPS, STEPS // INTERVAL)
+    wrong, first = result["suspects_known_wrong"]
+    assert first == 50
+    assert 0 <= wrong <= first
+    assert result["test_balanced_accuracy"] == pytest.approx(
+        np.mean([each["test_accuracy"] for each in result["classes"] if each["test_accuracy"] is not None])
+    )
     assert result["versions"].keys() == {"python", "ray-mentor", "ray", "torch", "torchvision", "numpy", "pyarrow"}
     assert result["samples_per_second"] == pytest.approx(150 * EPOCHS / result["train_seconds"])
 
@@ -531,7 +541,8 @@ def test_a_damaged_checkpoint_is_passed_over(
     newest.write_bytes(newest.read_bytes()[:-100] if content is None else content)
     rows: list[dict[str, Any]] = []
     assert_same_run(trainer_for(small_splits, tmp_path, "torn", resume=True).fit(rows.append), finished)
-    (note,) = [row["text"] for row in rows if row["kind"] == "note"]
+    note, from_where = [row["text"] for row in rows if row["kind"] == "note"]
+    assert from_where.startswith(f"going on after step {int(older.name[5:17])} of {STEPS}, in epoch ")
     assert note.startswith(f"checkpoint {newest} cannot be read (")
     assert note.endswith(f"; going on from {older}")
 
@@ -578,7 +589,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_the_update(small_splits:
     assert text.endswith("the student was not updated. Lower the learning rate, or look at these samples' inputs")
     ids = text.split("(sample ids ")[1].split(")")[0].removesuffix(", ...")
     assert set(map(int, ids.split(", "))) <= set(small_splits.train.ids.tolist())
-    assert names_in(tmp_path / "exploded") == {"config.toml", "attempt"}
+    assert names_in(tmp_path / "exploded") == {"config.toml", "classes.json", "attempt"}
     assert names_in(tmp_path / "exploded/ledger") == {"_files.json"}
     assert not list((tmp_path / "exploded/checkpoints").glob("*.pt"))
 

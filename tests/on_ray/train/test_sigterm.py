@@ -1,4 +1,4 @@
-"""SIGTERM waits for a checkpoint, once and not for ever."""
+"""SIGTERM and Ctrl-C wait for a checkpoint, once and not for ever."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def term() -> None:
 
 def test_sigterm_waits_until_it_may_go_on(ended: list[int]) -> None:
     waits = SavesFirst()
-    with waits.installed():
+    with waits.installed(signal.SIGTERM):
         assert not waits.came
         term()
         assert waits.came
@@ -43,14 +43,14 @@ def test_sigterm_waits_until_it_may_go_on(ended: list[int]) -> None:
 
 
 def test_a_second_one_does_not_wait(ended: list[int]) -> None:
-    with SavesFirst().installed():
+    with SavesFirst().installed(signal.SIGTERM):
         term()
         term()
         assert len(ended) == 1
 
 
 def test_it_does_not_wait_for_ever(ended: list[int]) -> None:
-    with SavesFirst(seconds=0.1).installed():
+    with SavesFirst(seconds=0.1).installed(signal.SIGTERM):
         term()
         deadline = time.monotonic() + 60
         while not ended and time.monotonic() < deadline:
@@ -59,14 +59,14 @@ def test_it_does_not_wait_for_ever(ended: list[int]) -> None:
 
 
 def test_one_that_came_as_the_run_ended_is_not_forgotten(ended: list[int]) -> None:
-    with SavesFirst().installed():
+    with SavesFirst().installed(signal.SIGTERM):
         term()
     assert len(ended) == 1
 
 
 def test_whoever_can_save_is_asked(ended: list[int]) -> None:
     asked: list[bool] = []
-    with SavesFirst(lambda: asked.append(True)).installed():
+    with SavesFirst(lambda: asked.append(True)).installed(signal.SIGTERM):
         assert asked == []
         term()
         assert asked == [True]
@@ -75,7 +75,7 @@ def test_whoever_can_save_is_asked(ended: list[int]) -> None:
 def test_what_is_ignored_stays_so() -> None:
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        with SavesFirst().installed():
+        with SavesFirst().installed(signal.SIGTERM):
             assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -86,10 +86,36 @@ def test_in_another_thread_all_stays_as_it_is(ended: list[int]) -> None:
     found: list[object] = []
 
     def look() -> None:
-        with SavesFirst().installed():
+        with SavesFirst().installed(signal.SIGTERM):
             found.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=look)
     thread.start()
     thread.join()
     assert found == [here]
+
+
+def test_ctrl_c_waits_as_well_and_says_so(capfd: pytest.CaptureFixture[str]) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with SavesFirst().installed(signal.SIGTERM, signal.SIGINT) as waits:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert waits.came
+            with pytest.raises(KeyboardInterrupt):
+                waits.go_on()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capfd.readouterr().err == "\nstopping as soon as a checkpoint is written; Ctrl-C again: at once\n"
+
+
+def test_a_second_ctrl_c_stops_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with SavesFirst().installed(signal.SIGINT) as waits:
+            os.kill(os.getpid(), signal.SIGINT)
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+            waits.came = False
+    finally:
+        signal.signal(signal.SIGINT, before)

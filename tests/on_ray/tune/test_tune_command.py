@@ -152,9 +152,10 @@ def test_ctrl_c_stops_a_sweep_and_it_goes_on(tmp_path: Path) -> None:
     first = start(tmp_path, *words)
     wait_until(lambda: first.poll() is not None or len(list(sweep.glob("runs/*/config.toml"))) == 2)
     first.send_signal(signal.SIGINT)
-    assert first.wait(A_LONG_TIME) == 1
+    assert first.wait(A_LONG_TIME) == 130
     log = (tmp_path / "log").read_text()
-    assert log.endswith("stopped; a run with a checkpoint goes on: --run-name NAME (printed above) --resume\n")
+    kept = f"stopped; saved: {sweep}, its finished trials, and the checkpoints of the others\nto go on:\n"
+    assert log.endswith(f"{kept}  {sys.executable} -m ray_mentor {' '.join(words)}\n")
     assert "Traceback" not in log
     assert not (sweep / "sweep.json").exists()
     assert start(tmp_path, *words).wait(A_LONG_TIME) == 0, (tmp_path / "log").read_text()

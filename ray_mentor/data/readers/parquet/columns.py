@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from ray_mentor.config import DataConfig
 from ray_mentor.data.readers.parquet.files import File
+from ray_mentor.data.readers.parquet.guessed import guess_features
+from ray_mentor.data.readers.parquet.kinds import is_image, is_integer, is_numeric, is_text
 from ray_mentor.errors import UserError, listed
 
 _IMAGE_NAMES = ("image", "img")
 _ID_NAME = "sample_id"
-_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class Columns:
         return list(dict.fromkeys(name for name in (self.label, self.true_label, self.id) if name is not None))
 
     @property
+    def labels(self) -> list[str]:
+        """The given labels, and the true ones where they are known."""
+        return [name for name in (self.label, self.true_label) if name is not None]
+
+    @property
     def inputs(self) -> list[str]:
         """What the model is fed."""
         return [self.image] if self.image is not None else list(self.features)
@@ -44,37 +50,66 @@ def choose_columns(schema: pa.Schema, config: DataConfig, file: File) -> Columns
     Raises:
         UserError: a missing column, one of the wrong type, or nothing to feed the model.
     """
-    if config.image_column is not None and config.feature_columns:
+    named = _named(schema, config.feature_columns)
+    ignored, kept = _named(schema, config.ignore_columns), _named(schema, config.keep_columns)
+    if config.image_column is not None and named:
         raise UserError(
-            f"image_column is {config.image_column!r} and feature_columns is {listed(config.feature_columns)}, "
+            f"image_column is {config.image_column!r} and feature_columns is {listed(named)}, "
             "but the model is fed either; give one of them"
         )
     identity = config.id_column or (_ID_NAME if _ID_NAME in schema.names else None)
-    about = (config.label_column, config.true_label_column, identity)
-    require_columns(schema, (name for name in about if name is not None), file)
-    image = None if config.feature_columns else config.image_column or _guess_image(schema)
-    features = () if image is not None else config.feature_columns or _guess_features(schema, about, file)
-    columns = Columns(config.label_column, config.true_label_column, identity, image, features)
+    columns = Columns(config.label_column, config.true_label_column, identity, None, named)
+    check_types(schema, columns, file)
+    require_columns(schema, (*ignored, *kept), file)
+    _check_choice(named, ignored, kept, columns.about)
+    image = None if named else config.image_column or _guess_image(schema)
+    if image is not None:
+        columns = dataclasses.replace(columns, image=image)
+    elif not named:
+        require_columns(schema, schema.names, file)
+        features = guess_features(file, schema, columns.labels, (*columns.about, *ignored), kept)
+        columns = dataclasses.replace(columns, features=features)
     check_types(schema, columns, file)
     return columns
+
+
+def _named(schema: pa.Schema, given: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns given by name; ``a,b`` is two, unless a column is called that."""
+    parts = (part for name in given for part in ([name] if name in schema.names else name.split(",")))
+    return tuple(parts)
+
+
+def _check_choice(named: Sequence[str], ignored: Sequence[str], kept: Sequence[str], about: Sequence[str]) -> None:
+    for setting, names in (("ignore_columns", ignored), ("keep_columns", kept)):
+        if named and names:
+            raise UserError(
+                f"feature_columns names all features there are, so {setting} {listed(names)} means nothing beside it; "
+                "give one of them"
+            )
+        if meant := next((name for name in names if name in about), None):
+            raise UserError(
+                f"{setting} holds {meant!r}, which is a label or an id; leave it out, or name another column for that"
+            )
+    if both := next((name for name in kept if name in ignored), None):
+        raise UserError(f"keep_columns holds {both!r}, which ignore_columns holds too; leave it out of one of them")
 
 
 def check_types(schema: pa.Schema, columns: Columns, file: File) -> None:
     """Raises a UserError unless every column is there, once, and of a type that can be used."""
     require_columns(schema, [*columns.about, *columns.inputs], file)
-    for name in (columns.label, columns.true_label):
-        if name is not None and not (is_integer(schema, name) or is_text(schema, name)):
+    for name in columns.labels:
+        if not (is_integer(schema, name) or is_text(schema, name)):
             raise _wrong_type(schema, name, file, "labels must be integers or strings", "cast it")
-    if columns.id is not None and not is_integer(schema, columns.id):
-        raise _wrong_type(schema, columns.id, file, "sample ids must be integers", "name another id_column")
-    if columns.image is not None and not _is_image(schema, columns.image):
+    if columns.id is not None and not (is_integer(schema, columns.id) or is_text(schema, columns.id)):
+        raise _wrong_type(schema, columns.id, file, "sample ids must be integers or strings", "name another id_column")
+    if columns.image is not None and not is_image(schema, columns.image):
         rule = "images must be encoded bytes, or a struct that has them as `bytes`"
         raise _wrong_type(schema, columns.image, file, rule, "name another image_column")
     for name in columns.features:
         if name in columns.about or columns.features.count(name) > 1:
             what = "a label or an id" if name in columns.about else "there twice"
             raise UserError(f"feature_columns holds {name!r}, which is {what}; leave it out")
-        if not _is_numeric(schema, name):
+        if not is_numeric(schema, name):
             fix = "name the numeric ones with feature_columns, or an image_column"
             raise _wrong_type(schema, name, file, "features must be numbers", fix)
 
@@ -88,47 +123,8 @@ def require_columns(schema: pa.Schema, names: Iterable[str], file: File) -> None
             raise UserError(f"{file} has {found} column {name!r}; its columns are {listed(schema.names)}")
 
 
-def is_integer(schema: pa.Schema, name: str) -> bool:
-    """Whether a column holds integers (or booleans, which count as 0 and 1)."""
-    kind = schema.field(name).type
-    return bool(pa.types.is_integer(kind) or pa.types.is_boolean(kind))
-
-
-def is_text(schema: pa.Schema, name: str) -> bool:
-    """Whether a column holds strings, written out or by dictionary."""
-    kind = schema.field(name).type
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-
-
-def _is_image(schema: pa.Schema, name: str) -> bool:
-    kind = schema.field(name).type
-    if pa.types.is_struct(kind):
-        place = kind.get_field_index("bytes")
-        return place >= 0 and _is_binary(kind.field(place).type)
-    return _is_binary(kind)
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
-
-
-def _is_numeric(schema: pa.Schema, name: str) -> bool:
-    return bool(pa.types.is_floating(schema.field(name).type)) or is_integer(schema, name)
-
-
 def _guess_image(schema: pa.Schema) -> str | None:
-    return next((name for name in _IMAGE_NAMES if schema.names.count(name) == 1 and _is_image(schema, name)), None)
-
-
-def _guess_features(schema: pa.Schema, about: tuple[str | None, ...], file: File) -> tuple[str, ...]:
-    features = tuple(name for name in schema.names if name not in about and not _PANDAS_INDEX.fullmatch(name))
-    if not features:
-        raise UserError(
-            f"{file} has nothing to feed the model: besides labels and ids it has no column; "
-            f"its columns are {listed(schema.names)}"
-        )
-    return features
+    return next((name for name in _IMAGE_NAMES if schema.names.count(name) == 1 and is_image(schema, name)), None)
 
 
 def _wrong_type(schema: pa.Schema, name: str, file: File, rule: str, fix: str) -> UserError:

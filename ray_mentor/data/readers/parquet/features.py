@@ -62,7 +62,7 @@ def feature_parts(table: Stream, columns: tuple[str, ...]) -> Iterator[NDArray[n
         row, column = merged[0]
         raise UserError(
             f"feature {columns[column]!r} in {table.place(row)} is an integer beyond 2**24, but features are float32, "
-            f"which can't tell such apart; leave an id out with feature_columns, or store an amount as floats "
+            f"which can't tell such apart; leave an id out with ignore_columns, or store an amount as floats "
             f"({len(merged)} such)"
         )
 

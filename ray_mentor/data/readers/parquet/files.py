@@ -159,3 +159,18 @@ def _is_hidden(path: PurePath) -> bool:
 def _left_out(others: Sequence[PurePath]) -> str:
     names = listed((path.name for path in others), 5)
     return f"left out {len(others)} files that are named neither train*, test* nor valid*: {names}"
+
+
+@contextmanager
+def reading(file: File) -> Iterator[None]:
+    """Turns what Arrow raises on a broken file into a UserError that names the file."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{file} can't be read as Parquet ({_first_line(error)}); it may be cut off or not Parquet, write it anew"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -21,7 +21,7 @@ from ray_mentor.data.readers.raw import Raw, check_same_shape
 from ray_mentor.data.samples.inputs import AbstractArrayInputs, ImageInputs
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.storage.spread import Spread
-from ray_mentor.errors import UserError, shown
+from ray_mentor.errors import UserError, listed, shown
 
 Labels = NDArray[np.int64]
 
@@ -44,13 +44,16 @@ def read_parquet(config: DataConfig, spread: Spread) -> Raw:
         split: stored_inputs(tables[split], columns, spread, config.shuffle_rows, config.data_cache) for split in stored
     }
     inputs = _in_one_colour(inputs)
-    samples = {split: Samples(inputs[split], tables[split].ids, *labels[split], classes) for split in tables}
+    samples = {
+        split: Samples(inputs[split], table.ids, *labels[split], classes, _one(table.names))
+        for split, table in tables.items()
+    }
     return Raw(
         samples["train"],
         samples.get("test"),
         samples.get("validation"),
         features=columns.features,
-        notes=files.notes,
+        notes=(*files.notes, *_said_of(columns)),
     )
 
 
@@ -78,7 +81,7 @@ def read_trusted(config: DataConfig, raw: Raw) -> Samples:
     inputs = _inputs(table, columns, config)
     if raw.train.inputs.shape[0] == 3 and isinstance(inputs, ImageInputs):
         inputs = inputs.in_colour()
-    meta = Samples(inputs, table.ids, labels, None, raw.train.classes)
+    meta = Samples(inputs, table.ids, labels, None, raw.train.classes, _one(table.names))
     check_same_shape(meta, raw.train, f"meta_data {config.meta_data!r}")
     return meta
 
@@ -86,8 +89,22 @@ def read_trusted(config: DataConfig, raw: Raw) -> Samples:
 def _meta_config(config: DataConfig, raw: Raw, schema: pa.Schema) -> DataConfig:
     """The same column settings; the training split's features, no truth, and ids only if they are there."""
     identity = config.id_column if config.id_column in schema.names else None
-    features = raw.features or config.feature_columns
-    return dataclasses.replace(config, id_column=identity, feature_columns=features, true_label_column=None)
+    config = dataclasses.replace(config, id_column=identity, true_label_column=None)
+    if not raw.features:
+        return config
+    return dataclasses.replace(config, feature_columns=raw.features, ignore_columns=(), keep_columns=())
+
+
+def _said_of(columns: Columns) -> list[str]:
+    """What the model is fed, where that is not plain from the settings."""
+    if columns.image is not None:
+        return []
+    count = len(columns.features)
+    return [f"{count} feature{'' if count == 1 else 's'}: {listed(columns.features)}"]
+
+
+def _one(names: pa.ChunkedArray | None) -> pa.LargeStringArray | None:
+    return None if names is None else names.combine_chunks()
 
 
 def _open_splits(files: SplitFiles, columns: Columns) -> dict[str, Table]:

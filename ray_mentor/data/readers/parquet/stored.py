@@ -16,15 +16,16 @@ from typing import Any, BinaryIO
 import numpy as np
 import PIL
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from typing_extensions import override
 
 from ray_mentor.data.readers.parquet.columns import Columns
 from ray_mentor.data.readers.parquet.features import feature_parts
-from ray_mentor.data.readers.parquet.files import File, stamp
+from ray_mentor.data.readers.parquet.files import File, reading, stamp
 from ray_mentor.data.readers.parquet.images import image_parts, image_shape
-from ray_mentor.data.readers.parquet.table import Table, reading
+from ray_mentor.data.readers.parquet.table import Table
 from ray_mentor.data.samples.inputs import AbstractArrayInputs, FeatureInputs, ImageInputs, moments
 from ray_mentor.data.samples.rows import CONTENT, MOMENTS, Rows
 from ray_mentor.data.storage.arrow_file import ArrowFile, DamagedFileError, Part, as_table, write_arrow
@@ -115,7 +116,12 @@ class Groups:
     def _check_ids(self, found: pa.Table, rows: Rows) -> None:
         if self.identity is None:
             return
-        wrong = np.flatnonzero(found[self.identity].cast(pa.int64()).to_numpy() != self.table.ids[rows])
+        names = self.table.names
+        if names is None:
+            same = pc.equal(found[self.identity].cast(pa.int64()), pa.array(self.table.ids[rows]))
+        else:
+            same = pc.equal(found[self.identity].cast(names.type), names.take(pa.array(rows)))
+        wrong = np.flatnonzero(~same.to_numpy())
         if len(wrong):
             raise UserError(
                 f"{self.table.place(int(rows[wrong[0]]))} now holds another sample; the file was changed during the "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,8 +13,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ray_mentor.data.memory import require_memory
-from ray_mentor.data.readers.parquet.columns import Columns, check_types, is_text
-from ray_mentor.data.readers.parquet.files import File, Files
+from ray_mentor.data.readers.parquet.columns import Columns, check_types
+from ray_mentor.data.readers.parquet.files import File, Files, reading
+from ray_mentor.data.readers.parquet.kinds import is_text
 from ray_mentor.errors import UserError, listed
 
 _BATCH_ROWS = 256  # bounds what is held besides the result
@@ -39,9 +39,10 @@ class Table:
     Attributes:
         files: in reading order.
         starts: int64, the first row of each file.
-        ids: int64 (N,), from the id column or the row number.
+        ids: int64 (N,), from the id column, or the row number where there is none or it holds strings.
         labels: int64, or strings by dictionary, however they are stored; no nulls.
         true_labels: likewise, or None.
+        names: the strings of the id column, or None.
     """
 
     files: Files
@@ -49,6 +50,7 @@ class Table:
     ids: NDArray[np.int64]
     labels: pa.ChunkedArray
     true_labels: pa.ChunkedArray | None
+    names: pa.ChunkedArray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -56,7 +58,8 @@ class Table:
     def place(self, row: int) -> str:
         """How an error message names a row."""
         file = int(np.searchsorted(self.starts, row, side="right")) - 1
-        return f"row {row - self.starts[file]} of {self.files[file]} (sample id {self.ids[row]})"
+        who = self.ids[row] if self.names is None else self.names[row]
+        return f"row {row - self.starts[file]} of {self.files[file]} (sample id {who})"
 
     def batches(self, columns: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
         """(row of its first sample, record batch) in order, a few hundred rows at a time.
@@ -93,21 +96,14 @@ def open_table(files: Files, columns: Columns, first_id: int = 0) -> Table:
     if sum(counts) == 0:
         raise UserError(f"{', '.join(map(str, files))}: no rows, but at least one sample is needed")
     numbers = np.arange(first_id, first_id + sum(counts))
-    ids = numbers if columns.id is None else _joined([part[columns.id] for part in parts]).to_numpy()
-    labels = _joined([part[columns.label] for part in parts])
-    truth = None if columns.true_label is None else _joined([part[columns.true_label] for part in parts])
-    return Table(files, np.cumsum([0, *counts[:-1]]), ids, labels, truth)
-
-
-@contextmanager
-def reading(file: File) -> Iterator[None]:
-    """Turns what Arrow raises on a broken file into a UserError that names the file."""
-    try:
-        yield
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{file} can't be read as Parquet ({_first_line(error)}); it may be cut off or not Parquet, write it anew"
-        ) from error
+    stored = None if columns.id is None else _joined([part[columns.id] for part in parts], "ids")
+    labels = _joined([part[columns.label] for part in parts], "labels")
+    truth = None if columns.true_label is None else _joined([part[columns.true_label] for part in parts], "labels")
+    starts = np.cumsum([0, *counts[:-1]])
+    if stored is None or pa.types.is_dictionary(stored.type):
+        names = None if stored is None else stored.cast(pa.large_string())
+        return Table(files, starts, numbers, labels, truth, names)
+    return Table(files, starts, stored.to_numpy(), labels, truth)
 
 
 def read_schema(file: File) -> pa.Schema:
@@ -182,11 +178,7 @@ def _plain(column: pa.ChunkedArray, name: str, file: File) -> pa.ChunkedArray:
         ) from None
 
 
-def _joined(columns: list[pa.ChunkedArray]) -> pa.ChunkedArray:
+def _joined(columns: list[pa.ChunkedArray], what: str) -> pa.ChunkedArray:
     if any(column.type != columns[0].type for column in columns):
-        raise UserError("labels are strings in one file and integers in another of the same split; write them alike")
+        raise UserError(f"{what} are strings in one file and integers in another of the same split; write them alike")
     return pa.chunked_array([chunk for column in columns for chunk in column.chunks], type=columns[0].type)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

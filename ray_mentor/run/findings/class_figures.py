@@ -1,0 +1,95 @@
+"""What became of each class: how often the student is right on it, and what its samples weighed."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.findings.names import class_names
+from ray_mentor.run.findings.predictions import PREDICTIONS
+from ray_mentor.run.ledger.files import ledger_parts
+
+MOST = 100
+"""Classes that are told of one by one."""
+
+_RARE, _UNEVEN = 0.1, 0.5  # of the training samples; of an equal share
+
+
+def class_figures(directory: RunDirectory, epoch: int) -> dict[str, Any]:
+    """For ``result.json``; from the predictions on the test split, and the ledger's rows of an epoch.
+
+    Returns:
+        ``test_balanced_accuracy``: mean accuracy over the classes that the test split has; ``test_macro_f1``: mean F1,
+        2·TP / (2·TP + FP + FN), over the classes that it has or the student says; ``test_confusion``: counts, a row a
+        label, a column a predicted class, None above 100 classes; ``classes``: of each, the rarest first and 100 at
+        most, its name, its share of the training samples by given label, whether it is rare (below a tenth of them,
+        and below half of an equal share), its mean sample weight in that epoch, and the accuracy on the test split;
+        ``mean_sample_weight_elsewhere``: of the samples of all classes that are not rare. Each is None where it is not
+        known.
+    """
+    names = class_names(directory)
+    assert names is not None
+    shares, weights = _by_given_label(directory, epoch, len(names))
+    figures, accuracies = _of_predictions(directory, len(names))
+    is_rare = shares < min(_RARE, _UNEVEN / len(names))
+    rarest = np.argsort(shares, kind="stable")[:MOST]
+    classes = [
+        {
+            "class": names[label],
+            "training_share": float(shares[label]),
+            "is_rare": bool(is_rare[label]),
+            "mean_sample_weight": _known(weights[label]),
+            "test_accuracy": _known(accuracies[label]),
+        }
+        for label in rarest.tolist()
+    ]
+    others = ~is_rare & ~np.isnan(weights)
+    elsewhere = float(np.average(weights[others], weights=shares[others])) if others.any() else None
+    return {**figures, "classes": classes, "mean_sample_weight_elsewhere": elsewhere}
+
+
+def _by_given_label(directory: RunDirectory, epoch: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Share of the samples and mean sample weight, a class each; NaN where no sample is of the class."""
+    counts, sums = np.zeros(count, np.int64), np.zeros(count)
+    for rows in ledger_parts(directory, epoch, ("given_label", "sample_weight")):
+        labels = rows["given_label"].to_numpy()
+        counts += np.bincount(labels, minlength=count)
+        sums += np.bincount(labels, rows["sample_weight"].to_numpy().astype(np.float64), minlength=count)
+    with np.errstate(invalid="ignore"):
+        return counts / counts.sum(), sums / counts
+
+
+def _of_predictions(directory: RunDirectory, count: int) -> tuple[dict[str, Any], NDArray[np.float64]]:
+    """The figures of the whole test split, and accuracy a class; NaN where it has no sample of it."""
+    written = directory.read(PREDICTIONS)
+    if written is None:
+        names = ("test_balanced_accuracy", "test_macro_f1", "test_confusion")
+        return dict.fromkeys(names), np.full(count, np.nan)
+    table: pa.Table = pyarrow.parquet.read_table(io.BytesIO(written), columns=["label", "predicted"])
+    labels, predicted = table["label"].to_numpy(), table["predicted"].to_numpy()
+    of_label = np.bincount(labels, minlength=count)
+    said = np.bincount(predicted, minlength=count)  # more, where a student has more outputs than there are classes
+    right = np.bincount(labels[labels == predicted], minlength=count)
+    with np.errstate(invalid="ignore"):
+        accuracies: NDArray[np.float64] = right / of_label
+        scores = 2 * np.pad(right, (0, len(said) - count)) / (np.pad(of_label, (0, len(said) - count)) + said)
+    confusion = None
+    if len(said) <= MOST:
+        counted = np.bincount(labels * len(said) + predicted, minlength=count * len(said))
+        confusion = counted.reshape(count, len(said)).tolist()
+    figures = {
+        "test_balanced_accuracy": float(np.nanmean(accuracies)),
+        "test_macro_f1": float(np.nanmean(scores)),
+        "test_confusion": confusion,
+    }
+    return figures, accuracies
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
