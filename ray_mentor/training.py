@@ -54,6 +54,8 @@ def train(
         with display:
             outcome = trainer.fit(display.show)
         display.console.print(closing_table(outcome.result))
+        for note in outcome.result["notes"]:
+            display.console.print(printable(note), soft_wrap=True, markup=False)
         display.console.print(printable(f"run: {outcome.path}"), soft_wrap=True, markup=False)
     return outcome
 

@@ -99,12 +99,40 @@ def epoch_text(row: Mapping[str, Any]) -> str:
     """The figures of an epoch, on one line."""
     parts = [
         ("test accuracy", row.get("test_accuracy"), "{:.3f}"),
-        ("validation", row.get("validation_accuracy"), "{:.3f}"),
+        ("trusted accuracy", row.get("trusted_accuracy"), "{:.3f}"),
+        ("agreement", given_agreement(row), "{:.3f}"),
         ("mean weight", row["mean_sample_weight"], "{:.2f}"),
         ("meta loss", row["meta_loss"], "{:.3f}"),
         ("samples/s", row["samples_per_second"], "{:.0f}"),
     ]
     return "  ".join(f"{name} {form.format(value)}" for name, value, form in parts if value is not None)
+
+
+def given_agreement(row: Mapping[str, Any]) -> float | None:
+    """How often the student gives the given label: on the test split if its truth is not known, or on validation."""
+    tested = row.get("test_agreement")
+    return row.get("validation_agreement") if tested is None else tested
+
+
+def accuracy_rows(result: Mapping[str, Any]) -> Rows:
+    """How good the kept student is: what is known to be true comes first, agreement with given labels last."""
+    rows: Rows = [("test accuracy", result.get("test_accuracy"), "{:.4f}")]
+    if result.get("trusted_accuracy") is not None:
+        low, high = result["trusted_interval"]
+        name = f"accuracy on {result['trusted_held_out']} held-out trusted samples"
+        rows.append((name, result["trusted_accuracy"], f"{{:.3f}} (95 % interval {low:.3f} to {high:.3f})"))
+    rows.append((_AGREEMENT, given_agreement(result), "{:.4f}"))
+    rows.append(("epoch whose student is kept", kept_number(result), "{}"))
+    return rows
+
+
+_AGREEMENT = "agreement with given labels (even a perfect model agrees with 1 − r)"
+
+
+def kept_number(result: Mapping[str, Any]) -> int | None:
+    """As a person counts."""
+    epoch = result.get("kept_epoch")
+    return None if epoch is None else epoch + 1
 
 
 _PHASES = {
@@ -146,9 +174,8 @@ def closing_table(result: Mapping[str, Any]) -> Table:
     """The figures of a finished run, and where its time went."""
     table = Table(show_header=False, title=f"{result['method']}, seed {result['seed']}", title_justify="left")
     rows = [
-        ("test accuracy, last epoch", result["test_accuracy"], "{:.4f}"),
-        ("test accuracy, epoch chosen on validation", result["test_accuracy_selected"], "{:.4f}"),
-        ("noise AUROC of 1 − sample weight", result["noise_auroc"], "{:.4f}"),
+        *accuracy_rows(result),
+        (f"noise AUROC of {result.get('noise_auroc_of', '1 − sample weight')}", result["noise_auroc"], "{:.4f}"),
         ("steps", result["steps"], "{}"),
         ("meta updates", result["meta_updates"], "{}"),
         *guard_rows(result),

@@ -40,6 +40,7 @@ from ray_mentor.run.checkpoint.state import capture, restore
 from ray_mentor.run.checkpoint.timetable import Timetable
 from ray_mentor.run.claim import attempted
 from ray_mentor.run.job import Job
+from ray_mentor.run.kept import Kept
 from ray_mentor.run.log import RunLog, started_row
 from ray_mentor.run.progress import Board
 from ray_mentor.run.trusted import parts_of, trusted_beside
@@ -60,9 +61,12 @@ def worker_loop(config: dict[str, Job]) -> None:
     log = RunLog(directory, job.board, exchange)
     checkpoints = Checkpoints(directory, exchange, job.run.keep_checkpoints, log.note, curriculum.history, log.ledger)
 
+    kept = Kept(exchange.rank)
+
     state = checkpoints.newest()
     if state is not None:
         restore(state, curriculum, schedule)
+        kept.load(state.kept)
     first = curriculum.step_number
     log.begin(state.log if state else None)
     del state  # as large as the student
@@ -74,7 +78,7 @@ def worker_loop(config: dict[str, Job]) -> None:
     def save() -> None:
         with pulse.slow():
             noted = log.save(curriculum.step_number)
-            state = capture(curriculum, schedule, noted) if exchange.rank == 0 else None
+            state = capture(curriculum, schedule, noted, kept.state) if exchange.rank == 0 else None
             checkpoints.add(curriculum.step_number, state)
             exchange.wait_for_all()  # nobody's next step waits for rank 0, which writes
         wishes.fulfil()
@@ -95,12 +99,15 @@ def worker_loop(config: dict[str, Job]) -> None:
             pulse.beat()
             if ends_epoch:
                 with pulse.slow():
-                    log.end_epoch(epoch, curriculum, measured(curriculum, splits, meta.held_out, exchange, pulse.beat))
+                    found = measured(curriculum, splits, meta.held_out, exchange, pulse.beat)
+                    kept.note(epoch, found.hits, curriculum.bare)
+                    log.end_epoch(epoch, curriculum, found.figures)
             if timetable.due(curriculum.step_number, ready=not curriculum.meta.waits):
                 save()
             if ends_epoch:
                 is_last = curriculum.step_number == plan.total_steps
-                reports(log.metrics[-1], curriculum.bare if is_last else None)
+                student = kept.student_of(dict(curriculum.bare.state_dict())) if is_last else None
+                reports(log.metrics[-1], student)
                 with log.clocks_stopped(), pulse.away():
                     goes_on = passed(job.gate, epoch + 1, exchange, save)
                 if not goes_on:

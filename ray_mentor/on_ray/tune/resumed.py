@@ -41,18 +41,22 @@ def _goes_on(told: Told, folder: str, base: TrainConfig, domains: Mapping[str, A
     return False
 
 
-def test_accuracy_in(run: RunDirectory) -> float | None:
-    """That of a finished run; None where it had no test split.
+def true_accuracies_in(run: RunDirectory) -> dict[str, float]:
+    """Those of a finished run that are known, by name.
 
     Raises:
         UserError: no result, or a file that can't be one.
     """
-    accuracy = (_table(run, RESULT) or {}).get("test_accuracy", "")
-    if accuracy is None:
-        return None
-    if type(accuracy) not in (int, float):
-        raise _damaged(run, RESULT, ValueError(f"test_accuracy is {shown(accuracy)}"))
-    return float(accuracy)
+    result = _table(run, RESULT) or {}
+    found = {name: result.get(name, "") for name in TRUE_ACCURACIES}
+    for name, accuracy in found.items():
+        if accuracy is not None and type(accuracy) not in (int, float):
+            raise _damaged(run, RESULT, ValueError(f"{name} is {shown(accuracy)}"))
+    return {name: float(accuracy) for name, accuracy in found.items() if accuracy is not None}
+
+
+TRUE_ACCURACIES = ("test_accuracy", "trusted_accuracy")
+"""Figures of a result that no wrong label is in: on a test split whose truth is known, on held-out trusted samples."""
 
 
 def digest(config: TrainConfig) -> str:
