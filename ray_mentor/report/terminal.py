@@ -119,8 +119,8 @@ def accuracy_rows(result: Mapping[str, Any]) -> Rows:
     rows: Rows = [("test accuracy", result.get("test_accuracy"), "{:.4f}")]
     if result.get("trusted_accuracy") is not None:
         low, high = result["trusted_interval"]
-        name = f"accuracy on {result['trusted_held_out']} held-out trusted samples"
-        rows.append((name, result["trusted_accuracy"], f"{{:.3f}} (95 % interval {low:.3f} to {high:.3f})"))
+        name = f"accuracy on {result['trusted_held_out']} held-out trusted samples, 95 % interval"
+        rows.append((name, result["trusted_accuracy"], f"{{:.3f}} ({low:.3f} to {high:.3f})"))
     rows.append((_AGREEMENT, given_agreement(result), "{:.4f}"))
     rows.append(("epoch whose student is kept", kept_number(result), "{}"))
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -121,3 +122,14 @@ def _parts(
     for (rows, _), inputs in zip(parts, samples.inputs.in_parts(parts), strict=True):
         yield inputs, torch.from_numpy(samples.labels[rows])
         beat()
+
+
+def wilson(right: int, count: int) -> tuple[float, float]:
+    """Wilson's interval of a share p̂ = right/count: (p̂ + z²/2n ± z·√(p̂(1 − p̂)/n + z²/4n²)) / (1 + z²/n), z of 95 %."""
+    share, squared = right / count, _Z**2 / count
+    middle = share + squared / 2
+    half = _Z * math.sqrt(share * (1 - share) / count + squared / (4 * count))
+    return max(0.0, (middle - half) / (1 + squared)), min(1.0, (middle + half) / (1 + squared))
+
+
+_Z = 1.959963984540054

@@ -7,9 +7,9 @@ from typing import Any
 
 from ray_mentor.config import TrainConfig
 from ray_mentor.core.methods.table import method_of
+from ray_mentor.run.accuracy import wilson
+from ray_mentor.run.checkpoint.kept import KeptState
 from ray_mentor.run.checkpoint.state import RunState
-from ray_mentor.run.kept import KeptState
-from ray_mentor.run.outcome import wilson
 
 FEW_UPDATES = 10
 """Below these a mentor has said next to nothing yet."""
@@ -27,7 +27,7 @@ def advice(result: Mapping[str, Any], config: TrainConfig, state: RunState) -> l
         result: what ``result.json`` holds.
         state: at the end.
     """
-    return [*_on_kept(state.kept), *_on_mentor(result, config), *_on_trusted(result, state)]
+    return [*_on_kept(state.kept), *(_on_mentor(result, config) or _on_trusted(result, state))]
 
 
 def _on_kept(kept: KeptState | None) -> list[str]:
@@ -46,9 +46,9 @@ def _on_mentor(result: Mapping[str, Any], config: TrainConfig) -> list[str]:
     updates, steps, spread = result["meta_updates"], result["steps"], result["sample_weight_spread"]
     burn_in = method.burn_in if config.curriculum.burn_in is None else config.curriculum.burn_in
     if updates < FEW_UPDATES:
-        times = "never" if updates == 0 else "once" if updates == 1 else f"only {updates} times"
+        learned = "never learned" if updates == 0 else f"learned only {updates} time{'s' if updates > 1 else ''}"
         return [
-            f"warning: the mentor learned {times} in {steps} steps, so this is next to plain training; "
+            f"warning: the mentor {learned} in {steps} steps, so this is next to plain training; "
             f"{_more_updates(steps, burn_in, config)}"
         ]
     if spread is not None and spread < SMALL_SPREAD:
@@ -89,8 +89,8 @@ def _on_trusted(result: Mapping[str, Any], state: RunState) -> list[str]:
     return [
         f"warning: the student is right on {right / count:.3f} of the held-out trusted samples ({low:.3f} to "
         f"{high:.3f}) and agrees with {given:.3f} of the given labels: either the trusted samples are no cleaner than "
-        "the others (check some of them; accuracy on them is none then), or the task is hard and few given labels are "
-        "wrong, so that a mentor has little to win"
+        "the others (check some of them; accuracy on them is none then), or the task is hard for this student and few "
+        "given labels are wrong, so that a mentor has little to win"
     ]
 
 

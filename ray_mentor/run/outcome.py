@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import platform
 import time
 from dataclasses import dataclass
@@ -14,9 +13,11 @@ from torch import Tensor
 
 from ray_mentor.config import TrainConfig
 from ray_mentor.core.state.curriculum import CurriculumState
+from ray_mentor.run.accuracy import wilson
+from ray_mentor.run.advice import advice
+from ray_mentor.run.checkpoint.kept import KeptState
 from ray_mentor.run.checkpoint.state import RunState
 from ray_mentor.run.directory import RunDirectory
-from ray_mentor.run.kept import KeptState
 from ray_mentor.run.ledger.detection import Detection
 from ray_mentor.run.ledger.files import read_ledger
 from ray_mentor.run.marks import Marks
@@ -32,7 +33,7 @@ class Outcome:
         result: what ``result.json`` holds.
         metrics: one row an epoch.
         path: the run directory.
-        student_state: params and buffers of the student that is kept (:mod:`~ray_mentor.run.kept`), for
+        student_state: params and buffers of the student that is kept (:mod:`~ray_mentor.run.checkpoint.kept`), for
             ``load_state_dict``.
         files: the file system that ``path`` is a folder of, where one was given.
     """
@@ -57,7 +58,7 @@ def result_of(config: TrainConfig, n_samples: int, state: RunState, marks: Marks
         wrong: how well wrong labels were told from right ones, and by what.
     """
     metrics = state.log.metrics
-    return {
+    result = {
         **trusted_figures(state.kept),
         **accuracies(metrics, None if state.kept is None else state.kept.kept_epoch),
         "noise_auroc": wrong.auroc,
@@ -75,6 +76,7 @@ def result_of(config: TrainConfig, n_samples: int, state: RunState, marks: Marks
         "workers": config.run.workers,
         "versions": versions(),
     }
+    return {**result, "notes": advice(result, config, state)}
 
 
 def trusted_figures(kept: KeptState | None) -> dict[str, Any]:
@@ -86,17 +88,6 @@ def trusted_figures(kept: KeptState | None) -> dict[str, Any]:
         "trusted_interval": list(wilson(right, count)) if count else None,
         "trusted_held_out": count,
     }
-
-
-def wilson(right: int, count: int) -> tuple[float, float]:
-    """Wilson's interval of a share p̂ = right/count: (p̂ + z²/2n ± z·√(p̂(1 − p̂)/n + z²/4n²)) / (1 + z²/n), z of 95 %."""
-    share, squared = right / count, _Z**2 / count
-    middle = share + squared / 2
-    half = _Z * math.sqrt(share * (1 - share) / count + squared / (4 * count))
-    return max(0.0, (middle - half) / (1 + squared)), min(1.0, (middle + half) / (1 + squared))
-
-
-_Z = 1.959963984540054
 
 
 def accuracies(metrics: list[dict[str, float | None]], epoch: int | None) -> dict[str, float | int | None]:

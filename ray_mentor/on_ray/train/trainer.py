@@ -52,14 +52,13 @@ from ray_mentor.on_ray.train.reports import CallbacksHere
 from ray_mentor.on_ray.train.sigterm import HERE, WorkersSaveFirst, workers_save_first
 from ray_mentor.on_ray.train.watch import LocalBoard, RemoteBoard, board_here, ended_with_its_run, watched
 from ray_mentor.on_ray.train.worker_loop import worker_loop
-from ray_mentor.run.advice import advice
 from ray_mentor.run.checkpoint.checkpoints import newest_good
+from ray_mentor.run.checkpoint.kept import kept_student
 from ray_mentor.run.checkpoint.resume import check_same_run, resuming
 from ray_mentor.run.checkpoint.state import RunState
 from ray_mentor.run.claim import taken_up
 from ray_mentor.run.directory import CONFIG, RESULT, RunDirectory
 from ray_mentor.run.job import Job, MakeOptimizer
-from ray_mentor.run.kept import kept_student
 from ray_mentor.run.ledger.detection import detection
 from ray_mentor.run.marks import Marks, Show
 from ray_mentor.run.outcome import Outcome, result_of
@@ -78,9 +77,8 @@ class CurriculumTrainer:
         student: builds a fresh student; called on every worker with the same seed.
         data: training samples with given labels: a map-style torch data set of (input, label), or :class:`Samples`.
         meta: the small trusted set; the same kinds.
-        test: measured after every epoch; the same kinds, or None. Its labels are taken for true ones with
-            ``clean_test=True``, or where its :class:`Samples` have true labels; else they show agreement with given
-            labels, and no accuracy.
+        test: measured after every epoch; the same kinds, or None. With ``clean_test=True``, or true labels in its
+            :class:`Samples`, it shows accuracy; else agreement with given labels.
         validation: as noisy as ``data``, to show the agreement with given labels; the same kinds, or None.
         loss: (logits (B, C), labels (B,)) -> per-sample losses (B,). None: the method's own, cross-entropy. With one
             given, the mentor makes its mean over the meta set small, and nothing is mixed; if it is the negative
@@ -190,11 +188,10 @@ class CurriculumTrainer:
         state = self._final_state()
         wrong = detection(self.directory, self.config.run.epochs - 1, by_loss=self._method.says_same)
         result = result_of(self.config, len(self._splits.train), state, marks, wrong)
-        result["notes"] = advice(result, self.config, state)
         self._claimed.write_result(result)
         self._claimed.release()
-        student = kept_student(state.kept, state.student)
-        return Outcome(result, state.log.metrics, self.directory.path, student, files=self._run.storage_filesystem)
+        student, files = kept_student(state.kept, state.student), self._run.storage_filesystem
+        return Outcome(result, state.log.metrics, self.directory.path, student, files)
 
     def stored_at(self, place: ray.ObjectRef[Splits]) -> None:
         """Says that the data lie in Ray's object store, whole and as they are here: workers are sent there."""

@@ -36,11 +36,11 @@ from ray_mentor.on_ray.train.wishes import Wishes
 from ray_mentor.run.accuracy import measured
 from ray_mentor.run.batch_of import batch_of
 from ray_mentor.run.checkpoint.checkpoints import Checkpoints
+from ray_mentor.run.checkpoint.kept import Kept
 from ray_mentor.run.checkpoint.state import capture, restore
 from ray_mentor.run.checkpoint.timetable import Timetable
 from ray_mentor.run.claim import attempted
 from ray_mentor.run.job import Job
-from ray_mentor.run.kept import Kept
 from ray_mentor.run.log import RunLog, started_row
 from ray_mentor.run.progress import Board
 from ray_mentor.run.trusted import parts_of, trusted_beside

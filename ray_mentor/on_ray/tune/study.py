@@ -22,7 +22,7 @@ from ray_mentor.on_ray.session.session import ray_session
 from ray_mentor.on_ray.tune.confirm import fresh_seeds, verdict
 from ray_mentor.on_ray.tune.objective import Objective
 from ray_mentor.on_ray.tune.record import Record, Told
-from ray_mentor.on_ray.tune.resumed import TRUE_ACCURACIES, digest, true_accuracies_in, unfinished
+from ray_mentor.on_ray.tune.resumed import digest, true_accuracies, unfinished
 from ray_mentor.on_ray.tune.room import MEMORY, at_once, memory, needs
 from ray_mentor.on_ray.tune.schedulers import Asha, make_scheduler
 from ray_mentor.on_ray.tune.search import Listed, Suggestions, check_search, make_search
@@ -223,20 +223,15 @@ class Study:
         self._note(f"training the best settings and those that it began from on seeds {', '.join(map(str, seeds))}")
         configs = [_with_seed(config, seed) for seed in seeds for config in (best, self.base)]
         runs = self._listed("confirm", configs, concurrent, test=True)
-        known: list[dict[str, float]] = []
-        for run in runs:
-            if isinstance(run, str):
-                self._note(f"warning: a run of the confirmation failed, so there is no verdict: {run}")
-                return None
-            known.append(true_accuracies_in(run))
-        on = next((name for name in TRUE_ACCURACIES if all(name in each for each in known)), None)
-        if on is None:
-            self._note(
-                "warning: there is neither a test split whose truth is known nor a held-out trusted sample, so there "
-                "is no verdict"
-            )
+        failed = next((run for run in runs if isinstance(run, str)), None)
+        if failed is not None:
+            self._note(f"warning: a run of the confirmation failed, so there is no verdict: {failed}")
             return None
-        accuracies = [each[on] for each in known]
+        measured = true_accuracies([run for run in runs if not isinstance(run, str)])
+        if measured is None:
+            self._note("warning: neither a test split's truth is known nor is a trusted sample held out: no verdict")
+            return None
+        on, accuracies = measured
         found, default = accuracies[::2], accuracies[1::2]
         return {"seeds": seeds, "on": on, "best": {on: found}, "default": {on: default}, **verdict(found, default)}
 

@@ -23,8 +23,8 @@ from ray_mentor.core.plain_load import load_plain
 from ray_mentor.core.state.curriculum import CurriculumState, capture_curriculum, restore_curriculum
 from ray_mentor.errors import UserError
 from ray_mentor.run.checkpoint.host_copies import host_copies
+from ray_mentor.run.checkpoint.kept import KeptState
 from ray_mentor.run.checkpoint.state_fit import check_fits
-from ray_mentor.run.kept import KeptState
 from ray_mentor.run.ledger.files import NO_ROWS
 from ray_mentor.run.log import LogState
 from ray_mentor.run.tally import TallyState

@@ -82,11 +82,14 @@ LOG = Fields(
 """The ledger aside, which :func:`~ray_mentor.run.ledger.files.stretches_of` looks at."""
 
 
+def _are_hits(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dtype == torch.bool and value.ndim == 1 and len(value) > 0
+
+
 def _kept(student: dict[str, Tensor], hits: Any) -> Fields:
     """With a student like the run's own, and as many hits of the last epoch as of the best."""
-    are_hits = Is(lambda value: isinstance(value, Tensor) and value.dtype == torch.bool and value.ndim == 1, "hits")
-    as_many = Is(lambda value: are_hits.holds(value) and value.shape == hits.shape, "as many hits as the best epoch's")
-    return Fields(epoch=COUNT, hits=are_hits, last_epoch=COUNT, last_hits=as_many, student=Like(student))
+    as_many = Is(lambda value: _are_hits(value) and value.shape == hits.shape, "as many hits as the best epoch's")
+    return Fields(epoch=COUNT, hits=Is(_are_hits, "hits"), last_epoch=COUNT, last_hits=as_many, student=Like(student))
 
 
 _FIX = "it is damaged, or of a run with other settings: start another run, or go on from another checkpoint"

@@ -66,11 +66,14 @@ class Kept:
         self._rank = rank
 
     def note(self, epoch: int, hits: Bool[Tensor, " held_out"] | None, student: nn.Module) -> None:
-        """Takes in the end of an epoch; None where nothing is held out, so that the last epoch's student is kept."""
+        """Takes in the end of an epoch; None where nothing is held out, so that the last epoch's student is kept.
+
+        Hits on other samples than before can't be compared: then it begins anew.
+        """
         if hits is None:
             return
         best = self.state
-        if best is None or hits.sum() >= best.hits.sum():
+        if best is None or best.hits.shape != hits.shape or hits.sum() >= best.hits.sum():
             copied = host_copies(student=dict(student.state_dict()))["student"] if self._rank == 0 else {}
             self.state = KeptState(epoch, hits, epoch, hits, copied)
         else:
