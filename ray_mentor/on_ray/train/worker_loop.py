@@ -106,7 +106,7 @@ def worker_loop(config: dict[str, Job]) -> None:
                 save()
             if ends_epoch:
                 is_last = curriculum.step_number == plan.total_steps
-                student = kept.student_of(dict(curriculum.bare.state_dict())) if is_last else None
+                student = kept.student_of(curriculum.bare) if is_last else None
                 reports(log.metrics[-1], student)
                 with log.clocks_stopped(), pulse.away():
                     goes_on = passed(job.gate, epoch + 1, exchange, save)

@@ -87,13 +87,13 @@ class Kept:
         else:
             self.state = KeptState(state.epoch, state.hits, state.last_epoch, state.last_hits, {})
 
-    def student_of(self, last: dict[str, Any]) -> dict[str, Any]:
-        """Params and buffers of the student that is kept, on rank 0.
+    def student_of(self, last: nn.Module) -> dict[str, Any]:
+        """Params and buffers of the student that is kept; empty on ranks other than 0, which have no need of them.
 
         Args:
-            last: those at the end.
+            last: the student at the end.
         """
-        return kept_student(self.state, last)
+        return kept_student(self.state, dict(last.state_dict())) if self._rank == 0 else {}
 
 
 def kept_student(state: KeptState | None, last: dict[str, Any]) -> dict[str, Any]:
