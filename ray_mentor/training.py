@@ -119,6 +119,8 @@ _LONGEST = 48  # characters, of up to four bytes each; a file system takes 255 b
 def headline(config: TrainConfig, train: Samples) -> str:
     """One line of what runs."""
     kind, rate = config.data.resolved_noise
+    if kind == "instance" and train.true_labels is not None:
+        rate = float((train.labels != train.true_labels).mean())  # of instance:R it is not R where R is small
     noise = "no added noise" if kind == "none" else f"{rate:.0%} {kind} label noise"
     where = f"{config.run.workers} workers" if config.run.workers else "this process"
     return (

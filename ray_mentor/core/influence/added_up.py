@@ -10,15 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
 
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.errors import UserError
@@ -31,6 +27,9 @@ of the exact influences, and 4e-2 to 4e-1 where they are 11 to 80 % off."""
 
 ROUNDINGS = 8
 """Of the coarsest type in the forward pass: in bfloat16 exact estimators differ by at most 1.3 of its roundings."""
+
+ALL_LOST = 2.0
+"""Share of |ŵ_i s_i| by which an influence may be off of whose loss no digit is left."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,8 @@ def sums_of(
     """This rank's part.
 
     A loss ℓ_i that is small for the type it is held in has lost its digits (1 − p, once p is nearly 1), and s_i with
-    it: it may be off by rounding/|ℓ_i|.
+    it: it may be off by rounding/|ℓ_i|, but by no more than :data:`ALL_LOST` of what was found, or one such sample,
+    whose influence need not be small, would excuse all others.
 
     Args:
         influence: of all its samples.
@@ -94,6 +94,7 @@ def sums_of(
     digits = torch.finfo(losses.dtype).eps
     least = max(MEASURED if measured else EXACT, ROUNDINGS * rounding)
     lost = (0.1 * digits**0.5 if measured else digits) / size.clip(min=torch.finfo(torch.float64).tiny)
+    lost = lost.clip(max=ALL_LOST)
     tested = w[size > 100 * digits].sum()
     return Sums(float(parts.sum()), expected, float((abs(parts) * (least + lost)).sum()), float(tested))
 
@@ -144,39 +145,3 @@ _CAUSES_OF = {
     ),
     "last_layer": ("a last layer whose weight is used elsewhere as well (--estimator jvp sees that)",),
 }
-
-
-class Coarsest(TorchFunctionMode):
-    """Takes down how coarse the floating-point types are that pass by: autocast may be on inside of a student.
-
-    Attributes:
-        eps: the coarsest rounding so far, relative; 0 before the first.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.eps = 0.0
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        out = func(*args, **(kwargs or {}))
-        for value in tree_leaves(out):
-            if isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex()):
-                self.eps = max(self.eps, _rounding(value))
-        return out
-
-
-def _rounding(tensor: Tensor) -> float:
-    """Relative; of float32 that of the products that PyTorch may take for it."""
-    eps = float(torch.finfo(tensor.dtype).eps)
-    if tensor.dtype != torch.float32:
-        return eps
-    precise = torch.get_float32_matmul_precision()
-    if precise == "medium":
-        return float(torch.finfo(torch.bfloat16).eps)
-    coarse = precise == "high" or (tensor.is_cuda and torch.backends.cudnn.allow_tf32)
-    return _TF32 if coarse else eps
-
-
-_TF32 = 2.0**-10

@@ -12,7 +12,8 @@ from torch import Tensor
 from ray_mentor.config import MentorConfig
 from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.core.influence.added_up import NO_SUMS, Coarsest, Sums, over_all_ranks, refusal, sums_of
+from ray_mentor.core.influence.added_up import NO_SUMS, Sums, over_all_ranks, refusal, sums_of
+from ray_mentor.core.influence.coarsest import Coarsest
 from ray_mentor.core.influence.estimators import AbstractEstimator
 from ray_mentor.core.influence.taken_step import TakenStep
 from ray_mentor.core.mentor.guards import Guards

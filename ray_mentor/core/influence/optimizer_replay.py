@@ -94,10 +94,12 @@ class Replay:
 
     def _placed(self, value: Tensor, gradient: Tensor | None) -> Tensor:
         if self.differentiable:
-            param = value.double().clone()
+            param = _double(value).clone()
+            if gradient is None and param.requires_grad:
+                param.retain_grad()  # or PyTorch warns of whoever asks whether it has one
         else:
-            param = nn.Parameter(value.detach().double().clone())
-        param.grad = None if gradient is None else gradient.double()
+            param = nn.Parameter(_double(value.detach()).clone())
+        param.grad = None if gradient is None else _double(gradient)
         return param
 
     def _options(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -128,9 +130,13 @@ class _CountersInFloat64(TorchFunctionMode):
         return func(*args, **given)
 
 
+def _double(value: Tensor) -> Tensor:
+    return value.to(torch.promote_types(value.dtype, torch.float64))
+
+
 def _in_float64(state: dict[str, Any] | None) -> dict[str, Any]:
     return {
-        key: (value.double() if value.is_floating_point() else value).clone()
+        key: (_double(value) if value.is_floating_point() or value.is_complex() else value).clone()
         if isinstance(value, Tensor)
         else copy.deepcopy(value)
         for key, value in (state or {}).items()

@@ -280,7 +280,7 @@ class LearnedCurriculum:
             return torch.arange(count) if sample_ids is None else _one_each(sample_ids, count)
         if sample_ids is None:
             raise UserError("sample_ids is None, but a mentor that sees the loss history must know which these are")
-        if int(sample_ids.min()) < 0 or int(sample_ids.max()) >= self._n_samples:
+        if len(sample_ids) and not 0 <= int(sample_ids.min()) <= int(sample_ids.max()) < self._n_samples:
             raise UserError(
                 f"sample_ids run from {int(sample_ids.min())} to {int(sample_ids.max())}, but n_samples is "
                 f"{self._n_samples}: they must lie in 0..{self._n_samples - 1}"

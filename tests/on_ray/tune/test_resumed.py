@@ -261,7 +261,7 @@ def test_nothing_in_a_sweeps_folder_is_executed(
     assert summary_of(sweep)["states"] == {"finished": 1, "failed": 1}
     said = capfd.readouterr().out
     assert f"trial {RUNS} failed: " in said
-    assert "there is no other checkpoint to go on from" in said, "of checkpoints that are no data alone"
+    assert "whose checkpoints (step-999999999999.pt) this one does not read" in said, "of what is no data alone"
 
     for file in (sweep / "runs" / RUNS / "checkpoints").iterdir():
         file.unlink()

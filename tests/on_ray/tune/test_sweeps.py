@@ -362,7 +362,9 @@ def test_a_sweep_that_breaks_off_goes_on_to_the_same_end(scheduler: str, tmp_pat
     whole = make_search("random", BASE.run.seed, SPACE)
     assert begun == [json.loads(to_json(whole.suggest(""))) for _ in range(4)], "random draws go on where they were"
     for name, epochs in found.curves.groupby("trial")["epoch"]:
-        assert epochs.tolist() == list(range(1, len(epochs) + 1)), name
+        assert epochs.is_unique, name
+        if scheduler == "asha" or len(epochs) == EPOCHS:  # of PBT, a trial may go on from one that is further on
+            assert epochs.tolist() == list(range(1, len(epochs) + 1)), name
     notes = [row["text"] for row in rows if row["kind"] == "note"]
     assert any("of which go on: " in note for note in notes)
     assert any("population based training begins anew" in note for note in notes) == (scheduler == "pbt")

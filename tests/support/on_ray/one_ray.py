@@ -18,6 +18,9 @@ from ray_mentor.on_ray.session.session import start_patiently
 STARTS = ("local_ray", "head")
 """Fixtures that start Ray."""
 
+PROCESSES = {"faults", "distributed", "hostile", "test_sweep_page_in_a_browser", "test_examples", "test_lightning"}
+"""Folders and files whose tests take processes of their own; they are marked, too."""
+
 REFUSE = {"RAY_GCS_SERVER_VALGRIND": "1", "RAY_GCS_SERVER_VALGRIND_PROFILER": "1"}
 """Environment variables with which Ray refuses to start its server, in every process that inherits them."""
 
@@ -51,6 +54,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if set(STARTS) & set(_fixtures(item)):
             item.add_marker("ray")
+        if PROCESSES & {*item.path.parts, item.path.stem}:
+            item.add_marker("processes")
     items.sort(key=_turn)
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ray_mentor.core.batch import Batch, MetaBatch
+from ray_mentor.core.influence.coarsest import Coarsest
 from ray_mentor.core.influence.estimators.base import AbstractEstimator
 from ray_mentor.core.influence.refusals import hooks_refused
 from ray_mentor.core.influence.taken_step import Before, TakenStep
@@ -40,27 +41,41 @@ class FiniteDifference(AbstractEstimator):
 
     is_measured = True
 
+    def __init__(self, look_ahead: int = 1) -> None:
+        super().__init__(look_ahead)
+        self._rounding: float | None = None  # of the coarsest type in the student, once it was watched
+
     @torch.no_grad()
     def __call__(
         self, steps: Sequence[TakenStep], meta: MetaBatch, direction: Gradient, chosen: Int[Tensor, " chosen"]
     ) -> Float[Tensor, " chosen"]:
         (step,) = steps
-        size = step_size(step.before, direction)
         batch = step.batch[chosen]
+        if self._rounding is None:
+            with Coarsest() as watch:
+                _losses(step, batch, direction, 0.0)
+            self._rounding = watch.eps
+        size = step_size(step.before, direction, self._rounding)
         above, below = (_losses(step, batch, direction, t) for t in (size, -size))
         return (above - below) / (2 * size)
 
 
-def step_size(before: Before, direction: Gradient) -> float:
-    """The t with ‖t·direction‖ = c·‖θ‖ over the params that move; 1 where the direction is 0."""
+def step_size(before: Before, direction: Gradient, rounding: float) -> float:
+    """The t with ‖t·direction‖ = c·‖θ‖ over the params that move; 1 where the direction is 0.
+
+    Args:
+        rounding: of the coarsest type in the student, which may be cast inside; at least that of autocast and params.
+    """
     moving = [before.params[name] for name in direction]
     along = _norm(list(direction.values()))
-    rounding = torch.finfo(before.precision.autocast or next(iter(before.params.values())).dtype).eps
+    dtype = before.precision.autocast or next(iter(before.params.values())).dtype
+    rounding = max(rounding, torch.finfo(dtype).eps)
     return SHARE * rounding**0.5 * _norm(moving) / along if along > 0 else 1.0
 
 
 def _norm(tensors: list[Tensor]) -> float:
-    return float(torch.stack([tensor.double().square().sum() for tensor in tensors]).sum().sqrt()) if tensors else 0.0
+    real = [torch.view_as_real(tensor) if tensor.is_complex() else tensor for tensor in tensors]
+    return float(torch.stack([tensor.double().square().sum() for tensor in real]).sum().sqrt()) if real else 0.0
 
 
 def _losses(step: TakenStep, batch: Batch, direction: Gradient, t: float) -> Float[Tensor, " chosen"]:

@@ -60,9 +60,8 @@ class Unrolled(AbstractEstimator):
     ) -> Float[Tensor, " chosen"]:
         first, student = steps[0], steps[0].student
         nudges = torch.zeros_like(first.normalised, dtype=torch.float64, requires_grad=True)
-        params = {
-            name: value.clone().requires_grad_(name in first.applied) for name, value in first.before.params.items()
-        }
+        moved_ever = {name for step in steps for name in step.applied}
+        params = {name: value.clone().requires_grad_(name in moved_ever) for name, value in first.before.params.items()}
         states: Any = first.before.optimizer
         reached = [step.before.params for step in steps[1:]] + [dict(student.named_parameters())]
         with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), checkpointing_refused(), reentrant_refused():
