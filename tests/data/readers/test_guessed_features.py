@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from small_data import write
 
@@ -146,6 +147,13 @@ def test_a_few_rows_show_nothing_by_their_values(tmp_path):
 @pytest.mark.parametrize("setting", ["ignore_columns", "keep_columns"])
 def test_a_column_that_is_not_there(tmp_path, setting):
     assert "has no column 'mass'; its columns are width" in refused(table(tmp_path), **{setting: ("mass",)})
+
+
+def test_a_column_that_is_there_twice(tmp_path):
+    columns = [GOOD["width"], GOOD["width"], GOOD["label"]]
+    path = tmp_path / "twice.parquet"
+    pa.parquet.write_table(pa.Table.from_arrays(list(map(pa.array, columns)), ["a", "a", "label"]), path)
+    assert refused(path) == f"{path} has 2 times the column 'a'; its columns are a, a, label"
 
 
 def test_settings_that_contradict_each_other(tmp_path):

@@ -66,6 +66,7 @@ def choose_columns(schema: pa.Schema, config: DataConfig, file: File) -> Columns
     if image is not None:
         columns = dataclasses.replace(columns, image=image)
     elif not named:
+        require_columns(schema, schema.names, file)
         features = guess_features(file, schema, columns.labels, (*columns.about, *ignored), kept)
         columns = dataclasses.replace(columns, features=features)
     check_types(schema, columns, file)
