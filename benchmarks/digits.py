@@ -2,8 +2,9 @@
 
     python benchmarks/digits.py --seeds 3
 
-Prints mean and standard deviation of the last epoch's test accuracy, the noise AUROC of 1 − sample weight, and
-the mean sample weight of rightly and wrongly labelled samples; writes docs/digits.png from the ledger of seed 0.
+Prints mean and standard deviation of the kept student's test accuracy, the noise AUROC (of 1 − sample weight; of the
+mean loss where weights are equal), and the mean sample weight of rightly and wrongly labelled samples; writes
+docs/digits.png from the ledger of seed 0.
 """
 
 from __future__ import annotations

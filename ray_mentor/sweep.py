@@ -17,6 +17,7 @@ from rich.console import Console
 from ray_mentor.config import TrainConfig
 from ray_mentor.config.file import to_toml
 from ray_mentor.config.sweep import SweepSettings, one_process_a_trial
+from ray_mentor.data.splits.meta_parts import meta_parts
 from ray_mentor.data.splits.splits import Splits, prepare
 from ray_mentor.errors import StoppedByUser, UserError, printable, shown
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
@@ -40,7 +41,8 @@ class SweepOutcome:
     """A finished sweep.
 
     Attributes:
-        trials: a row a trial, best first: state, objective, accuracy on validation, projected seconds, settings.
+        trials: a row a trial, best first: state, objective, accuracy on held-out trusted samples, projected seconds,
+            settings.
         curves: a row a trial and epoch.
         best: the best trial's settings; None if no trial got through an epoch.
         sweep: what ``sweep.json`` holds.
@@ -120,16 +122,18 @@ class _Configured:
         verbose: of the trainers.
 
     Raises:
-        UserError: whatever is wrong with the data, or no validation split.
+        UserError: whatever is wrong with the data, or no trusted sample that can be held out.
     """
 
     def __init__(self, config: TrainConfig, verbose: bool) -> None:
         self._first: tuple[int, Splits] | None = (config.run.seed, prepare(config.data, config.run.seed))
         self._verbose = verbose
-        if self._first[1].validation is None:
+        meta, mentor = self._first[1].meta, config.mentor
+        if meta_parts(meta, holdout=mentor.meta_holdout, training=0.0, seed=0).held_out is None:
             raise UserError(
-                f"validation_share is {config.data.validation_share:g}, but a sweep chooses by the accuracy on a "
-                "validation split, never on the test split; give a share, e.g. --validation-share 0.1"
+                f"meta_holdout is {mentor.meta_holdout:g}, of {len(meta)} trusted samples, but a sweep chooses by the "
+                "accuracy on held-out ones, never on the test split; give a share above 0, e.g. --meta-holdout 0.3, "
+                "and more than one sample of each class"
             )
         self._stored: dict[tuple[int, bool], Any] = {}
 

@@ -55,6 +55,8 @@ def train(
         with display, _told_how_to_go_on(trainer):
             outcome = trainer.fit(display.show)
         display.console.print(closing_table(outcome.result))
+        for note in outcome.result["notes"]:
+            display.console.print(printable(note), soft_wrap=True, markup=False)
         display.console.print(printable(look_at_next(outcome.result, outcome.path)), soft_wrap=True, markup=False)
     return outcome
 

@@ -60,7 +60,6 @@ LEARNED = (
     "anchor",
     "min_effective_share",
     "min_class_share",
-    "meta_holdout",
     "mentor_patience",
     "scoring",
 )

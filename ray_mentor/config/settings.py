@@ -116,10 +116,13 @@ class DataConfig:
     test_share: float = 0.2
     """Share of the samples held out as test split where the data has none, in (0, 1)."""
     validation_share: float = 0.1
-    """Share of the training split held out, with its noise, to select an epoch, in [0, 1); 0 for none.
+    """Share of the training split held out, with its noise, to show agreement with given labels, in [0, 1); 0 for none.
     A stored `valid*` split takes its place."""
     train_size: int | None = None
     """Use at most this many training samples (after meta and validation are taken), drawn by seed."""
+    clean_test: bool = False
+    """The given labels of the stored test split are right (people have re-checked them), so that accuracy on it is
+    true. Needed only where that isn't known otherwise: by a true_label_column, or because the noise was added."""
     test_size: int | None = None
     """Use at most this many test samples, drawn by seed."""
     hold_on_device: bool = False
@@ -253,9 +256,10 @@ class MentorConfig:
     min_class_share: float = 0.05
     """Floor of a given class's running mean of its mean sample weight over that of its batch, in [0, 1). A step on a
     batch with a class below it is taken with equal weights; 0: no floor."""
-    meta_holdout: float = 0.1
-    """Share of the meta set that neither mentor nor student learns from, in [0, 1): its meta loss shows what they know
-    by heart of the rest. The last sample of a class is not held out; 0 for none."""
+    meta_holdout: float = 0.3
+    """Share of the meta set that neither mentor nor student learns from, in [0, 1): accuracy on it is the true one, and
+    says which epoch's student is kept, and what a sweep finds; its meta loss shows what is known by heart of the rest.
+    The last sample of a class is not held out; 0 for none."""
     mentor_patience: int = 0
     """Epochs without a new minimum of the held-out meta loss after which the mentor learns no more, >= 0; 0: never."""
     loss_percentile: float = 0.6

@@ -24,7 +24,7 @@ class SweepSettings:
     search: Literal["random", "optuna", "pareto"] = "random"
     """What is tried next: random draws, optuna (TPE on the objective), pareto (optuna on accuracy against seconds)."""
     objective: Literal["accuracy", "gap-per-cost"] | None = None
-    """What is made large: accuracy on the noisy validation split, or gap-per-cost, by how much it lies above that of
+    """What is made large: accuracy on held-out trusted samples, or gap-per-cost, by how much it lies above that of
     equal sample weights, over the ratio of their times. None: the space's own."""
     concurrent: int | None = None
     """Trials at a time, >= 1, at most as many as fit; with an autoscaler, for so many it is asked. None: as many as fit

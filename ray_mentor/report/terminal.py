@@ -99,7 +99,8 @@ def epoch_text(row: Mapping[str, Any]) -> str:
     """The figures of an epoch, on one line."""
     parts = [
         ("test accuracy", row.get("test_accuracy"), "{:.3f}"),
-        ("validation", row.get("validation_accuracy"), "{:.3f}"),
+        ("trusted accuracy", row.get("trusted_accuracy"), "{:.3f}"),
+        ("agreement", given_agreement(row), "{:.3f}"),
         ("mean weight", row["mean_sample_weight"], "{:.2f}"),
         ("meta loss", row["meta_loss"], "{:.3f}"),
         ("samples/s", row["samples_per_second"], "{:.0f}"),
@@ -120,6 +121,33 @@ def look_at_next(result: Mapping[str, Any], path: str) -> str:
             f"  each sample in each epoch: {path}/ledger/",
         ]
     )
+
+
+def given_agreement(row: Mapping[str, Any]) -> float | None:
+    """How often the student gives the given label: on the test split if its truth is not known, or on validation."""
+    tested = row.get("test_agreement")
+    return row.get("validation_agreement") if tested is None else tested
+
+
+def accuracy_rows(result: Mapping[str, Any]) -> Rows:
+    """How good the kept student is: what is known to be true comes first, agreement with given labels last."""
+    rows: Rows = [("test accuracy", result.get("test_accuracy"), "{:.4f}")]
+    if result.get("trusted_accuracy") is not None:
+        low, high = result["trusted_interval"]
+        name = f"accuracy on {result['trusted_held_out']} held-out trusted samples, 95 % interval"
+        rows.append((name, result["trusted_accuracy"], f"{{:.3f}} ({low:.3f} to {high:.3f})"))
+    rows.append((_AGREEMENT, given_agreement(result), "{:.4f}"))
+    rows.append(("epoch whose student is kept", kept_number(result), "{}"))
+    return rows
+
+
+_AGREEMENT = "agreement with given labels (even a perfect model agrees with 1 − r)"
+
+
+def kept_number(result: Mapping[str, Any]) -> int | None:
+    """As a person counts."""
+    epoch = result.get("kept_epoch")
+    return None if epoch is None else epoch + 1
 
 
 _PHASES = {
@@ -159,7 +187,8 @@ def guard_rows(result: Mapping[str, Any]) -> Rows:
 
 def class_rows(result: Mapping[str, Any]) -> Rows:
     """Balanced accuracy, and what became of rare classes."""
-    rows: Rows = [("the same, mean over classes", result["test_balanced_accuracy"], "{:.4f}")]
+    what = "agreement on the test split" if result.get("test_accuracy") is None else "test accuracy"
+    rows: Rows = [(f"{what}, mean over classes", result["test_balanced_accuracy"], "{:.4f}")]
     found = [each for each in result["classes"] if each["is_rare"]]
     for each in found[:_RARE_CLASSES]:
         figures = [("accuracy", each["test_accuracy"]), ("weight", each["mean_sample_weight"])]
@@ -177,10 +206,13 @@ def closing_table(result: Mapping[str, Any]) -> Table:
     """The figures of a finished run, and where its time went."""
     table = Table(show_header=False, title=f"{result['method']}, seed {result['seed']}", title_justify="left")
     rows = [
-        ("test accuracy, last epoch", result["test_accuracy"], "{:.4f}"),
-        ("test accuracy, epoch chosen on validation", result["test_accuracy_selected"], "{:.4f}"),
+        *accuracy_rows(result),
         *class_rows(result),
-        ("wrong labels weigh less (AUROC: 1 always, 0.5 chance)", result["noise_auroc"], "{:.4f}"),
+        (
+            f"noise AUROC of {result.get('noise_auroc_of', '1 − sample weight')} (1 perfect, 0.5 chance)",
+            result["noise_auroc"],
+            "{:.4f}",
+        ),
         ("steps of the student", result["steps"], "{}"),
         ("updates of the mentor", result["meta_updates"], "{}"),
         *guard_rows(result),

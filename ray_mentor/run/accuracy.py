@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.core.step.evaluation import count_correct, total_loss
+from ray_mentor.core.step.evaluation import hits, total_loss
 from ray_mentor.data.plan.batches import rank_slice
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.splits import Splits
 
 _PART = 512  # samples per evaluation batch
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The end of an epoch.
+
+    Attributes:
+        figures: ``trusted_accuracy`` on held-out trusted samples and ``meta_holdout_loss`` on the same;
+            ``test_accuracy`` where the test split's truth is known, else ``test_agreement`` with its given labels; and
+            ``validation_agreement`` with the given labels of the validation split. None where there is none.
+        hits: which held-out trusted samples the student gives their label, in their order; None where there are none.
+    """
+
+    figures: dict[str, float | None]
+    hits: Bool[Tensor, " held_out"] | None
 
 
 def measured(
@@ -24,33 +42,38 @@ def measured(
     held_out: Samples | None,
     exchange: AbstractExchange,
     beat: Callable[[], None] = lambda: None,
-) -> dict[str, float | None]:
-    """Held-out meta loss and accuracies at the end of an epoch; tells the curriculum of the loss. A collective call.
+) -> Measured:
+    """What there is to measure at the end of an epoch; tells the curriculum of the held-out loss. A collective call.
 
     Args:
         held_out: trusted samples that neither student nor mentor learns from; None if there are none.
         beat: called after each part of a split.
     """
-    found = accuracies(curriculum, splits, exchange, beat)  # gives all ranks rank 0's buffers
+    shown = shares(curriculum, splits, exchange, beat)  # gives all ranks rank 0's buffers
+    right = _hits(curriculum, held_out, "held out", exchange, beat)
     loss = _meta_holdout_loss(curriculum, held_out, exchange)
     if loss is not None:
         curriculum.note_holdout(loss)
-    return {"meta_holdout_loss": loss, **found}
+    trusted = None if right is None else right.double().mean().item()
+    return Measured({"meta_holdout_loss": loss, "trusted_accuracy": trusted, **shown}, right)
 
 
-def accuracies(
+def shares(
     curriculum: Curriculum, splits: Splits, exchange: AbstractExchange, beat: Callable[[], None] = lambda: None
 ) -> dict[str, float | None]:
-    """Accuracy of rank 0's student on the test split and on the (noisy) validation split; None where there is none.
+    """How often rank 0's student gives the labels of the test and the (noisy) validation split; None where none is.
 
     A collective call. Without synchronised batch norm the ranks' running statistics differ; rank 0's
     are the run's, as at the next forward pass.
     """
     for buffer in curriculum.bare.buffers():
         buffer.copy_(exchange.broadcast_floats(buffer.cpu()))
+    tested = _share(curriculum, splits.test, "test", exchange, beat)
+    is_true = splits.test is not None and splits.test.true_labels is not None
     return {
-        f"{name}_accuracy": _accuracy(curriculum, samples, name, exchange, beat)
-        for name, samples in (("test", splits.test), ("validation", splits.validation))
+        "test_accuracy": tested if is_true else None,
+        "test_agreement": None if is_true else tested,
+        "validation_agreement": _share(curriculum, splits.validation, "validation", exchange, beat),
     }
 
 
@@ -66,13 +89,23 @@ def _meta_holdout_loss(curriculum: Curriculum, held_out: Samples | None, exchang
     return exchange.total(total) / len(held_out)
 
 
-def _accuracy(
+def _share(
     curriculum: Curriculum, samples: Samples | None, name: str, exchange: AbstractExchange, beat: Callable[[], None]
 ) -> float | None:
     if samples is None:
         return None
-    correct = count_correct(curriculum.bare, _parts(samples, name, curriculum, exchange, beat))
+    correct = hits(curriculum.bare, _parts(samples, name, curriculum, exchange, beat)).sum()
     return exchange.total(float(correct)) / len(samples)
+
+
+def _hits(
+    curriculum: Curriculum, samples: Samples | None, name: str, exchange: AbstractExchange, beat: Callable[[], None]
+) -> Bool[Tensor, " samples"] | None:
+    """Of all ranks, in the order of the samples."""
+    if samples is None:
+        return None
+    own = hits(curriculum.bare, _parts(samples, name, curriculum, exchange, beat))
+    return exchange.gather_any(own.double()[:, None])[:, 0].bool()
 
 
 def _parts(
@@ -89,3 +122,14 @@ def _parts(
     for (rows, _), inputs in zip(parts, samples.inputs.in_parts(parts), strict=True):
         yield inputs, torch.from_numpy(samples.labels[rows])
         beat()
+
+
+def wilson(right: int, count: int) -> tuple[float, float]:
+    """Wilson's interval of a share p̂ = right/count: (p̂ + z²/2n ± z·√(p̂(1 − p̂)/n + z²/4n²)) / (1 + z²/n), z of 95 %."""
+    share, squared = right / count, _Z**2 / count
+    middle = share + squared / 2
+    half = _Z * math.sqrt(share * (1 - share) / count + squared / (4 * count))
+    return max(0.0, (middle - half) / (1 + squared)), min(1.0, (middle + half) / (1 + squared))
+
+
+_Z = 1.959963984540054

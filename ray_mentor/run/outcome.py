@@ -13,10 +13,14 @@ from torch import Tensor
 
 from ray_mentor.config import TrainConfig
 from ray_mentor.core.state.curriculum import CurriculumState
+from ray_mentor.run.accuracy import wilson
+from ray_mentor.run.advice import advice
+from ray_mentor.run.checkpoint.kept import KeptState
 from ray_mentor.run.checkpoint.state import RunState
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.findings.names import with_ids
 from ray_mentor.run.findings.suspects import suspects
+from ray_mentor.run.ledger.detection import Detection
 from ray_mentor.run.ledger.files import read_ledger
 from ray_mentor.run.marks import Marks
 
@@ -31,7 +35,8 @@ class Outcome:
         result: what ``result.json`` holds.
         metrics: one row an epoch.
         path: the run directory.
-        student_state: the student's params and buffers at the end, for ``load_state_dict``.
+        student_state: params and buffers of the student that is kept (:mod:`~ray_mentor.run.checkpoint.kept`), for
+            ``load_state_dict``.
         files: the file system that ``path`` is a folder of, where one was given.
     """
 
@@ -51,42 +56,61 @@ class Outcome:
         return suspects(RunDirectory(self.path, self.files), most)
 
 
-def result_of(
-    config: TrainConfig, n_samples: int, state: RunState, marks: Marks, noise_auroc: float | None
-) -> dict[str, Any]:
-    """What ``result.json`` holds.
+def result_of(config: TrainConfig, n_samples: int, state: RunState, marks: Marks, wrong: Detection) -> dict[str, Any]:
+    """What ``result.json`` holds; all accuracies are those of the student that is kept.
 
     Args:
         n_samples: of the training split.
         state: at the end.
+        wrong: how well wrong labels were told from right ones, and by what.
     """
-    return {
-        "test_accuracy": last_value(state.log.metrics, "test_accuracy"),
-        "test_accuracy_selected": selected(state.log.metrics),
-        "noise_auroc": noise_auroc,
+    metrics = state.log.metrics
+    result = {
+        **trusted_figures(state.kept),
+        **accuracies(metrics, None if state.kept is None else state.kept.kept_epoch),
+        "noise_auroc": wrong.auroc,
+        "noise_auroc_of": wrong.by,
+        "sample_weight_spread": wrong.spread,
         "train_seconds": state.log.train_seconds,
         "wall_seconds": time.time() - marks.began,
         "phase_seconds": marks.phases(),
         "steps": state.curriculum.step,
         "meta_updates": state.curriculum.meta_updates,
-        "guards": guard_figures(state.curriculum, state.log.metrics),
+        "guards": guard_figures(state.curriculum, metrics),
         "samples_per_second": n_samples * config.run.epochs / state.log.train_seconds,
         "method": config.curriculum.method,
         "seed": config.run.seed,
         "workers": config.run.workers,
         "versions": versions(),
     }
+    return {**result, "notes": advice(result, config, state)}
+
+
+def trusted_figures(kept: KeptState | None) -> dict[str, Any]:
+    """Accuracy of the kept student on the held-out trusted samples, with Wilson's 95 % interval; None without any."""
+    hits = None if kept is None else kept.hits if kept.is_earlier else kept.last_hits
+    right, count = (0, 0) if hits is None else (int(hits.sum()), len(hits))
+    return {
+        "trusted_accuracy": right / count if count else None,
+        "trusted_interval": list(wilson(right, count)) if count else None,
+        "trusted_held_out": count,
+    }
+
+
+def accuracies(metrics: list[dict[str, float | None]], epoch: int | None) -> dict[str, float | int | None]:
+    """What the metrics say of an epoch, of the last where it is None: its number, and the shares that it ended with."""
+    rows = metrics if epoch is None else [row for row in metrics if row.get("epoch") == epoch]
+    row = rows[-1] if rows else {}
+    number = row.get("epoch")
+    return {
+        "kept_epoch": None if number is None else int(number),
+        **{name: row.get(name) for name in ("test_accuracy", "test_agreement", "validation_agreement")},
+    }
 
 
 def last_value(metrics: list[dict[str, float | None]], name: str) -> float | None:
     """What the last epoch's row says; None where a checkpoint that someone made by hand says nothing."""
     return metrics[-1].get(name) if metrics else None
-
-
-def selected(metrics: list[dict[str, float | None]]) -> float | None:
-    """Test accuracy at the epoch with the best (noisy) validation accuracy; the first of equals."""
-    rows = [row for row in metrics if row.get("validation_accuracy") is not None]
-    return max(rows, key=lambda row: row["validation_accuracy"] or 0.0).get("test_accuracy") if rows else None
 
 
 def guard_figures(state: CurriculumState, metrics: list[dict[str, float | None]]) -> dict[str, float | None] | None:

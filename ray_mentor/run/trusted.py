@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.core.methods.table import method_of
 from ray_mentor.data.plan.batches import Plan, rank_slice
 from ray_mentor.data.samples.draws import TRUSTED
 from ray_mentor.data.samples.samples import Samples
@@ -22,10 +21,10 @@ from ray_mentor.run.job import Job
 
 
 def parts_of(meta: Samples, job: Job) -> MetaParts:
-    """The meta set of ``job``, shared out; where no mentor learns, nothing is held out to measure it."""
-    learns = method_of(job.curriculum.method).learns
-    holdout = job.mentor.meta_holdout if learns else 0.0
-    return meta_parts(meta, holdout=holdout, training=job.curriculum.meta_in_training, seed=job.run.seed)
+    """The meta set of ``job``, shared out; the same whether a mentor learns or not, so that runs can be compared."""
+    return meta_parts(
+        meta, holdout=job.mentor.meta_holdout, training=job.curriculum.meta_in_training, seed=job.run.seed
+    )
 
 
 def trained_on(train: Samples, parts: MetaParts) -> int:

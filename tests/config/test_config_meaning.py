@@ -73,7 +73,13 @@ def dropped(table: Table) -> set[str]:
 
 def test_each_mentor_setting_is_the_learning_mentors_or_every_methods() -> None:
     fields = {field.name for field in dataclasses.fields(MentorConfig)}
-    assert fields - set(LEARNED) == {"normalisation", "loss_percentile", "percentile_decay", "mentor_params"}
+    assert fields - set(LEARNED) == {
+        "normalisation",
+        "loss_percentile",
+        "percentile_decay",
+        "mentor_params",
+        "meta_holdout",
+    }
     assert set(LEARNED) <= fields
 
 
@@ -224,7 +230,7 @@ def differ(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 SEES_THE_LOSS: Table = {"mentor_features": ("loss",)}
-MIXES: Table = {"mixing": None, "learning_rate": 0.3}  # at which the student memorises
+MIXES: Table = {"mixing": None, "learning_rate": 0.3, "meta_holdout": 0.1}  # at which the student memorises
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,17 @@ from ray_mentor.report.terminal import RunDisplay, closing_table, epoch_text, lo
 
 RESULT: dict[str, Any] = {
     "test_accuracy": 0.95125,
-    "test_accuracy_selected": 0.94875,
     "test_balanced_accuracy": 0.94321,
     "classes": [],
     "mean_sample_weight_elsewhere": 0.7,
+    "test_agreement": None,
+    "validation_agreement": 0.5781,
+    "trusted_accuracy": 29 / 30,
+    "trusted_interval": [0.8333, 0.9941],
+    "trusted_held_out": 30,
+    "kept_epoch": 59,
     "noise_auroc": 0.9987,
+    "noise_auroc_of": "1 − sample weight",
     "train_seconds": 9.87,
     "wall_seconds": 41.26,
     "phase_seconds": {"prepare": 5.1, "start_ray": 4.2, "start_workers": 21.3, "train": 9.9, "finish": 0.7},
@@ -42,7 +48,8 @@ def epoch(number: int, **changes: Any) -> dict[str, Any]:
         "kind": "epoch",
         "epoch": number,
         "test_accuracy": 0.91,
-        "validation_accuracy": 0.523,
+        "trusted_accuracy": 0.9,
+        "validation_agreement": 0.523,
         "mean_sample_weight": 0.612,
         "meta_loss": 0.4321,
         "samples_per_second": 5123.9,
@@ -64,12 +71,13 @@ def whole_run(epochs: int) -> list[dict[str, Any]]:
 
 def test_an_epoch_is_one_line_of_figures() -> None:
     assert epoch_text(epoch(0)) == (
-        "test accuracy 0.910  validation 0.523  mean weight 0.61  meta loss 0.432  samples/s 5124"
+        "test accuracy 0.910  trusted accuracy 0.900  agreement 0.523  mean weight 0.61  meta loss 0.432  "
+        "samples/s 5124"
     )
 
 
 def test_what_a_run_lacks_is_left_out() -> None:
-    row = epoch(0, test_accuracy=None, validation_accuracy=None, meta_loss=None)
+    row = epoch(0, test_accuracy=None, trusted_accuracy=None, validation_agreement=None, meta_loss=None)
     assert epoch_text(row) == "mean weight 0.61  samples/s 5124"
 
 
@@ -201,7 +209,16 @@ def test_a_reader_that_leaves_does_not_end_the_run() -> None:
 def test_every_figure_fits_a_narrow_terminal() -> None:
     text = shown(whole_run(2), 2, force_terminal=True, _environ=TERMINAL, width=60)
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
-    for word in ("epoch 2/2", "0 s left", "test accuracy", "validation", "mean weight", "meta loss", "samples/s"):
+    for word in (
+        "epoch 2/2",
+        "0 s left",
+        "test accuracy",
+        "trusted accuracy",
+        "agreement",
+        "mean weight",
+        "meta loss",
+        "samples/s",
+    ):
         assert word in plain, word
     assert "…" not in plain
 
@@ -228,10 +245,12 @@ def printed(result: dict[str, Any]) -> str:
 def test_the_closing_table_has_the_figures_and_where_the_time_went() -> None:
     rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in printed(RESULT).splitlines() if "│" in line]
     assert rows == [
-        ["test accuracy, last epoch", "0.9513"],
-        ["test accuracy, epoch chosen on validation", "0.9487"],
-        ["the same, mean over classes", "0.9432"],
-        ["wrong labels weigh less (AUROC: 1 always, 0.5 chance)", "0.9987"],
+        ["test accuracy", "0.9513"],
+        ["accuracy on 30 held-out trusted samples, 95 % interval", "0.967 (0.833 to 0.994)"],
+        ["agreement with given labels (even a perfect model agrees with 1 − r)", "0.5781"],
+        ["epoch whose student is kept", "60"],
+        ["test accuracy, mean over classes", "0.9432"],
+        ["noise AUROC of 1 − sample weight (1 perfect, 0.5 chance)", "0.9987"],
         ["steps of the student", "600"],
         ["updates of the mentor", "60"],
         ["samples per second", "7123"],
@@ -294,7 +313,7 @@ GUARDS: dict[str, Any] = {
 def test_the_closing_table_says_what_the_guards_did(changes: dict[str, Any], expected: list[list[str]]) -> None:
     text = printed({**RESULT, "guards": {**GUARDS, **changes}})
     rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in text.splitlines() if "│" in line]
-    assert rows[6:-7] == expected
+    assert rows[8:-7] == expected
 
 
 def test_the_closing_table_of_a_run_before_influences_were_added_up() -> None:
@@ -308,9 +327,32 @@ def test_the_closing_table_of_a_method_without_a_mentor() -> None:
 
 
 def test_the_closing_table_leaves_out_what_is_not_known() -> None:
-    text = printed({**RESULT, "test_accuracy": None, "test_accuracy_selected": None, "noise_auroc": None})
+    unknown = (
+        "test_accuracy",
+        "trusted_accuracy",
+        "validation_agreement",
+        "kept_epoch",
+        "noise_auroc",
+        "test_balanced_accuracy",
+    )
+    text = printed({**RESULT, **dict.fromkeys(unknown)})
+    assert not [word for word in ("accuracy", "agreement", "kept", "AUROC") if word in text]
+
+
+def test_without_a_known_truth_the_table_begins_with_held_out_trusted_samples() -> None:
+    text = printed({**RESULT, "test_accuracy": None, "test_agreement": 0.6431})
+    rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in text.splitlines() if "│" in line]
+    assert rows[:2] == [
+        ["accuracy on 30 held-out trusted samples, 95 % interval", "0.967 (0.833 to 0.994)"],
+        ["agreement with given labels (even a perfect model agrees with 1 − r)", "0.6431"],
+    ]
     assert "test accuracy" not in text
-    assert "AUROC" not in text
+    live = epoch_text(epoch(0, test_accuracy=None, test_agreement=0.6431))
+    assert live.startswith("trusted accuracy 0.900  agreement 0.643  ")
+
+
+def test_the_auroc_says_what_it_is_of() -> None:
+    assert "noise AUROC of mean loss" in printed({**RESULT, "noise_auroc_of": "mean loss"})
 
 
 def figures_of(name: str, share: float, **changes: Any) -> dict[str, Any]:

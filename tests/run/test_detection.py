@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from ray_mentor.run.directory import RunDirectory
-from ray_mentor.run.ledger.detection import noise_auroc
+from ray_mentor.run.ledger.detection import detection, noise_auroc, weight_spread
 from ray_mentor.run.ledger.rows import SCHEMA
 
 WRONG = np.array([True, False, True, False, False])
@@ -78,3 +79,38 @@ def test_none_where_there_is_nothing_to_tell_apart(auroc: Auroc, wrong: np.ndarr
     assert auroc(ledger((PERFECT, PERFECT), wrong=wrong)) is None
     assert auroc(ledger((PERFECT, PERFECT), truth=False)) is None
     assert auroc(ledger()) is None
+
+
+def written(tmp_path: Path, rows: pa.Table, parts: int = 1) -> RunDirectory:
+    (tmp_path / "ledger").mkdir(exist_ok=True)
+    for i in range(parts):
+        share = rows.filter(pa.array(np.arange(len(rows)) % parts == i))
+        pyarrow.parquet.write_table(share, tmp_path / f"ledger/rows-{i}.parquet")
+    return RunDirectory(str(tmp_path))
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_where_all_weigh_the_same_mean_losses_tell_wrong_labels(tmp_path: Path, parts: int) -> None:
+    """As scikit-learn has it of each sample's mean over epochs, in whatever files the rows lie."""
+    equal = np.ones(5)
+    rows = ledger((equal, equal), (equal, equal), (equal, equal))
+    losses = np.random.default_rng(0).normal(0.5, 1.0, len(rows)).round(1).astype(np.float32)  # some below 0, some tied
+    rows = rows.set_column(3, "loss", pa.array(losses))
+    directory = written(tmp_path, rows, parts)
+    found = detection(directory, 2, by_loss=True)
+    assert found.by == "mean loss"
+    assert found.auroc == pytest.approx(roc_auc_score(WRONG, losses.reshape(3, 5).astype(np.float64).mean(axis=0)))
+    assert detection(directory, 2, by_loss=False).auroc == 0.5
+    assert detection(directory, 2, by_loss=False).by == "1 − sample weight"
+
+
+def test_without_the_truth_mean_losses_tell_nothing(tmp_path: Path) -> None:
+    rows = ledger((PERFECT, PERFECT), truth=False)
+    assert detection(written(tmp_path, rows), 0, by_loss=True).auroc is None
+
+
+def test_how_far_weights_lie_apart(tmp_path: Path) -> None:
+    directory = written(tmp_path, ledger((PERFECT, PERFECT), (np.full(5, 0.9), PERFECT)), parts=2)
+    assert weight_spread(directory, 0) == pytest.approx(PERFECT.std(), rel=1e-6)
+    assert weight_spread(directory, 1) == pytest.approx(0.0, abs=1e-7)
+    assert weight_spread(directory, 2) is None

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from small_jobs import job_of
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,7 +24,7 @@ from ray_mentor.data.plan.order import Shuffled
 from ray_mentor.data.splits.meta_parts import MetaParts, meta_parts
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.train.assemble import assemble
-from ray_mentor.run.accuracy import measured
+from ray_mentor.run.accuracy import measured, wilson
 from ray_mentor.run.batch_of import batch_of
 from ray_mentor.run.job import Job
 from ray_mentor.run.outcome import guard_figures
@@ -44,7 +45,7 @@ def train(job: Job, epochs: int) -> tuple[Curriculum, list[dict[str, float | Non
         for chosen in epoch_batches(Shuffled(len(job.splits.train)), 32, 0, epoch):
             losses.append(curriculum.step(batch_of(job.splits.train, chosen, Alone(), ())).meta_loss)
         known = [loss for loss in losses if loss is not None]
-        row = measured(curriculum, job.splits, parts_of(job.splits.meta, job).held_out, Alone())
+        row = measured(curriculum, job.splits, parts_of(job.splits.meta, job).held_out, Alone()).figures
         rows.append({"meta_loss": sum(known) / len(known) if known else None, **row})
     return curriculum, rows
 
@@ -61,7 +62,10 @@ def test_the_held_out_meta_loss_in_evaluation_mode(small_splits: Splits) -> None
     curriculum.bare.eval()
     chances = F.softmax(curriculum.bare(inputs), dim=1)[torch.arange(9), labels]
     assert rows[-1]["meta_holdout_loss"] == pytest.approx(1 - chances.mean().item(), rel=1e-5)
-    assert list(rows[-1]) == ["meta_loss", "meta_holdout_loss", "test_accuracy", "validation_accuracy"]
+    names = ["trusted_accuracy", "test_accuracy", "test_agreement", "validation_agreement"]
+    assert list(rows[-1]) == ["meta_loss", "meta_holdout_loss", *names]
+    hits = curriculum.bare(inputs).argmax(dim=1) == labels
+    assert rows[-1]["trusted_accuracy"] == pytest.approx(hits.double().mean().item())
     assert curriculum.guards.state.lowest_holdout == min(row["meta_holdout_loss"] or 0.0 for row in rows)
 
 
@@ -102,7 +106,7 @@ def test_two_workers_measure_their_shares(small_splits: Splits) -> None:
     shares = []
     for rank in range(2):
         shares.append(
-            measured(curriculum, small_splits, parts_of(small_splits.meta, job).held_out, Half(rank))[
+            measured(curriculum, small_splits, parts_of(small_splits.meta, job).held_out, Half(rank)).figures[
                 "meta_holdout_loss"
             ]
             or 0.0
@@ -111,13 +115,66 @@ def test_two_workers_measure_their_shares(small_splits: Splits) -> None:
     assert min(shares) > 0
 
 
-@pytest.mark.parametrize(("method", "holdout"), [("uniform", 0.3), ("mentornet", 0.0)])
-def test_nothing_is_held_out_without_a_mentor_or_a_share(small_splits: Splits, method: str, holdout: float) -> None:
-    curriculum, rows = train(job_of(small_splits, {"meta_holdout": holdout, "meta_batch_size": 30}, method), 1)
+def test_every_method_is_measured_on_the_same_held_out_samples(small_splits: Splits) -> None:
+    curriculum, rows = train(job_of(small_splits, {"meta_holdout": 0.3}, "uniform"), 1)
+    assert rows[0]["meta_holdout_loss"] is None, "there is no mentor that makes it small"
+    assert rows[0]["trusted_accuracy"] is not None
+    assert round(9 * rows[0]["trusted_accuracy"], 6).is_integer()
+    assert curriculum.guards.state.lowest_holdout is None
+
+
+def test_nothing_is_held_out_without_a_share(small_splits: Splits) -> None:
+    curriculum, rows = train(job_of(small_splits, {"meta_holdout": 0.0, "meta_batch_size": 30}), 1)
     assert rows[0]["meta_holdout_loss"] is None
+    assert rows[0]["trusted_accuracy"] is None
     assert rows[0]["test_accuracy"] is not None
     assert len(curriculum.parts.meta_batch(0).labels) == 30, "the mentor learns from all of them"
     assert curriculum.guards.state.lowest_holdout is None
+
+
+def test_labels_that_may_be_wrong_show_agreement_and_no_accuracy(small_splits: Splits) -> None:
+    assert small_splits.test is not None
+    unknown = small_splits.test.with_labels(small_splits.test.labels, None)
+    _, known = train(job_of(small_splits, {}), 1)
+    _, rows = train(job_of(dataclasses.replace(small_splits, test=unknown), {}), 1)
+    assert (known[0]["test_agreement"], rows[0]["test_accuracy"]) == (None, None)
+    assert rows[0]["test_agreement"] == known[0]["test_accuracy"]
+
+
+def test_hits_come_in_the_order_of_the_samples_whichever_rank_has_them(small_splits: Splits) -> None:
+    """Rank r of 2 measures its half; both put the halves together."""
+    job = job_of(small_splits, {"meta_holdout": 0.3})
+    curriculum, _ = train(job, 1)
+    held_out = parts_of(small_splits.meta, job).held_out
+    whole = measured(curriculum, small_splits, held_out, Alone()).hits
+    assert whole is not None
+    halves: list[Tensor] = []
+
+    class Half(Alone):
+        world_size = 2
+
+        def __init__(self, rank: int) -> None:
+            self.rank = rank
+
+        def gather_any(self, rows: Tensor) -> Tensor:
+            halves.append(rows)
+            return torch.cat(halves)
+
+    measured(curriculum, small_splits, held_out, Half(0))
+    found = measured(curriculum, small_splits, held_out, Half(1)).hits
+    assert [len(half) for half in halves] == [5, 4]
+    assert found is not None
+    assert found.tolist() == whole.tolist()
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "low", "high"), [(0, 10, 0.0, 0.2775), (9, 10, 0.5958, 0.9821), (30, 30, 0.8865, 1.0)]
+)
+def test_wilsons_interval(right: int, count: int, low: float, high: float) -> None:
+    assert wilson(right, count) == pytest.approx((low, high), abs=1e-4)
+    assert wilson(right, count) == pytest.approx(
+        tuple(stats.binomtest(right, count).proportion_ci(0.95, "wilson")), abs=1e-9
+    )
 
 
 N, WIDTH = 150, 30
@@ -228,6 +285,6 @@ def test_a_meta_set_of_which_nothing_can_be_held_out(
     with pytest.raises(UserError) as raised:
         assemble(job, splits, parts_of(splits.meta, job), Alone(), 10)
     assert str(raised.value) == (
-        f"{setting}, but of 3 meta samples none can be held out (meta_holdout 0.1, one of each class stays); "
+        f"{setting}, but of 3 meta samples none can be held out (meta_holdout 0.3, one of each class stays); "
         f"give more, or {instead}"
     )

@@ -29,6 +29,7 @@ class Method:
         learns: whether a mentor learns from influences.
         needs_truth: whether the true labels must be known.
         gradient_rule: what happens to the train gradient.
+        says_same: whether its sample weights are the same for all, and say nothing of a label.
         burn_in: share of training in which all sample weights are 1, unless the user says otherwise.
     """
 
@@ -38,6 +39,7 @@ class Method:
     loss: str = "cross-entropy"
     gradient_rule: Callable[[], AbstractGradientRule] = Identity
     burn_in: float = 0.0
+    says_same: bool = False
 
 
 def _learned(_: MentorConfig, access: AbstractMentorAccess | None) -> AbstractWeighting:
@@ -54,7 +56,7 @@ def _published(config: MentorConfig, _: AbstractMentorAccess | None) -> Abstract
 METHODS: dict[str, Method] = {
     "mentornet": Method(_learned, learns=True, burn_in=0.15),
     "mentornet-pd": Method(_published),
-    "uniform": Method(lambda *_: Uniform()),
+    "uniform": Method(lambda *_: Uniform(), says_same=True),
     "oracle": Method(lambda *_: Oracle(), needs_truth=True),
     "self-paced": Method(lambda *_: SelfPaced()),
 }

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Bool, Int, Shaped
 from torch import Tensor, nn
 
 from ray_mentor.core.losses import PerSampleLoss
@@ -17,13 +17,12 @@ Batches = Iterable[tuple[Shaped[Tensor, "batch ..."], Int[Tensor, " batch"]]]
 
 
 @torch.no_grad()
-def count_correct(student: nn.Module, batches: Batches) -> int:
-    """How many samples the student gives their label."""
+def hits(student: nn.Module, batches: Batches) -> Bool[Tensor, " samples"]:
+    """Which samples the student gives their label; in the host's memory."""
     device = next(student.parameters()).device
     with evaluating(student):
-        return sum(
-            int((student(inputs.to(device)).argmax(dim=1) == labels.to(device)).sum()) for inputs, labels in batches
-        )
+        found = [(student(inputs.to(device)).argmax(dim=1) == labels.to(device)).cpu() for inputs, labels in batches]
+    return torch.cat(found) if found else torch.zeros(0, dtype=torch.bool)
 
 
 @torch.no_grad()

@@ -11,7 +11,10 @@ from ray_mentor.data.readers.raw import Raw, check_same_shape
 from ray_mentor.data.storage.spread import Spread, in_threads
 from ray_mentor.errors import UserError, listed, shown
 
-__all__ = ["Raw", "check_same_shape", "read", "read_trusted"]
+__all__ = ["CLEAN", "Raw", "check_same_shape", "read", "read_trusted"]
+
+CLEAN = ("digits", *CIFAR)
+"""Data sets whose labels are right as they are stored."""
 
 
 def read(config: DataConfig, spread: Spread = in_threads) -> Raw:
@@ -23,7 +26,7 @@ def read(config: DataConfig, spread: Spread = in_threads) -> Raw:
     Raises:
         UserError: an unknown name that is no path either, or whatever is wrong with the data.
     """
-    if config.data_backend != "memory" and config.data in ("digits", *CIFAR):
+    if config.data_backend != "memory" and config.data in CLEAN:
         raise UserError(
             f"data_backend is {config.data_backend!r}, but {config.data} is small and is held in memory; "
             "leave --data-backend out, or give a path to Parquet"

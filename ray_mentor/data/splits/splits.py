@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from ray_mentor.config import DataConfig
-from ray_mentor.data.readers import Raw, read, read_trusted
+from ray_mentor.data.readers import CLEAN, Raw, read, read_trusted
 from ray_mentor.data.samples.inputs import AbstractArrayInputs, Scale
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.confusable import is_known
@@ -31,7 +31,8 @@ class Splits:
         train: what the student learns from, with its noise.
         validation: held out with its noise, to select an epoch; None if nothing was held out.
         meta: the small trusted set.
-        test: labels as trusted as they can be; None where a caller has none.
+        test: its true labels where they are known, as given and as true ones; else its given labels, without true ones,
+            and what they show is no accuracy. None where a caller has none.
         notes: what the user should be told; those that begin with "warning:" before anything runs.
     """
 
@@ -60,8 +61,8 @@ def prepare(config: DataConfig, seed: int, spread: Spread = in_threads) -> Split
     _check_noise(config)
     raw = read(config, spread)
     notes = list(raw.notes)
-    test, pool = _test(raw, config, seed, notes)
-    meta, pool = _stored_meta(raw, pool, test, config, notes)
+    meta, pool = _stored_meta(raw, Pool.of(raw.train), config, notes)
+    test, pool = _test(raw, pool, config, seed, notes)
     validation, pool = _stored_validation(raw, pool, [test, meta], config, notes)
     if meta is None:
         meta, pool = _drawn_meta(pool, config, seed, notes)
@@ -89,11 +90,15 @@ def _draw(seed: int, purpose: int) -> Generator:
     return np.random.default_rng([seed, purpose])
 
 
-def _test(raw: Raw, config: DataConfig, seed: int, notes: list[str]) -> tuple[Samples, Pool]:
-    pool = Pool.of(raw.train)
+def _test(raw: Raw, pool: Pool, config: DataConfig, seed: int, notes: list[str]) -> tuple[Samples, Pool]:
     if raw.test is not None:
         test = raw.test
         pool = _less(pool, test, "training samples that are in the test split too", notes)
+    elif config.clean_test:
+        raise UserError(
+            f"clean_test is set, but there is no test split in {config.data}: the one that is drawn is as clean as the "
+            "training samples; give a stored one, or trusted samples (--meta-data), and leave --clean-test out"
+        )
     else:
         test, pool = _hold_out(pool, config.test_share, _draw(seed, _TEST))
         notes.append(
@@ -102,16 +107,24 @@ def _test(raw: Raw, config: DataConfig, seed: int, notes: list[str]) -> tuple[Sa
         )
     if test.true_labels is not None:
         notes.append("the test split is measured against its true labels")
-    return _with_truth(test), pool
+        return _with_truth(test), pool
+    if config.clean_test or config.data in CLEAN or config.resolved_noise[0] != "none":
+        return test.with_labels(test.labels, test.labels), pool
+    fix = "" if raw.test is None else "; if they were re-checked, say so: --clean-test"
+    notes.append(
+        "the test split has given labels, of which some may be wrong, so no test accuracy is shown but agreement with "
+        f"them, and accuracy on held-out trusted samples{fix}"
+    )
+    return test, pool
 
 
-def _stored_meta(
-    raw: Raw, pool: Pool, test: Samples, config: DataConfig, notes: list[str]
-) -> tuple[Samples | None, Pool]:
+def _stored_meta(raw: Raw, pool: Pool, config: DataConfig, notes: list[str]) -> tuple[Samples | None, Pool]:
+    """Before a test split is drawn: what was re-checked is too dear to be measured on alone."""
     if config.meta_data is None:
         return None, pool
     trusted = Pool.of(read_trusted(config, raw))
-    trusted = _less(trusted, test, "meta samples that are in the test split too", notes, "warning: ")
+    if raw.test is not None:
+        trusted = _less(trusted, raw.test, "meta samples that are in the test split too", notes, "warning: ")
     meta = _some(trusted.take(), "meta set", config.meta_data)
     return meta, _less(pool, meta, "training samples that are in the meta set too", notes)
 

@@ -23,10 +23,13 @@ from ray_mentor.on_ray.session.growth import Needs
 Data = Samples | Dataset[Any]
 
 
-def splits_of(data: Data, meta: Data, test: Data | None, validation: Data | None, readers: int = 0) -> Splits:
+def splits_of(
+    data: Data, meta: Data, test: Data | None, validation: Data | None, readers: int = 0, *, clean_test: bool = False
+) -> Splits:
     """All of a run's data, with the training data's classes.
 
     Args:
+        clean_test: whether the test split's given labels are the true ones; else it may bring true labels of its own.
         readers: processes that read ahead what is a data set.
 
     Raises:
@@ -43,11 +46,14 @@ def splits_of(data: Data, meta: Data, test: Data | None, validation: Data | None
             )
         return samples
 
+    tested = None if test is None else alike(test, "test")
+    if tested is not None and clean_test:
+        tested = tested.with_labels(tested.labels, tested.labels)
     splits = Splits(
         train=train,
         validation=None if validation is None else alike(validation, "validation"),
         meta=alike(meta, "meta"),
-        test=None if test is None else alike(test, "test"),
+        test=tested,
         notes=(),
     )
     return splits if readers == 0 else _read_by(splits, readers)
@@ -143,7 +149,8 @@ def _check_honoured(given: ray.train.RunConfig, scaling: Any) -> None:
     if checkpoints.checkpoint_score_attribute is not None:
         raise UserError(
             f"checkpoint_config has checkpoint_score_attribute {checkpoints.checkpoint_score_attribute!r}, but a run "
-            "keeps its newest checkpoints, which it goes on from; leave it out (result.json has test_accuracy_selected)"
+            "keeps its newest checkpoints, which it goes on from; leave it out (held-out trusted samples say which "
+            "epoch's student is kept)"
         )
     if getattr(failures, "relax_collectives_on_preemption", False):  # Ray 2.59 has no such field
         raise UserError(
@@ -204,5 +211,9 @@ def plain_settings(config: TrainConfig, given: Collection[str]) -> dict[str, Any
     Args:
         given: settings in whose place the user gave something of their own.
     """
-    elsewhere = set(names_of(DataConfig)) - {"augment", "hold_on_device"} | {"resume", "resume_or_start", *given}
+    elsewhere = set(names_of(DataConfig)) - {"augment", "clean_test", "hold_on_device"} | {
+        "resume",
+        "resume_or_start",
+        *given,
+    }
     return {name: value for name, value in config.flat().items() if name not in elsewhere}

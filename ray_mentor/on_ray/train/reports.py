@@ -1,4 +1,4 @@
-"""What Ray is told of a run: each epoch's metrics, and the student at its end."""
+"""What Ray is told of a run: each epoch's metrics, and the student that it keeps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import ray.train
 import torch
-from torch import nn
+from torch import Tensor
 
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.on_ray.train.pulse import Pulse
@@ -42,12 +42,12 @@ class Reports:
         self._pulse = pulse
         self._reported = -EVERY
 
-    def __call__(self, row: Mapping[str, Any], student: nn.Module | None) -> None:
+    def __call__(self, row: Mapping[str, Any], student: Mapping[str, Tensor] | None) -> None:
         """Reports an epoch.
 
         Args:
             row: its metrics, the same on every rank.
-            student: if it is the last one.
+            student: if it is the last one, what the run keeps of its student (on rank 0).
         """
         if student is None and self._here is None and not self._is_time():
             return
@@ -66,10 +66,10 @@ class Reports:
         is_time = self._exchange.rank == 0 and time.monotonic() - self._reported >= EVERY
         return self._exchange.total(float(is_time)) > 0
 
-    def _written(self, student: nn.Module) -> ray.train.Checkpoint:
+    def _written(self, student: Mapping[str, Tensor]) -> ray.train.Checkpoint:
         """The student in the run's directory, where Ray takes it as it lies."""
         buffer = io.BytesIO()
-        torch.save({name: value.cpu() for name, value in student.state_dict().items()}, buffer)
+        torch.save({name: value.cpu() for name, value in student.items()}, buffer)
         self._directory.create((STUDENT,))
         self._directory.write(STATE, buffer.getvalue())
         if self._here is not None:

@@ -54,6 +54,7 @@ from ray_mentor.on_ray.train.sigterm import HERE, WorkersSaveFirst, workers_save
 from ray_mentor.on_ray.train.watch import LocalBoard, RemoteBoard, board_here, ended_with_its_run, watched
 from ray_mentor.on_ray.train.worker_loop import worker_loop
 from ray_mentor.run.checkpoint.checkpoints import newest_good
+from ray_mentor.run.checkpoint.kept import kept_student
 from ray_mentor.run.checkpoint.resume import check_same_run, resuming
 from ray_mentor.run.checkpoint.state import RunState
 from ray_mentor.run.claim import taken_up
@@ -61,7 +62,7 @@ from ray_mentor.run.directory import CONFIG, RunDirectory
 from ray_mentor.run.findings.closing import closed
 from ray_mentor.run.findings.names import write_names
 from ray_mentor.run.job import Job, MakeOptimizer
-from ray_mentor.run.ledger.detection import noise_auroc
+from ray_mentor.run.ledger.detection import detection
 from ray_mentor.run.marks import Marks, Show
 from ray_mentor.run.outcome import Outcome, result_of
 from ray_mentor.run.progress import ProgressBoard
@@ -71,16 +72,17 @@ class CurriculumTrainer:
     """Trains a student on samples that a mentor weighs, data-parallel on Ray Train.
 
     Example:
-        >>> trainer = CurriculumTrainer(student=make_model, data=noisy, meta=trusted, test=held_out, epochs=10)
+        >>> trainer = CurriculumTrainer(student=make_model, data=noisy, meta=trusted, epochs=10)
         >>> outcome = trainer.fit()
-        >>> outcome.result["test_accuracy"], outcome.ledger()
+        >>> outcome.result["trusted_accuracy"], outcome.ledger()
 
     Args:
         student: builds a fresh student; called on every worker with the same seed.
         data: training samples with given labels: a map-style torch data set of (input, label), or :class:`Samples`.
         meta: the small trusted set; the same kinds.
-        test: measured after every epoch; the same kinds, or None.
-        validation: as noisy as ``data``, to select an epoch; the same kinds, or None.
+        test: measured after every epoch; the same kinds, or None. With ``clean_test=True``, or true labels in its
+            :class:`Samples`, it shows accuracy; else agreement with given labels.
+        validation: as noisy as ``data``, to show the agreement with given labels; the same kinds, or None.
         loss: (logits (B, C), labels (B,)) -> per-sample losses (B,). None: the method's own, cross-entropy. With one
             given, the mentor makes its mean over the meta set small, and nothing is mixed; if it is the negative
             log-likelihood of the label, ``meta_loss="error"`` gives what cross-entropy has.
@@ -135,7 +137,7 @@ class CurriculumTrainer:
         self._run = placed(run_config, asked.run, self._scaling)
         self.config = with_rays_own(asked, self._scaling, self._run)
         self._method = method_of(self.config.curriculum.method)
-        self._splits = splits_of(data, meta, test, validation, data_workers)
+        self._splits = splits_of(data, meta, test, validation, data_workers, clean_test=self.config.data.clean_test)
         self._stored: ray.ObjectRef[Splits] | None = None
         self._verbose = verbose
         self.ray_result: ray.train.Result | None = None
@@ -192,13 +194,12 @@ class CurriculumTrainer:
         if gate is not None and call(gate, "stopped"):
             raise RunStoppedError(f"the run {self.directory.path} was ended at the end of an epoch")
         state = self._final_state()
-        auroc = noise_auroc(self.directory, self.config.run.epochs - 1)
-        result = result_of(self.config, len(self._splits.train), state, marks, auroc)
+        wrong = detection(self.directory, self.config.run.epochs - 1, by_loss=self._method.says_same)
+        result = result_of(self.config, len(self._splits.train), state, marks, wrong)
         result = closed(self._claimed, result, self.config.run.epochs)
         self._claimed.release()
-        return Outcome(
-            result, state.log.metrics, self.directory.path, state.student, files=self._run.storage_filesystem
-        )
+        student, files = kept_student(state.kept, state.student), self._run.storage_filesystem
+        return Outcome(result, state.log.metrics, self.directory.path, student, files)
 
     def stored_at(self, place: ray.ObjectRef[Splits]) -> None:
         """Says that the data lie in Ray's object store, whole and as they are here: workers are sent there."""

@@ -37,6 +37,7 @@ from ray_mentor.on_ray.train.wishes import Wishes
 from ray_mentor.run.accuracy import measured
 from ray_mentor.run.batch_of import batch_of
 from ray_mentor.run.checkpoint.checkpoints import Checkpoints
+from ray_mentor.run.checkpoint.kept import Kept
 from ray_mentor.run.checkpoint.resume import check_same_data
 from ray_mentor.run.checkpoint.state import capture, restore
 from ray_mentor.run.checkpoint.timetable import Timetable
@@ -63,10 +64,13 @@ def worker_loop(config: dict[str, Job]) -> None:
     log = RunLog(directory, job.board, exchange)
     checkpoints = Checkpoints(directory, exchange, job.run.keep_checkpoints, log.note, curriculum.history, log.ledger)
 
+    kept = Kept(exchange.rank)
+
     state = checkpoints.newest()
     if state is not None:
         check_same_data(state, job.data, directory)
         restore(state, curriculum, schedule)
+        kept.load(state.kept)
     first = curriculum.step_number
     log.begin(state.log if state else None)
     if state is not None or job.run.resume:
@@ -82,7 +86,7 @@ def worker_loop(config: dict[str, Job]) -> None:
     def save() -> None:
         with pulse.slow():
             noted = log.save(curriculum.step_number)
-            state = capture(curriculum, schedule, noted, job.data) if exchange.rank == 0 else None
+            state = capture(curriculum, schedule, noted, job.data, kept.state) if exchange.rank == 0 else None
             checkpoints.add(curriculum.step_number, state)
             exchange.wait_for_all()  # nobody's next step waits for rank 0, which writes
         wishes.fulfil()
@@ -103,15 +107,19 @@ def worker_loop(config: dict[str, Job]) -> None:
             pulse.beat()
             if ends_epoch:
                 with pulse.slow():
-                    log.end_epoch(epoch, curriculum, measured(curriculum, splits, meta.held_out, exchange, pulse.beat))
+                    found = measured(curriculum, splits, meta.held_out, exchange, pulse.beat)
+                    kept.note(epoch, found.hits, curriculum.bare)
+                    log.end_epoch(epoch, curriculum, found.figures)
             if curriculum.step_number == plan.total_steps and splits.test is not None and exchange.rank == 0:
                 with pulse.slow():
-                    write_predictions(directory, curriculum.bare, curriculum.bare.state_dict(), splits.test, pulse.beat)
+                    said = kept.student_of(curriculum.bare)
+                    write_predictions(directory, curriculum.bare, said, splits.test, pulse.beat)
             if timetable.due(curriculum.step_number, ready=not curriculum.meta.waits, ends_epoch=ends_epoch):
                 save()
             if ends_epoch:
                 is_last = curriculum.step_number == plan.total_steps
-                reports(log.metrics[-1], curriculum.bare if is_last else None)
+                student = kept.student_of(curriculum.bare) if is_last else None
+                reports(log.metrics[-1], student)
                 with log.clocks_stopped(), pulse.away():
                     goes_on = passed(job.gate, epoch + 1, exchange, save)
                 if not goes_on:

@@ -19,7 +19,7 @@ def verdict(best: Sequence[float], default: Sequence[float]) -> dict[str, Any]:
     """Mean of the paired differences d and its 95 % interval, d̄ ± t(n − 1)·s/√n; the interval says which is better.
 
     Args:
-        best: test accuracies of the found settings, one a seed.
+        best: true accuracies of the found settings, one a seed.
         default: those of the settings that the sweep began from, same seeds.
 
     Returns:

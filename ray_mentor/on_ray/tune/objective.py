@@ -16,7 +16,7 @@ class Figures:
 
     Attributes:
         epoch: epochs done.
-        accuracy: on the noisy validation split.
+        accuracy: on held-out trusted samples.
         seconds: training time, projected to the whole run.
         objective: what is made large.
         equal_share: share of the epoch's steps whose sample weights had collapsed, and were taken as equal.
@@ -31,7 +31,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Objective:
-    """Accuracy a(e) on validation after e epochs, or (a(e) − a₀(e)) / (t(e) / t₀(e)): gap per cost.
+    """Accuracy a(e) on held-out trusted samples after e epochs, or (a(e) − a₀(e)) / (t(e) / t₀(e)): gap per cost.
 
     Args:
         kind: one of :data:`OBJECTIVES`.
@@ -46,7 +46,7 @@ class Objective:
     def figures(self, row: Mapping[str, float | None], before: Mapping[str, float | None] | None) -> Figures:
         """What an epoch's metrics come to, with those of the epoch before it."""
         done = int(row["epoch"] or 0) + 1
-        accuracy, seconds = _known(row["validation_accuracy"]), _known(row["train_seconds"])
+        accuracy, seconds = _known(row["trusted_accuracy"]), _known(row["train_seconds"])
         return Figures(
             epoch=done,
             accuracy=accuracy,
@@ -59,15 +59,15 @@ class Objective:
         if self.kind == "accuracy":
             return accuracy
         plain = self.baseline[done - 1]
-        gap = accuracy - _known(plain["validation_accuracy"])
+        gap = accuracy - _known(plain["trusted_accuracy"])
         return gap / (seconds / _known(plain["train_seconds"]))
 
 
 def _known(value: float | None) -> float:
     if value is None:
         raise UserError(
-            "the trainer has no validation split, but a sweep chooses by the accuracy on one, never on the test split; "
-            "give it validation="
+            "no trusted sample is held out, but a sweep chooses by the accuracy on such ones, never on the test split; "
+            "give a larger meta set, or a meta_holdout above 0"
         )
     return value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray_mentor.config import TrainConfig
@@ -41,18 +41,29 @@ def _goes_on(told: Told, folder: str, base: TrainConfig, domains: Mapping[str, A
     return False
 
 
-def test_accuracy_in(run: RunDirectory) -> float | None:
-    """That of a finished run; None where it had no test split.
+def true_accuracies(runs: Sequence[RunDirectory]) -> tuple[str, list[float]] | None:
+    """Of finished runs: the first of :data:`TRUE_ACCURACIES` that all of them know, and theirs; None if there is none.
 
     Raises:
         UserError: no result, or a file that can't be one.
     """
-    accuracy = (_table(run, RESULT) or {}).get("test_accuracy", "")
-    if accuracy is None:
-        return None
-    if type(accuracy) not in (int, float):
-        raise _damaged(run, RESULT, ValueError(f"test_accuracy is {shown(accuracy)}"))
-    return float(accuracy)
+    results = [(run, _table(run, RESULT) or {}) for run in runs]
+    for name in TRUE_ACCURACIES:
+        found = [_accuracy(run, name, result.get(name, "")) for run, result in results]
+        known = [accuracy for accuracy in found if accuracy is not None]
+        if len(known) == len(runs):
+            return name, known
+    return None
+
+
+TRUE_ACCURACIES = ("test_accuracy", "trusted_accuracy")
+"""Figures of a result that no wrong label is in: on a test split whose truth is known, on held-out trusted samples."""
+
+
+def _accuracy(run: RunDirectory, name: str, value: Any) -> float | None:
+    if value is not None and type(value) not in (int, float):
+        raise _damaged(run, RESULT, ValueError(f"{name} is {shown(value)}"))
+    return None if value is None else float(value)
 
 
 def digest(config: TrainConfig) -> str:

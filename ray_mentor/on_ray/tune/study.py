@@ -22,7 +22,7 @@ from ray_mentor.on_ray.session.session import ray_session
 from ray_mentor.on_ray.tune.confirm import fresh_seeds, verdict
 from ray_mentor.on_ray.tune.objective import Objective
 from ray_mentor.on_ray.tune.record import Record, Told
-from ray_mentor.on_ray.tune.resumed import digest, test_accuracy_in, unfinished
+from ray_mentor.on_ray.tune.resumed import digest, true_accuracies, unfinished
 from ray_mentor.on_ray.tune.room import at_once, needs, room_told
 from ray_mentor.on_ray.tune.schedulers import Asha, make_scheduler
 from ray_mentor.on_ray.tune.search import Listed, Suggestions, check_search, make_search
@@ -229,24 +229,25 @@ class Study:
         return Best(str(row["trial"]), float(row["objective"]), sample, config_of(self.base, sample))
 
     def _confirm(self, concurrent: int, best: TrainConfig) -> dict[str, Any] | None:
-        """Best and default settings on fresh seeds, with the test split, which no trial has seen."""
+        """Best and default settings on fresh seeds.
+
+        Measured on a test split whose truth is known, which no trial has seen, or on held-out trusted samples.
+        """
         seeds = fresh_seeds(self.base.run.seed, self.settings.confirm_seeds)
         self._note(f"training the best settings and those that it began from on seeds {', '.join(map(str, seeds))}")
         configs = [_with_seed(config, seed) for seed in seeds for config in (best, self.base)]
         runs = self._listed("confirm", configs, concurrent, test=True)
-        accuracies: list[float] = []
-        for run in runs:
-            if isinstance(run, str):
-                self._note(f"warning: a run of the confirmation failed, so there is no verdict: {run}")
-                return None
-            accuracy = test_accuracy_in(run)
-            if accuracy is None:
-                self._note("warning: there is no test split, so there is no verdict")
-                return None
-            accuracies.append(accuracy)
+        failed = next((run for run in runs if isinstance(run, str)), None)
+        if failed is not None:
+            self._note(f"warning: a run of the confirmation failed, so there is no verdict: {failed}")
+            return None
+        measured = true_accuracies([run for run in runs if not isinstance(run, str)])
+        if measured is None:
+            self._note("warning: neither a test split's truth is known nor is a trusted sample held out: no verdict")
+            return None
+        on, accuracies = measured
         found, default = accuracies[::2], accuracies[1::2]
-        tested = {"best": {"test_accuracy": found}, "default": {"test_accuracy": default}}
-        return {"seeds": seeds, **tested, **verdict(found, default)}
+        return {"seeds": seeds, "on": on, "best": {on: found}, "default": {on: default}, **verdict(found, default)}
 
     def _listed(
         self, folder: str, configs: Sequence[TrainConfig], concurrent: int, *, test: bool
@@ -302,7 +303,7 @@ def _last(metrics: Metrics) -> dict[str, float | None] | None:
     """What a whole run comes to."""
     if not metrics:
         return None
-    return {"accuracy": metrics[-1]["validation_accuracy"], "seconds": metrics[-1]["train_seconds"]}
+    return {"accuracy": metrics[-1]["trusted_accuracy"], "seconds": metrics[-1]["train_seconds"]}
 
 
 def _with_seed(config: TrainConfig, seed: int) -> TrainConfig:

@@ -152,7 +152,11 @@ def _best_rows(sweep: Mapping[str, Any], trials: pd.DataFrame) -> list[tuple[str
         ("best trial", one_line(best["trial"])),
         *((f"  {one_line(name)}", value_text(value)) for name, value in settings_of(row).items()),
         (objective_text(sweep), figure_text(best["objective"])),
-        *([("validation accuracy", figure_text(row["accuracy"]))] if sweep["objective"] != "accuracy" else []),
+        *(
+            [("accuracy on held-out trusted samples", figure_text(row["accuracy"]))]
+            if sweep["objective"] != "accuracy"
+            else []
+        ),
         ("training time", duration_text(row["seconds"])),
     ]
 
@@ -161,7 +165,7 @@ def _sweep_rows(sweep: Mapping[str, Any], trials: pd.DataFrame) -> list[tuple[st
     baseline = sweep.get("baseline")
     figures = baseline and f"{figure_text(baseline['accuracy'])} in {duration_text(baseline['seconds'])}"
     return [
-        *([("validation accuracy of equal sample weights", figures)] if figures else []),
+        *([("accuracy of equal sample weights", figures)] if figures else []),
         ("trials", f"{len(trials)}: {counts_text(counts(trials))}"),
         ("trials at a time", one_line(sweep["concurrent"])),
         ("time in all", duration_text(sweep["seconds"])),

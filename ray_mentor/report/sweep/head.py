@@ -50,8 +50,8 @@ def _searched(trials: pd.DataFrame, sweep: Mapping[str, Any]) -> str:
 
 
 _GOALS = {
-    "accuracy": "accuracy on the noisy validation split",
-    "gap-per-cost": "gap closed per cost (by how much the accuracy on the noisy validation split lies above that of "
+    "accuracy": "accuracy on held-out trusted samples",
+    "gap-per-cost": "gap closed per cost (by how much the accuracy on held-out trusted samples lies above that of "
     "equal sample weights, over the ratio of their training times)",
 }
 
@@ -72,7 +72,7 @@ def _figures(best: Mapping[str, Any], rows: list[dict[Any, Any]], sweep: Mapping
     figures = [f"{objective_html(sweep)} <b>{figure_text(best['objective'])}</b>"]
     for row in rows:
         if sweep["objective"] != "accuracy":
-            figures.append(f"validation accuracy {figure_text(row['accuracy'])}")
+            figures.append(f"accuracy on held-out trusted samples {figure_text(row['accuracy'])}")
         figures.append(f"{duration_text(row['seconds'])} of training")
     return figures
 

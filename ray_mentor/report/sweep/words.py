@@ -22,7 +22,7 @@ STATES = {
 OUT = ("failed", "hopeless")
 """States of trials that cannot be the answer, whatever their figures."""
 
-OBJECTIVES = {"accuracy": "validation accuracy", "gap-per-cost": "gap closed per cost"}
+OBJECTIVES = {"accuracy": "accuracy on held-out trusted samples", "gap-per-cost": "gap closed per cost"}
 """Each objective of a sweep, as a person reads it."""
 
 
@@ -91,13 +91,17 @@ def verdict_text(confirm: Mapping[str, Any] | None) -> str:
             "Only runs with fresh seeds, side by side with the settings that the sweep began from, can say."
         )
     seeds = [one_line(seed) for seed in confirm["seeds"]]
-    best, before = (figure_text(_mean(confirm[who]["test_accuracy"])) for who in ("best", "default"))
+    on = confirm["on"]
+    best, before = (figure_text(_mean(confirm[who][on])) for who in ("best", "default"))
     return (
         f"{_VERDICTS.get(confirm['verdict'], one_line(confirm['verdict']))} "
-        f"{'seed' if len(seeds) == 1 else 'seeds'} {listed_text(seeds)}: test accuracy {best} against {before}; "
+        f"{'seed' if len(seeds) == 1 else 'seeds'} {listed_text(seeds)}: "
+        f"{_TRUE.get(on, one_line(on))} {best} against {before}; "
         f"{_difference_text(confirm['difference'])}."
     )
 
+
+_TRUE = {"test_accuracy": "test accuracy", "trusted_accuracy": "accuracy on held-out trusted samples"}
 
 _VERDICTS = {
     "better": "Better than the settings that the sweep began from, shown on fresh",

@@ -23,6 +23,7 @@ from ray_mentor.core.plain_load import load_plain
 from ray_mentor.core.state.curriculum import CurriculumState, capture_curriculum, restore_curriculum
 from ray_mentor.errors import UserError
 from ray_mentor.run.checkpoint.host_copies import host_copies
+from ray_mentor.run.checkpoint.kept import KeptState
 from ray_mentor.run.checkpoint.state_fit import check_fits
 from ray_mentor.run.ledger.files import NO_ROWS
 from ray_mentor.run.log import LogState
@@ -44,6 +45,7 @@ class RunState:
         data: which samples it was trained on, by the name of their split (:mod:`~ray_mentor.data.samples.identity`).
         history_pieces: what the loss history is made of (:mod:`~ray_mentor.core.history.pieces`), where it is kept
             apart; None where ``curriculum`` holds it.
+        kept: the best epoch so far, with its student; None where nothing is held out that could say.
     """
 
     curriculum: CurriculumState
@@ -53,6 +55,7 @@ class RunState:
     log: LogState
     data: dict[str, str]
     history_pieces: Tensor | None = None
+    kept: KeptState | None = None
 
     def to_bytes(self) -> bytes:
         """The state as bytes that ``torch.load(weights_only=True)`` reads."""
@@ -66,6 +69,8 @@ class RunState:
         table["curriculum"] = self.curriculum.table()
         table["log"] = {f.name: getattr(self.log, f.name) for f in dataclasses.fields(self.log)}
         table["log"]["tally"] = dataclasses.asdict(self.log.tally)
+        if self.kept is not None:
+            table["kept"] = {f.name: getattr(self.kept, f.name) for f in dataclasses.fields(self.kept)}
         torch.save({"format_version": FORMAT_VERSION, **table}, sink)
 
     def with_history(self, whole: Tensor | None) -> RunState:
@@ -92,7 +97,9 @@ class RunState:
             if found == FORMAT_VERSION:
                 curriculum, log = CurriculumState.from_table(table.pop("curriculum")), table.pop("log")
                 log["tally"] = TallyState(**log["tally"])
-                return RunState(curriculum=curriculum, log=LogState(**log), **table)
+                kept = table.pop("kept")
+                kept = None if kept is None else KeptState(**kept)
+                return RunState(curriculum=curriculum, log=LogState(**log), kept=kept, **table)
         except Exception as error:
             raise UserError(f"checkpoint {name} cannot be read ({type(error).__name__}: {error})") from error
         raise UserError(f"checkpoint {name} has format version {found}, but this version reads {FORMAT_VERSION}")
@@ -103,6 +110,7 @@ def capture(
     schedule: torch.optim.lr_scheduler.LRScheduler,
     log: LogState,
     data: dict[str, str],
+    kept: KeptState | None = None,
 ) -> RunState:
     """The state of a run, as it stands, but for its loss history.
 
@@ -117,6 +125,7 @@ def capture(
             schedule=schedule.state_dict(),
             log=log,
         ),
+        kept=kept,  # a copy already
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.mentor.trial import check_mentor_state
 from ray_mentor.core.plain_load import tensors_of
-from ray_mentor.core.schema import A_NUMBER, AbstractSchema, Each, Fields, Is, Like, Maybe, check, taking_up
+from ray_mentor.core.schema import A_NUMBER, COUNT, AbstractSchema, Each, Fields, Is, Like, Maybe, check, taking_up
 from ray_mentor.core.state.checked import read_curriculum_state
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def check_fits(state: RunState, curriculum: Curriculum, schedule: torch.optim.lr
     if state.curriculum.mentor is not None:
         check_mentor_state(state.curriculum.mentor)
     _check(state.log, LOG, "log")
+    if state.kept is not None:
+        _check(state.kept, _kept(state.student, state.kept.hits), "kept")
 
 
 def _check_optimizer(state: Any, optimizer: torch.optim.Optimizer) -> None:
@@ -78,6 +80,17 @@ LOG = Fields(
     tally=Fields(sums=Is(_are_sums, "three sums a rank"), meta_losses=Each(A_NUMBER)),
 )
 """The ledger aside, which :func:`~ray_mentor.run.ledger.files.stretches_of` looks at."""
+
+
+def _are_hits(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dtype == torch.bool and value.ndim == 1 and len(value) > 0
+
+
+def _kept(student: dict[str, Tensor], hits: Any) -> Fields:
+    """With a student like the run's own, and as many hits of the last epoch as of the best."""
+    as_many = Is(lambda value: _are_hits(value) and value.shape == hits.shape, "as many hits as the best epoch's")
+    return Fields(epoch=COUNT, hits=Is(_are_hits, "hits"), last_epoch=COUNT, last_hits=as_many, student=Like(student))
+
 
 _FIX = "it is damaged, or of a run with other settings: start another run, or go on from another checkpoint"
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ray_mentor.core.step.evaluation import count_correct, evaluating, total_loss
+from ray_mentor.core.step.evaluation import evaluating, hits, total_loss
 
 
 def student() -> nn.Module:
@@ -32,7 +32,7 @@ def per_sample(outputs: Tensor, labels: Tensor) -> Tensor:
 
 def test_a_sum_over_all_batches_in_evaluation_mode() -> None:
     made = student()
-    found, correct = total_loss(made, per_sample, batches()), count_correct(made, batches())
+    found, correct = total_loss(made, per_sample, batches()), hits(made, batches()).sum()
     made.eval()
     inputs, labels = (torch.cat(parts) for parts in zip(*batches(), strict=True))
     outputs = made(inputs)
@@ -45,7 +45,7 @@ def test_no_trace() -> None:
     before = {name: value.clone() for name, value in made.state_dict().items()}
     draws = torch.get_rng_state()
     total_loss(made, per_sample, batches())
-    count_correct(made, batches())
+    hits(made, batches()).sum()
     assert [module.training for module in made] == [True, False, True, True, True]
     assert made.training
     assert all(torch.equal(value, before[name]) for name, value in made.state_dict().items())

@@ -46,7 +46,7 @@ def test_digits_are_disjoint_balanced_and_complete(seed):
     assert np.ptp(np.bincount(splits.test.labels)) <= 3
     assert (splits.train.labels != splits.train.true_labels).sum() == round(0.4 * len(splits.train))
     assert (splits.validation.labels != splits.validation.true_labels).sum() == round(0.4 * len(splits.validation))
-    assert splits.test.true_labels is None
+    assert splits.test.true_labels.tolist() == splits.test.labels.tolist()
     assert splits.meta.true_labels is None
     taken = splits.train.inputs.take(np.arange(len(splits.train)))
     assert taken.min() == 0.0
@@ -132,8 +132,42 @@ def test_a_meta_set_of_its_own_is_kept_apart(tmp_path):
         "1 feature: x",
         "warning: left out 1 meta samples that are in the test split too (same content)",
         "left out 2 training samples that are in the meta set too (same content)",
+        "the test split has given labels, of which some may be wrong, so no test accuracy is shown but agreement with "
+        "them, and accuracy on held-out trusted samples; if they were re-checked, say so: --clean-test",
         "warning: the meta set of 3 has no sample of 1 of 3 classes (0), so the mentor learns nothing of them; "
         "add them to --meta-data",
+    )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_was_re_checked_is_not_drawn_into_the_test_split(tmp_path, seed):
+    """Of 90 re-checked rows 17 were thrown away, when the test split was drawn first."""
+    data = write(tmp_path / "data.parquet", rows(400, range(400)))
+    meta = write(tmp_path / "meta.parquet", rows(90, range(0, 360, 4)))
+    splits = prepare(DataConfig(data=str(data), meta_data=str(meta)), seed)
+    assert_disjoint(splits, by_id=False)
+    assert len(splits.meta) == 90
+    assert len(splits.test) == round(0.2 * 310)
+    assert not [note for note in splits.notes if "meta samples that are in the test split" in note]
+
+
+UNKNOWN = "the test split has given labels, of which some may be wrong, so no test accuracy is shown"
+
+
+def test_a_test_split_is_true_where_the_truth_is_known(copies, tmp_path):
+    """By noise that was added, or because the user says so; not because it is called a test split."""
+    drawn = write(tmp_path / "more/a.parquet", rows(90, range(90)))
+    for data, known in (({"data": copies}, False), ({"data": copies, "noise": "symmetric:0.2"}, True),
+                        ({"data": copies, "clean_test": True}, True), ({"data": str(drawn)}, False)):  # fmt: skip
+        splits = prepare(DataConfig(**data, meta_size=6), 0)
+        assert (splits.test.true_labels is not None) == known, data
+        assert any(note.startswith(UNKNOWN) for note in splits.notes) != known
+        assert not known or (splits.test.true_labels == splits.test.labels).all()
+    with pytest.raises(UserError) as raised:
+        prepare(DataConfig(data=str(drawn), clean_test=True, meta_size=6), 0)
+    assert str(raised.value) == (
+        f"clean_test is set, but there is no test split in {drawn}: the one that is drawn is as clean as the training "
+        "samples; give a stored one, or trusted samples (--meta-data), and leave --clean-test out"
     )
 
 

@@ -44,7 +44,6 @@ from ray_mentor.students import MLP
 
 THE_ISSUES_KEYS = {
     "test_accuracy",
-    "test_accuracy_selected",
     "noise_auroc",
     "train_seconds",
     "wall_seconds",
@@ -56,9 +55,25 @@ THE_ISSUES_KEYS = {
     "versions",
 }
 MORE_KEYS = {
-    "phase_seconds", "workers", "guards", "suspects_known_wrong", "classes", "mean_sample_weight_elsewhere",
-    "test_balanced_accuracy", "test_macro_f1", "test_confusion",
-}  # fmt: skip
+    "phase_seconds",
+    "workers",
+    "guards",
+    "notes",
+    "trusted_accuracy",
+    "trusted_interval",
+    "trusted_held_out",
+    "test_agreement",
+    "validation_agreement",
+    "kept_epoch",
+    "noise_auroc_of",
+    "sample_weight_spread",
+    "suspects_known_wrong",
+    "classes",
+    "mean_sample_weight_elsewhere",
+    "test_balanced_accuracy",
+    "test_macro_f1",
+    "test_confusion",
+}
 
 
 class Stop:
@@ -124,10 +139,14 @@ def test_the_result(finished: Outcome) -> None:
     assert result["samples_per_second"] == pytest.approx(150 * EPOCHS / result["train_seconds"])
 
 
-def test_the_selected_accuracy_is_that_of_the_best_epoch_on_validation(finished: Outcome) -> None:
-    best = max(finished.metrics, key=lambda row: row["validation_accuracy"] or 0)
-    assert finished.result["test_accuracy_selected"] == best["test_accuracy"]
-    assert finished.result["test_accuracy"] == finished.metrics[-1]["test_accuracy"]
+def test_the_accuracies_are_those_of_the_epoch_that_is_kept(finished: Outcome) -> None:
+    result = finished.result
+    [kept] = [row for row in finished.metrics if row["epoch"] == result["kept_epoch"]]
+    for name in ("test_accuracy", "trusted_accuracy", "validation_agreement"):
+        assert result[name] == kept[name]
+    assert result["trusted_held_out"] == 9
+    low, high = result["trusted_interval"]
+    assert 0 < low < result["trusted_accuracy"] <= high <= 1
 
 
 def test_the_phases_add_up_to_the_wall_time(finished: Outcome) -> None:
@@ -143,11 +162,12 @@ def test_the_metrics_have_a_row_an_epoch(finished: Outcome) -> None:
     assert [int(row["epoch"]) for row in rows] == list(range(EPOCHS))
     assert list(rows[0]) == [
         "epoch", "steps", "meta_updates", "fallbacks", "memorised", "loss", "mean_sample_weight", "meta_loss",
-        "meta_holdout_loss", "test_accuracy", "validation_accuracy", "learning_rate", "samples_per_second",
-        "train_seconds",
+        "meta_holdout_loss", "trusted_accuracy", "test_accuracy", "test_agreement", "validation_agreement",
+        "learning_rate", "samples_per_second", "train_seconds",
     ]  # fmt: skip
     for row, expected in zip(rows, finished.metrics, strict=True):
-        assert {name: float(value) for name, value in row.items()} == pytest.approx(expected)
+        found = {name: float(value) if value else None for name, value in row.items()}
+        assert found == pytest.approx(expected)
 
 
 def test_the_metrics_are_means_of_the_ledger(finished: Outcome) -> None:
@@ -233,8 +253,8 @@ def test_methods_without_a_learning_mentor(method: str, small_splits: Splits, tm
 def test_what_was_not_given_is_null(small_splits: Splits, tmp_path: Path) -> None:
     bare = dataclasses.replace(small_splits.train, true_labels=None)
     outcome = trainer_for(small_splits, tmp_path, "bare", data=bare, test=None, validation=None, epochs=1).fit()
-    nothing = {name: outcome.result[name] for name in ("test_accuracy", "test_accuracy_selected", "noise_auroc")}
-    assert nothing == {"test_accuracy": None, "test_accuracy_selected": None, "noise_auroc": None}
+    nothing = {"test_accuracy": None, "test_agreement": None, "validation_agreement": None, "noise_auroc": None}
+    assert {name: outcome.result[name] for name in nothing} == nothing
     assert outcome.ledger()["true_label"].null_count == 150
 
 

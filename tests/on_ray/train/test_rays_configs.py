@@ -72,7 +72,7 @@ REFUSED = [
         {"checkpoint_config": ray.train.CheckpointConfig(checkpoint_score_attribute="test_accuracy")},
         2,
         "checkpoint_config has checkpoint_score_attribute 'test_accuracy', but a run keeps its newest checkpoints, "
-        "which it goes on from; leave it out (result.json has test_accuracy_selected)",
+        "which it goes on from; leave it out (held-out trusted samples say which epoch's student is kept)",
     ),
     (
         {"failure_config": ray.train.FailureConfig(relax_collectives_on_preemption=True)},

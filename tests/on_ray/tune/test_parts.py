@@ -183,7 +183,7 @@ def test_optuna_refuses_a_domain_that_it_does_not_know() -> None:
 
 
 def row(epoch: int, **values: float) -> dict[str, float | None]:
-    return {"epoch": epoch, "validation_accuracy": 0.5, "train_seconds": 2.0, "fallbacks": 0, "steps": 10, **values}
+    return {"epoch": epoch, "trusted_accuracy": 0.5, "train_seconds": 2.0, "fallbacks": 0, "steps": 10, **values}
 
 
 def test_seconds_are_those_of_a_whole_run() -> None:
@@ -194,8 +194,8 @@ def test_seconds_are_those_of_a_whole_run() -> None:
 
 
 def test_gap_per_cost() -> None:
-    baseline = [row(0, validation_accuracy=0.4, train_seconds=1.0), row(1, validation_accuracy=0.45, train_seconds=2.0)]
-    figures = Objective("gap-per-cost", 2, baseline).figures(row(1, validation_accuracy=0.6, train_seconds=3.0), None)
+    baseline = [row(0, trusted_accuracy=0.4, train_seconds=1.0), row(1, trusted_accuracy=0.45, train_seconds=2.0)]
+    figures = Objective("gap-per-cost", 2, baseline).figures(row(1, trusted_accuracy=0.6, train_seconds=3.0), None)
     assert figures.objective == pytest.approx((0.6 - 0.45) / (3.0 / 2.0))
 
 
@@ -205,9 +205,9 @@ def test_the_share_of_collapsed_steps_is_of_this_epoch_alone() -> None:
     assert Objective("accuracy", 2).figures(before, None).equal_share == 1.0
 
 
-def test_without_a_validation_split_there_is_nothing_to_choose_by() -> None:
-    with pytest.raises(UserError, match="validation"):
-        Objective("accuracy", 2).figures({**row(0), "validation_accuracy": None}, None)
+def test_without_held_out_trusted_samples_there_is_nothing_to_choose_by() -> None:
+    with pytest.raises(UserError, match="no trusted sample is held out, but a sweep chooses by"):
+        Objective("accuracy", 2).figures({**row(0), "trusted_accuracy": None}, None)
 
 
 # Verdict

@@ -19,7 +19,7 @@ from ray_mentor.config.file import read_config, to_toml
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.tune.objective import Objective
 from ray_mentor.on_ray.tune.record import Record
-from ray_mentor.on_ray.tune.resumed import digest, unfinished
+from ray_mentor.on_ray.tune.resumed import digest, true_accuracies, unfinished
 from ray_mentor.on_ray.tune.spaces import config_of, find_space
 from ray_mentor.on_ray.tune.stage import told_error
 from ray_mentor.on_ray.tune.table import curves, trial_table
@@ -71,9 +71,7 @@ def test_a_trial_that_took_over_anothers_state_goes_on_under_the_settings_of_the
 def test_what_was_not_told_in_time_is_in_the_runs_own_metrics(tmp_path: Path) -> None:
     sweep = leave_sweep(tmp_path)
     write_lines(sweep, [row for row in lines() if row.get("epoch") != 2])
-    metrics = (
-        "epoch,steps,fallbacks,validation_accuracy,train_seconds\n0,5,0,0.1,1.0\n1,10,0,0.25,2.0\n2,15,0,0.5,3.0\n"
-    )
+    metrics = "epoch,steps,fallbacks,trusted_accuracy,train_seconds\n0,5,0,0.1,1.0\n1,10,0,0.25,2.0\n2,15,0,0.5,3.0\n"
     (sweep / "runs" / ENDED / "metrics.csv").write_text(metrics)
     _, record = went_on(sweep)
     found = curves(record, f"{sweep}/runs", Objective("accuracy", 3))
@@ -91,7 +89,7 @@ def test_what_was_taken_over_from_another_is_no_part_of_a_trials_curve(tmp_path:
     """Epoch 1 is in the trial's first run; in the second it is the other's, and epoch 2 its own."""
     sweep = leave_sweep(tmp_path)
     write_lines(sweep, [row for row in lines() if row.get("epoch") not in (1, 2)])
-    header = "epoch,steps,fallbacks,validation_accuracy,train_seconds\n"
+    header = "epoch,steps,fallbacks,trusted_accuracy,train_seconds\n"
     runs = {ENDED: "0,5,0,0.1,1.0\n", f"{ENDED}~2": "0,5,0,0.9,1.0\n1,10,0,0.2,2.0\n2,15,0,0.5,3.0\n"}
     for name, rows in runs.items():
         (sweep / "runs" / name).mkdir(exist_ok=True)
@@ -281,3 +279,19 @@ def executed(folder: Path) -> list[str]:
 def summary_of(sweep: Path) -> dict[str, Any]:
     summary: dict[str, Any] = json.loads((sweep / "sweep.json").read_text())
     return summary
+
+
+def test_a_confirmation_is_measured_on_what_is_true_of_all_its_runs(tmp_path: Path) -> None:
+    def run(number: int, **result: Any) -> RunDirectory:
+        directory = RunDirectory(str(tmp_path / str(number)))
+        directory.create()
+        directory.write_result(result)
+        return directory
+
+    both, other = run(0, test_accuracy=0.9, trusted_accuracy=0.8), run(1, test_accuracy=None, trusted_accuracy=0.7)
+    none = run(2, test_accuracy=None, trusted_accuracy=None)
+    assert true_accuracies([both, both]) == ("test_accuracy", [0.9, 0.9])
+    assert true_accuracies([both, other]) == ("trusted_accuracy", [0.8, 0.7])
+    assert true_accuracies([both, none]) is None
+    with pytest.raises(UserError, match="test_accuracy is 'high'"):
+        true_accuracies([both, run(3, test_accuracy="high", trusted_accuracy=None)])

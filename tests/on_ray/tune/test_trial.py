@@ -71,7 +71,7 @@ def test_a_trial_is_the_run_of_its_settings(new_trial: NewTrial, small_splits: S
         small_splits, tmp_path, "alone", mentor=dataclasses.replace(BASE.mentor, update_interval=3)
     ).fit()
     assert_same_bits(state_in(tmp_path / "one").state.student, alone.student_state)
-    assert [reply["accuracy"] for reply in replies] == [row["validation_accuracy"] for row in alone.metrics]
+    assert [reply["accuracy"] for reply in replies] == [row["trusted_accuracy"] for row in alone.metrics]
     assert replies[-1]["objective"] == replies[-1]["accuracy"]
     assert (tmp_path / "one" / "result.json").exists()
 
@@ -277,7 +277,7 @@ def test_a_trial_whose_mentor_collapses_is_ended(new_trial: NewTrial) -> None:
 
 
 def test_gap_per_cost_is_measured_from_equal_weights(new_trial: NewTrial) -> None:
-    plain = [{"epoch": n, "validation_accuracy": 0.1, "train_seconds": 0.5 * (n + 1)} for n in range(EPOCHS)]
+    plain = [{"epoch": n, "trusted_accuracy": 0.1, "train_seconds": 0.5 * (n + 1)} for n in range(EPOCHS)]
     trial = new_trial("one", {"update_interval": 3}, objective=Objective("gap-per-cost", EPOCHS, plain))
     reply = trial.step()
     cost = reply["seconds"] / EPOCHS / 0.5

@@ -61,10 +61,16 @@ def test_trials_that_can_never_be_placed(said: Callable[..., str]) -> None:
     assert "the workers need 1000 CPUs, but there are" in said("tune", "smoke", "--workers", "1000")
 
 
-def test_no_validation_split(said: Callable[..., str]) -> None:
-    assert said("tune", "smoke", "--validation-share", "0") == (
-        "error: validation_share is 0, but a sweep chooses by the accuracy on a validation split, never on the test "
-        "split; give a share, e.g. --validation-share 0.1"
+@pytest.mark.parametrize(
+    ("arguments", "share", "size"), [(("--meta-holdout", "0"), "0", 100), (("--meta-size", "10"), "0.3", 10)]
+)
+def test_no_held_out_trusted_samples(
+    said: Callable[..., str], arguments: tuple[str, ...], share: str, size: int
+) -> None:
+    assert said("tune", "smoke", *arguments) == (
+        f"error: meta_holdout is {share}, of {size} trusted samples, but a sweep chooses by the accuracy on held-out "
+        "ones, never on the test split; give a share above 0, e.g. --meta-holdout 0.3, and more than one sample of "
+        "each class"
     )
 
 

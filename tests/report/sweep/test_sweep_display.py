@@ -193,9 +193,9 @@ def test_the_closing_table_has_the_best_trial_the_counts_and_the_verdict() -> No
         name for name, value in settings if value == value and value is not None
     ]
     assert rows[-7:] == [
-        ["validation accuracy", "0.6000"],
+        ["accuracy on held-out trusted samples", "0.6000"],
         ["training time", "13 min"],
-        ["validation accuracy of equal sample weights", "0.5220 in 61 s"],
+        ["accuracy of equal sample weights", "0.5220 in 61 s"],
         ["trials", "3: 2 finished, 1 failed"],
         ["trials at a time", "4"],
         ["time in all", "13 min"],
@@ -210,7 +210,7 @@ def test_the_closing_table_has_the_best_trial_the_counts_and_the_verdict() -> No
 def test_another_objective_is_shown_besides_the_accuracy() -> None:
     trials = three_trials()
     _, rows = table_rows(made_sweep(trials, objective="gap-per-cost"), trials)
-    assert rows[-8:-6] == [["gap closed per cost", "0.6000"], ["validation accuracy", "0.6500"]]
+    assert rows[-8:-6] == [["gap closed per cost", "0.6000"], ["accuracy on held-out trusted samples", "0.6500"]]
 
 
 def test_the_closing_table_of_a_sweep_that_found_nothing() -> None:

@@ -55,8 +55,11 @@ def test_the_head_says_what_was_searched_what_was_found_and_whether_it_is_better
     sweep = made_sweep(trials)
     text = words(page(trials, curves, sweep))
     assert text.startswith("Sweep of joint: 40 trials of 6 settings Searched method, mentor_learning_rate, ")
-    assert "for the highest accuracy on the noisy validation split: search random, scheduler asha, seed 0" in text
-    assert f"Found trial {sweep['best']['trial']} with validation accuracy {sweep['best']['objective']:.4f}, " in text
+    assert "for the highest accuracy on held-out trusted samples: search random, scheduler asha, seed 0" in text
+    assert (
+        f"Found trial {sweep['best']['trial']} with accuracy on held-out trusted samples "
+        f"{sweep['best']['objective']:.4f}, " in text
+    )
     assert "where equal sample weights reach 0.5220 in 61 s: method = mentornet, " in text
     assert (
         "Is it really better? Better than the settings that the sweep began from, shown on fresh seeds 1, 2 and 3: "
@@ -118,7 +121,7 @@ def test_parallel_coordinates_have_the_objective_first_and_the_most_important_se
     [trace] = drawn["parallel"]["data"]
     bars = drawn["importance"]["data"][0]
     labels = [dimension["label"] for dimension in trace["dimensions"]]
-    assert labels == ["<b>validation accuracy</b>", *reversed(bars["y"])]
+    assert labels == ["<b>accuracy on held-out trusted samples</b>", *reversed(bars["y"])]
     assert bars["x"] == sorted(bars["x"])
 
 

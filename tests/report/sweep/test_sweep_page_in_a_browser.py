@@ -37,8 +37,8 @@ def test_every_figure_draws_all_its_marks(tmp_path: Path) -> None:
     assert seen["pareto_lines"] == 1
     assert seen["bars"] == len(settings)
     assert set(seen["bar_names"]) == settings
-    assert seen["axes"][0] == "validation accuracy"
-    assert set(seen["axes"]) == {"validation accuracy", *settings}
+    assert seen["axes"][0] == "accuracy on held-out trusted samples"
+    assert set(seen["axes"]) == {"accuracy on held-out trusted samples", *settings}
     assert {"true", "false", "mentornet", "self-paced", "–"} <= set(seen["ticks"])
     assert seen["painted"][0] > 10_000, "pixels of lines"
     assert seen["curve_points"] == len(curves)

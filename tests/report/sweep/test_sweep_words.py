@@ -82,6 +82,7 @@ def test_words_around_values() -> None:
 def test_a_verdict_without_its_interval() -> None:
     confirm = {
         "seeds": [4],
+        "on": "test_accuracy",
         "best": {"test_accuracy": [0.5]},
         "default": {"test_accuracy": [0.75]},
         "difference": {"mean": -0.25, "low": math.nan, "high": math.nan},

@@ -22,7 +22,7 @@ ZOOM = ["toImage", "zoom2d", "pan2d", "resetScale2d"]
 STILL = ["toImage"]
 """The buttons above a figure."""
 
-ACCURACY = "accuracy on the noisy validation split"
+ACCURACY = "accuracy on held-out trusted samples"
 
 
 def escaped(text: object, most: int = 60) -> str:

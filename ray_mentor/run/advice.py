@@ -1,0 +1,100 @@
+"""What a person should be told of a finished run: did its mentor have a say, and is its trusted set clean?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ray_mentor.config import TrainConfig
+from ray_mentor.core.methods.table import method_of
+from ray_mentor.run.accuracy import wilson
+from ray_mentor.run.checkpoint.kept import KeptState
+from ray_mentor.run.checkpoint.state import RunState
+
+FEW_UPDATES = 10
+"""Below these a mentor has said next to nothing yet."""
+
+SMALL_SPREAD = 0.02
+"""Standard deviation of sample weights below which they are as good as equal; a learnt mentor's is 0.2 to 0.45."""
+
+_WANTED = 50  # updates that a change of the update interval should give
+
+
+def advice(result: Mapping[str, Any], config: TrainConfig, state: RunState) -> list[str]:
+    """What there is to say, and what to change.
+
+    Args:
+        result: what ``result.json`` holds.
+        state: at the end.
+    """
+    return [*_on_kept(state.kept), *(_on_mentor(result, config) or _on_trusted(result, state))]
+
+
+def _on_kept(kept: KeptState | None) -> list[str]:
+    if kept is None or not kept.is_earlier:
+        return []
+    return [
+        f"kept is the student of epoch {kept.epoch + 1}, not of the last, {kept.last_epoch + 1}: of {len(kept.hits)} "
+        f"held-out trusted samples it was right on {int(kept.hits.sum())}, the last one on {int(kept.last_hits.sum())}"
+    ]
+
+
+def _on_mentor(result: Mapping[str, Any], config: TrainConfig) -> list[str]:
+    method = method_of(config.curriculum.method)
+    if not method.learns:
+        return []
+    updates, steps, spread = result["meta_updates"], result["steps"], result["sample_weight_spread"]
+    burn_in = method.burn_in if config.curriculum.burn_in is None else config.curriculum.burn_in
+    if updates < FEW_UPDATES:
+        learned = "never learned" if updates == 0 else f"learned only {updates} time{'s' if updates > 1 else ''}"
+        return [
+            f"warning: the mentor {learned} in {steps} steps, so this is next to plain training; "
+            f"{_more_updates(steps, burn_in, config)}"
+        ]
+    if spread is not None and spread < SMALL_SPREAD:
+        return [
+            f"warning: the sample weights hardly moved (their standard deviation is {spread:.3f} in the last epoch), "
+            f"so this is next to plain training; {_more_updates(steps, burn_in, config)}, or a higher "
+            "--mentor-learning-rate"
+        ]
+    return []
+
+
+def _more_updates(steps: int, burn_in: float, config: TrainConfig) -> str:
+    """What makes a mentor learn more often."""
+    interval = min(config.mentor.update_interval, max(1, int(steps * (1 - burn_in)) // _WANTED))
+    more = ["more --epochs"]
+    if burn_in > 0.5:
+        more.insert(0, "a smaller --burn-in")
+    if interval < config.mentor.update_interval:
+        more.insert(0, f"--update-interval {interval}")
+    return f"give {' or '.join(more)}"
+
+
+def _on_trusted(result: Mapping[str, Any], state: RunState) -> list[str]:
+    """Held-out trusted samples that the student agrees with no more than with given labels, in the last epoch.
+
+    No epoch was chosen by how it did on them, then. Let t be the accuracy on them, [t₋, t₊] its interval, and g the
+    agreement with given labels. Clean trusted samples beside wrong given labels show t > g. Said where that isn't so:
+    t₋ <= g, and t₊ lies below the middle of g and 1.
+    """
+    if state.kept is None:
+        return [] if result["test_accuracy"] is not None else [_NOTHING_TRUE]
+    last = state.log.metrics[-1] if state.log.metrics else {}
+    given = last.get("validation_agreement") if last.get("test_agreement") is None else last.get("test_agreement")
+    right, count = int(state.kept.last_hits.sum()), len(state.kept.last_hits)
+    low, high = wilson(right, count)
+    if given is None or low > given or high >= (1 + given) / 2:
+        return []
+    return [
+        f"warning: the student is right on {right / count:.3f} of the held-out trusted samples ({low:.3f} to "
+        f"{high:.3f}) and agrees with {given:.3f} of the given labels: either the trusted samples are no cleaner than "
+        "the others (check some of them; accuracy on them is none then), or the task is hard for this student and few "
+        "given labels are wrong, so that a mentor has little to win"
+    ]
+
+
+_NOTHING_TRUE = (
+    "warning: no true accuracy is known, since no trusted sample is held out and the test split has none but given "
+    "labels; give more trusted samples, and a --meta-holdout above 0"
+)

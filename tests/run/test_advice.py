@@ -1,0 +1,91 @@
+"""What a person is told of a finished run beside its figures."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from tiny_states import started, state_of
+
+from ray_mentor.config import TrainConfig
+from ray_mentor.run.advice import advice
+from ray_mentor.run.checkpoint.kept import KeptState
+
+RESULT: dict[str, Any] = {"meta_updates": 25, "steps": 600, "sample_weight_spread": 0.3, "test_accuracy": None}
+
+
+def told(result: dict[str, Any], right: int | None = 29, given: float = 0.6, **config: Any) -> list[str]:
+    """Of a run whose student is right on so many of 30 held-out trusted samples."""
+    state = state_of(*started())
+    log = dataclasses.replace(state.log, metrics=[{"test_agreement": None, "validation_agreement": given}])
+    hits = torch.arange(30) < (right or 0)
+    kept = None if right is None else KeptState(0, hits, 0, hits, state.student)
+    state = dataclasses.replace(state, log=log, kept=kept)
+    return advice({**RESULT, **result}, TrainConfig().changed(**config), state)
+
+
+def test_of_a_run_in_which_all_went_well_there_is_nothing_to_say() -> None:
+    assert told({}) == []
+
+
+NEXT_TO_PLAIN = "so this is next to plain training; give"
+
+
+@pytest.mark.parametrize(
+    ("updates", "steps", "config", "learned", "give"),
+    [
+        (0, 10, {}, "never learned in 10 steps", "--update-interval 1 or more --epochs"),
+        (1, 100, {}, "learned only 1 time in 100 steps", "--update-interval 1 or more --epochs"),
+        (7, 180, {}, "learned only 7 times in 180 steps", "--update-interval 3 or more --epochs"),
+        (0, 200, {"burn_in": 0.9, "update_interval": 1}, "never learned in 200 steps",
+         "a smaller --burn-in or more --epochs"),
+    ],
+)  # fmt: skip
+def test_a_mentor_that_learned_next_to_nothing(updates: int, steps: int, config: Any, learned: str, give: str) -> None:
+    said = told({"meta_updates": updates, "steps": steps}, **config)
+    assert said == [f"warning: the mentor {learned}, {NEXT_TO_PLAIN} {give}"]
+
+
+def test_sample_weights_that_hardly_moved() -> None:
+    assert told({"sample_weight_spread": 0.004}) == [
+        "warning: the sample weights hardly moved (their standard deviation is 0.004 in the last epoch), so this is "
+        "next to plain training; give --update-interval 10 or more --epochs, or a higher --mentor-learning-rate"
+    ]
+    assert told({"sample_weight_spread": 0.03}) == []
+
+
+def test_methods_without_a_mentor_are_told_nothing_of_one() -> None:
+    assert told({"meta_updates": 0, "sample_weight_spread": 0.0}, method="uniform") == []
+
+
+@pytest.mark.parametrize(
+    ("right", "given", "noticed"),
+    [
+        (29, 0.6, False),  # clean
+        (29, 0.95, False),  # clean, and so are the given labels
+        (17, 0.6, True),  # no cleaner than the given ones
+        (22, 0.4, False),  # a hard task: right more often than given labels say
+        (24, 0.6, False),  # who can tell
+    ],
+)
+def test_a_trusted_set_that_is_no_cleaner_is_noticed(right: int, given: float, noticed: bool) -> None:
+    said = told({}, right, given)
+    assert len(said) == noticed
+    if noticed:
+        assert said[0] == (
+            "warning: the student is right on 0.567 of the held-out trusted samples (0.392 to 0.726) and agrees with "
+            "0.600 of the given labels: either the trusted samples are no cleaner than the others (check some of them; "
+            "accuracy on them is none then), or the task is hard for this student and few given labels are wrong, so "
+            "that a mentor has little to win"
+        )
+
+
+def test_no_true_accuracy_at_all() -> None:
+    said = told({}, None)
+    assert said == [
+        "warning: no true accuracy is known, since no trusted sample is held out and the test split has none but given "
+        "labels; give more trusted samples, and a --meta-holdout above 0"
+    ]
+    assert told({"test_accuracy": 0.9}, None) == []
