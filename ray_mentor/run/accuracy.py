@@ -50,7 +50,8 @@ def measured(
         beat: called after each part of a split.
     """
     shown = shares(curriculum, splits, exchange, beat)  # gives all ranks rank 0's buffers
-    right = _hits(curriculum, held_out, "held out", exchange, beat)
+    own = _own_hits(curriculum, held_out, "held out", exchange, beat)
+    right = None if own is None else exchange.gather_any(own.double()[:, None])[:, 0].bool()
     loss = _meta_holdout_loss(curriculum, held_out, exchange)
     if loss is not None:
         curriculum.note_holdout(loss)
@@ -92,20 +93,18 @@ def _meta_holdout_loss(curriculum: Curriculum, held_out: Samples | None, exchang
 def _share(
     curriculum: Curriculum, samples: Samples | None, name: str, exchange: AbstractExchange, beat: Callable[[], None]
 ) -> float | None:
-    if samples is None:
-        return None
-    correct = hits(curriculum.bare, _parts(samples, name, curriculum, exchange, beat)).sum()
-    return exchange.total(float(correct)) / len(samples)
+    own = _own_hits(curriculum, samples, name, exchange, beat)
+    return None if own is None or samples is None else exchange.total(float(own.sum())) / len(samples)
 
 
-def _hits(
+def _own_hits(
     curriculum: Curriculum, samples: Samples | None, name: str, exchange: AbstractExchange, beat: Callable[[], None]
 ) -> Bool[Tensor, " samples"] | None:
-    """Of all ranks, in the order of the samples."""
+    """Of this rank's share; None on every rank without samples, or if the student's outputs are no logits."""
     if samples is None:
         return None
     own = hits(curriculum.bare, _parts(samples, name, curriculum, exchange, beat))
-    return exchange.gather_any(own.double()[:, None])[:, 0].bool()
+    return None if exchange.total(float(own is None)) else own
 
 
 def _parts(

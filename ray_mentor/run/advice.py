@@ -95,6 +95,6 @@ def _on_trusted(result: Mapping[str, Any], state: RunState) -> list[str]:
 
 
 _NOTHING_TRUE = (
-    "warning: no true accuracy is known, since no trusted sample is held out and the test split has none but given "
-    "labels; give more trusted samples, and a --meta-holdout above 0"
+    "warning: no true accuracy is known, since no trusted sample is held out (or the student gives no logits), and "
+    "the test split has none but given labels; give more trusted samples, and a --meta-holdout above 0"
 )

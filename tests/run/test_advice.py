@@ -85,7 +85,7 @@ def test_a_trusted_set_that_is_no_cleaner_is_noticed(right: int, given: float, n
 def test_no_true_accuracy_at_all() -> None:
     said = told({}, None)
     assert said == [
-        "warning: no true accuracy is known, since no trusted sample is held out and the test split has none but given "
-        "labels; give more trusted samples, and a --meta-holdout above 0"
+        "warning: no true accuracy is known, since no trusted sample is held out (or the student gives no logits), and "
+        "the test split has none but given labels; give more trusted samples, and a --meta-holdout above 0"
     ]
     assert told({"test_accuracy": 0.9}, None) == []

@@ -17,12 +17,17 @@ Batches = Iterable[tuple[Shaped[Tensor, "batch ..."], Int[Tensor, " batch"]]]
 
 
 @torch.no_grad()
-def hits(student: nn.Module, batches: Batches) -> Bool[Tensor, " samples"]:
-    """Which samples the student gives their label; in the host's memory."""
+def hits(student: nn.Module, batches: Batches) -> Bool[Tensor, " samples"] | None:
+    """Which samples the student gives their label, in the host's memory; None if its outputs are no logits."""
     device = next(student.parameters()).device
+    found = [torch.zeros(0, dtype=torch.bool)]
     with evaluating(student):
-        found = [(student(inputs.to(device)).argmax(dim=1) == labels.to(device)).cpu() for inputs, labels in batches]
-    return torch.cat(found) if found else torch.zeros(0, dtype=torch.bool)
+        for inputs, labels in batches:
+            outputs = student(inputs.to(device))
+            if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] < 2:
+                return None
+            found.append((outputs.argmax(dim=1) == labels.to(device)).cpu())
+    return torch.cat(found)
 
 
 @torch.no_grad()

@@ -32,12 +32,13 @@ def per_sample(outputs: Tensor, labels: Tensor) -> Tensor:
 
 def test_a_sum_over_all_batches_in_evaluation_mode() -> None:
     made = student()
-    found, correct = total_loss(made, per_sample, batches()), hits(made, batches()).sum()
+    found, right = total_loss(made, per_sample, batches()), hits(made, batches())
     made.eval()
     inputs, labels = (torch.cat(parts) for parts in zip(*batches(), strict=True))
     outputs = made(inputs)
     assert found == pytest.approx(F.cross_entropy(outputs, labels, reduction="sum").item())
-    assert correct == (outputs.argmax(dim=1) == labels).sum()
+    assert right is not None
+    assert right.tolist() == (outputs.argmax(dim=1) == labels).tolist()
 
 
 def test_no_trace() -> None:
@@ -45,7 +46,7 @@ def test_no_trace() -> None:
     before = {name: value.clone() for name, value in made.state_dict().items()}
     draws = torch.get_rng_state()
     total_loss(made, per_sample, batches())
-    hits(made, batches()).sum()
+    hits(made, batches())
     assert [module.training for module in made] == [True, False, True, True, True]
     assert made.training
     assert all(torch.equal(value, before[name]) for name, value in made.state_dict().items())
@@ -60,3 +61,15 @@ def test_the_modes_come_back_after_an_error() -> None:
         raise ZeroDivisionError
     assert seen == [False] * 6
     assert [module.training for module in made] == [True, False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        nn.Linear(4, 1),
+        nn.Sequential(nn.Linear(4, 1), nn.Flatten(0)),
+        nn.Sequential(nn.Linear(4, 12), nn.Unflatten(1, (2, 6))),
+    ],
+)
+def test_outputs_that_are_no_logits_hit_nothing(last: nn.Module) -> None:
+    assert hits(last, batches()) is None

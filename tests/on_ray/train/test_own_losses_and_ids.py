@@ -35,7 +35,7 @@ def trainer(storage: Path, name: str, **changes: Any) -> CurriculumTrainer:
         "student": lambda: nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 4)),
         "data": TensorDataset(*samples(N, 1, wrong=True)),
         "meta": TensorDataset(*samples(N_META, 2)),
-        "mentor": MentorConfig(update_interval=2),
+        "mentor": MentorConfig(update_interval=2, meta_holdout=0.1),
         "optimizer": lambda params: torch.optim.SGD(params, 0.02, momentum=0.9),
         "epochs": 40,
         "batch_size": 20,
@@ -97,7 +97,7 @@ def test_a_loss_of_any_size_under_the_defaults(tmp_path: Path, name: str) -> Non
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_expected_error_of_such_a_loss_is_refused(tmp_path: Path, name: str) -> None:
-    mentor = MentorConfig(update_interval=2, meta_loss="error")
+    mentor = MentorConfig(update_interval=2, meta_loss="error", meta_holdout=0.1)
     reason = "is below 0, as no" if name == "a density" else "of the 27 samples of the first meta batch"
     with pytest.raises(UserError, match=f"^meta_loss is 'error', 1 − exp.*{reason}.* give meta_loss='loss'"):
         trainer(tmp_path, "refused", loss=LOSSES[name][0], mentor=mentor).fit()
