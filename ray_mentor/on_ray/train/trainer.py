@@ -21,8 +21,8 @@ from ray_mentor.config import TrainConfig
 from ray_mentor.config.file import to_toml
 from ray_mentor.core.influence.step_jacobian import check_optimizer
 from ray_mentor.core.losses import PerSampleLoss
-from ray_mentor.core.mentor.learner import MentorLearner
-from ray_mentor.core.methods.table import meta_loss_of, method_of, mixing_of
+from ray_mentor.core.mentor.learner import MentorLearner, rate_of
+from ray_mentor.core.methods.table import burn_in_of, meta_loss_of, method_of, mixing_of
 from ray_mentor.core.methods.weightings.oracle import TRUTH_MISSING
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.data.splits.splits import Splits
@@ -141,12 +141,13 @@ class CurriculumTrainer:
             str(self._run.storage_path), str(self._run.name), self._run.storage_filesystem
         )
         self._resume = resuming(self.directory, resume=asked.run.resume, or_start=asked.run.resume_or_start)
+        order = order_of(self._splits.train)
         self._job = Job(
-            config=self.config,
+            config=_settled(self.config, len(order)),
             student=student,
             optimizer=optimizer or functools.partial(make_optimizer, config=self.config.student),
             splits=self._splits,
-            order=order_of(self._splits.train),
+            order=order,
             loss=loss,
             directory=self.directory,
             local=self.config.run.workers == 0,
@@ -296,5 +297,21 @@ class CurriculumTrainer:
             return None
         actor: Any = ray.remote(MentorActor).options(num_cpus=0, num_gpus=0, max_restarts=-1, max_task_retries=-1)
         classes, seed = len(self._splits.train.classes), self.config.run.seed
-        handle: ActorHandle[MentorActor] = actor.remote(self.config.mentor, classes, seed)
+        handle: ActorHandle[MentorActor] = actor.remote(self._job.mentor, classes, seed)
         return handle
+
+
+def _settled(config: TrainConfig, samples: int) -> TrainConfig:
+    """With numbers for what follows from how long the run is, where it is not given.
+
+    Args:
+        samples: of an epoch.
+    """
+    run = config.run
+    burn_in = burn_in_of(config.curriculum, run.epochs)
+    steps = run.epochs * -(-samples // run.batch_size) * (1 - burn_in)
+    return dataclasses.replace(
+        config,
+        curriculum=dataclasses.replace(config.curriculum, burn_in=burn_in),
+        mentor=dataclasses.replace(config.mentor, mentor_learning_rate=rate_of(config.mentor, steps)),
+    )
