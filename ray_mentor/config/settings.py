@@ -218,9 +218,10 @@ class MentorConfig:
     history_length: int = 0
     """Past losses per sample that the feature `history` holds, in epochs, >= 0. Each takes 4 bytes a sample of memory,
     which the workers share out among themselves."""
-    mentor_learning_rate: float = 0.0006
+    mentor_learning_rate: float | None = None
     """Learning rate of the mentor's Adam per student step, > 0: an update counts for the steps since the last one, and
-    its rate is this times update_interval."""
+    its rate is this times update_interval. None: 0.0006; more in a run that is short, so that its mentor gets as far:
+    0.65 over the steps in which it learns, at most 0.01."""
     mentor_weight_decay: float = 0.0
     """Weight decay (decoupled) of the mentor's params, >= 0."""
     initial_sample_weight: float = 0.9
@@ -289,7 +290,8 @@ class MentorConfig:
             "it must be two widths from 1 to 100, of label and percent",
             "e.g. 2 5",
         )
-        require(self.mentor_learning_rate > 0, "mentor_learning_rate", self.mentor_learning_rate, "it must be above 0")
+        rate = self.mentor_learning_rate
+        require(rate is None or rate > 0, "mentor_learning_rate", rate, "it must be above 0")
         require(
             0 < self.initial_sample_weight < 1,
             "initial_sample_weight",
@@ -348,7 +350,8 @@ class CurriculumConfig:
     """α of the mixing's Beta(α, α), > 0."""
     burn_in: float | None = None
     """Share of training, from its start, during which every sample weight is 1 and no mentor learns, in [0, 1).
-    None: the method's own, 0.15 for mentornet, 0 for the others."""
+    None: the method's own, 0 but for mentornet: 0.15, or 5 epochs where that is less, as far as epochs are known; a
+    student that sees wrong labels more often knows them by heart."""
     meta_in_training: float = 1.0
     """Share of the meta set, but for what is held out, that the student is trained on as well, each sample with weight
     1, in [0, 1]; 0 for none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from torch import nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig, RunSettings, TrainConfig
 from ray_mentor.core.losses import PerSampleLoss
+from ray_mentor.core.mentor.learner import rate_of
+from ray_mentor.core.methods.table import burn_in_of
 from ray_mentor.data.plan.order import AbstractOrder
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.run.directory import RunDirectory
@@ -73,3 +76,19 @@ class Job:
     def run(self) -> RunSettings:
         """How long, how wide, and how it survives."""
         return self.config.run
+
+
+def settled(config: TrainConfig, samples: int) -> TrainConfig:
+    """With numbers for what follows from how long the run is, where it is not given.
+
+    Args:
+        samples: of an epoch.
+    """
+    run = config.run
+    burn_in = burn_in_of(config.curriculum, run.epochs)
+    steps = run.epochs * -(-samples // run.batch_size) * (1 - burn_in)
+    return dataclasses.replace(
+        config,
+        curriculum=dataclasses.replace(config.curriculum, burn_in=burn_in),
+        mentor=dataclasses.replace(config.mentor, mentor_learning_rate=rate_of(config.mentor, steps)),
+    )

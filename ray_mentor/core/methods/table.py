@@ -94,8 +94,25 @@ def parts_of(
         mentor=access if method.learns else None,
         meta_batch=meta_batch,
         in_nats=not own or makes_errors,
-        burn_in=method.burn_in if curriculum.burn_in is None else curriculum.burn_in,
+        burn_in=burn_in_of(curriculum),
     )
+
+
+BURN_IN_EPOCHS = 5
+
+
+def burn_in_of(curriculum: CurriculumConfig, epochs: int | None = None) -> float:
+    """Share of training before a mentor learns: what is given, or the method's own, which is no more than 5 epochs.
+
+    A student knows wrong labels by heart when it has met them some ten times, however long it is to be trained.
+
+    Args:
+        epochs: of the run; None: nobody knows.
+    """
+    if curriculum.burn_in is not None:
+        return curriculum.burn_in
+    own = method_of(curriculum.method).burn_in
+    return own if epochs is None else min(own, BURN_IN_EPOCHS / epochs)
 
 
 def meta_loss_of(mentor: MentorConfig, *, own_loss: bool) -> str:

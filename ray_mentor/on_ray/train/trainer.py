@@ -61,7 +61,7 @@ from ray_mentor.run.claim import taken_up
 from ray_mentor.run.directory import CONFIG, RunDirectory
 from ray_mentor.run.findings.closing import closed
 from ray_mentor.run.findings.names import write_names
-from ray_mentor.run.job import Job, MakeOptimizer
+from ray_mentor.run.job import Job, MakeOptimizer, settled
 from ray_mentor.run.ledger.detection import detection
 from ray_mentor.run.marks import Marks, Show
 from ray_mentor.run.outcome import Outcome, result_of
@@ -150,12 +150,13 @@ class CurriculumTrainer:
         self._record = dict(record) if record is not None else plain_settings(self.config, given)
         if loss is not None:
             self._record["meta_loss"] = meta_loss_of(self.config.mentor, own_loss=True)
+        order = order_of(self._splits.train)
         self._job = Job(
-            config=self.config,
+            config=settled(self.config, len(order)),
             student=student,
             optimizer=optimizer or functools.partial(make_optimizer, config=self.config.student),
             splits=self._splits,
-            order=order_of(self._splits.train),
+            order=order,
             loss=loss,
             directory=self.directory,
             settings=to_toml(self._record).encode(),
@@ -316,5 +317,5 @@ class CurriculumTrainer:
             return None
         actor: Any = ray.remote(MentorActor).options(num_cpus=0, num_gpus=0, max_restarts=-1, max_task_retries=-1)
         classes, seed = len(self._splits.train.classes), self.config.run.seed
-        handle: ActorHandle[MentorActor] = actor.remote(self.config.mentor, classes, seed)
+        handle: ActorHandle[MentorActor] = actor.remote(self._job.mentor, classes, seed)
         return handle
