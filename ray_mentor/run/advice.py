@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ray_mentor.config import TrainConfig
-from ray_mentor.core.methods.table import method_of
+from ray_mentor.core.methods.table import burn_in_of, method_of
 from ray_mentor.run.accuracy import wilson
 from ray_mentor.run.checkpoint.kept import KeptState
 from ray_mentor.run.checkpoint.state import RunState
@@ -44,7 +44,7 @@ def _on_mentor(result: Mapping[str, Any], config: TrainConfig) -> list[str]:
     if not method.learns:
         return []
     updates, steps, spread = result["meta_updates"], result["steps"], result["sample_weight_spread"]
-    burn_in = method.burn_in if config.curriculum.burn_in is None else config.curriculum.burn_in
+    burn_in = burn_in_of(config.curriculum, config.run.epochs)
     if updates < FEW_UPDATES:
         learned = "never learned" if updates == 0 else f"learned only {updates} time{'s' if updates > 1 else ''}"
         return [

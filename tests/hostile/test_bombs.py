@@ -44,7 +44,7 @@ def test_an_image_of_enormous_dimensions_among_small_ones(tmp_path: Path) -> Non
     [
         ({"image": [png_of(2000, 2000)] * ROWS, "label": LABELS}, f"{ROWS} images of 2000×2000 need 0.3 GiB"),
         (
-            {**{f"x{i}": np.arange(10**5) for i in range(9)}, "label": np.arange(10**5) % 3},
+            {**{f"x{i}": np.arange(10**5) % (91 + 3 * i) for i in range(9)}, "label": np.arange(10**5) % 3},
             "100,000 rows of 9 features",
         ),
         ({"x": np.zeros(10**6), "label": np.zeros(10**6, np.int8)}, "the labels and ids of the 1,000,000 rows"),
@@ -73,7 +73,7 @@ def test_a_label_of_a_megabyte_stored_once_for_thousands_of_rows(tmp_path: Path)
     path = tmp_path / "data.parquet"
     rows, groups = 10_000, 5
     label = pa.DictionaryArray.from_arrays(np.arange(rows, dtype=np.int8) % 2, ["a" * 2**20, "b"])
-    part = pa.table({"x": np.arange(rows, dtype=np.float32), "label": label})
+    part = pa.table({"x": np.arange(rows, dtype=np.float32) // 7, "label": label})
     with pq.ParquetWriter(path, part.schema) as writer:
         for _ in range(groups):
             writer.write_table(part)

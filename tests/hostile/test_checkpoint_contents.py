@@ -42,7 +42,9 @@ MISSING = Missing()
 def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with data.parquet and a run of two epochs."""
     folder = tmp_path_factory.mktemp("first")
-    (folder / "data.parquet").write_bytes(parquet({"x": NUMBERS, "y": range(ROWS), "label": LABELS}))
+    (folder / "data.parquet").write_bytes(
+        parquet({"x": NUMBERS, "y": [row % 7 for row in range(ROWS)], "label": LABELS})
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert cli.main([*WORDS, "--epochs", "2", "--run-name", "run"]) == 0

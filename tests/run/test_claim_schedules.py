@@ -160,7 +160,7 @@ def test_one_is_stopped_before_any_operation_while_another_lives(
 ) -> None:
     """It takes the run up and writes; when the one that slept has ended it writes again, whatever that one did."""
     path = tmp_path / "run"
-    for asleep in range(3, length(path, contest, 0) + 1):  # until it has looked it is one that starts later
+    for asleep in range(4, length(path, contest, 0) + 1):  # until it has looked it is one that starts later
         ids_go(monkeypatch, up=up)
         sleeper_life, life = lives_in(path, contest)
         moves: Moves = []

@@ -123,8 +123,10 @@ class StepWatch:
             self._groups[place] = groups_of(optimizer, self._live)
 
     def _leave(self, place: int, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        self._depth[place] -= 1
+        self._depth[place] = max(self._depth[place] - 1, 0)  # a closure that weighs is called after the step began
         if self._depth[place] == 0:
+            if self._waits and self._is_looked_back_on:
+                self._groups.setdefault(place, groups_of(optimizer, self._live))
             self._note(place, optimizer)
 
     def _note(self, place: int, optimizer: torch.optim.Optimizer) -> None:

@@ -137,9 +137,17 @@ def test_it_tells_wrong_labels_from_right_ones() -> None:
     ("settings", "schedule"),
     [
         (EVERY_STEP, NO_BURN_IN),
-        (MentorConfig(update_interval=3, meta_batch_size=16), CurriculumConfig(example_dropout="0.3:1", burn_in=0.2)),
         (
-            MentorConfig(update_interval=2, mentor_features=("loss", "label", "history"), history_length=2),
+            MentorConfig(update_interval=3, meta_batch_size=16, mentor_learning_rate=0.01),
+            CurriculumConfig(example_dropout="0.3:1", burn_in=0.2),
+        ),
+        (
+            MentorConfig(
+                update_interval=2,
+                mentor_features=("loss", "label", "history"),
+                history_length=2,
+                mentor_learning_rate=0.01,
+            ),
             CurriculumConfig(),
         ),
         (MentorConfig(), CurriculumConfig(method="self-paced")),

@@ -100,7 +100,7 @@ def test_the_expected_error_of_such_a_loss_is_refused(tmp_path: Path, name: str)
     mentor = MentorConfig(update_interval=2, meta_loss="error", meta_holdout=0.1)
     reason = "is below 0, as no" if name == "a density" else "of the 27 samples of the first meta batch"
     with pytest.raises(UserError, match=f"^meta_loss is 'error', 1 − exp.*{reason}.* give meta_loss='loss'"):
-        trainer(tmp_path, "refused", loss=LOSSES[name][0], mentor=mentor).fit()
+        trainer(tmp_path, "refused", loss=LOSSES[name][0], mentor=mentor, burn_in=0.15).fit()
 
 
 def test_a_methods_own_loss_keeps_the_expected_error(tmp_path: Path) -> None:
