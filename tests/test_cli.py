@@ -223,6 +223,7 @@ def test_ctrl_c_writes_a_checkpoint_and_the_command_that_it_prints_goes_on(
     assert re.search(rf"^going on after step {saved[2]} of 600, in epoch \d+ of 300$", again.out, re.MULTILINE)
     assert "epoch 300/300" in again.out
     assert "epoch 25/300" not in again.out
+    assert "resume" not in Path(saved[1]).parents[1].joinpath("config.toml").read_text(), "or it could not be repeated"
 
 
 def test_suspects_of_a_run(command: Any, tmp_path: Path) -> None:

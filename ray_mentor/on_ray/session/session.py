@@ -119,6 +119,9 @@ def _connected(needs: Needs, verbose: bool) -> Iterator[None]:
         init = functools.partial(
             ray.init, configure_logging=verbose, log_to_driver=verbose, dashboard_host="127.0.0.1", **arguments
         )
+        if threading.current_thread() is threading.main_thread():  # Ray puts one of its own in place, which stays
+            handler = signal.getsignal(signal.SIGTERM)
+            stack.callback(lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL if handler is None else handler))
         stack.callback(ray.shutdown)
         with starting:
             start_patiently(init)

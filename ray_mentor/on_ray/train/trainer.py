@@ -25,6 +25,7 @@ from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.core.methods.table import meta_loss_of, method_of, mixing_of
 from ray_mentor.core.methods.weightings.oracle import TRUTH_MISSING
 from ray_mentor.core.student.optimizers import make_optimizer
+from ray_mentor.core.student.random_state import untouched
 from ray_mentor.data.samples.identity import identity
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.data.storage.on_device import check_can_be_held
@@ -147,7 +148,8 @@ class CurriculumTrainer:
         )
         self._resume = resuming(self.directory, resume=asked.run.resume, or_start=asked.run.resume_or_start)
         given = {"student"} if optimizer is None else {"student", *OPTIMIZER_SETTINGS}
-        self._record = dict(record) if record is not None else plain_settings(self.config, given)
+        asks = dict(record) if record is not None else plain_settings(self.config, given)
+        self._record = {name: value for name, value in asks.items() if name not in ("resume", "resume_or_start")}
         if loss is not None:
             self._record["meta_loss"] = meta_loss_of(self.config.mentor, own_loss=True)
         order = order_of(self._splits.train)
@@ -258,7 +260,8 @@ class CurriculumTrainer:
     def _fit_here(self, marks: Marks) -> None:
         if self._scaling.use_gpu:
             check_machine(Needs({"GPU": 1.0}))
-        with alone_in_process(), quiet(self._verbose):
+        device = torch.device("cuda" if self._scaling.use_gpu else "cpu")
+        with alone_in_process(), quiet(self._verbose), untouched(device):
             self._claim_directory()
             callbacks = CallbacksHere(self._run.callbacks or ())
             job = dataclasses.replace(self._job, board=LocalBoard(marks.show), callbacks=callbacks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -272,3 +273,20 @@ def test_what_goes_wrong_in_the_start_is_raised_in_the_thread_that_asked(monkeyp
     in_a_thread(run)
     assert said == ["no Ray there", "started"]
     assert there.alive == 0
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_sigterm_means_afterwards_what_it_meant_before() -> None:
+    """Ray puts a handler of its own in place when it starts."""
+
+    def ours(*_: object) -> None:
+        pass
+
+    found = signal.signal(signal.SIGTERM, ours)
+    try:
+        with ray_session(Needs({"CPU": 1.0}), verbose=False):
+            assert ray.is_initialized()
+        assert signal.getsignal(signal.SIGTERM) is ours
+    finally:
+        signal.signal(signal.SIGTERM, found)

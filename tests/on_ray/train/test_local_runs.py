@@ -224,6 +224,13 @@ def test_the_config_file_can_be_read_back(finished: Outcome) -> None:
     assert (config.run.epochs, config.run.batch_size, config.run.seed) == (EPOCHS, BATCH, 0)
 
 
+def test_the_process_draws_on_as_if_there_had_been_no_run(small_splits: Splits, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    trainer_for(small_splits, tmp_path, "run", epochs=1).fit()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_the_same_seed_gives_the_same_run(finished: Outcome, small_splits: Splits, tmp_path: Path) -> None:
     assert_same_run(trainer_for(small_splits, tmp_path, "again").fit(), finished)
 
