@@ -201,7 +201,8 @@ def test_the_run_directory_of_two_workers(undisturbed: Outcome) -> None:
     """Our files, and the two newest checkpoints among them; of Ray Train its books, which know of the student."""
     names = {entry.name for entry in Path(undisturbed.path).iterdir() if not entry.name.startswith(".")}
     ours = {"config.toml", "result.json", "metrics.csv", "attempt", "ledger", "checkpoints", "student"}
-    assert names == {*ours, "checkpoint_manager_snapshot.json"}
+    found = {"suspects.csv", "predictions.parquet", "classes.json"}
+    assert names == {*ours, *found, "checkpoint_manager_snapshot.json"}
     assert len(list((Path(undisturbed.path) / "checkpoints").glob("*.pt"))) == 2
     result = json.loads((Path(undisturbed.path) / "result.json").read_text())
     assert (result["steps"], result["meta_updates"], result["workers"]) == (STEPS, STEPS // INTERVAL, 2)

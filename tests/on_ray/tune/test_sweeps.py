@@ -429,7 +429,7 @@ def test_workers_of_all_trials_read_data_that_lie_in_one_place(
     trainer = trainer_for(ray.get(place), tmp_path, "wide", workers=2)
     trainer.stored_at(place)
 
-    def catch(job: Any, run: Any) -> None:
+    def catch(job: Any, *_: Any) -> None:
         raise CaughtError(job.splits)
 
     monkeypatch.setattr(trainer, "_torch_trainer", catch)
