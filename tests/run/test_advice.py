@@ -51,7 +51,7 @@ def test_a_mentor_that_learned_next_to_nothing(updates: int, steps: int, config:
 def test_sample_weights_that_hardly_moved() -> None:
     assert told({"sample_weight_spread": 0.004}) == [
         "warning: the sample weights hardly moved (their standard deviation is 0.004 in the last epoch), so this is "
-        "next to plain training; give --update-interval 10 or more --epochs, or a higher --mentor-learning-rate"
+        "next to plain training; give --update-interval 11 or more --epochs, or a higher --mentor-learning-rate"
     ]
     assert told({"sample_weight_spread": 0.03}) == []
 
