@@ -78,17 +78,16 @@ class Job:
         return self.config.run
 
 
-def settled(config: TrainConfig, samples: int) -> TrainConfig:
+def settled(config: TrainConfig, total_steps: int) -> TrainConfig:
     """With numbers for what follows from how long the run is, where it is not given.
 
     Args:
-        samples: of an epoch.
+        total_steps: of the run.
     """
-    run = config.run
-    burn_in = burn_in_of(config.curriculum, run.epochs)
-    steps = run.epochs * -(-samples // run.batch_size) * (1 - burn_in)
+    burn_in = burn_in_of(config.curriculum, config.run.epochs)
+    rate = rate_of(config.mentor, total_steps * (1 - burn_in))
     return dataclasses.replace(
         config,
         curriculum=dataclasses.replace(config.curriculum, burn_in=burn_in),
-        mentor=dataclasses.replace(config.mentor, mentor_learning_rate=rate_of(config.mentor, steps)),
+        mentor=dataclasses.replace(config.mentor, mentor_learning_rate=rate),
     )

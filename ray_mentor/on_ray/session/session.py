@@ -119,9 +119,7 @@ def _connected(needs: Needs, verbose: bool) -> Iterator[None]:
         init = functools.partial(
             ray.init, configure_logging=verbose, log_to_driver=verbose, dashboard_host="127.0.0.1", **arguments
         )
-        if threading.current_thread() is threading.main_thread():  # Ray puts one of its own in place, which stays
-            handler = signal.getsignal(signal.SIGTERM)
-            stack.callback(lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL if handler is None else handler))
+        stack.callback(put_back, signal.getsignal(signal.SIGTERM), signal.SIGTERM)  # Ray's own would stay
         stack.callback(ray.shutdown)
         with starting:
             start_patiently(init)
@@ -172,13 +170,14 @@ def ctrl_c_is_ours() -> Iterator[None]:
         put_back(before)
 
 
-def put_back(handler: Any) -> None:
-    """Gives Ctrl-C the meaning that it had; Python's own, where a program that embeds Python had put its handler.
+def put_back(handler: Any, number: signal.Signals = signal.SIGINT) -> None:
+    """Gives Ctrl-C, or another signal, the meaning that it had; Python's own, where what embeds Python had its handler.
 
     Python does not tell of that one, and Ray has replaced it. In the main thread; elsewhere nothing was changed.
     """
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.default_int_handler if handler is None else handler)
+        pythons = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, pythons if handler is None else handler)
 
 
 @contextmanager

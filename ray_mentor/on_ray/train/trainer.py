@@ -26,6 +26,7 @@ from ray_mentor.core.methods.table import meta_loss_of, method_of, mixing_of
 from ray_mentor.core.methods.weightings.oracle import TRUTH_MISSING
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.core.student.random_state import untouched
+from ray_mentor.data.plan.batches import Plan
 from ray_mentor.data.samples.identity import identity
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.data.storage.on_device import check_can_be_held
@@ -152,9 +153,10 @@ class CurriculumTrainer:
         self._record = {name: value for name, value in asks.items() if name not in ("resume", "resume_or_start")}
         if loss is not None:
             self._record["meta_loss"] = meta_loss_of(self.config.mentor, own_loss=True)
-        order = order_of(self._splits.train)
+        order, run = order_of(self._splits.train), self.config.run
+        plan = Plan(order, run.batch_size, run.seed, run.epochs)
         self._job = Job(
-            config=settled(self.config, len(order)),
+            config=settled(self.config, plan.total_steps),
             student=student,
             optimizer=optimizer or functools.partial(make_optimizer, config=self.config.student),
             splits=self._splits,

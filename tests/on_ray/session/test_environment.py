@@ -275,6 +275,23 @@ def test_what_goes_wrong_in_the_start_is_raised_in_the_thread_that_asked(monkeyp
     assert there.alive == 0
 
 
+def test_a_thread_that_ends_the_last_run_leaves_signals_alone() -> None:
+    """Python lets none but the main thread give them a meaning."""
+    found, raised = signal.getsignal(signal.SIGTERM), []
+
+    def put_back() -> None:
+        try:
+            session.put_back(signal.SIG_IGN, signal.SIGTERM)
+        except ValueError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=put_back)
+    thread.start()
+    thread.join()
+    assert not raised
+    assert signal.getsignal(signal.SIGTERM) is found
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 def test_sigterm_means_afterwards_what_it_meant_before() -> None:
