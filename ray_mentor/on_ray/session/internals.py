@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -161,6 +162,8 @@ def machines_that_go() -> PreemptionInfo | None:
 class StoppableTrainer(TorchTrainer):
     """Ray Train's trainer, which tells when it has put its handler of Ctrl-C in place: it does so in ``fit``.
 
+    The handler stops the run, and then raises KeyboardInterrupt; Ray's own ends the process with exit code 0.
+
     Args:
         then: called then, in the main thread; elsewhere Ray puts none in place.
     """
@@ -171,6 +174,15 @@ class StoppableTrainer(TorchTrainer):
 
     def _register_sigint_handler(self, controller: Any) -> None:
         super()._register_sigint_handler(controller)  # type: ignore[misc]
+        stop: Any = signal.getsignal(signal.SIGINT)
+
+        def interrupt(number: int, frame: Any) -> None:
+            try:
+                stop(number, frame)
+            except SystemExit:
+                raise KeyboardInterrupt from None
+
+        signal.signal(signal.SIGINT, interrupt)
         self._then()
 
 

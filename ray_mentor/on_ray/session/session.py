@@ -119,11 +119,27 @@ def _connected(needs: Needs, verbose: bool) -> Iterator[None]:
         init = functools.partial(
             ray.init, configure_logging=verbose, log_to_driver=verbose, dashboard_host="127.0.0.1", **arguments
         )
-        stack.callback(put_back, signal.getsignal(signal.SIGTERM), signal.SIGTERM)  # Ray's own would stay
+        before = signal.getsignal(signal.SIGTERM)
+        stack.callback(put_back, before, signal.SIGTERM)
         stack.callback(ray.shutdown)
         with starting:
             start_patiently(init)
+        _sigterm_is_not_rays(before)
         yield
+
+
+def _sigterm_is_not_rays(before: Any) -> None:
+    """In the place of Ray's handler, which raises SystemExit: the user's own, or one that stops a run as Ctrl-C does.
+
+    Args:
+        before: what SIGTERM did before Ray started.
+    """
+    if threading.current_thread() is threading.main_thread():  # elsewhere Ray puts none in place
+        signal.signal(signal.SIGTERM, before if callable(before) or before is signal.SIG_IGN else _stop)
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def start_patiently(start: Callable[[], object]) -> None:
@@ -158,14 +174,12 @@ def named_address() -> str | None:
 def ctrl_c_is_ours() -> Iterator[None]:
     """Ctrl-C stops what runs inside with KeyboardInterrupt, and means afterwards what it meant before.
 
-    Ray Train puts a handler of its own in place: it stops the run and ends the process with exit code 0, and it
+    Ray Train puts a handler of its own in place (:class:`~ray_mentor.on_ray.session.internals.StoppableTrainer`), and it
     stays when the run has ended, with a handle in it that keeps the run's actors alive.
     """
     before = signal.getsignal(signal.SIGINT)
     try:
         yield
-    except SystemExit:
-        raise KeyboardInterrupt from None
     finally:
         put_back(before)
 

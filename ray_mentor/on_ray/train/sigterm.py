@@ -114,7 +114,7 @@ def workers_save_first(board: ActorHandle[RunBoard]) -> AbstractContextManager[S
     def ask() -> None:
         try:
             if ray.get(board.wish.remote()):
-                while ray.get(board.is_wished.remote()):
+                while driver.came and ray.get(board.is_wished.remote()):
                     time.sleep(_POLL)
         except ray.exceptions.RayActorError:
             pass

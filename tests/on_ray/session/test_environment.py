@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -292,9 +292,59 @@ def test_a_thread_that_ends_the_last_run_leaves_signals_alone() -> None:
     assert signal.getsignal(signal.SIGTERM) is found
 
 
+class Rays:
+    """Ray, as far as it puts a handler of its own in place when it starts."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+        monkeypatch.setattr(ray, "init", self.init)
+        monkeypatch.setattr(ray, "shutdown", lambda: None)
+
+    def init(self, **_: Any) -> None:
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+
+
+@pytest.fixture
+def sigterm() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def connected() -> Any:
+    return session._connected(Needs({"CPU": 1.0}), False)
+
+
+def test_a_users_own_sigterm_handler_is_called_while_ray_is_there(
+    monkeypatch: pytest.MonkeyPatch, sigterm: None
+) -> None:
+    Rays(monkeypatch)
+    calls: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: calls.append(number))
+    with connected():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert calls == [signal.SIGTERM]
+
+
+def test_sigterm_that_is_ignored_stays_so_while_ray_is_there(monkeypatch: pytest.MonkeyPatch, sigterm: None) -> None:
+    Rays(monkeypatch)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with connected():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+
+
+def test_sigterm_without_a_handler_stops_a_run_as_ctrl_c_does(monkeypatch: pytest.MonkeyPatch, sigterm: None) -> None:
+    Rays(monkeypatch)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with pytest.raises(KeyboardInterrupt), connected():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 @pytest.mark.ray
 @pytest.mark.slow
-def test_sigterm_means_afterwards_what_it_meant_before() -> None:
+def test_a_users_own_sigterm_handler_stays() -> None:
     """Ray puts a handler of its own in place when it starts."""
 
     def ours(*_: object) -> None:
@@ -304,6 +354,7 @@ def test_sigterm_means_afterwards_what_it_meant_before() -> None:
     try:
         with ray_session(Needs({"CPU": 1.0}), verbose=False):
             assert ray.is_initialized()
+            assert signal.getsignal(signal.SIGTERM) is ours
         assert signal.getsignal(signal.SIGTERM) is ours
     finally:
         signal.signal(signal.SIGTERM, found)

@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from typing import Any
 import pytest
 from ray._private import ray_constants, services
 from ray.exceptions import AuthenticationError
+from ray.train.torch import TorchTrainer
 
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.session.environment import quiet
+from ray_mentor.on_ray.session.internals import StoppableTrainer
 from ray_mentor.on_ray.session.own_ray import LOOPBACK, connecting, keep_token_private, on_this_machine_alone
 from ray_mentor.on_ray.session.session import ctrl_c_is_ours, named_address, start_patiently
 
@@ -222,4 +225,28 @@ def test_in_a_thread_ctrl_c_is_left_alone() -> None:
     thread = threading.Thread(target=run)
     thread.start()
     thread.join(30)
+    assert signal.getsignal(signal.SIGINT) is found
+
+
+def test_who_ends_a_process_ends_it() -> None:
+    """A handler of the user's may, of any signal; that is no Ctrl-C."""
+    with pytest.raises(SystemExit) as raised, ctrl_c_is_ours():
+        raise SystemExit(3)
+    assert raised.value.code == 3
+
+
+def test_ctrl_c_while_ray_train_goes_on_is_a_keyboard_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray Train's own handler ends the process when it has stopped the run."""
+
+    def registers(self: object, controller: object) -> None:
+        signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+
+    monkeypatch.setattr(TorchTrainer, "_register_sigint_handler", registers)
+    trainer, told = StoppableTrainer.__new__(StoppableTrainer), []
+    trainer._then = lambda: told.append(signal.getsignal(signal.SIGINT))
+    found = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), ctrl_c_is_ours():
+        trainer._register_sigint_handler(None)
+        assert told == [signal.getsignal(signal.SIGINT)], "what is there then"
+        os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is found

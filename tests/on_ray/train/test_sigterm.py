@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from ray_mentor.on_ray.train.sigterm import SavesFirst
+from ray_mentor.on_ray.train import sigterm
+from ray_mentor.on_ray.train.sigterm import SavesFirst, workers_save_first
 
 
 @pytest.fixture
@@ -70,6 +73,27 @@ def test_whoever_can_save_is_asked(ended: list[int]) -> None:
         assert asked == []
         term()
         assert asked == [True]
+
+
+class Hung:
+    """A board whose workers never write the checkpoint that they are asked for."""
+
+    class Asked:
+        def remote(self) -> bool:
+            return True
+
+    wish = is_wished = Asked()
+
+
+def test_a_driver_whose_workers_hang_goes_on_where_the_users_handler_does(
+    ended: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sigterm.ray, "get", lambda answer: answer)
+    monkeypatch.setattr(sigterm, "SavesFirst", functools.partial(SavesFirst, seconds=0.2))
+    board: Any = Hung()
+    with workers_save_first(board):
+        term()
+        assert ended == [signal.SIGTERM]
 
 
 def test_what_is_ignored_stays_so() -> None:
