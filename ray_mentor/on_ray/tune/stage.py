@@ -22,6 +22,7 @@ from ray_mentor.on_ray.session.session import put_back
 from ray_mentor.on_ray.tune.record import FIGURES
 from ray_mentor.on_ray.tune.room import reserved
 from ray_mentor.on_ray.tune.trial import NAME, Plan, Trial
+from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.progress import Row
 
 
@@ -60,7 +61,7 @@ class Stage:
         if self.trials == 0:
             return
         trainable = tune.with_resources(tune.with_parameters(Trial, plan=self.plan), reserved(self.plan.base.run))
-        books = f".tune-{uuid.uuid4().hex}"
+        books = f"{_BOOKS}{uuid.uuid4().hex}"
         try:
             with having(_QUIET), _ctrl_c_is_told():
                 self._run(trainable, books)
@@ -140,6 +141,17 @@ def brief(error: str) -> str:
     """The line of an error, through the layers of Ray's, that says most."""
     lines = [line.strip() for line in error.splitlines() if line.strip()]
     return lines[-1] if lines else "no reason is known"
+
+
+def remove_books(directory: RunDirectory) -> None:
+    """Removes what Ray Tune kept for processes that were killed, from the folder of a sweep that is taken up."""
+    for info in directory.entries():
+        if re.fullmatch(rf"{re.escape(_BOOKS)}[0-9a-f]{{32}}", info.base_name):
+            _remove(f"{directory.path}/{info.base_name}")
+
+
+_BOOKS = ".tune-"
+"""Begins the name of the folder in which Ray Tune keeps its books of a stage."""
 
 
 def _remove(folder: str) -> None:

@@ -27,7 +27,7 @@ from ray_mentor.on_ray.tune.room import at_once, needs, room_told
 from ray_mentor.on_ray.tune.schedulers import Asha, make_scheduler
 from ray_mentor.on_ray.tune.search import Listed, Suggestions, check_search, make_search
 from ray_mentor.on_ray.tune.spaces import FoundSpace, config_of
-from ray_mentor.on_ray.tune.stage import Stage, brief
+from ray_mentor.on_ray.tune.stage import Stage, brief, remove_books
 from ray_mentor.on_ray.tune.table import curves, trial_table
 from ray_mentor.on_ray.tune.trial import MakeTrainer, Plan, metrics_of, newest_run
 from ray_mentor.run.claim import ClaimedDirectory, taken_up
@@ -136,6 +136,7 @@ class Study:
 
     def _claimed(self, claimed: ClaimedDirectory, concurrent: int, began: float) -> Found:
         """Runs it where nobody else adds anything by now."""
+        remove_books(claimed)
         claimed.write(CONFIG, to_toml(self.settings_file).encode())
         scheduler, record, again = self._remembered()
         baseline = self._baseline(concurrent) if self.objective == "gap-per-cost" else []

@@ -13,16 +13,20 @@ import pytest
 import ray
 from left_sweeps import ENDED, RUNS, SAMPLES, base, leave_sweep, lines, words, write_lines
 from ray.tune import TuneError
+from small_sweeps import makers
 
 from ray_mentor import cli
 from ray_mentor.config.file import read_config, to_toml
+from ray_mentor.config.sweep import SweepSettings
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.tune.objective import Objective
 from ray_mentor.on_ray.tune.record import Record
 from ray_mentor.on_ray.tune.resumed import digest, true_accuracies, unfinished
 from ray_mentor.on_ray.tune.spaces import config_of, find_space
 from ray_mentor.on_ray.tune.stage import told_error
+from ray_mentor.on_ray.tune.study import Study
 from ray_mentor.on_ray.tune.table import curves, trial_table
+from ray_mentor.run.claim import taken_up
 from ray_mentor.run.directory import RunDirectory
 
 # What goes on
@@ -46,6 +50,29 @@ def test_a_failed_trial_goes_on_and_one_that_was_ended_does_not(state: str, goes
     row = {"kind": "ended", "trial": RUNS, "state": state, "objective": None, "error": None}
     write_lines(sweep, [*lines(), row])
     assert went_on(sweep)[0] == [RUNS] * goes_on
+
+
+def test_what_ray_tune_kept_for_a_sweep_that_was_killed_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing else; before anything of the sweep goes on."""
+    sweep = leave_sweep(tmp_path)
+    (sweep / f".tune-{'0a' * 16}" / "trial").mkdir(parents=True)
+    (sweep / f".tune-{'0a' * 16}" / "trial/params.pkl").write_bytes(b"x")
+    for name in (".tune-mine", "my.tune-" + "0a" * 16):
+        (sweep / name).mkdir()
+    seen: list[str] = []
+
+    def search(*_: object) -> None:
+        seen.extend(sorted(path.name for path in sweep.iterdir() if "tune-" in path.name))
+        raise EOFError
+
+    monkeypatch.setattr(Study, "_search", search)
+    directory = RunDirectory(str(sweep))
+    study = Study(find_space("smoke"), base(), SweepSettings(), makers, directory, base().flat(), lambda row: None)
+    with pytest.raises(EOFError):
+        study._claimed(taken_up(directory), 1, 0.0)
+    assert seen == [".tune-mine", "my.tune-" + "0a" * 16]
 
 
 def test_a_finished_trial_without_its_result_goes_on(tmp_path: Path) -> None:

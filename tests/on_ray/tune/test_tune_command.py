@@ -125,6 +125,7 @@ def test_a_sweep_whose_driver_was_killed_goes_on_and_repeats_no_finished_trial(t
     assert again.wait(A_LONG_TIME) == 0, (tmp_path / "log").read_text()
     now = {path: path.stat().st_mtime_ns for path in sweep.glob("runs/*/result.json")}
     assert len(now) == 3
+    assert not list(sweep.glob(".tune*"))
     assert {path: now[path] for path in finished} == finished
     # What a sweep leaves.
     summary = json.loads((sweep / "sweep.json").read_text())
