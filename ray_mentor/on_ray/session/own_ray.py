@@ -125,7 +125,12 @@ def _make_token(path: Path) -> None:
     try:
         with open(unnamed, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             file.write(secrets.token_hex(32))
-        with suppress(FileExistsError):
+        try:
             os.link(unnamed, path)
+        except FileExistsError:
+            pass
+        except OSError:  # a home without hard links, in which two first runs within microseconds may both be the first
+            if not path.exists():
+                unnamed.rename(path)
     finally:
         unnamed.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import secrets
@@ -61,6 +62,28 @@ def test_two_that_make_the_token_at_once_make_one(home: Path, monkeypatch: pytes
     keep_token_private()
     assert (home / ".ray/auth_token").read_text() == seen[0]
     assert len(bytes.fromhex(seen[0])) == 32
+    assert [file.name for file in (home / ".ray").iterdir()] == ["auth_token"]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_home_without_hard_links_has_a_private_token_too(
+    home: Path, monkeypatch: pytest.MonkeyPatch, is_first: bool
+) -> None:
+    """Some network homes have none; Ray would write a token for all to read."""
+
+    def link(source: Path, target: Path) -> None:
+        if not is_first:
+            target.write_text("another process's")
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    keep_token_private()
+    token = home / ".ray/auth_token"
+    if is_first:
+        assert mode(token) == 0o600
+        assert len(bytes.fromhex(token.read_text())) == 32
+    else:
+        assert token.read_text() == "another process's"
     assert [file.name for file in (home / ".ray").iterdir()] == ["auth_token"]
 
 
