@@ -20,6 +20,7 @@ from ray_mentor.config.sweep import SweepSettings, one_process_a_trial
 from ray_mentor.data.splits.meta_parts import meta_parts
 from ray_mentor.data.splits.splits import Splits, prepare
 from ray_mentor.errors import StoppedByUser, UserError, printable, shown
+from ray_mentor.on_ray.session.session import check_lasts
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 from ray_mentor.on_ray.tune.spaces import FoundSpace, check_space, find_space, space_of
 from ray_mentor.on_ray.tune.study import Found, Makers, Study
@@ -199,6 +200,7 @@ def _directory(config: TrainConfig, record: Mapping[str, Any]) -> RunDirectory:
     check_name(storage, str(run.run_name))
     root = storage if "://" in storage else os.path.abspath(os.path.expanduser(storage))
     directory = RunDirectory(f"{root}/{run.run_name}")
+    check_lasts(directory.path)
     resume = resuming(directory, resume=run.resume, or_start=run.resume_or_start)
     if directory.exists() and not resume:
         raise UserError(f"sweep {directory.path} is there already; give another --run-name, or go on with it: --resume")

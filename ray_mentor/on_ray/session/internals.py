@@ -94,6 +94,11 @@ def jobs_runtime_env() -> dict[str, Any] | None:
     return dict(json.loads(job).get("runtime_env") or {})
 
 
+def is_in_rays_copy(path: str) -> bool:
+    """Whether a path lies in what Ray unpacked for a job, and removes when it needs the room."""
+    return "/runtime_resources/working_dir_files/" in path
+
+
 @contextmanager
 def controllers_have(variables: Mapping[str, str]) -> Iterator[None]:
     """Controllers of Ray Train that this thread starts inside have these environment variables, as have their workers.

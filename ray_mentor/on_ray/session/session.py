@@ -170,6 +170,19 @@ def named_address() -> str | None:
     return None if address in ("", "local") else address
 
 
+def check_lasts(path: str) -> None:
+    """Refuses to write where a job's results would go with what was uploaded for it.
+
+    Raises:
+        UserError: a folder in Ray's copy of that, as a relative one of a job is.
+    """
+    if internals.is_in_rays_copy(path):
+        raise UserError(
+            f"{path} lies in Ray's copy of what this job uploaded, which Ray removes; give --storage-path a folder "
+            "that all machines see, e.g. /results, or s3://BUCKET/FOLDER"
+        )
+
+
 @contextmanager
 def ctrl_c_is_ours() -> Iterator[None]:
     """Ctrl-C stops what runs inside with KeyboardInterrupt, and means afterwards what it meant before.

@@ -37,7 +37,13 @@ from ray_mentor.on_ray.session.environment import hangs_end_after, quiet
 from ray_mentor.on_ray.session.failures import Failures, as_ray_says, causes, how_to_go_on, users_error
 from ray_mentor.on_ray.session.growth import Needs
 from ray_mentor.on_ray.session.internals import BOOKS, StoppableTrainer
-from ray_mentor.on_ray.session.session import alone_in_process, check_machine, ctrl_c_is_ours, ray_session
+from ray_mentor.on_ray.session.session import (
+    alone_in_process,
+    check_lasts,
+    check_machine,
+    ctrl_c_is_ours,
+    ray_session,
+)
 from ray_mentor.on_ray.train.arguments import (
     OPTIMIZER_SETTINGS,
     Data,
@@ -147,6 +153,7 @@ class CurriculumTrainer:
         self.directory = RunDirectory.within(
             str(self._run.storage_path), str(self._run.name), self._run.storage_filesystem
         )
+        check_lasts(self.directory.path)
         self._resume = resuming(self.directory, resume=asked.run.resume, or_start=asked.run.resume_or_start)
         given = {"student"} if optimizer is None else {"student", *OPTIMIZER_SETTINGS}
         asks = dict(record) if record is not None else plain_settings(self.config, given)

@@ -518,6 +518,26 @@ def test_a_storage_path_that_cannot_be_used(small_splits: Splits, tmp_path: Path
         trainer_for(small_splits, storage, "run").fit()
 
 
+UNPACKED = "session_1/runtime_resources/working_dir_files/_ray_pkg_0a1b"
+
+
+def test_a_job_does_not_write_into_rays_copy_of_what_it_uploaded(
+    small_splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There a job begins, and Ray removes it some time after the job's end."""
+    here = tmp_path / UNPACKED
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    with pytest.raises(UserError) as raised:
+        trainer_for(small_splits, Path("runs"), "mine")
+    assert str(raised.value) == (
+        f"{here}/runs/mine lies in Ray's copy of what this job uploaded, which Ray removes; give --storage-path a "
+        "folder that all machines see, e.g. /results, or s3://BUCKET/FOLDER"
+    )
+    assert list(here.iterdir()) == []
+    trainer_for(small_splits, tmp_path / "results", "mine")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -61,6 +61,16 @@ def test_trials_that_can_never_be_placed(said: Callable[..., str]) -> None:
     assert "the workers need 1000 CPUs, but there are" in said("tune", "smoke", "--workers", "1000")
 
 
+def test_a_job_whose_sweep_would_go_with_what_it_uploaded(
+    said: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "runtime_resources/working_dir_files/_ray_pkg_0a1b"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    assert "lies in Ray's copy of what this job uploaded, which Ray removes" in said("tune", "smoke")
+    assert list(here.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "share", "size"), [(("--meta-holdout", "0"), "0", 100), (("--meta-size", "10"), "0.3", 10)]
 )
