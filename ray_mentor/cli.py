@@ -112,8 +112,7 @@ def _tune(words: list[str]) -> None:
     says = (
         "Searches settings of the mentor with Ray Tune. SPACE: joint, mentor_architecture, update_frequency, "
         "curriculum, smoke, module:function, or a path to a file of your own. The options of train are what is trained "
-        "around the searched settings; --run-name names the sweep, --resume goes on with it, and --workers is 0 unless "
-        "given: each trial is one process."
+        "around the searched settings; --run-name names the sweep, --resume goes on with it."
     )
     if _asked(words, "-h", "--help"):
         print(daily_help(prog, says, TUNE, SweepConfig().flat()))

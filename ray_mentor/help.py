@@ -21,7 +21,7 @@ _MODEL = {
 }
 _RUN = {
     "seed": "of everything drawn at random",
-    "workers": "student workers, by Ray; 0 trains in this process, without it",
+    "workers": "student workers, by Ray; 0 trains in this process; auto: as the run's size asks for",
     "gpu": "give each worker a GPU",
     "run_name": "name of the run's folder in runs/; made up if not given",
     "resume": "go on with the run of this name",
@@ -52,7 +52,7 @@ TUNE = {
     **_DATA,
     **_MODEL,
     **_RUN,
-    "workers": "student workers of each trial; 0: a trial is one process",
+    "workers": "student workers of each trial; 0 and auto: a trial is one process",
     "run_name": "name of the sweep's folder in runs/; made up if not given",
     "resume": "go on with the sweep of this name",
 }
@@ -132,6 +132,8 @@ def _usage(name: str, kind: str) -> str:
     if kind.startswith("Literal["):
         choices = ",".join(re.findall("[a-z_-]+", kind.partition("[")[2].partition("]")[0]))
         return f"{flag(name)} {{{choices}}}"
+    if kind == "int | Literal['auto']":
+        return f"{flag(name)} {{INTEGER,auto}}"
     inner = kind.removeprefix("tuple[").partition(",")[0].partition(" ")[0]
     return f"{flag(name)} {_TAKES[inner]}{' ...' if kind.startswith('tuple[') else ''}"
 

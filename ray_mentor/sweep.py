@@ -16,7 +16,7 @@ from rich.console import Console
 
 from ray_mentor.config import TrainConfig
 from ray_mentor.config.file import to_toml
-from ray_mentor.config.sweep import SweepSettings, one_process_a_trial
+from ray_mentor.config.sweep import SweepSettings
 from ray_mentor.data.splits.meta_parts import meta_parts
 from ray_mentor.data.splits.splits import Splits, prepare
 from ray_mentor.errors import StoppedByUser, UserError, printable, shown
@@ -74,7 +74,8 @@ def tune_curriculum(
 
     Args:
         space: a shipped one, ``module:function``, a path to a file, or a dict of setting names to Ray Tune's domains.
-        config: the settings around it; its run name is the sweep's. None: the defaults, one process a trial.
+        config: the settings around it; its run name is the sweep's. Where its ``workers`` is "auto", each trial is one
+            process. None: the defaults.
         settings: how it is searched.
         make: makes a trial's trainer from its settings, e.g. of a model and data of one's own; picklable. It and what
             it holds go into Ray's object store once; what it reads each time, each trial's process has for itself.
@@ -86,7 +87,8 @@ def tune_curriculum(
         UserError: an unknown space, or one that gives settings that are not valid; trials that can never be placed; a
             sweep of this name that is there already, or whose files are damaged. Before the first trial.
     """
-    config = config or one_process_a_trial()
+    config = config or TrainConfig()
+    config = config.changed(workers=0) if config.run.workers == "auto" else config
     settings = settings or SweepSettings()
     found = _space(space)
     check_space(found, config)

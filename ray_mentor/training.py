@@ -23,7 +23,10 @@ from ray_mentor.on_ray.session.session import ray_session
 from ray_mentor.on_ray.train.arguments import least_needs, scaling_of
 from ray_mentor.on_ray.train.stream import RayDataSpread
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
+from ray_mentor.on_ray.train.workers import TWO, workers_of
 from ray_mentor.report.terminal import RunDisplay, closing_table, look_at_next
+from ray_mentor.run.checkpoint.resume import resuming
+from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.outcome import Outcome
 from ray_mentor.students import STUDENTS, make_student
 
@@ -45,12 +48,13 @@ def train(
     method_of(config.curriculum.method)
     one_of(config.student.student, STUDENTS, "student")
     display = RunDisplay(config.run.epochs, console)
+    config = _streamed_by_workers(config)
     with _reading(config, verbose, display) as spread:
         splits = prepare(config.data, config.run.seed, spread)
         trainer = make_trainer(config, splits, verbose=verbose, began=began)
         for note in splits.notes:
             display.console.print(printable(note), soft_wrap=True, markup=False)
-        display.console.print(printable(headline(config, splits.train)), soft_wrap=True, markup=False)
+        display.console.print(printable(headline(trainer.config, splits.train)), soft_wrap=True, markup=False)
         display.console.print(printable(f"run: {trainer.directory.path}"), soft_wrap=True, markup=False)
         with display, _told_how_to_go_on(trainer):
             outcome = trainer.fit(display.show)
@@ -59,6 +63,18 @@ def train(
             display.console.print(printable(note), soft_wrap=True, markup=False)
         display.console.print(printable(look_at_next(outcome.result, outcome.path)), soft_wrap=True, markup=False)
     return outcome
+
+
+def _streamed_by_workers(config: TrainConfig) -> TrainConfig:
+    """What is to be streamed by Ray gets workers, which are asked for before the data say how large they are."""
+    if config.data.data_backend != "ray" or config.run.workers != "auto":
+        return config
+    run, before = config.run, None
+    if run.run_name is not None:
+        directory = RunDirectory.within(os.path.abspath(run.storage_path), run.run_name)
+        goes_on = resuming(directory, resume=run.resume, or_start=run.resume_or_start)
+        before = workers_of(directory) if goes_on and directory.exists() else None
+    return config.changed(workers=TWO if before is None else before)
 
 
 @contextmanager

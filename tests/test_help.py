@@ -107,6 +107,7 @@ def test_what_an_option_takes_is_said(capsys: pytest.CaptureFixture[str]) -> Non
         "  --scheduler {asha,pbt,none}\n",
         "  --objective {accuracy,gap-per-cost}\n",
         "  --meta-data TEXT\n",
+        "  --workers {INTEGER,auto}\n",
     ):
         assert line in text
 

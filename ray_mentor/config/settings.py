@@ -378,8 +378,10 @@ class RunSettings:
     """Samples of the training split per student step over all workers, >= 1; trusted ones come beside them."""
     seed: int = 0
     """Seed of everything drawn at random, >= 0."""
-    workers: int = 2
-    """Student workers; 0 trains in this process, without starting Ray."""
+    workers: int | Literal["auto"] = "auto"
+    """Student workers; 0 trains in this process, without starting Ray. auto: 0 for a small student or a run of a minute
+    or two, else two, or one for each of several GPUs. The run says what was chosen and why, and keeps it when it is
+    resumed. Each trial of a sweep then is one process."""
     gpu: bool = False
     """Give each worker a GPU."""
     gpus_per_worker: float = 1.0
@@ -414,8 +416,10 @@ class RunSettings:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "keep_checkpoints"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
-        for name in ("seed", "workers", "checkpoint_seconds", "checkpoint_steps", "node_seconds"):
+        for name in ("seed", "checkpoint_seconds", "checkpoint_steps", "node_seconds"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "it must be at least 0")
+        number = 0 if self.workers == "auto" else self.workers
+        require(isinstance(number, int) and number >= 0, "workers", self.workers, "it must be at least 0, or auto")
         require(self.max_failures >= -1, "max_failures", self.max_failures, "it must be at least 0, or -1: no limit")
         require(self.gpus_per_worker > 0, "gpus_per_worker", self.gpus_per_worker, "it must be above 0", "e.g. 0.5")
         require(
@@ -425,18 +429,26 @@ class RunSettings:
             "above 1 it must be whole",
         )
         require(self.hang_seconds > 0, "hang_seconds", self.hang_seconds, "it must be above 0")
-        require(
-            self.min_workers is None or 1 <= self.min_workers <= self.workers,
-            "min_workers",
-            self.min_workers,
-            f"it must lie between 1 and workers, {self.workers}",
-        )
+        if self.min_workers is not None:
+            require(self.workers != "auto", "min_workers", self.min_workers, "workers is auto", "give --workers, too")
+            require(
+                1 <= self.min_workers <= self.n_workers,
+                "min_workers",
+                self.min_workers,
+                f"it must lie between 1 and workers, {self.workers}",
+            )
         require(self.seed < 2**63, "seed", self.seed, "it must be below 2**63")
         require(self.run_name is None or "/" not in self.run_name, "run_name", self.run_name, "it must hold no /")
         require(self.run_name not in ("", ".", ".."), "run_name", self.run_name, "it must name a folder of its own")
         require(bool(self.storage_path), "storage_path", self.storage_path, "it must name a folder", "e.g. runs")
         for name in ("resume", "resume_or_start"):
             require(not getattr(self, name) or self.run_name is not None, name, True, "it needs --run-name")
+
+    @property
+    def n_workers(self) -> int:
+        """The number of workers, where it is one by now."""
+        assert isinstance(self.workers, int), "whoever asks has chosen"
+        return self.workers
 
 
 @dataclass(frozen=True)

@@ -51,18 +51,12 @@ class SweepSettings:
         require(self.concurrent is None or self.concurrent >= 1, "concurrent", self.concurrent, "it must be at least 1")
 
 
-def one_process_a_trial() -> TrainConfig:
-    """The defaults of ``ray-mentor train``, with a run in one process."""
-    base = TrainConfig()
-    return dataclasses.replace(base, run=dataclasses.replace(base.run, workers=0))
-
-
 @dataclass(frozen=True)
 class SweepConfig:
     """A whole sweep."""
 
     sweep: SweepSettings = field(default_factory=SweepSettings)
-    train: TrainConfig = field(default_factory=one_process_a_trial)
+    train: TrainConfig = field(default_factory=TrainConfig)
 
     def flat(self) -> dict[str, Any]:
         """Every setting under its one name; the inverse of :meth:`from_flat`."""
@@ -78,5 +72,4 @@ class SweepConfig:
         own = names_of(SweepSettings)
         check_names(table, [*own, *TrainConfig().flat()])
         of_runs = {name: value for name, value in table.items() if name not in own}
-        train = TrainConfig.from_flat({"workers": 0, **of_runs})
-        return cls(SweepSettings(**values_of(SweepSettings, table)), train)
+        return cls(SweepSettings(**values_of(SweepSettings, table)), TrainConfig.from_flat(of_runs))

@@ -46,6 +46,7 @@ _READERS: dict[str, Callable[[Any], bool]] = {
     "bool": lambda v: isinstance(v, bool),
     "str": lambda v: isinstance(v, str),
     "None": lambda v: v is None,
+    "auto": lambda v: v == "auto",
 }
 
 
@@ -55,7 +56,7 @@ def typed(name: str, annotation: str, value: Any) -> Any:
         inner = annotation.removeprefix("tuple[").split(",")[0]
         require(isinstance(value, list | tuple), name, value, f"it must be a list of {inner}")
         return tuple(typed(name, inner, item) for item in value)
-    kinds = ["str"] if annotation.startswith("Literal") else annotation.split(" | ")
+    kinds = ["str"] if annotation.startswith("Literal") else annotation.replace("Literal['auto']", "auto").split(" | ")
     if kinds[0] == "float" and isinstance(value, int | str) and not isinstance(value, bool):
         value = _number(value)  # YAML 1.1 reads 1e-3 as a string
     require(any(_READERS[kind](value) for kind in kinds), name, value, f"it must be of type {' or '.join(kinds)}")

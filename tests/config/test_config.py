@@ -174,7 +174,7 @@ def test_a_whole_number_is_a_float_too() -> None:
         (CurriculumConfig, {"meta_in_training": 1.1}, "meta_in_training is 1.1, but it must lie in [0, 1]"),
         (CurriculumConfig, {"meta_in_training": -0.1}, "meta_in_training is -0.1, but it must lie in [0, 1]"),
         (RunSettings, {"epochs": 0}, "epochs is 0, but it must be at least 1"),
-        (RunSettings, {"workers": -1}, "workers is -1, but it must be at least 0"),
+        (RunSettings, {"workers": -1}, "workers is -1, but it must be at least 0, or auto"),
         (RunSettings, {"seed": -1}, "seed is -1, but it must be at least 0"),
         (RunSettings, {"run_name": "a/b"}, "run_name is 'a/b', but it must hold no /"),
         (RunSettings, {"resume": True}, "resume is True, but it needs --run-name"),

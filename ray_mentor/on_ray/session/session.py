@@ -228,10 +228,14 @@ def alone_in_process() -> Iterator[None]:
 _TRAINS_HERE = threading.Lock()
 
 
+def cores_here() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
 def check_machine(needs: Needs) -> None:
     """Refuses, before Ray starts, what this machine cannot place."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    _check_fits({"CPU": float(cores), "GPU": float(torch.cuda.device_count())}, needs)
+    _check_fits({"CPU": float(cores_here()), "GPU": float(torch.cuda.device_count())}, needs)
 
 
 def _check_fits(there: Mapping[str, float], needs: Needs, waited: float = 0.0) -> None:

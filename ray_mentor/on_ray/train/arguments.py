@@ -9,6 +9,8 @@ from collections.abc import Collection
 from typing import Any
 
 import ray.train
+import torch
+from torch import nn
 from torch.utils.data import Dataset
 
 from ray_mentor.config import DataConfig, RunSettings, TrainConfig, names_of
@@ -59,6 +61,22 @@ def splits_of(
     return splits if readers == 0 else _read_by(splits, readers)
 
 
+def check_factories(student: object, optimizer: object) -> None:
+    """Refuses what is made already, and by one call for all workers.
+
+    Raises:
+        UserError: a student or an optimizer, where what builds one is due.
+    """
+    if isinstance(student, nn.Module):
+        raise UserError("student is a module, but it must be a callable that builds one; e.g. lambda: MyModel()")
+    if isinstance(optimizer, torch.optim.Optimizer):
+        kind = type(optimizer).__name__
+        raise UserError(
+            f"optimizer is {kind}(...), but it must be a callable that makes one of the student's params; e.g. "
+            f"lambda params: {kind}(params, lr=1e-3)"
+        )
+
+
 def _read_by(splits: Splits, readers: int) -> Splits:
     if readers < 0:
         raise UserError(f"data_workers is {readers}, but it must be at least 0")
@@ -101,19 +119,19 @@ def check_shares(splits: Splits, batch_size: int, scaling: Any) -> None:
 
 def scaling_of(run: RunSettings) -> ray.train.ScalingConfig:
     """Ray's picture of the workers that the settings ask for."""
-    workers: Any = run.workers if run.min_workers is None else (run.min_workers, run.workers)
+    workers: Any = run.n_workers if run.min_workers is None else (run.min_workers, run.n_workers)
     share = {"CPU": 1, "GPU": run.gpus_per_worker} if run.gpu else None
     return ray.train.ScalingConfig(num_workers=workers, use_gpu=run.gpu, resources_per_worker=share)
 
 
-def placed(given: ray.train.RunConfig | None, run: RunSettings, scaling: Any) -> ray.train.RunConfig:
+def placed(given: ray.train.RunConfig | None, run: RunSettings) -> ray.train.RunConfig:
     """With an absolute storage path, and the settings' values where it has Ray's defaults.
 
     Raises:
         UserError: it asks for what a run does not do.
     """
     rays = given or ray.train.RunConfig(name=run.run_name, storage_path=run.storage_path)
-    _check_honoured(rays, scaling)
+    _check_checkpoints_and_failures(rays)
     storage = str(rays.storage_path)
     failures, checkpoints = rays.failure_config, rays.checkpoint_config
     if failures is None or failures == ray.train.FailureConfig():
@@ -143,7 +161,7 @@ def as_told_to_ray(run: ray.train.RunConfig, callbacks: list[Any]) -> ray.train.
     )
 
 
-def _check_honoured(given: ray.train.RunConfig, scaling: Any) -> None:
+def _check_checkpoints_and_failures(given: ray.train.RunConfig) -> None:
     checkpoints: Any = given.checkpoint_config
     failures: Any = given.failure_config
     if checkpoints.checkpoint_score_attribute is not None:
@@ -156,19 +174,35 @@ def _check_honoured(given: ray.train.RunConfig, scaling: Any) -> None:
         raise UserError(
             "failure_config has relax_collectives_on_preemption, but a step needs all workers; leave it out"
         )
+
+
+def check_honoured(given: ray.train.RunConfig | None, scaling: Any) -> None:
+    """Refuses what so many workers, or none, don't do.
+
+    Raises:
+        UserError: naming it.
+    """
     if scaling.use_tpu:
         raise UserError("scaling_config has use_tpu, but students train on CPUs and GPUs; leave it out")
-    if scaling.max_workers > 0:
-        return
+    asked = what_needs_workers(given)
+    if asked is not None and scaling.max_workers == 0:
+        raise UserError(asked)
+
+
+def what_needs_workers(given: ray.train.RunConfig | None) -> str | None:
+    """What Ray's config asks for that a run in this process does not do, as it is refused there."""
+    if given is None:
+        return None
     for name, (default, why) in _NEEDS_WORKERS.items():
         if getattr(given, name) != default:
-            raise UserError(f"{name} is given, but num_workers is 0: {why}; leave it out, or give 1 worker or more")
+            return f"{name} is given, but num_workers is 0: {why}; leave it out, or give 1 worker or more"
     for callback in given.callbacks or ():
         if not isinstance(callback, ray.train.UserCallback):
-            raise UserError(
+            return (
                 f"callbacks has a {type(callback).__name__}, but num_workers is 0, where Ray has nothing that it could "
                 "call; give a ray.train.UserCallback, or 1 worker or more"
             )
+    return None
 
 
 _NEEDS_WORKERS: dict[str, tuple[Any, str]] = {

@@ -48,6 +48,8 @@ from ray_mentor.on_ray.train.arguments import (
     OPTIMIZER_SETTINGS,
     Data,
     as_told_to_ray,
+    check_factories,
+    check_honoured,
     check_shares,
     least_needs,
     placed,
@@ -61,6 +63,7 @@ from ray_mentor.on_ray.train.reports import CallbacksHere
 from ray_mentor.on_ray.train.sigterm import HERE, WorkersSaveFirst, workers_save_first
 from ray_mentor.on_ray.train.watch import LocalBoard, RemoteBoard, board_here, ended_with_its_run, watched
 from ray_mentor.on_ray.train.worker_loop import worker_loop
+from ray_mentor.on_ray.train.workers import Choice, chosen
 from ray_mentor.run.checkpoint.checkpoints import newest_good
 from ray_mentor.run.checkpoint.kept import kept_student
 from ray_mentor.run.checkpoint.resume import check_same_run, resuming
@@ -100,7 +103,8 @@ class CurriculumTrainer:
             from a random generator of its own.
         config: the settings; None: their defaults. What says where data come from and which student is built means
             nothing here, where both are given.
-        scaling_config: Ray's, in place of the settings' ``workers`` and their like; ``num_workers=0`` trains in this
+        scaling_config: Ray's, in place of the settings' ``workers`` and their like (where neither says a number, the
+            size of the run does); ``num_workers=0`` trains in this
             process without starting Ray, ``(low, high)`` goes on with fewer workers when nodes are lost.
         run_config: Ray's, in place of the settings' ``run_name`` and ``storage_path``; a checkpoint config and a
             failure config that are not Ray's defaults take the place of ``keep_checkpoints`` and ``max_failures``.
@@ -141,23 +145,32 @@ class CurriculumTrainer:
     ) -> None:
         named = {} if run_config is None else {"run_name": run_config.name}
         asked = (config or TrainConfig()).changed(**named, **changes)
-        self._scaling: Any = scaling_config or scaling_of(asked.run)
-        self._run = placed(run_config, asked.run, self._scaling)
-        self.config = with_rays_own(asked, self._scaling, self._run)
-        self._method = method_of(self.config.curriculum.method)
-        self._splits = splits_of(data, meta, test, validation, data_workers, clean_test=self.config.data.clean_test)
-        self._stored: ray.ObjectRef[Splits] | None = None
-        self._verbose = verbose
-        self.ray_result: ray.train.Result | None = None
-        self._began = began
+        check_factories(student, optimizer)
+        self._method = method_of(asked.curriculum.method)
+        self._splits = splits_of(data, meta, test, validation, data_workers, clean_test=asked.data.clean_test)
+        self._run = placed(run_config, asked.run)
         self.directory = RunDirectory.within(
             str(self._run.storage_path), str(self._run.name), self._run.storage_filesystem
         )
         check_lasts(self.directory.path)
         self._resume = resuming(self.directory, resume=asked.run.resume, or_start=asked.run.resume_or_start)
+        self._choice: Choice | None = None
+        if scaling_config is None and asked.run.workers == "auto":
+            before = self.directory if self._resume else None
+            self._choice = chosen(asked, self._splits, student, run_config, before)
+            asked = asked.changed(workers=self._choice.workers)
+        with quiet(verbose):  # Ray tells of its local mode
+            self._scaling: Any = scaling_config or scaling_of(asked.run)
+        check_honoured(run_config, self._scaling)
+        self.config = with_rays_own(asked, self._scaling, self._run)
+        self._stored: ray.ObjectRef[Splits] | None = None
+        self._verbose = verbose
+        self.ray_result: ray.train.Result | None = None
+        self._began = began
         given = {"student"} if optimizer is None else {"student", *OPTIMIZER_SETTINGS}
         asks = dict(record) if record is not None else plain_settings(self.config, given)
         self._record = {name: value for name, value in asks.items() if name not in ("resume", "resume_or_start")}
+        self._record["workers"] = self.config.run.workers
         if loss is not None:
             self._record["meta_loss"] = meta_loss_of(self.config.mentor, own_loss=True)
         order, run = order_of(self._splits.train), self.config.run
@@ -199,6 +212,8 @@ class CurriculumTrainer:
         self._job = dataclasses.replace(self._job, gate=gate)
         self.check_directory()
         marks = Marks(began, show or (lambda row: None))
+        if self._choice is not None:
+            marks.show({"kind": "note", "text": str(self._choice)})
         if self._job.local:
             self._fit_here(marks)
         else:
@@ -219,14 +234,6 @@ class CurriculumTrainer:
 
     def _try_method(self) -> None:
         """What the method lacks is said here, rather than by every worker once Ray has started."""
-        if isinstance(self._job.student, nn.Module):
-            raise UserError("student is a module, but it must be a callable that builds one; e.g. lambda: MyModel()")
-        if isinstance(self._job.optimizer, torch.optim.Optimizer):
-            kind = type(self._job.optimizer).__name__
-            raise UserError(
-                f"optimizer is {kind}(...), but it must be a callable that makes one of the student's params; e.g. "
-                f"lambda params: {kind}(params, lr=1e-3)"
-            )
         if self.config.data.augment != "none" and len(self._splits.train.inputs.shape) != 3:
             shape = self._splits.train.inputs.shape
             kind = self.config.data.augment

@@ -24,12 +24,12 @@ takes is known to nobody beforehand."""
 def needs(run: RunSettings) -> Needs:
     """What one trial takes, a worker each, or its one process; a mentor actor takes nothing."""
     gpus = {"GPU": run.gpus_per_worker} if run.gpu else {}
-    return Needs({"CPU": 1.0, **gpus}, max(run.workers, 1))
+    return Needs({"CPU": 1.0, **gpus}, max(run.n_workers, 1))
 
 
 def memory(run: RunSettings) -> int:
     """Bytes that one trial takes: its one process, or that which watches over workers, a controller and a mentor."""
-    return PROCESS_BYTES * (run.workers + 3 if run.workers else 1)
+    return PROCESS_BYTES * (run.n_workers + 3 if run.n_workers else 1)
 
 
 def at_once(run: RunSettings, there: Mapping[str, float], wanted: int | None, grows: Callable[[], bool]) -> int:

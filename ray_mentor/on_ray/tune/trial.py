@@ -147,7 +147,7 @@ class Trial(tune.Trainable):
             if self._directory.read(RESULT) is not None:
                 trainer.check_directory()  # or it would be believed, whatever settings it had
                 return dict(metrics_of(self._directory)[-1])
-            self._running = Running(trainer, on_ray=self._config.run.workers > 0)
+            self._running = Running(trainer, on_ray=self._config.run.n_workers > 0)
         return self._running.next_epoch()
 
     def _prepare(self, config: Mapping[str, Any]) -> None:

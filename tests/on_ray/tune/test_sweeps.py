@@ -29,7 +29,7 @@ from small_sweeps import BASE, EPOCHS, MakeSmall, having, makers, plan_for
 from ray_mentor import sweep, tune_curriculum
 from ray_mentor.config import TrainConfig
 from ray_mentor.config.file import read_config
-from ray_mentor.config.sweep import SweepSettings, one_process_a_trial
+from ray_mentor.config.sweep import SweepSettings
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.data import Splits
 from ray_mentor.errors import UserError
@@ -443,8 +443,12 @@ def test_data_are_read_once_for_all_trials(tmp_path: Path, monkeypatch: pytest.M
     data = tmp_path / "data"
     data.mkdir()
     write_small_parquet(data / "train.parquet")
-    config = one_process_a_trial().changed(
-        data=str(data), noise="none", meta_size=10, epochs=2, storage_path=str(tmp_path / "runs"), run_name="mine"
+    config = (
+        TrainConfig()
+        .changed(workers=0)
+        .changed(
+            data=str(data), noise="none", meta_size=10, epochs=2, storage_path=str(tmp_path / "runs"), run_name="mine"
+        )
     )
     stored = sweep._Configured.__call__
 

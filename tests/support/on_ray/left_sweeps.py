@@ -9,7 +9,7 @@ from typing import Any
 
 from ray_mentor.config import TrainConfig
 from ray_mentor.config.file import to_toml
-from ray_mentor.config.sweep import SweepSettings, one_process_a_trial
+from ray_mentor.config.sweep import SweepSettings
 from ray_mentor.on_ray.tune.spaces import config_of
 
 NAME = "mine"
@@ -30,7 +30,7 @@ def words(*more: str) -> tuple[str, ...]:
 
 
 def base() -> TrainConfig:
-    return one_process_a_trial().changed(run_name=NAME, **QUICK)
+    return TrainConfig().changed(workers=0, run_name=NAME, **QUICK)
 
 
 def leave_sweep(storage: Path) -> Path:

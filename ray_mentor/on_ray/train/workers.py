@@ -1,0 +1,120 @@
+"""How many workers a run gets that is told no number: as many as its work is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import ray.train
+import torch
+from torch import nn
+
+from ray_mentor.config import TrainConfig
+from ray_mentor.core.student.random_state import untouched
+from ray_mentor.core.student.threads import SMALL, multiplications
+from ray_mentor.data.splits.splits import Splits
+from ray_mentor.on_ray.session.session import cores_here, named_address
+from ray_mentor.on_ray.train.arguments import what_needs_workers
+from ray_mentor.run.checkpoint.resume import started_with
+from ray_mentor.run.directory import RunDirectory
+
+WORTH_SECONDS = 110.0
+"""Of training on one core. Two workers took 0.77 of one's time (ResNet-32, 128 samples a step, two cores), and their
+start is 25 s longer than a start without Ray (LOG.md): they have made up for it after this."""
+
+A_SECOND = 3.5e10
+"""Multiplications of forward passes, as :func:`multiplications` counts them, that one core trains in a second.
+
+For ResNet-32 and the CNN, 128 samples a step, on a busy machine: 2.3e10 to 5.1e10 (LOG.md)."""
+
+TWO = 2
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Of a run's workers.
+
+    Attributes:
+        workers: how many; 0: this process trains.
+        why: the reason.
+    """
+
+    workers: int
+    why: str
+
+    def __str__(self) -> str:
+        if self.workers:
+            return f"workers: {self.workers}, on Ray ({self.why}; --workers 0 trains in this process)"
+        return f"workers: 0, this process trains ({self.why}; --workers {TWO} starts two, on Ray)"
+
+
+def chosen(
+    config: TrainConfig,
+    splits: Splits,
+    student: Callable[[], nn.Module],
+    asked: ray.train.RunConfig | None,
+    before: RunDirectory | None,
+) -> Choice:
+    """How many workers the run gets.
+
+    Args:
+        student: builds one, as :class:`~ray_mentor.on_ray.train.trainer.CurriculumTrainer` takes it; called once, and
+            not at all where the choice does not hang on it.
+        asked: what Ray's own config asks for.
+        before: the run's folder, if the run goes on; it then keeps the number that it has.
+    """
+    kept = None if before is None or not before.exists() else workers_of(before)
+    if kept is not None:
+        return Choice(kept, "as the run was started")
+    if config.mentor.estimator == "unrolled":
+        return Choice(0, "the estimator unrolled needs one process")
+    if what_needs_workers(asked) is not None:
+        return Choice(TWO, "run_config asks for what only workers do")
+    with untouched(torch.device("cpu")):
+        each = multiplications(student(), splits.train.inputs.shape)
+    return _by_size(config, each, splits)
+
+
+def workers_of(run: RunDirectory) -> int | None:
+    """With how many workers a run was started; None where its folder says nothing of it.
+
+    Raises:
+        UserError: it is no run, or its settings can't be read.
+    """
+    found: Any = started_with(run).get("workers")
+    return found if type(found) is int and 0 <= found < _MOST else None
+
+
+_MOST = 10_000
+
+
+def _by_size(config: TrainConfig, each: int, splits: Splits) -> Choice:
+    """By how much there is to do.
+
+    Args:
+        each: multiplications of a sample's forward pass.
+    """
+    run, n = config.run, len(splits.train)
+    batch = n // -(-n // run.batch_size)  # the smallest
+    if each * batch <= SMALL and not (run.gpu and not torch.cuda.is_available()):
+        return Choice(0, "the student is small, and workers would wait for one another longer than they work")
+    there = ray.is_initialized() or named_address() is not None
+    if run.gpu and (there or torch.cuda.device_count() > 1):
+        count = max(torch.cuda.device_count(), TWO)
+        why = "one for each GPU of this machine" if count == torch.cuda.device_count() else "a Ray is there"
+    elif run.gpu:
+        return Choice(0, "there is one GPU")
+    elif (seconds := each * n * run.epochs / A_SECOND) < WORTH_SECONDS:
+        return Choice(0, f"about {seconds:.0f} s of one core's work, too little for workers, which take 25 s to start")
+    elif not there and cores_here() < TWO:
+        return Choice(0, "there is one CPU")
+    else:
+        count, why = TWO, f"about {_long(seconds)} of one core's work"
+    most = min(count, batch, len(splits.meta))
+    return Choice(most, why) if most >= TWO else Choice(0, "each worker needs a sample of each batch and a trusted one")
+
+
+def _long(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds < 2 * 3600 else f"{seconds / 3600:.0f} hours"
