@@ -104,7 +104,7 @@ def test_the_version(command: Any) -> None:
         (("--student", "cnn", "--data", "features.parquet"),
          "student cnn needs images (channels, height, width), but the input has shape (2,); use mlp"),
         (("--data", "features.parquet", "--label-column", "class"), "class"),
-        (("--mixing", "mentormix", "--method", "uniform"), "mixing is 'mentormix', which mixes as often as the "),
+        (("--mixing", "mentormix", "--method", "uniform", "--meta-in-training", "0"), "mixing is 'mentormix', which mixes as often as the "),
         (("--mixing", "mentormix", "--meta-holdout", "0"), "mixing is 'mentormix', which mixes as often as the "),
         (("--meta-size", "0"), "meta_size is 0, but the meta set must not be empty; give at least one sample "),
         (("--workers", "999"), "the workers need 999 CPUs, but there are "),

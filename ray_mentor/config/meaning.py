@@ -55,7 +55,6 @@ LEARNED = (
     "influence_samples",
     "estimator",
     "unroll_steps",
-    "meta_loss",
     "entropy",
     "anchor",
     "min_effective_share",
@@ -69,6 +68,11 @@ LEARNING_METHODS = ("mentornet",)
 
 RULES = (
     Rule(LEARNED, {"method": _is_not(*LEARNING_METHODS)}, "the method has no mentor that learns"),
+    Rule(
+        ("meta_loss",),
+        {"method": _is_not(*LEARNING_METHODS), "mixing": _is_not("mentormix")},
+        "there is no mentor to make it small, and nothing is mixed by what it shows of memory",
+    ),
     Rule(("mentor_params",), {"method": _is_not("mentornet-pd")}, "only mentornet-pd reads published params"),
     Rule(("mentor_hidden",), {"mentor": _is_not("mlp")}, "only an mlp has hidden layers to choose"),
     Rule(("history_length",), {"mentor": _is_not("mlp")}, "only an mlp sees the history"),

@@ -79,11 +79,13 @@ def shares(
 
 
 def _meta_holdout_loss(curriculum: Curriculum, held_out: Samples | None, exchange: AbstractExchange) -> float | None:
-    """What the mentor makes small, on the trusted samples that it does not learn from; None where there are none.
+    """What a mentor makes small, on the trusted samples that it does not learn from; None where there are none.
+
+    Without a mentor: where mixing goes by how much of the others the student knows by heart; elsewhere None.
 
     In evaluation mode: so few samples make a poor batch for batch norm, and dropout would be noise.
     """
-    if held_out is None or curriculum.parts.mentor is None:
+    if held_out is None or (curriculum.parts.mentor is None and not curriculum.parts.mixing.by_weight):
         return None
     parts = _parts(held_out, "held out", curriculum, exchange)
     total = total_loss(curriculum.bare, curriculum.parts.meta_loss, parts)

@@ -49,7 +49,7 @@ VALUES: dict[str, list[Any]] = {
     "scoring": ["actor", "replica"],
     "loss_percentile": [0.6, 0.3],
     "percentile_decay": [0.9, 0.5],
-    "mixing": [None, "none", "mixup"],
+    "mixing": [None, "none", "mixup", "mentormix"],
     "meta_in_training": [1.0, 0.0],
     "mixup_alpha": [1.0, 0.2],
     "burn_in": [0.0, 0.3],
@@ -79,6 +79,7 @@ def test_each_mentor_setting_is_the_learning_mentors_or_every_methods() -> None:
         "percentile_decay",
         "mentor_params",
         "meta_holdout",
+        "meta_loss",
     }
     assert set(LEARNED) <= fields
 
@@ -116,6 +117,9 @@ def test_the_values_of_these_tests_leave_no_setting_of_the_rules_out() -> None:
         ({"estimator": "unrolled", "unroll_steps": 2}, {"estimator": "unrolled", "unroll_steps": 2}),
         ({"normalisation": "batch", "anchor": 0.5}, {"normalisation": "batch"}),
         ({"mixing": "none", "mixup_alpha": 0.2}, {"mixing": "none"}),
+        ({"method": "uniform", "mixing": None, "meta_loss": "loss"}, {"method": "uniform", "mixing": None}),
+        ({"method": "uniform", "mixing": "mentormix", "meta_loss": "loss"},
+         {"method": "uniform", "mixing": "mentormix", "meta_loss": "loss"}),
         ({"optimizer": "adam", "momentum": 0.0, "nesterov": False}, {"optimizer": "adam"}),
         ({"meta_holdout": 0.0, "mentor_patience": 3}, {"meta_holdout": 0.0}),
         ({"method": "mentornet", "mentor_params": "a.npz"}, {"method": "mentornet"}),
@@ -270,6 +274,8 @@ def valid(draw: random.Random) -> Table:
         table["unroll_steps"] = 1
     if table["meta_holdout"] == 0:
         table["mentor_patience"] = 0
+    if table["meta_holdout"] == 0 or table["meta_in_training"] == 0:  # mixing by weight is refused then
+        table["mixing"] = {"mentormix": "mixup"}.get(table["mixing"], table["mixing"])
     if table["mentor"] == "mentornet" and "history" in table["mentor_features"]:  # refused, and not settled
         table["mentor_features"] = ("label",)
     return table

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import Alone
 from ray_mentor.core.state.curriculum import capture_curriculum
+from ray_mentor.core.step.memorising import MemorisingState
 from ray_mentor.data import FeatureInputs, Samples, Splits
 from ray_mentor.data.plan.batches import epoch_batches
 from ray_mentor.data.plan.order import Shuffled
@@ -67,6 +68,21 @@ def test_the_held_out_meta_loss_in_evaluation_mode(small_splits: Splits) -> None
     hits = curriculum.bare(inputs).argmax(dim=1) == labels
     assert rows[-1]["trusted_accuracy"] == pytest.approx(hits.double().mean().item())
     assert curriculum.guards.state.lowest_holdout == min(row["meta_holdout_loss"] or 0.0 for row in rows)
+
+
+@pytest.mark.parametrize("method", ["uniform", "oracle", "self-paced"])
+def test_what_is_known_by_heart_is_measured_without_a_mentor_where_mixing_goes_by_it(
+    small_splits: Splits, method: str
+) -> None:
+    job = job_of(small_splits, {"meta_holdout": 0.3}, method)
+    mixing = dataclasses.replace(job, config=job.config.changed(mixing="mentormix", meta_in_training=1.0))
+    curriculum = assemble(mixing, small_splits, parts_of(small_splits.meta, mixing), Alone(), 100)
+    curriculum.memorising.state = MemorisingState(total=0.1, samples=100)  # of an epoch in which it was right
+    figures = measured(curriculum, small_splits, parts_of(small_splits.meta, mixing).held_out, Alone()).figures
+    unseen = figures["meta_holdout_loss"]
+    assert unseen is not None
+    assert curriculum.memorising.share == pytest.approx(1 - 0.001 / unseen)
+    assert train(job, 1)[1][-1]["meta_holdout_loss"] is None
 
 
 def test_the_mentor_never_learns_from_what_is_held_out(small_splits: Splits) -> None:
@@ -270,17 +286,18 @@ def test_a_meta_set_that_leaves_a_worker_without_a_sample(small_splits: Splits) 
 
 
 @pytest.mark.parametrize(
-    ("patience", "mixing", "setting", "instead"),
+    ("method", "patience", "mixing", "setting", "instead"),
     [
-        (2, None, "mentor_patience is 2", "--mentor-patience 0"),
-        (0, "mentormix", "mixing is 'mentormix'", "--mixing none"),
+        ("mentornet", 2, None, "mentor_patience is 2", "--mentor-patience 0"),
+        ("mentornet", 0, "mentormix", "mixing is 'mentormix'", "--mixing none"),
+        ("uniform", 0, "mentormix", "mixing is 'mentormix'", "--mixing none"),
     ],
 )
 def test_a_meta_set_of_which_nothing_can_be_held_out(
-    small_splits: Splits, patience: int, mixing: str | None, setting: str, instead: str
+    small_splits: Splits, method: str, patience: int, mixing: str | None, setting: str, instead: str
 ) -> None:
     splits = dataclasses.replace(small_splits, meta=small_splits.meta.select(np.arange(3)))
-    job = job_of(splits, {"mentor_patience": patience})
+    job = job_of(splits, {"mentor_patience": patience}, method)
     job = dataclasses.replace(job, config=job.config.changed(mixing=mixing))
     with pytest.raises(UserError) as raised:
         assemble(job, splits, parts_of(splits.meta, job), Alone(), 10)

@@ -137,19 +137,18 @@ def mixing_of(curriculum: CurriculumConfig, mentor: MentorConfig, *, own_loss: b
     if curriculum.mixing not in (None, "none"):
         require_floats(curriculum.mixing, is_float=floats)
     learns = method_of(curriculum.method).learns
-    measured = learns and curriculum.meta_in_training > 0 and mentor.meta_holdout > 0
+    measured = curriculum.meta_in_training > 0 and mentor.meta_holdout > 0
     if curriculum.mixing == "mentormix" and not measured:
         raise UserError(
-            "mixing is 'mentormix', which mixes as often as the student memorises, and that shows where a mentor "
-            "learns, and of the trusted samples some are trained on and some held out; with method "
-            f"{curriculum.method!r}, meta_in_training {curriculum.meta_in_training:g} and meta_holdout "
-            f"{mentor.meta_holdout:g} give --mixing mixup, or none"
+            "mixing is 'mentormix', which mixes as often as the student memorises, and that shows where of the "
+            f"trusted samples some are trained on and some held out; with meta_in_training "
+            f"{curriculum.meta_in_training:g} and meta_holdout {mentor.meta_holdout:g} give --mixing mixup, or none"
         )
     if curriculum.mixing is None:
         shows_memory = (
             not own_loss or mentor.meta_loss == "error"
         )  # a loss that may fall below 0 has no share to speak of
-        return "mentormix" if measured and floats and shows_memory else "none"
+        return "mentormix" if learns and measured and floats and shows_memory else "none"
     return curriculum.mixing
 
 

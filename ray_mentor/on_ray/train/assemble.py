@@ -104,9 +104,9 @@ def _check_parts(parts: MetaParts, whole: int, job: Job, exchange: AbstractExcha
             f"meta_holdout {job.mentor.meta_holdout:g} leaves the mentor {len(parts.learnt)} of {whole} meta samples, "
             f"but each of the {exchange.world_size} workers needs one; give more, or --meta-holdout 0"
         )
-    if parts.held_out is not None or not method_of(job.curriculum.method).learns:
+    if parts.held_out is not None:
         return
-    if job.mentor.mentor_patience > 0:
+    if job.mentor.mentor_patience > 0 and method_of(job.curriculum.method).learns:
         _refuse(f"mentor_patience is {job.mentor.mentor_patience}", "--mentor-patience 0", whole, job)
     if job.curriculum.mixing == "mentormix":
         _refuse("mixing is 'mentormix'", "--mixing none", whole, job)

@@ -201,6 +201,9 @@ def test_who_mixes_by_weight() -> None:
     assert mixing_of(mixing="none") == mixing_of(meta_in_training=0.0) == mixing_of(method="uniform") == "NoMixing"
     assert mixing_of(meta_holdout=0.0) == "NoMixing"
     assert mixing_of(mixing="mixup", method="uniform") == "MixUp"
-    for settings in ({"method": "self-paced"}, {"meta_in_training": 0.0}, {"meta_holdout": 0.0}):
+    for method in ("uniform", "oracle", "self-paced"):
+        assert mixing_of(mixing="mentormix", method=method) == "MentorMix"
+        assert mixing_of(method=method) == "NoMixing"
+    for settings in ({"meta_in_training": 0.0}, {"meta_holdout": 0.0}, {"method": "uniform", "meta_holdout": 0.0}):
         with pytest.raises(UserError, match="mixing is 'mentormix', which mixes as often as the student memorises"):
             mixing_of(mixing="mentormix", **settings)
