@@ -41,7 +41,7 @@ lint: $(STAMP)
 pytest: $(STAMP)
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m '$(TESTS)' $(IGNORED)
 
-# the table and picture of the digits
+# the picture of the digits
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/digits.py

@@ -1,70 +1,34 @@
-"""The README's table and picture: every method on the digits, the same schedule for all.
+"""The README's picture: what the mentor learns on the digits.
 
-    python benchmarks/digits.py --seeds 3
+    python benchmarks/digits.py
 
-Prints mean and standard deviation of the kept student's test accuracy, the noise AUROC (of 1 − sample weight; of the
-mean loss where weights are equal), and the mean sample weight of rightly and wrongly labelled samples; writes
-docs/digits.png from the ledger of seed 0.
+Writes docs/digits.png from the ledger of one run with the defaults. The tables are those of benchmarks/regimes.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.table import Table
-from runs import CURRICULA, curriculum, spread
+from protocol.methods import MENTOR, METHODS
+from protocol.regimes import FINAL_SEEDS, regimes
+from protocol.running import trained
 
-from ray_mentor import Outcome, RunSettings, TrainConfig, train
+from ray_mentor.data.splits.splits import prepare
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=3, help="runs per method, seeds 0..n-1 (default 3)")
-    parser.add_argument("--workers", type=int, default=0, help="student workers; 0: in this process (default 0)")
+    parser.add_argument("--seed", type=int, default=FINAL_SEEDS[0], help="of the run (default %(default)s)")
     parser.add_argument("--picture", type=Path, default=Path("docs/digits.png"), help="where the picture goes")
     options = parser.parse_args()
-    table = Table("method", "test accuracy", "noise AUROC", "weight, right label", "weight, wrong label", "train s")
-    for method in CURRICULA:
-        outcomes = [run(method, seed, options.workers) for seed in range(options.seeds)]
-        table.add_row(method, *figures(outcomes))
-        if method == "mentornet":
-            picture(outcomes[0].ledger(), options.picture)
-    Console(width=120).print(table)
-
-
-def run(method: str, seed: int, workers: int) -> Outcome:
-    """One run with the defaults."""
-    settings = RunSettings(seed=seed, workers=workers, storage_path=tempfile.mkdtemp())
-    return train(TrainConfig(curriculum=curriculum(method), run=settings), console=Console(quiet=True))
-
-
-def figures(outcomes: list[Outcome]) -> list[str]:
-    """The columns of a method's row."""
-    weights = [mean_weights(outcome.ledger()) for outcome in outcomes]
-    aurocs = [outcome.result["noise_auroc"] for outcome in outcomes]
-    return [
-        spread([outcome.result["test_accuracy"] for outcome in outcomes]),
-        spread(aurocs),
-        spread([right for right, _ in weights]),
-        spread([wrong for _, wrong in weights]),
-        f"{statistics.mean(outcome.result['train_seconds'] for outcome in outcomes):.1f}",
-    ]
-
-
-def mean_weights(ledger: pa.Table) -> tuple[float, float]:
-    """Mean scored weight of rightly and of wrongly labelled samples in the last epoch."""
-    last = ledger.filter(pc.equal(ledger["epoch"], pc.max(ledger["epoch"])))
-    weight = last["scored_weight"].to_numpy()
-    wrong = last["given_label"].to_numpy() != last["true_label"].to_numpy()
-    return float(weight[~wrong].mean()), float(weight[wrong].mean())
+    config = METHODS[MENTOR].config(regimes()["digits"].base, seed=options.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        picture(trained(config, prepare(config.data, options.seed), folder).ledger(), options.picture)
 
 
 def picture(ledger: pa.Table, path: Path) -> None:

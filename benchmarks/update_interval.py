@@ -3,30 +3,31 @@
     python benchmarks/update_interval.py --seeds 3
 
 Digits with the defaults of `ray-mentor train`, and 2,000 CIFAR-10 images (40 % symmetric noise, 500 trusted, `cnn`,
-40 epochs). The runs of a seed lie side by side, so that their times can be compared. Writes docs/update_interval.csv,
-a row a run, and docs/update_interval.png.
+40 epochs). The runs of a seed lie side by side, so that their times can be compared. Appends to
+docs/update_interval.csv, a row a run (what is there is not run again), and writes docs/update_interval.png.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import functools
 import statistics
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from regimes import config as regime_config
+from protocol.methods import METHODS
+from protocol.regimes import CIFAR, regimes
+from protocol.rows import Cell, Row, Rows, number
+from protocol.running import run_method
 from rich.console import Console
 from rich.table import Table
-from runs import CIFAR, results, spread, write
-
-from ray_mentor import TrainConfig
 
 INTERVALS = (1, 2, 5, 10, 20, 50)
 DATA = ("digits", "cifar10")
 UNIFORM = 0  # stands for plain training among the intervals
-COLUMNS = ("data", "interval", "seed", "test_accuracy", "noise_auroc", "cpu_seconds")
+KEY = ("data", "interval", "seed")
+FIGURES = ("test_accuracy", "noise_auroc", "cpu_seconds")
 
 
 def main() -> None:
@@ -39,36 +40,45 @@ def main() -> None:
     parser.add_argument("--cifar", type=Path, default=CIFAR, help="CIFAR-10 as Parquet")
     parser.add_argument("--out", type=Path, default=Path("docs/update_interval"), help="of .csv and .png")
     options = parser.parse_args()
-    cells = [
-        (data, interval, seed)
+    cells: list[Cell] = [
+        {"data": data, "interval": interval, "seed": seed}
         for data in options.data
         for seed in range(options.seeds)
         for interval in (UNIFORM, *INTERVALS)
     ]
-    found = results([config(*cell, options.cifar) for cell in cells], options.processes)
-    rows = [
-        {**result, "data": data, "interval": interval, "seed": seed}
-        for (data, interval, seed), result in zip(cells, found, strict=True)
-    ]
-    write(rows, COLUMNS, options.out.with_suffix(".csv"))
+    kept = Rows(options.out.with_suffix(".csv"), KEY, FIGURES)
+    kept.fill(cells, functools.partial(run, cifar=options.cifar), options.processes)
+    rows = kept.read()
     picture(rows, options.data, options.out.with_suffix(".png"))
     Console(width=100).print(table(rows, options.data))
 
 
-def config(data: str, interval: int, seed: int, cifar: Path) -> TrainConfig:
-    """One run: plain training where the interval is 0."""
-    base = regime_config("digits" if data == "digits" else "A", "mentornet" if interval else "uniform", seed, cifar)
-    if data != "digits":
-        base = dataclasses.replace(base, data=dataclasses.replace(base.data, train_size=2_000))
-    return dataclasses.replace(base, mentor=dataclasses.replace(base.mentor, update_interval=interval or 1))
+def run(cell: Cell, cifar: Path) -> dict[str, Any]:
+    """One run: plain training where the interval is 0. CIFAR-10's is measured on the test images of selection."""
+    regime = regimes(cifar)["digits" if cell["data"] == "digits" else "A"]
+    name = "mentornet" if cell["interval"] else "uniform"
+    config = METHODS[name].config(regime.base, seed=cell["seed"], update_interval=cell["interval"] or 1)
+    if cell["data"] != "digits":
+        config = config.changed(train_size=2_000)
+    found = run_method(name, config, regime.selection_test)
+    return {column: found[column] for column in FIGURES}
 
 
-def of(rows: list[dict[str, Any]], data: str, interval: int, column: str) -> list[float]:
-    """One column of the runs at one point."""
-    return [row[column] for row in rows if (row["data"], row["interval"]) == (data, interval)]
+def of(rows: list[Row], data: str, interval: int, column: str) -> list[float]:
+    """One column of the runs at one point; an AUROC that there is none of is 0."""
+    return [
+        number(row, column) if row[column] else 0.0
+        for row in rows
+        if (row["data"], row["interval"]) == (data, str(interval))
+    ]
 
 
-def table(rows: list[dict[str, Any]], names: tuple[str, ...]) -> Table:
+def spread(values: list[float]) -> str:
+    """Mean ± standard deviation."""
+    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values) if len(values) > 1 else 0:.3f}"
+
+
+def table(rows: list[Row], names: tuple[str, ...]) -> Table:
     found = Table("data", "update interval", "test accuracy", "noise AUROC", "time / plain training")
     for data in names:
         plain = statistics.mean(of(rows, data, UNIFORM, "cpu_seconds"))
@@ -77,14 +87,14 @@ def table(rows: list[dict[str, Any]], names: tuple[str, ...]) -> Table:
                 data,
                 str(interval or "plain training"),
                 spread(of(rows, data, interval, "test_accuracy")),
-                spread([value or 0.0 for value in of(rows, data, interval, "noise_auroc")]),
+                spread(of(rows, data, interval, "noise_auroc")),
                 f"{statistics.mean(of(rows, data, interval, 'cpu_seconds')) / plain:.2f}",
                 end_section=interval == INTERVALS[-1],
             )
     return found
 
 
-def picture(rows: list[dict[str, Any]], names: tuple[str, ...], path: Path) -> None:
+def picture(rows: list[Row], names: tuple[str, ...], path: Path) -> None:
     """Accuracy and relative time over the interval, one panel a data set."""
     figure = Figure(figsize=(4.6 * len(names), 3.4), layout="constrained")
     panels = figure.subplots(1, len(names), squeeze=False)[0]

@@ -1,47 +1,306 @@
-"""The tables of the benchmarks, of runs whose figures are made up."""
+"""How methods are compared: what is chosen on what, what a row is, what the intervals say, and the pages' tables."""
 
 from __future__ import annotations
 
-import csv
-import importlib
-import sys
+import dataclasses
+import itertools
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from protocol import pages, running, table
+from protocol.intervals import gap_closed, mean
+from protocol.methods import BASELINE, MENTOR, METHODS, ORACLE
+from protocol.pruning import agreeing, fold_rows
+from protocol.regimes import FINAL_SEEDS, KEY, RunCell, regimes
+from protocol.rows import Rows, read
+from protocol.running import FIGURES, run_method
+from protocol.selection import chosen
+from scipy import stats
 
 from ray_mentor import TrainConfig
+from ray_mentor.data.splits.meta_parts import meta_parts
+from ray_mentor.data.splits.splits import Splits, prepare
+from ray_mentor.students import make_student
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-ACCURACY = {"uniform": 0.5, "self-paced": 0.4, "mentornet": 0.8, "oracle": 0.9}
+ROOT = Path(__file__).parents[1]
 
-
-def made_up(configs: list[TrainConfig], processes: int) -> list[dict[str, Any]]:
-    """The method ``uniform`` is in two rows of a regime: the one with trusted samples has 0.6."""
-    found = []
-    for config in configs:
-        method, seed = config.curriculum.method, config.run.seed
-        with_trusted = method == "uniform" and config.curriculum.meta_in_training > 0
-        accuracy = 0.6 if with_trusted else ACCURACY[method]
-        found.append(
-            {"method": method, "seed": seed, "test_accuracy": accuracy, "noise_auroc": 0.5, "cpu_seconds": 2.0}
-        )
-    return found
+# Rows
 
 
-def test_regimes_has_a_row_for_each_method(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+def cell(method: str, rate: float = 0.04, seed: int = 0) -> dict[str, Any]:
+    return {"method": method, "learning_rate": rate, "seed": seed}
+
+
+def test_what_is_in_the_file_is_not_run_again(tmp_path: Path) -> None:
+    ran = []
+
+    def run(what: Mapping[str, Any]) -> dict[str, Any]:
+        ran.append(what["seed"])
+        if what["seed"] == 2:
+            raise KeyboardInterrupt
+        return {"test_accuracy": 1 / 3}
+
+    def rows() -> Rows:
+        return Rows(tmp_path / "folder/rows.csv", KEY, ("test_accuracy", "noise_auroc"))
+
+    with pytest.raises(KeyboardInterrupt):
+        rows().fill([cell("uniform", 0.08, seed) for seed in range(4)], run)
+    with rows().path.open("a") as file:
+        file.write("uniform,0.08,2,0.")  # and the process is killed while it writes
+    assert [row["seed"] for row in rows().read()] == ["0", "1"]
+    rows().fill([cell("uniform", 0.08, seed) for seed in (0, 1, 3)], run)
+    assert ran == [0, 1, 2, 3]
+    assert rows().read()[-1] == {
+        "method": "uniform", "learning_rate": "0.08", "seed": "3", "test_accuracy": "0.333333", "noise_auroc": "",
+    }  # fmt: skip
+
+
+def test_a_file_of_other_columns_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("method,seed\n")
+    with pytest.raises(ValueError, match=r"has the columns \('method', 'seed'\), not \('method', 'learning_rate', "):
+        Rows(tmp_path / "rows.csv", KEY, ())
+
+
+# Selection
+
+
+def trials(merit: Mapping[float, tuple[float, float]]) -> list[dict[str, str]]:
+    """Two seeds at each rate, with those accuracies on trusted samples; the test split says the opposite."""
+    return [
+        {"method": "uniform", "learning_rate": f"{rate:g}", "seed": str(seed), "trusted_accuracy": str(accuracy),
+         "test_accuracy": str(1 - accuracy)}
+        for rate, accuracies in merit.items() for seed, accuracy in enumerate(accuracies)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("merit", "best"),
+    [
+        ({0.02: (0.9, 0.8), 0.04: (0.7, 0.8), 0.08: (0.8, 0.8)}, 0.02),
+        ({0.02: (0.9, 0.8), 0.04: (0.7, 0.8), 0.08: (0.8, 1.0)}, 0.08),
+        ({0.02: (0.9, 0.8), 0.04: (0.8, 0.9), 0.08: (0.8, 0.9)}, 0.04),  # level: the middle one
+    ],
+)
+def test_a_rate_is_chosen_on_trusted_samples_alone(merit: Any, best: float) -> None:
+    assert chosen(trials(merit), ["uniform"], (0.02, 0.04, 0.08)) == {"uniform": best}
+
+
+def test_nothing_is_chosen_of_unequal_seeds() -> None:
+    rows = trials({0.02: (0.9, 0.8), 0.04: (0.7, 0.8), 0.08: (0.8, 0.8)})
+    for fewer in (rows[:-1], rows[:-2], rows[2:]):
+        with pytest.raises(ValueError, match="of uniform the seeds at each learning rate are"):
+            chosen(fewer, ["uniform"], (0.02, 0.04, 0.08))
+
+
+@pytest.mark.parametrize("name", ["digits", "A", "B"])
+def test_what_is_reported_was_not_chosen_on(name: str) -> None:
+    regime = regimes()[name]
+    assert set(regime.selection_seeds) <= set(range(10))
+    assert min(FINAL_SEEDS) >= 100
+    assert len(FINAL_SEEDS) == 5
+    assert len(regime.rates) == 3
+    if name != "digits":
+        assert regime.selection_test is not None
+        assert regime.final_test is not None
+        assert sorted([*regime.selection_test, *regime.final_test]) == list(range(10_000))
+        assert len(regime.selection_test) == 4_000
+
+
+# Methods
+
+
+def test_all_have_the_means_that_their_names_say() -> None:
+    configs = {name: method.config(TrainConfig(), seed=3, learning_rate=0.02) for name, method in METHODS.items()}
+    for name, config in configs.items():
+        has_trusted = "+trusted" in name or name.startswith("mentornet")
+        assert config.curriculum.meta_in_training == (1.0 if has_trusted else 0.0)
+        mixing = name.partition("+trusted+")[2] or None
+        assert config.curriculum.mixing == {"mentornet": "mentormix", "mentornet-unmixed": "none"}.get(name, mixing)
+        assert (config.run.seed, config.student.learning_rate) == (3, 0.02)
+        assert config.mentor == TrainConfig().mentor
+    assert [configs[name].curriculum.method for name in (MENTOR, BASELINE, ORACLE)] == [
+        "mentornet", "uniform", "oracle",
+    ]  # fmt: skip
+    same = [dataclasses.replace(configs[name].curriculum, method="") for name in (MENTOR, BASELINE, ORACLE)]
+    assert same[0] == same[1] == same[2]
+
+
+@pytest.fixture(scope="module")
+def digits() -> Splits:
+    return prepare(TrainConfig().data, 0)
+
+
+SHORT = TrainConfig().changed(epochs=4)
+
+
+def test_a_row_of_a_short_run_of_the_mentor() -> None:
+    regime = dataclasses.replace(regimes()["digits"], base=SHORT.changed(update_interval=5))
+    found = RunCell(regime, None)(cell(MENTOR, 0.08))
+    assert list(found) == list(FIGURES)
+    assert found["trusted_held_out"] == 30
+    assert 0.5 < found["test_accuracy"] < 1
+    assert found["weight_wrong"] < found["weight_right"]
+    assert found["cpu_seconds"] > 0
+
+
+def test_trusted_samples_alone_have_as_many_steps_and_never_those_held_out(
+    digits: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    regimes = importlib.import_module("regimes")
-    monkeypatch.setattr(regimes, "results", made_up)
-    monkeypatch.setattr(sys, "argv", ["regimes.py", "--seeds", "2", "--csv", str(tmp_path / "rows.csv")])
-    regimes.main()
-    lines = capsys.readouterr().out.splitlines()
-    for regime in ("A", "B", "digits"):
-        gaps = {line.split("│")[2].strip(): line.split("│")[4].strip() for line in lines if f" {regime} " in line}
-        wanted = {"uniform": "0%", "uniform-trusted": "25%", "self-paced": "-25%", "mentornet": "75%", "oracle": "100%"}
-        assert gaps == wanted
-    with (tmp_path / "rows.csv").open() as file:
-        methods = [row["method"] for row in csv.DictReader(file)]
-    assert {method: methods.count(method) for method in methods} == dict.fromkeys(wanted, 6)
+    seen = []
+
+    def trained(config: TrainConfig, splits: Splits, folder: str) -> Any:
+        seen.append(splits)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("protocol.running.trained", trained)
+    with pytest.raises(KeyboardInterrupt):
+        run_method("trusted-only", METHODS["trusted-only"].config(TrainConfig()))
+    (splits,) = seen
+    parts = meta_parts(digits.meta, holdout=0.3, training=1.0, seed=0)
+    assert parts.held_out is not None
+    assert parts.trained is not None
+    assert len(splits.train) == len(digits.train)
+    content = set(splits.train.inputs.content_hashes())
+    assert content == set(parts.trained.inputs.content_hashes())
+    assert not content & set(parts.held_out.inputs.content_hashes())
+
+
+# Pruning
+
+
+def test_folds_part_the_rows_and_spread_each_class() -> None:
+    labels = np.repeat(np.arange(4), [50, 23, 7, 1])
+    folds = fold_rows(labels, 5, seed=3)
+    assert sorted(np.concatenate(folds).tolist()) == list(range(81))
+    counts = np.array([np.bincount(labels[rows], minlength=4) for rows in folds])
+    assert (np.ptp(counts, axis=0) <= 1).all()
+    assert any((a != b).any() for a, b in zip(folds, fold_rows(labels, 5, seed=4), strict=True))
+
+
+def test_no_fold_is_judged_by_a_student_that_was_trained_on_it(digits: Splits) -> None:
+    left_out = []
+
+    def run(data: Splits) -> Any:
+        left_out.append(sorted(set(digits.train.ids.tolist()) - set(data.train.ids.tolist())))
+        assert data.meta is digits.meta
+        assert data.test is None
+        return SimpleNamespace(student_state=make_student("mlp", (64,), 10).state_dict())
+
+    agreeing(TrainConfig(), digits, run)
+    assert len(left_out) == 5
+    assert sorted(itertools.chain(*left_out)) == sorted(digits.train.ids.tolist())
+
+
+def test_pruning_drops_most_wrong_labels(digits: Splits) -> None:
+    agrees, seconds = running._agreeing(SHORT.changed(method="uniform", mixing="none"))
+    wrong = digits.train.labels != digits.train.true_labels
+    assert agrees[wrong].mean() < 0.15
+    assert agrees[~wrong].mean() > 0.6
+    again, _ = running._agreeing(SHORT.changed(method="uniform", mixing="none"))
+    assert again is agrees
+    assert seconds > 0
+
+
+# Intervals
+
+
+def test_the_interval_of_a_mean_is_students() -> None:
+    values = [0.94, 0.96, 0.95, 0.93, 0.97]
+    low, high = stats.t.interval(0.95, 4, loc=np.mean(values), scale=stats.sem(values))
+    found = mean(values)
+    assert (found.value, found.low, found.high) == pytest.approx((0.95, low, high))
+    assert mean([0.5]).low is None
+
+
+def test_the_bounds_of_a_gap_are_what_a_paired_test_just_refutes() -> None:
+    draw = np.random.default_rng(0)
+    baseline = 0.9 + 0.01 * draw.normal(size=5)
+    oracle, method = baseline + 0.08 + 0.01 * draw.normal(size=5), baseline + 0.06 + 0.01 * draw.normal(size=5)
+    found = gap_closed(method, baseline, oracle)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.value < found.high
+    for bound in (found.low, found.high):
+        assert stats.ttest_1samp(method - baseline - bound * (oracle - baseline), 0).pvalue == pytest.approx(0.05)
+
+
+def test_of_a_gap_that_may_be_none_nothing_is_known() -> None:
+    found = gap_closed([0.5, 0.6, 0.5], [0.5, 0.6, 0.5], [0.6, 0.5, 0.61])
+    assert (found.low, found.high) == (None, None)
+
+
+# Tables and pages
+
+ACCURACY = {
+    "uniform+trusted+mixup": [0.8, 0.82], MENTOR: [0.86, 0.88], BASELINE: [0.7, 0.72], ORACLE: [0.9, 0.91],
+}  # fmt: skip
+
+
+def reported(accuracy: Mapping[str, list[float]] = ACCURACY) -> list[dict[str, str]]:
+    return [
+        {"method": name, "learning_rate": "0.04", "seed": str(100 + seed), "test_accuracy": str(value),
+         "noise_auroc": "" if name == ORACLE else "0.5", "trusted_accuracy": "0.5"}
+        for name, values in accuracy.items() for seed, value in enumerate(values)
+    ]  # fmt: skip
+
+
+def test_a_table_has_the_gap_and_the_mentors_lead() -> None:
+    found = {line.method: line for line in table.lines(reported())}
+    gap, ahead = found[MENTOR].gap, found["uniform+trusted+mixup"].ahead
+    assert gap is not None
+    assert gap.value == pytest.approx(0.16 / 0.195)
+    assert ahead is not None
+    assert (ahead.value, ahead.low, ahead.high) == pytest.approx((0.06, 0.06, 0.06))
+    assert [found[name].gap for name in (BASELINE, ORACLE)] == [None, None]
+    assert found[MENTOR].ahead is None
+    assert found[ORACLE].auroc is None
+    assert table.points(ahead) == "6.0 points (6.0 to 6.0)"
+    assert table.accuracy(found[MENTOR].accuracy) == "0.870 (0.743 to 0.997)"
+
+
+def test_a_method_with_other_seeds_or_more_than_one_rate_is_no_line() -> None:
+    with pytest.raises(ValueError, match="other seeds"):
+        table.lines(reported()[1:])
+    rows = reported()
+    rows[0]["learning_rate"] = "0.08"
+    with pytest.raises(ValueError, match=r"rows at the learning rates \[0.04, 0.08\], but a method is reported at one"):
+        table.lines(rows)
+
+
+def test_a_regime_without_final_rows_leaves_what_the_page_says(tmp_path: Path) -> None:
+    text = "<!-- table: A whole -->\nas it was\n<!-- end of table -->"
+    assert pages.written(text, tmp_path) == text
+
+
+@pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: page.name)
+def test_the_pages_tables_are_those_of_the_rows(page: Path) -> None:
+    """If not: python benchmarks/regimes.py digits --final --pages."""
+    text = page.read_text()
+    assert pages.written(text) == text
+
+
+def test_a_figure_that_is_not_of_the_rows_is_found() -> None:
+    reports = sorted(pages.TABLES.glob("*_final.csv"))
+    text = (ROOT / "docs" / "measured.md").read_text()
+    for report in reports:
+        assert f"<!-- table: {report.stem.removesuffix('_final')} whole -->" in text
+        (line,) = [line for line in table.lines(read(report)) if line.method == MENTOR]
+        figure = table.accuracy(line.accuracy)
+        assert figure in text
+        assert pages.written(text.replace(figure, "0.999 (0.998 to 1.000)")) == text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["A", "B"])
+def test_the_regimes_of_photographs_start(name: str) -> None:
+    regime = regimes()[name]
+    if not Path(regime.base.data.data).exists():
+        pytest.skip("CIFAR-10 is not beside the project")
+    few = regime.base.changed(epochs=1, train_size=256)
+    found = RunCell(dataclasses.replace(regime, base=few), range(4_000, 4_100))(cell(MENTOR, 0.1))
+    assert 0 <= found["test_accuracy"] <= 1
+    assert found["trusted_held_out"] in (150, 300)

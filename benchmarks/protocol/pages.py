@@ -1,0 +1,74 @@
+"""The tables of the pages, written from the rows that are kept beside them.
+
+A page holds ``<!-- table: NAME KIND -->``, what is written, and ``<!-- end of table -->``; KIND is ``whole`` or
+``brief``. A regime without final rows leaves what the page says.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from protocol import table
+from protocol.methods import MENTOR
+from protocol.regimes import regimes
+from protocol.rows import Row, read
+from protocol.selection import chosen
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLES = ROOT / "docs" / "tables"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "measured.md")
+BRIEF = (
+    "uniform", "uniform+trusted", "uniform+trusted+mixup", "pruned+trusted", "pruned+trusted+mixup", MENTOR,
+    "oracle+trusted",
+)  # fmt: skip
+_BLOCK = re.compile(r"(<!-- table: (\w+) (whole|brief) -->\n).*?(\n<!-- end of table -->)", re.DOTALL)
+
+
+def selection_of(name: str, folder: Path = TABLES) -> Path:
+    """Where the rows of a regime lie from which rates are chosen."""
+    return folder / f"{name}_selection.csv"
+
+
+def final_of(name: str, folder: Path = TABLES) -> Path:
+    """Where the rows lie that are reported."""
+    return folder / f"{name}_final.csv"
+
+
+def write() -> None:
+    """Writes each table whose rows are there into the pages."""
+    for page in PAGES:
+        page.write_text(written(page.read_text()))
+
+
+def written(text: str, folder: Path = TABLES) -> str:
+    """A page with its tables made anew."""
+
+    def block(found: re.Match[str]) -> str:
+        name, kind = found[2], found[3]
+        if not final_of(name, folder).exists():
+            return found[0]
+        return (
+            found[1] + _content(name, kind, read(final_of(name, folder)), read(selection_of(name, folder))) + found[4]
+        )
+
+    return _BLOCK.sub(block, text)
+
+
+def _content(name: str, kind: str, final: list[Row], selection: list[Row]) -> str:
+    found = table.lines(final)
+    if kind == "brief":
+        return table.brief(found, BRIEF)
+    regime = regimes()[name]
+    rates = chosen(selection, [line.method for line in found], regime.rates)
+    assert rates == {line.method: line.rate for line in found}, "the report is not at the rates that were chosen"
+    seeds = sorted({int(row["seed"]) for row in final})
+    asked = sorted({int(row["seed"]) for row in selection})
+    images = "" if regime.final_test is None else ", on test images that nothing was chosen on"
+    said = (
+        f"Seeds {seeds[0]} to {seeds[-1]}{images}; mean, and 95 % interval over seeds. Each method at its own best "
+        f"learning rate of {', '.join(f'{rate:g}' for rate in regime.rates)}, chosen by accuracy on held-out trusted "
+        f"samples on seeds {', '.join(map(str, asked))}. Rows: `{final_of(name).relative_to(ROOT)}`, "
+        f"`{selection_of(name).relative_to(ROOT)}`."
+    )
+    return f"{said}\n\n{table.markdown(found)}"

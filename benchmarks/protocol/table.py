@@ -1,0 +1,123 @@
+"""The report's rows as a table: means with intervals over seeds, the gap closed, and how far the mentor is ahead."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from protocol.intervals import Estimate, difference, gap_closed, mean
+from protocol.methods import BASELINE, MENTOR, METHODS, ORACLE
+from protocol.rows import Row, number
+
+
+@dataclass(frozen=True)
+class Line:
+    """A method's line.
+
+    Attributes:
+        method: its name.
+        rate: the learning rate that was chosen for it.
+        accuracy: on the test split, over seeds.
+        gap: that it closes between equal weights and the oracle, both with all that the mentor has; None without them.
+        ahead: the mentor's accuracy less its own, seed by seed; None without a mentor, and of the mentor.
+        auroc: mean noise AUROC; None where its weights and losses say nothing of given labels.
+    """
+
+    method: str
+    rate: float
+    accuracy: Estimate
+    gap: Estimate | None
+    ahead: Estimate | None
+    auroc: float | None
+
+
+def lines(rows: Sequence[Row]) -> list[Line]:
+    """Of each method that has rows, in the order of :data:`~protocol.methods.METHODS`.
+
+    Raises:
+        ValueError: methods with other seeds than the others, or more than one learning rate.
+    """
+    of = {name: [row for row in rows if row["method"] == name] for name in METHODS}
+    of = {name: sorted(found, key=lambda row: int(row["seed"])) for name, found in of.items() if found}
+    seeds = {name: [row["seed"] for row in found] for name, found in of.items()}
+    if len({*map(tuple, seeds.values())}) != 1:
+        raise ValueError(f"the methods have other seeds than each other: {seeds}")
+    return [_line(name, of) for name in of]
+
+
+def markdown(found: Sequence[Line]) -> str:
+    """All columns, a method a row."""
+    head = ["method", "learning rate", "test accuracy", "gap closed", "the mentor is ahead by", "noise AUROC"]
+    body = [
+        [
+            _bold(line, f"{METHODS[line.method].says} (`{line.method}`)"),
+            f"{line.rate:g}",
+            _bold(line, accuracy(line.accuracy)),
+            "–" if line.gap is None else share(line.gap),
+            "–" if line.ahead is None else points(line.ahead),
+            "–" if line.auroc is None else f"{line.auroc:.3f}",
+        ]
+        for line in found
+    ]
+    return _table(head, body)
+
+
+def brief(found: Sequence[Line], methods: Sequence[str]) -> str:
+    """Accuracy and the mentor's lead over some methods."""
+    body = [
+        [
+            _bold(line, METHODS[line.method].says),
+            _bold(line, accuracy(line.accuracy)),
+            "–" if line.ahead is None else points(line.ahead),
+        ]
+        for line in found
+        if line.method in methods
+    ]
+    return _table(["", "test accuracy", "the mentor is ahead by"], body)
+
+
+def accuracy(of: Estimate) -> str:
+    """0.946 (0.938 to 0.954)."""
+    return f"{of.value:.3f}" if of.low is None else f"{of.value:.3f} ({of.low:.3f} to {of.high:.3f})"
+
+
+def share(of: Estimate) -> str:
+    """77 % (60 to 94)."""
+    if of.low is None or of.high is None:
+        return f"{of.value:.0%}, not bounded".replace("%", " %")
+    return f"{of.value:.0%} ({100 * of.low:.0f} to {100 * of.high:.0f})".replace("%", " %").replace("-", "−")
+
+
+def points(of: Estimate) -> str:
+    """1.9 points (0.8 to 3.0)."""
+    text = f"{100 * of.value:.1f} points"
+    if of.low is not None and of.high is not None:
+        text += f" ({100 * of.low:.1f} to {100 * of.high:.1f})"
+    return text.replace("-", "−")
+
+
+def _line(name: str, of: dict[str, list[Row]]) -> Line:
+    rates = {number(row, "learning_rate") for row in of[name]}
+    if len(rates) != 1:
+        raise ValueError(f"{name} has rows at the learning rates {sorted(rates)}, but a method is reported at one")
+    found = {method: [number(row, "test_accuracy") for row in rows] for method, rows in of.items()}
+    known = BASELINE in found and ORACLE in found
+    compared = MENTOR in found and name != MENTOR
+    aurocs = [number(row, "noise_auroc") for row in of[name] if row["noise_auroc"]]
+    return Line(
+        name,
+        rates.pop(),
+        mean(found[name]),
+        gap_closed(found[name], found[BASELINE], found[ORACLE]) if known and name not in (BASELINE, ORACLE) else None,
+        difference(found[MENTOR], found[name]) if compared else None,
+        statistics.fmean(aurocs) if aurocs else None,
+    )
+
+
+def _bold(line: Line, text: str) -> str:
+    return f"**{text}**" if line.method == MENTOR else text
+
+
+def _table(head: list[str], body: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body))
