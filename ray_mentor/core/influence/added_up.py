@@ -74,6 +74,7 @@ def sums_of(
     *,
     measured: bool,
     rounding: float,
+    noise: float = 0.0,
 ) -> Sums:
     """This rank's part.
 
@@ -87,6 +88,7 @@ def sums_of(
         expected: this rank's part of the right side.
         measured: whether the influences are finite differences.
         rounding: of the coarsest type in the forward pass.
+        noise: what rounding alone may have made of the right side, however small it is.
     """
     rows = torch.stack([column.detach().double() for column in (influence, normalised, losses)])
     s, w, size = rows.cpu().numpy()
@@ -96,7 +98,8 @@ def sums_of(
     lost = (0.1 * digits**0.5 if measured else digits) / size.clip(min=torch.finfo(torch.float64).tiny)
     lost = lost.clip(max=ALL_LOST)
     tested = w[size > 100 * digits].sum()
-    return Sums(float(parts.sum()), expected, float((abs(parts) * (least + lost)).sum()), float(tested))
+    allowed = float((abs(parts) * (least + lost)).sum()) + noise
+    return Sums(float(parts.sum()), expected, allowed, float(tested))
 
 
 def over_all_ranks(own: Sums | Exception, exchange: AbstractExchange) -> Sums:
@@ -135,7 +138,8 @@ _CAUSES = (
     "more than one call of the student before weigh",
     "a term added to the loss that weigh returned (call backward on it apart)",
     "masks drawn from a generator of the student's own (compiled dropout needs torch._inductor.config.fallback_random)",
-    "state of the student that is no buffer",
+    "state of the student that is no buffer, or params of the loss that have stepped since (let their optimizer step "
+    "after after_step)",
 )
 _CAUSES_OF = {
     "jvp": ("a torch.autograd.Function whose jvp is not its backward (--estimator unrolled needs none)",),

@@ -75,11 +75,13 @@ class CheckedEstimator:
         return self._guards.state.rounding or self._rounding
 
     def _sums(self, step: TakenStep, direction: Gradient, found: Tensor, losses: Tensor) -> Sums:
-        assert step.before.gradient is not None
-        expected = step.before.gradient.along(direction) / self._exchange.world_size
+        heard = step.before.gradient
+        assert heard is not None
+        expected = heard.along(direction) / self._exchange.world_size
         rounding = max(self._rounding_known, _eps(step.before.precision.autocast))
+        noise = rounding * heard.rounding_along(direction) / self._exchange.world_size
         measured = self._estimator.is_measured
-        return sums_of(found, step.normalised, losses, expected, measured=measured, rounding=rounding)
+        return sums_of(found, step.normalised, losses, expected, measured=measured, rounding=rounding, noise=noise)
 
     def _are_sound(self, sums: Sums) -> bool:
         if not sums.say_something:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -80,6 +81,33 @@ class HeardGradient:
         with torch.no_grad():
             parts = [_product(some) for some in _chunks(pairs)]
             return float(torch.stack(parts).sum() / self._factor) if parts else 0.0
+
+    def rounding_along(self, direction: Gradient) -> float:
+        """Of :meth:`along`, by how many roundings of the coarsest type it may be off: ‖direction‖·max|∇Σ_i ŵ_i ℓ_i|.
+
+        An element of a gradient is a sum whose terms may cancel, and then it is what their rounding left: that of a
+        bias before a batch norm. Adam's first step has its steepest slopes, by far, along just these elements.
+        """
+        names = [name for name in self._found if name in direction]
+        if not names:
+            return 0.0
+        assert self._factor is not None
+        largest = torch._foreach_norm([self._found[name] for name in names], math.inf)
+        along = torch._foreach_norm([direction[name] for name in names])
+        sizes = torch.stack([torch.stack(each).double() for each in (largest, along)])
+        return float(sizes[0].max() * sizes[1].norm() / self._factor.abs())
+
+    def withheld(self, applied: Gradient) -> list[str]:
+        """Params whose gradient was set to 0 on its way to the optimizer, all of it: no sample moves them.
+
+        (A gradient of one element may be 0 because micro-batches or ranks cancel, and does not count.)
+        """
+        names = [name for name, gradient in applied.items() if name in self._found and gradient.numel() > 1]
+        if not names:
+            return []
+        given, made = (torch._foreach_norm([each[name] for name in names], math.inf) for each in (applied, self._found))
+        are_withheld = (torch.stack(given) == 0) & (torch.stack(made) > 0)
+        return [name for name, is_withheld in zip(names, are_withheld.tolist(), strict=True) if is_withheld]
 
     def forget(self) -> None:
         """Lets go of what was heard."""

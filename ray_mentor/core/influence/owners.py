@@ -37,7 +37,8 @@ def check_owners(student: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
         raise UserError(
             f"the optimizers hold params that are not the student's ({len(foreign)}, of shape {shapes}), and no "
             "influence knows of their step; if the losses need them, put them into the student (a module of both, "
-            "which returns what the rest of the loss takes), else into an optimizer that the curriculum is not given"
+            "which returns what the rest of the loss takes), else into an optimizer that the curriculum is not given, "
+            "whose step comes after after_step"
         )
 
 

@@ -173,6 +173,9 @@ class MetaUpdates:
         check_all_owned(self._student, applied, before.owned)
         if self._estimator.look_ahead > 1:  # the next steps may write over them
             applied = {name: gradient.clone() for name, gradient in applied.items()}
+        elif before.gradient is not None:
+            withheld = before.gradient.withheld(applied)
+            applied = {name: gradient for name, gradient in applied.items() if name not in withheld}
         return TakenStep(
             self._student,
             self._optimizers,

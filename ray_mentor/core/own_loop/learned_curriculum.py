@@ -51,8 +51,10 @@ class LearnedCurriculum:
     What stands between ``weigh`` and ``after_step`` is the user's: autocast around the forward pass, a gradient
     scaler, clipping, several backward passes before one step. The student's last forward pass before ``weigh`` is the
     one that counts; with several micro-batches a step, the mentor learns from the last, whose influences are those of
-    the whole step. Clipping counts as a constant factor. A penalty gets a backward pass of its own: what is added
-    to the loss that ``weigh`` returns can't be told from it, and is refused.
+    the whole step. Clipping counts as a constant factor. Gradients that are set to 0, or taken away, have no part; a
+    mask of single elements belongs into a hook on the param, which influences see, too. A penalty gets a backward pass
+    of its own: what is added to the loss that ``weigh`` returns can't be told from it, and is refused. What else
+    changes params (clamping them, averaging them, the step of a loss with params) comes after ``after_step``.
 
     The first step is looked back on like those of meta updates, without a trace, so that what can't work is refused
     there: a student without forward mode, a loss that is not the loop's, calls in another order.

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from ray_mentor.core.influence.optimizer_replay import Group, groups_of
 from ray_mentor.errors import UserError, listed
 
+MOVED = 1e-6
+"""Share of a param's norm that it must change by to count as written to: less is no matter, and may be rounding."""
+
 
 class StepWatch:
     """Knows of the time between ``weigh`` and ``after_step`` which optimizers stepped, how, and along which gradients.
@@ -22,8 +25,8 @@ class StepWatch:
     """
 
     def __init__(self, student: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        self._student = student
         self._live = dict(student.named_parameters())
-        self._names = {id(param): name for name, param in self._live.items()}
         self._places = frozenset(range(len(optimizers)))
         self._waits = False  # weighed, and after_step not called yet
         self._stepped: set[int] = set()
@@ -32,6 +35,7 @@ class StepWatch:
         self._is_looked_back_on = False
         self._groups: dict[int, tuple[Group, ...]] = {}  # as each optimizer's step met them
         self._gradients: dict[str, tuple[Tensor, Tensor, int]] = {}  # param, gradient, the gradient's version
+        self._reached: list[Tensor] = []  # norms of the params where the last of the steps left them
         self._missed: frozenset[int] = frozenset()  # optimizers that had not stepped when after_step was called
         self._comes_late = False
         self._overflowed = False  # an optimizer was called, and skipped its step by itself
@@ -68,6 +72,8 @@ class StepWatch:
         """
         self.forget()
         self._waits, self._is_looked_back_on = True, is_looked_back_on
+        if is_looked_back_on:
+            self._live = dict(self._student.named_parameters())  # some may have come since the last time
         self._writes = self._written()
 
     def end(self) -> dict[int, tuple[Group, ...]]:
@@ -77,10 +83,10 @@ class StepWatch:
 
         Raises:
             UserError: if an optimizer stepped twice, or the gradients of the step are not there any more; or params
-                were written to by somebody else.
+                were written to by somebody else, instead of the optimizers or after them.
         """
         stepped = {place: self._groups.get(place, ()) for place in self._stepped}
-        gradients, twice = self._gradients, self._stepped_twice
+        gradients, twice, is_elsewhere = self._gradients, self._stepped_twice, self._is_elsewhere()
         if not stepped and not self._overflowed and self._written() != self._writes:
             self.forget()
             raise UserError(
@@ -104,12 +110,19 @@ class StepWatch:
                 f"the gradients of {len(changed)} params ({listed(changed, 3)}) were changed between the optimizer's "
                 "step and after_step; call after_step before they are cleared by zero_grad, or written over"
             )
+        if is_elsewhere:
+            raise UserError(
+                "the student's params were written to between the optimizer's step and after_step, but influences are "
+                "those of the optimizer's step; call after_step right after it, and before whatever else changes "
+                "params (clamping them, averaging them)"
+            )
         return stepped
 
     def forget(self) -> None:
         """As if nothing were weighed."""
         self._waits = self._is_looked_back_on = self._comes_late = self._stepped_twice = self._overflowed = False
         self._stepped, self._missed, self._groups, self._gradients = set(), frozenset(), {}, {}
+        self._reached = []
         self._depth = [0] * len(self._depth)  # a step that raised has not left
 
     def close(self) -> None:
@@ -140,16 +153,30 @@ class StepWatch:
         self._stepped_twice = self._stepped_twice or place in self._stepped
         self._stepped.add(place)
         if self._is_looked_back_on:
-            params = [param for group in optimizer.param_groups for param in group["params"]]
+            own = {id(param) for group in optimizer.param_groups for param in group["params"]}
             self._gradients |= {
-                self._names[id(param)]: (param, param.grad, param.grad._version)
-                for param in params
-                if param.grad is not None and id(param) in self._names
+                name: (param, param.grad, param.grad._version)
+                for name, param in self._live.items()
+                if param.grad is not None and id(param) in own
             }
+            self._reached = self._norms()
 
     def _written(self) -> int:
         """How often the student's params have been written to, by whomever."""
         return sum(param._version for param in self._live.values())
+
+    @torch.no_grad()
+    def _norms(self) -> list[Tensor]:
+        """Of the params that have stepped."""
+        params = [param for param, *_ in self._gradients.values()]
+        return list(torch._foreach_norm(params)) if params else []
+
+    def _is_elsewhere(self) -> bool:
+        """Whether params are not where the last of the steps left them; versions know nothing of ``param.data``."""
+        if not self._reached:
+            return False
+        then, now = (torch.stack(norms) for norms in (self._reached, self._norms()))
+        return bool(((now - then).abs() > MOVED * then).any())
 
     def _lost(self, gradients: dict[str, tuple[Tensor, Tensor, int]]) -> bool:
         return bool(gradients) and all(param.grad is None for param, *_ in gradients.values())

@@ -136,3 +136,30 @@ def test_an_empty_share_with_a_loss_history() -> None:
     none = torch.zeros(0, dtype=torch.long)
     with pytest.raises(UserError, match="no sample"):
         loop.weigh(torch.zeros(0, 3), none, none)
+
+
+def normed_student(seed: int) -> nn.Module:
+    """Biases before a batch norm have gradient 0, but for what rounding leaves of it."""
+    torch.manual_seed(seed)
+    body = [[nn.Linear(width, 16), nn.BatchNorm1d(16), nn.ReLU()] for width in (3, 16)]
+    return nn.Sequential(*body[0], *body[1], nn.Linear(16, CLASSES))
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("twice", [False, True])
+def test_gradients_that_are_rounding_alone_on_adams_first_step(seed: int, twice: bool) -> None:
+    """Its slope is steepest along just these: what they make of the sum is no sign of a wrong influence."""
+    loop = Loop(
+        functools.partial(normed_student, seed),
+        lambda model: torch.optim.AdamW(model.parameters(), 0.01),
+        mentor=settings(meta_batch_size=30),
+    )
+    loss = loop.weigh(*next(noisy(1, first=seed)))
+    if twice:
+        loss.backward(retain_graph=True)
+    loss.backward()
+    loop.optimizer.step()
+    record = loop.curriculum.after_step()
+    assert record is not None
+    assert record.influence.isfinite().all()
+    assert loop.curriculum.guards.skipped_updates == 0

@@ -225,7 +225,8 @@ ADD_UP = (
     r"causes: another loss than the loop's, or other labels \(give the curriculum the loss that the loop computes\); "
     r"more than one call of the student before weigh; a term added to the loss that weigh returned \(call backward on "
     r"it apart\); masks drawn from a generator of the student's own \(compiled dropout needs "
-    r"torch\._inductor\.config\.fallback_random\); state of the student that is no buffer; a torch\.autograd\.Function "
+    r"torch\._inductor\.config\.fallback_random\); state of the student that is no buffer, or params of the loss that "
+    r"have stepped since \(let their optimizer step after after_step\); a torch\.autograd\.Function "
     r"whose jvp is not its backward \(--estimator unrolled needs none\)$"
 )
 

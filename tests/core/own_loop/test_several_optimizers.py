@@ -260,7 +260,8 @@ def test_params_that_are_not_the_students(apart: bool) -> None:
     with refusal(
         "the optimizers hold params that are not the student's (1, of shape (3, 16)), and no influence knows of their "
         "step; if the losses need them, put them into the student (a module of both, which returns what the rest of "
-        "the loss takes), else into an optimizer that the curriculum is not given"
+        "the loss takes), else into an optimizer that the curriculum is not given, whose "
+        "step comes after after_step"
     ):
         made(body, optimizers, loss=loss)
 

@@ -112,3 +112,52 @@ def test_a_step_that_raises_was_none() -> None:
         loop.optimizer.step(fails)  # type: ignore[arg-type]
     assert loop.curriculum.after_step() is None
     assert loop.run(1)[0].step == 0
+
+
+def clamp_data(param: nn.Parameter) -> None:
+    param.data.clamp_(-0.2, 0.2)
+
+
+@torch.no_grad()
+def clamp(param: nn.Parameter) -> None:
+    param.clamp_(-0.2, 0.2)
+
+
+@torch.no_grad()
+def average(param: nn.Parameter) -> None:
+    param.lerp_(torch.ones_like(param), 0.5)
+
+
+ELSEWHERE = (
+    "the student's params were written to between the optimizer's step and after_step, but influences are those of the "
+    "optimizer's step; call after_step right after it, and before whatever else changes params (clamping them, "
+    "averaging them)"
+)
+
+
+@pytest.mark.parametrize("write", [clamp_data, clamp, average])
+def test_params_that_somebody_else_moves_after_the_step(write: Callable[[nn.Parameter], None]) -> None:
+    """D would be that of the optimizer's step alone: an element that is clamped does not answer to any gradient."""
+    loop = Loop(mentor=MentorConfig(update_interval=1, meta_batch_size=16))
+    first, second, third = noisy(3)
+    for when in ("after", "before"):
+        loop.weigh(*(first if when == "after" else second)).backward()
+        loop.optimizer.step()
+        if when == "after":
+            assert loop.curriculum.after_step() is not None
+        for param in loop.student.parameters():
+            write(param)
+    with pytest.raises(UserError, match=f"^{re.escape(ELSEWHERE)}$"):
+        loop.curriculum.after_step()
+    loop.step(*third)  # it goes on
+
+
+def test_where_nobody_looks_params_may_be_moved_at_any_time() -> None:
+    loop = Loop(mentor=MentorConfig(update_interval=2, meta_batch_size=16))
+    first, second = noisy(2)
+    loop.step(*first)
+    loop.weigh(*second).backward()
+    loop.optimizer.step()
+    for param in loop.student.parameters():
+        clamp(param)
+    assert loop.curriculum.after_step() is not None

@@ -24,6 +24,7 @@ class AbstractEstimator(ABC):
     in ε_i at 0. So with several micro-batches a step, the influences of the last one's samples are those of the whole
     step. What lies between backward pass and optimizer (clipping, a gradient rule) is in g, and counts as a
     constant: a clipping factor c, which the derivative in ŵ_i would carry, is left out of s, the same for all samples.
+    Only a param whose gradient was set to 0, all of it, or taken away, has no part in s: no sample moves it.
 
     Without a trace: params, buffers, gradients, mode and random state stay as they are.
 
