@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import itertools
+import os
 import reprlib
+import traceback
 import unicodedata
 from collections.abc import Iterable
+
+from ray_mentor.wording import in_python
 
 
 class UserError(ValueError):
     """A mistake in what the user asked for (an option, a column, a file): exit code 2, no traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows of it: the user's own line, and what is wrong with it, in Python's words."""
+        notes = getattr(self, "__notes__", ())
+        frames = traceback.extract_tb(self.__traceback__)
+        own = [frame for frame in frames if frame.line and not _is_installed(frame.filename)]
+        where = [f"line {own[-1].lineno}: {own[-1].line}"] if own else []
+        return [*where, *(printable(in_python(line)) for line in (f"{type(self).__name__}: {self}", *notes))]
+
+
+def _is_installed(file: str) -> bool:
+    """Whether a source file is ours, Python's or of another package; notebooks' cells and users' modules aren't."""
+    homes = (os.path.dirname(__file__), os.path.dirname(os.__file__))
+    return file.startswith(tuple(home + os.sep for home in homes)) or "site-packages" in file
 
 
 class RunStoppedError(Exception):
@@ -25,7 +43,7 @@ class StoppedByUser(KeyboardInterrupt):
     """
 
     def __init__(self, saved: str, run_name: str) -> None:
-        super().__init__(f"{saved}; run_name {run_name!r} with resume goes on")
+        super().__init__(f"{saved}; to go on: run_name={run_name!r}, resume=True")
         self.saved = saved
         self.run_name = run_name
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +27,7 @@ from ray_mentor.on_ray.tune.trial import MakeTrainer
 from ray_mentor.report.sweep.display import SweepDisplay, closing_sweep_table
 from ray_mentor.report.sweep.page import page
 from ray_mentor.run.checkpoint.resume import check_same_run, resuming
-from ray_mentor.run.directory import RunDirectory, check_name
+from ray_mentor.run.directory import RunDirectory, check_name, fresh_name
 from ray_mentor.training import make_trainer
 
 BEST, SWEEP, TRIALS, PAGE = "best.toml", "sweep.json", "trials.parquet", "sweep.html"
@@ -183,12 +182,9 @@ def _space(space: str | Mapping[str, Any]) -> FoundSpace:
 
 def _named(config: TrainConfig, found: FoundSpace) -> TrainConfig:
     """With a name for the sweep, where it has none."""
-    word = "".join(c if c.isalnum() else "-" for c in found.name.rsplit("/", 1)[-1])[:_LONGEST]
-    name = config.run.run_name or f"sweep-{word}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    word = "".join(c if c.isalnum() else "-" for c in found.name.rsplit("/", 1)[-1])
+    name = config.run.run_name or fresh_name("sweep", word)
     return dataclasses.replace(config, run=dataclasses.replace(config.run, run_name=name))
-
-
-_LONGEST = 48  # characters of a file's name
 
 
 def _directory(config: TrainConfig, record: Mapping[str, Any]) -> RunDirectory:

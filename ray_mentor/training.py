@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +16,8 @@ from ray_mentor.core.methods.table import method_of
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.splits import Splits, prepare
 from ray_mentor.data.storage.spread import Spread, in_threads
-from ray_mentor.errors import StoppedByUser, UserError, one_of, printable
-from ray_mentor.on_ray.session.failures import what_is_saved
+from ray_mentor.errors import UserError, one_of, printable
+from ray_mentor.notebook import as_said_here
 from ray_mentor.on_ray.session.session import ray_session
 from ray_mentor.on_ray.train.arguments import least_needs, scaling_of
 from ray_mentor.on_ray.train.stream import RayDataSpread
@@ -26,7 +25,7 @@ from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 from ray_mentor.on_ray.train.workers import TWO, workers_of
 from ray_mentor.report.terminal import RunDisplay, closing_table, look_at_next
 from ray_mentor.run.checkpoint.resume import resuming
-from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.directory import RunDirectory, fresh_name
 from ray_mentor.run.outcome import Outcome
 from ray_mentor.students import STUDENTS, make_student
 
@@ -56,11 +55,11 @@ def train(
             display.console.print(printable(note), soft_wrap=True, markup=False)
         display.console.print(printable(headline(trainer.config, splits.train)), soft_wrap=True, markup=False)
         display.console.print(printable(f"run: {trainer.directory.path}"), soft_wrap=True, markup=False)
-        with display, _told_how_to_go_on(trainer):
+        with display:
             outcome = trainer.fit(display.show)
         display.console.print(closing_table(outcome.result))
         for note in outcome.result["notes"]:
-            display.console.print(printable(note), soft_wrap=True, markup=False)
+            display.console.print(as_said_here(printable(note)), soft_wrap=True, markup=False)
         display.console.print(printable(look_at_next(outcome.result, outcome.path)), soft_wrap=True, markup=False)
     return outcome
 
@@ -75,17 +74,6 @@ def _streamed_by_workers(config: TrainConfig) -> TrainConfig:
         goes_on = resuming(directory, resume=run.resume, or_start=run.resume_or_start)
         before = workers_of(directory) if goes_on and directory.exists() else None
     return config.changed(workers=TWO if before is None else before)
-
-
-@contextmanager
-def _told_how_to_go_on(trainer: CurriculumTrainer) -> Iterator[None]:
-    """Inside, Ctrl-C says what was saved, and under which name it goes on; as it is before there is a run."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        if not trainer.directory.exists():
-            raise
-        raise StoppedByUser(what_is_saved(trainer.directory), str(trainer.config.run.run_name)) from stop
 
 
 @contextmanager
@@ -111,7 +99,8 @@ def make_trainer(
     run, student = config.run, config.student
     build = functools.partial(make_student, student.student, splits.train.inputs.shape, len(splits.train.classes))
     _try(build, student.student, splits.train)
-    named = config.changed(run_name=run.run_name or fresh_name(config))
+    what = Path(config.data.data.partition("?")[0]).name
+    named = config.changed(run_name=run.run_name or fresh_name(config.curriculum.method, what))
     return CurriculumTrainer(
         build,
         splits.train,
@@ -133,15 +122,6 @@ def _try(build: Callable[[], nn.Module], student: str, train: Samples) -> None:
             f"student {student} on inputs of shape {train.inputs.shape} can't be built "
             f"({str(error).splitlines()[0]}); make the inputs smaller, or give another --student"
         ) from error
-
-
-def fresh_name(config: TrainConfig) -> str:
-    """A name for a run directory that says what runs, and is not there yet."""
-    what = f"{config.curriculum.method}-{Path(config.data.data.partition('?')[0]).name}"
-    return f"{what[:_LONGEST]}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-
-
-_LONGEST = 48  # characters, of up to four bytes each; a file system takes 255 bytes
 
 
 def headline(config: TrainConfig, train: Samples) -> str:

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ray_mentor.errors import printable
+from ray_mentor.notebook import as_said_here
 
 _PLAIN_LINES = 12  # progress lines of a whole run where the output is no terminal
 _PLAIN_EVERY = 20.0  # seconds between two of them inside an epoch
@@ -70,7 +71,7 @@ class RunDisplay:
             self._started, self._progress = now, row["progress"]
             self._bar.update(self._task, description="training")
         if row["kind"] == "note":
-            self.console.print(printable(row["text"]), soft_wrap=True, markup=False)
+            self.console.print(as_said_here(printable(row["text"])), soft_wrap=True, markup=False)
         if row["kind"] not in ("step", "epoch"):
             return
         self._figures.update(row)

@@ -7,6 +7,7 @@ import json
 import os
 import posixpath
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -209,6 +210,15 @@ def check_name(storage: str, name: str) -> None:
             f"run_name is {name!r}, but storage_path is a URI, in which #, ? and % mean something else; give a name "
             "without"
         )
+
+
+def fresh_name(*words: str) -> str:
+    """A name for a run directory that says what runs, and that no run before or beside it has."""
+    what = "-".join(words)[:_LONGEST]
+    return f"{what}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}{time.time_ns() // 1000 % 10**6:06d}"
+
+
+_LONGEST = 48  # characters, of up to four bytes each; a file system takes 255 bytes
 
 
 def name_of(step: int, attempt: str = UNKNOWN) -> str:

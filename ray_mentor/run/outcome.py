@@ -6,13 +6,15 @@ import platform
 import time
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from torch import Tensor
 
 from ray_mentor.config import TrainConfig
 from ray_mentor.core.state.curriculum import CurriculumState
+from ray_mentor.errors import printable
+from ray_mentor.extras import needing
 from ray_mentor.run.accuracy import wilson
 from ray_mentor.run.advice import advice
 from ray_mentor.run.checkpoint.kept import KeptState
@@ -23,11 +25,15 @@ from ray_mentor.run.findings.suspects import suspects
 from ray_mentor.run.ledger.detection import Detection
 from ray_mentor.run.ledger.files import read_ledger
 from ray_mentor.run.marks import Marks
+from ray_mentor.wording import in_python
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 VERSIONED = ("ray-mentor", "ray", "torch", "torchvision", "numpy", "pyarrow")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Outcome:
     """A finished run.
 
@@ -45,6 +51,34 @@ class Outcome:
     path: str
     student_state: dict[str, Tensor]
     files: Any = None
+
+    def __repr__(self) -> str:
+        result = self.result
+        accuracies = (
+            ("test accuracy", result.get("test_accuracy")),
+            ("accuracy on held-out trusted samples", result.get("trusted_accuracy")),
+            ("agreement with given labels", result.get("test_agreement")),
+        )
+        figures = [f"{name} {value:.3f}" for name, value in accuracies if value is not None]
+        lines = [
+            f"{result.get('method', 'a run')}: {', '.join(figures) or 'nothing measured'}",
+            f"in {self.path}",
+            "next: outcome.plot(), outcome.suspects(), outcome.ledger(), outcome.student_state, outcome.result",
+            *(in_python(note) for note in result.get("notes", ())),
+        ]
+        return "\n".join(map(printable, lines))
+
+    def plot(self) -> Figure:
+        """Accuracies and mean sample weights over the epochs, and weights against losses, as matplotlib's figure.
+
+        A notebook shows it; elsewhere ``outcome.plot().savefig("run.png")``.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        with needing("plot", "outcome.plot()"):
+            from ray_mentor.run.findings.picture import picture  # noqa: PLC0415
+        return picture(self.metrics, read_ledger(RunDirectory(self.path, self.files)))
 
     def ledger(self) -> pa.Table:
         """All rows of the ledger; ``sample_id`` is the user's, by dictionary where those are strings."""

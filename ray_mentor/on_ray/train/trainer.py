@@ -31,10 +31,11 @@ from ray_mentor.data.samples.identity import identity
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.data.storage.on_device import check_can_be_held
 from ray_mentor.data.storage.stored import order_of
-from ray_mentor.errors import MentorLostError, RunStoppedError, UserError
+from ray_mentor.errors import MentorLostError, RunStoppedError, StoppedByUser, UserError
+from ray_mentor.notebook import NotebookDisplay, kernel
 from ray_mentor.on_ray.mentor.actor import MentorActor
 from ray_mentor.on_ray.session.environment import hangs_end_after, quiet
-from ray_mentor.on_ray.session.failures import Failures, as_ray_says, causes, how_to_go_on, users_error
+from ray_mentor.on_ray.session.failures import Failures, as_ray_says, causes, how_to_go_on, users_error, what_is_saved
 from ray_mentor.on_ray.session.growth import Needs
 from ray_mentor.on_ray.session.internals import BOOKS, StoppableTrainer
 from ray_mentor.on_ray.session.session import (
@@ -69,7 +70,7 @@ from ray_mentor.run.checkpoint.kept import kept_student
 from ray_mentor.run.checkpoint.resume import check_same_run, resuming
 from ray_mentor.run.checkpoint.state import RunState
 from ray_mentor.run.claim import taken_up
-from ray_mentor.run.directory import CONFIG, RunDirectory
+from ray_mentor.run.directory import CONFIG, RunDirectory, fresh_name
 from ray_mentor.run.findings.closing import closed
 from ray_mentor.run.findings.names import write_names
 from ray_mentor.run.job import Job, MakeOptimizer, settled
@@ -145,6 +146,9 @@ class CurriculumTrainer:
     ) -> None:
         named = {} if run_config is None else {"run_name": run_config.name}
         asked = (config or TrainConfig()).changed(**named, **changes)
+        self._is_named = run_config is not None or asked.run.run_name is not None
+        if not self._is_named:
+            asked = asked.changed(run_name=fresh_name(asked.curriculum.method))
         check_factories(student, optimizer)
         self._method = method_of(asked.curriculum.method)
         self._splits = splits_of(data, meta, test, validation, data_workers, clean_test=asked.data.clean_test)
@@ -153,6 +157,7 @@ class CurriculumTrainer:
             str(self._run.storage_path), str(self._run.name), self._run.storage_filesystem
         )
         check_lasts(self.directory.path)
+        self._was_fit = False
         self._resume = resuming(self.directory, resume=asked.run.resume, or_start=asked.run.resume_or_start)
         self._choice: Choice | None = None
         if scaling_config is None and asked.run.workers == "auto":
@@ -198,7 +203,8 @@ class CurriculumTrainer:
 
         Args:
             show: called with each progress row: a dict with ``kind`` "started" (again after a failure), "step"
-                (once a second), "epoch", "note" (with a ``text``) or "ended".
+                (once a second), "epoch", "note" (with a ``text``) or "ended". None: in a notebook a table, refreshed;
+                elsewhere nothing is shown.
             gate: where the run waits at the end of each epoch for leave to go on: an actor of class Gate, or for a run
                 in this process a Gate itself; None: it does not wait.
 
@@ -207,17 +213,26 @@ class CurriculumTrainer:
                 loss that is not finite, a full disk.
             MentorLostError: the mentor actor died, and cannot be brought back.
             RunStoppedError: the run was ended at its gate.
+            StoppedByUser: Ctrl-C, or a notebook's stop, when there was something to go on from.
         """
+        if self._was_fit and not self._is_named:
+            self._name_afresh()
+        self._was_fit = True
         began = time.time() if self._began is None else self._began
         self._job = dataclasses.replace(self._job, gate=gate)
         self.check_directory()
-        marks = Marks(began, show or (lambda row: None))
+        marks = Marks(began, show or self._default_show())
         if self._choice is not None:
             marks.show({"kind": "note", "text": str(self._choice)})
-        if self._job.local:
-            self._fit_here(marks)
-        else:
-            self._fit_on_ray(marks)
+        try:
+            if self._job.local:
+                self._fit_here(marks)
+            else:
+                self._fit_on_ray(marks)
+        except KeyboardInterrupt as stop:
+            if not self.directory.exists():
+                raise
+            raise StoppedByUser(what_is_saved(self.directory), str(self.config.run.run_name)) from stop
         if gate is not None and call(gate, "stopped"):
             raise RunStoppedError(f"the run {self.directory.path} was ended at the end of an epoch")
         state = self._final_state()
@@ -227,6 +242,25 @@ class CurriculumTrainer:
         self._claimed.release()
         student, files = kept_student(state.kept, state.student), self._run.storage_filesystem
         return Outcome(result, state.log.metrics, self.directory.path, student, files)
+
+    def _name_afresh(self) -> None:
+        """The next run of a trainer whose runs nobody has named."""
+        name = fresh_name(self.config.curriculum.method)
+        self.config = self.config.changed(run_name=name)
+        self._run = dataclasses.replace(self._run, name=name)
+        self.directory = RunDirectory.within(str(self._run.storage_path), name, self._run.storage_filesystem)
+        self._record["run_name"] = name
+        self._job = dataclasses.replace(
+            self._job,
+            config=self._job.config.changed(run_name=name),
+            directory=self.directory,
+            settings=to_toml(self._record).encode(),
+        )
+
+    def _default_show(self) -> Show:
+        """A table in a notebook, and nothing elsewhere."""
+        shell = kernel()
+        return (lambda row: None) if shell is None else NotebookDisplay(shell, self.config.run.epochs).show
 
     def stored_at(self, place: ray.ObjectRef[Splits]) -> None:
         """Says that the data lie in Ray's object store, whole and as they are here: workers are sent there."""
