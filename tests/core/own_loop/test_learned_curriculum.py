@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,6 +44,7 @@ from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.core.methods.table import parts_of
 from ray_mentor.core.own_loop.learned_curriculum import LearnedCurriculum
 from ray_mentor.core.own_loop.meta_set import meta_batches
+from ray_mentor.core.step.record import StepRecord
 from ray_mentor.errors import UserError
 
 EVERY_STEP = MentorConfig(update_interval=1, mentor_learning_rate=0.01, meta_batch_size=16, meta_loss="loss")
@@ -388,6 +390,21 @@ class TestBetweenTheLines:
         assert mentor_bytes(one.curriculum) == mentor_bytes(other.curriculum)
         assert_same(params(one.student), params(other.student))
 
+    def test_autocast_around_the_whole_step(self) -> None:
+        """Its cache holds the params as they were before the step; the meta loss is of those after it."""
+
+        def run(whole: bool) -> list[StepRecord]:
+            loop = Loop(mentor=EVERY_STEP)
+            found = []
+            for inputs, labels, ids in noisy(4):
+                with torch.autocast("cpu", torch.bfloat16) if whole else nullcontext():
+                    with torch.autocast("cpu", torch.bfloat16):
+                        losses = per_sample(loop.student(inputs), labels)
+                    found.append(loop.finish(loop.curriculum.weigh(losses, labels=labels, sample_ids=ids)))
+            return found
+
+        assert_same_records(run(whole=True), run(whole=False))
+
     def test_autocast_around_the_forward_pass_alone(self) -> None:
         loop, plain = Loop(mentor=EVERY_STEP), Loop(mentor=EVERY_STEP)
         for inputs, labels, ids in noisy(3):
@@ -397,7 +414,8 @@ class TestBetweenTheLines:
             assert outputs.dtype == torch.bfloat16
             loss = loop.curriculum.weigh(losses, labels=labels, sample_ids=ids)
             record, expected = loop.finish(loss), plain.step(inputs, labels, ids)
-            torch.testing.assert_close(record.influence, expected.influence, rtol=0.1, atol=0.03)
+            off = (record.influence - expected.influence).norm() / expected.influence.norm()
+            assert off < 0.02  # 8 bits; 0.004 at most when this was written
             assert not torch.equal(record.influence, expected.influence)
 
     def test_a_student_and_losses_in_bfloat16(self) -> None:
