@@ -112,7 +112,8 @@ class RunDirectory:
         """The content of a file, or its first bytes; None if it is not there.
 
         Raises:
-            UserError: it is a pipe or the like, which would be waited for.
+            UserError: a pipe or the like, which would be waited for; what this user may not read, or a disk does not
+                give.
         """
         found = None if self.is_in_object_store else self._files.get_file_info(self._at(name))
         if found is not None and found.type == pyarrow.fs.FileType.Unknown:
@@ -122,10 +123,15 @@ class RunDirectory:
                 return bytes(source.read(at_most))
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise UserError(
+                f"{self.path}/{name} cannot be read ({error}); see to it that this user may read what is in there"
+            ) from error
 
     def size(self, name: str) -> int | None:
         """Bytes of a file; None if it is not there."""
-        info = self._files.get_file_info(self._at(name))
+        with usable(self.path):
+            info = self._files.get_file_info(self._at(name))
         return int(info.size) if info.is_file else None
 
     def remove(self, name: str) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 import pyarrow.fs
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
+from unreadable import unreadable
 
 from ray_mentor.errors import UserError
+from ray_mentor.run.claim import Claim
 from ray_mentor.run.directory import RunDirectory
 
 
@@ -56,6 +58,21 @@ def test_a_name_in_a_uri(tmp_path: Path) -> None:
     directory.create(("",))
     directory.write("x", b"1")
     assert (tmp_path / "plain+~2" / "x").read_bytes() == b"1"
+
+
+def test_what_may_not_be_read_is_said(tmp_path: Path) -> None:
+    (tmp_path / "attempt").write_bytes(b"{}")
+    (tmp_path / "checkpoints").mkdir()
+    directory = RunDirectory(str(tmp_path), unreadable("attempt"))
+    for look in (lambda: directory.read("attempt"), lambda: Claim.on(directory)):
+        with pytest.raises(UserError) as raised:
+            look()
+        assert str(raised.value) == (
+            f"{tmp_path}/attempt cannot be read ([Errno 13] Permission denied: 'attempt'); see to it that this user "
+            "may read what is in there"
+        )
+    with pytest.raises(UserError, match=r"/checkpoints cannot be read \(.*irectory"):
+        RunDirectory(str(tmp_path)).read("checkpoints")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no pipes")

@@ -224,7 +224,7 @@ def _bytes_or_trouble(directory: RunDirectory, name: str) -> tuple[bytes, str]:
         return _bytes_of(directory, name), ""
     except UserError as error:
         return b"", str(error)
-    except (OSError, MemoryError) as error:
+    except MemoryError as error:
         return b"", f"checkpoint {directory.path}/{CHECKPOINTS}/{name} cannot be read ({type(error).__name__}: {error})"
 
 

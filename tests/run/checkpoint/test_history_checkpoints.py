@@ -11,6 +11,7 @@ import torch
 from bare_states import checkpoints_of, push_steps, state_at, values_after
 from thread_ranks import on_ranks
 from torch import Tensor
+from unreadable import unreadable
 
 from ray_mentor.core.exchange import AbstractExchange, Alone
 from ray_mentor.core.history import pieces as history_pieces
@@ -200,6 +201,16 @@ def test_damage_to_the_newest_is_named_and_passed_over(run: RunDirectory, kind: 
     assert notes[0].startswith(f"checkpoint {run.path}/checkpoints/step-{4:012d}-")
     assert f".pt cannot be read (its {HISTORY}/step-" in notes[0]
     assert f" is {kind.split(',')[0]}); going on from {run.path}/checkpoints/step-{3:012d}-" in notes[0]
+
+
+def test_a_file_that_may_not_be_read_is_passed_over(run: RunDirectory) -> None:
+    train(run, range(4))
+    newest = max(name for name in files(run) if name.startswith(f"step-{4:012d}"))
+    notes: list[str] = []
+    train(RunDirectory(run.path, unreadable(newest)), range(3, 4), notes=notes)
+    assert f"/{HISTORY}/{newest} cannot be read ([Errno 13] Permission denied" in notes[0]
+    with pytest.raises(UserError, match=r"Permission denied.*; there is no other checkpoint to go on from"):
+        train(RunDirectory(run.path, unreadable(".updates", ".whole")), range(4, 5))
 
 
 @pytest.mark.parametrize("steps", [3, 8, 11])

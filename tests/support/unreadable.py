@@ -1,0 +1,23 @@
+"""Files that are there and may not be read, whoever runs the tests; root may read them all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow.fs
+from fsspec.implementations.local import LocalFileSystem
+
+
+def unreadable(*endings: str) -> Any:
+    """This machine's file system, in which files whose paths end so may not be read."""
+
+    class Some(LocalFileSystem):
+        cachable = False
+
+        def _open(self, path: str, mode: str = "rb", **more: Any) -> Any:
+            for ending in endings:
+                if path.endswith(ending) and "r" in mode:
+                    raise PermissionError(13, "Permission denied", ending)
+            return super()._open(path, mode, **more)
+
+    return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(Some()))
