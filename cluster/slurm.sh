@@ -40,11 +40,17 @@ export RAY_TMPDIR="/tmp/ray-mentor-$SLURM_JOB_ID"  # /tmp/ray may be another use
 addresses=$(hostname --all-ip-addresses)
 address="${addresses%% *}:$((20000 + SLURM_JOB_ID % 10000))"
 
-# On each node: what a try that was killed has left goes before, and Ray's files when Ray has ended, however it ends.
+# On each node: what a try or a job of yours that was killed has left goes before, and Ray's files when Ray has ended,
+# however it ends. Nobody else can enter the folder: Ray lets all users write to what is in it.
 # shellcheck disable=SC2329 # handed on by `declare`
 on_each_node() {
   trap : TERM
-  rm -rf "$RAY_TMPDIR"
+  for left in "${RAY_TMPDIR%-*}"-*; do
+    [ -O "$left" ] || continue
+    [ "$left" = "$RAY_TMPDIR" ] || [ -z "$(squeue --noheader --jobs="${left##*-}" 2> /dev/null)" ] || continue
+    rm -rf "$left"
+  done
+  mkdir -m 700 "$RAY_TMPDIR" || exit 1
   code=0
   "$@" || code=$?
   ray stop > /dev/null

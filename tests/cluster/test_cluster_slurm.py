@@ -20,8 +20,8 @@ exec "$@"
 RAY = """#!/usr/bin/env bash
 if [ "$1" = stop ]; then echo stopped > "$SAID.stopped"; exit; fi
 printf '%s\\n' "$RAY_AUTH_MODE" "$RAY_TMPDIR" "$RAY_AUTH_TOKEN" > "$SAID.environment"
-[ -e "$RAY_TMPDIR" ] && echo "there are files of another try" > "$SAID.left"
-mkdir "$RAY_TMPDIR"
+stat --format %a "$RAY_TMPDIR" > "$SAID.mode"
+[ -z "$(ls "$RAY_TMPDIR")" ] || echo "there are files of another try" > "$SAID.left"
 touch "$RAY_TMPDIR/session"
 while [ "$1" != -- ]; do shift; done
 shift
@@ -34,6 +34,9 @@ echo $$ > "$SAID.pid"
 for _ in $(seq "${RUNS_FOR:-0}"); do sleep 0.1; done
 [ -n "${FINISHES:-}" ] && mkdir -p "$FINISHES" && touch "$FINISHES/result.json"
 exit "${RUN_CODE:-0}"
+"""
+SQUEUE = """#!/usr/bin/env bash
+[ "$*" = "--noheader --jobs=77" ] && echo "77 gpu ray-mentor R"
 """
 SCONTROL = """#!/usr/bin/env bash
 echo "scontrol $*" >> "$SAID.slurm"
@@ -50,7 +53,7 @@ class Node:
         programs = folder / "bin"
         programs.mkdir()
         (programs / "activate").touch()
-        for name, text in (("srun", SRUN), ("ray", RAY), ("python", PYTHON), ("scontrol", SCONTROL)):
+        for name, text in (("srun", SRUN), ("ray", RAY), ("python", PYTHON), ("scontrol", SCONTROL), ("squeue", SQUEUE)):
             self._program(programs / name, text.replace("REAL", sys.executable))
         self._program(programs / "hostname", "#!/bin/sh\necho '10.0.0.5 192.168.1.5 '\n")
         self.script = folder / "slurm.sh"
@@ -138,6 +141,32 @@ def test_what_a_killed_try_has_left_goes(node: Node) -> None:
     assert node.run().returncode == 0
     assert node.note("left") == ""
     assert not node.temporary.exists()
+
+
+def test_what_killed_jobs_have_left_goes_and_what_others_use_stays(node: Node) -> None:
+    """Whom Slurm kills removes nothing, and another job's folder has another name."""
+    killed, alive, another = (node.temporary.with_name(name) for name in ("ray-mentor-66", "ray-mentor-77", "mine-66"))
+    for folder in (killed, alive, another):
+        folder.mkdir()
+        (folder / "session").touch()
+    assert node.run().returncode == 0
+    assert not killed.exists()
+    assert (alive / "session").exists()
+    assert (another / "session").exists()
+
+
+def test_only_its_owner_can_enter_the_folder(node: Node) -> None:
+    assert node.run().returncode == 0
+    assert node.note("mode") == "700"
+
+
+def test_a_folder_in_its_place_that_cannot_be_removed_ends_the_job(node: Node) -> None:
+    """As another user's: Ray's sockets would lie in it."""
+    node.temporary.mkdir()
+    (node.said.with_name("bin") / "rm").write_text("#!/bin/sh\nexit 1\n")
+    (node.said.with_name("bin") / "rm").chmod(0o755)
+    assert node.run().returncode != 0
+    assert node.note("environment") == ""
 
 
 def test_a_run_whose_time_is_up_is_stopped_and_queued_again(node: Node) -> None:
