@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickletools
 import zipfile
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -14,8 +15,9 @@ from torch import Tensor
 def load_plain(data: bytes) -> Any:
     """Plain containers, numbers, text and tensors; the tensors on the CPU.
 
-    What is read takes no more memory than ``data``, a few times over: a file of a kilobyte can declare a terabyte. Nor
-    does it when it is copied with what is in it twice written out, as optimizers do.
+    What is read takes no more memory than ``data``, some times over, and 256 MiB: a file of a kilobyte can declare a
+    terabyte, and one of ten megabytes make ten million dicts. Nor does it when it is copied with what is in it twice
+    written out, as optimizers do.
 
     Raises:
         Exception: of whatever class the damage calls for.
@@ -70,8 +72,34 @@ def _check_archive(data: bytes) -> None:
         if size > len(data):
             raise ValueError(f"it unpacks to {size:,} bytes from {len(data):,}")
         damaged = archive.testzip() or next(filter(_is_marked_as_folder, archive.infolist()), None)
-    if damaged is not None:
-        raise ValueError(f"its part {getattr(damaged, 'filename', damaged)} is damaged")
+        if damaged is not None:
+            raise ValueError(f"its part {getattr(damaged, 'filename', damaged)} is damaged")
+        for part in archive.infolist():
+            if part.filename.endswith("data.pkl"):
+                _check_objects(archive.read(part), _ROOM + _TIMES * len(data))
+
+
+def _check_objects(pickled: bytes, most: int) -> None:
+    """Raises a ValueError if what this makes may take more than ``most`` bytes; reads it, and makes nothing."""
+    if len(pickled) * _CALLED <= most:
+        return
+    room = most
+    for operation, _, _ in pickletools.genops(pickled):
+        room -= _TAKES.get(operation.name, _OTHER)
+        if room < 0:
+            raise ValueError(f"it makes objects of more than {most:,} bytes from {len(pickled):,}")
+
+
+_ROOM, _TIMES = 256 << 20, 20
+"""Bytes that what is read may take beside its tensors: so many, and so many times the file. A tensor of one number
+comes to 5,200 by the figures below, and ``torch.save`` writes 285 of it (measured)."""
+
+_MADE, _CALLED, _OTHER = 256, 1024, 16  # bytes: a set has 216, an empty tensor some 600
+_TAKES = {
+    **dict.fromkeys(("MARK", "EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"), _MADE),
+    **dict.fromkeys(("REDUCE", "NEWOBJ", "BINPERSID", "BUILD"), _CALLED),
+}
+"""By the names of a pickle's operations: what each makes at most; texts and numbers are as large in the file."""
 
 
 def _is_marked_as_folder(part: zipfile.ZipInfo) -> bool:

@@ -53,7 +53,13 @@ class Node:
         programs = folder / "bin"
         programs.mkdir()
         (programs / "activate").touch()
-        for name, text in (("srun", SRUN), ("ray", RAY), ("python", PYTHON), ("scontrol", SCONTROL), ("squeue", SQUEUE)):
+        for name, text in (
+            ("srun", SRUN),
+            ("ray", RAY),
+            ("python", PYTHON),
+            ("scontrol", SCONTROL),
+            ("squeue", SQUEUE),
+        ):
             self._program(programs / name, text.replace("REAL", sys.executable))
         self._program(programs / "hostname", "#!/bin/sh\necho '10.0.0.5 192.168.1.5 '\n")
         self.script = folder / "slurm.sh"

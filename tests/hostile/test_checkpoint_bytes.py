@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import pickle
+import resource
 import tarfile
 import warnings
 import zipfile
@@ -18,6 +19,7 @@ from hostile_data import Creates, answer, nothing_is_created
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ray_mentor.core import plain_load
 from ray_mentor.core.plain_load import load_plain
 from ray_mentor.errors import UserError
 from ray_mentor.run.checkpoint.state import FORMAT_VERSION, RunState
@@ -178,6 +180,45 @@ def test_containers_that_are_more_than_they_take(value: list[Any]) -> None:
     """Whoever copies such a list, as an optimizer does, writes out all of it: two gigabytes of 2^21 ways."""
     said = refused(saved({**TABLE, "optimizer": {"state": {0: {"extra": value}}}}))
     assert "its containers hold one another so often that they come to more values than it has bytes" in said
+
+
+REST = b"\x80\x02]."  # of a pickle that makes an empty list
+
+
+def in_place_of_the_pickle(made: bytes) -> bytes:
+    return repacked(
+        saved(TABLE), lambda name, content: REST[:2] + made + REST[2:] if name.endswith("data.pkl") else content
+    )
+
+
+@pytest.mark.parametrize(
+    "made",
+    [b"\x8f" * 50_000, b"](" + b"}" * 50_000 + b"e0", b"}q\x01" * 50_000, b"(" * 50_000, b")\x85" * 50_000,
+     b"ccollections\nOrderedDict\nq\x00" + b"h\x00)R" * 20_000],
+    ids=["sets", "in a list", "kept", "marks", "tuples", "made by a call"],
+)  # fmt: skip
+def test_objects_that_take_more_than_the_file(monkeypatch: pytest.MonkeyPatch, made: bytes) -> None:
+    monkeypatch.setattr(plain_load, "_ROOM", 0)
+    with pytest.raises(ValueError, match=r"it makes objects of more than [\d,]+ bytes from "):
+        load_plain(in_place_of_the_pickle(made))
+
+
+def test_objects_without_number_are_not_made() -> None:
+    """Ten megabytes of } made as many dicts, of 1.7 GB, before they were refused."""
+    data = in_place_of_the_pickle(b"}" * 10_000_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match=r"it makes objects of more than 46\d,\d{3},\d{3} bytes from 10,000,004"):
+        load_plain(data)
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 10 * len(data)
+
+
+def test_many_small_tensors_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many params a student has."""
+    monkeypatch.setattr(plain_load, "_ROOM", 0)
+    params = {f"layers.{number}.bias": torch.full((1,), float(number)) for number in range(1_000)}
+    adam = {number: {"step": 1, "exp_avg": each.clone()} for number, each in enumerate(params.values())}
+    found = load_plain(saved({"student": params, "optimizer": {"state": adam}}))
+    assert torch.equal(torch.cat(list(found["student"].values())), torch.arange(1_000.0))
 
 
 def test_a_container_that_is_there_twice() -> None:

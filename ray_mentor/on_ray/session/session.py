@@ -187,7 +187,7 @@ def check_lasts(path: str) -> None:
 def ctrl_c_is_ours() -> Iterator[None]:
     """Ctrl-C stops what runs inside with KeyboardInterrupt, and means afterwards what it meant before.
 
-    Ray Train puts a handler of its own in place (:class:`~ray_mentor.on_ray.session.internals.StoppableTrainer`), and it
+    Ray Train puts a handler of its own in place (:class:`~ray_mentor.on_ray.session.internals.StoppableTrainer`), which
     stays when the run has ended, with a handle in it that keeps the run's actors alive.
     """
     before = signal.getsignal(signal.SIGINT)
