@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ from thread_ranks import on_ranks
 
 from ray_mentor.core.exchange import AbstractExchange, Alone
 from ray_mentor.run.checkpoint import timetable
-from ray_mentor.run.checkpoint.timetable import Timetable
+from ray_mentor.run.checkpoint.timetable import AHEAD, Timetable
 
 LAST = 10_000
 
@@ -79,6 +80,29 @@ def test_an_epochs_end_is_looked_at_however_fast_the_steps_were(monkeypatch: pyt
             came.append(now)
     assert len(came) > 10
     assert max(later - earlier for earlier, later in itertools.pairwise(came)) < 71.0
+
+
+@pytest.mark.parametrize(("ranks", "slow_steps"), [(1, 2), (2, AHEAD)])
+def test_steps_that_become_slow_in_the_middle_of_an_epoch(
+    monkeypatch: pytest.MonkeyPatch, ranks: int, slow_steps: int
+) -> None:
+    """Steps of 2 ms, and then of 30 s, as when a disk is slow: the look ahead by a second is 500 steps long."""
+    here = threading.local()
+    monkeypatch.setattr(timetable, "time", SimpleNamespace(monotonic=lambda: here.now))
+
+    def slow_steps_until_due(exchange: AbstractExchange) -> int:
+        here.now = 0.0
+        table = Timetable(60.0, 0, 0, 10**9, exchange)
+        for step in range(1, 2000):
+            here.now += 0.002
+            assert not table.due(step, ready=True)
+        for step in range(2000, 4000):
+            here.now += 30.0
+            if table.due(step, ready=True):
+                return step - 1999
+        return 2000
+
+    assert max(on_ranks(ranks, slow_steps_until_due)) <= slow_steps
 
 
 def test_a_wish_is_heard_at_an_epochs_end() -> None:
