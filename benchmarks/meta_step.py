@@ -3,8 +3,9 @@
     python benchmarks/meta_step.py                    # ResNet-32, batch 100, meta batch 100, SGD with momentum
     python benchmarks/meta_step.py --student cnn --device cuda --csv meta_step.csv
 
-The peers come with ``pip install '.[bench]'``, Betty with ``pip install betty-ml==0.1.1`` and a pip below 24.1: later
-ones refuse its metadata. One that can't be imported is left out, with a message.
+The peers come with ``pip install '.[bench]'``, Betty with ``pip install --no-deps --ignore-requires-python
+betty-ml==0.2.1``: its metadata names no Python above 3.10, on which it works. One that can't be imported is left out,
+with a message. ``--rounds 0`` measures errors and memory alone, which no other process disturbs.
 
     ms          median time of an iteration; with an update every k steps, of k iterations over k
     × plain     median over rounds of the ratio to plain steps that took turns with it
@@ -40,14 +41,15 @@ from torch.profiler import ProfilerActivity, profile
 from ray_mentor.core.influence.estimators import ESTIMATORS
 
 PEERS = {
-    "double_backward": "DoubleBackward",
-    "with_higher": "Higher",
-    "with_torchopt": "TorchOpt",
-    "with_betty": "Betty",
+    "double_backward": ("DoubleBackward",),
+    "with_higher": ("Higher",),
+    "with_torchopt": ("TorchOpt",),
+    "with_betty": ("Betty", "Sama"),
 }
-"""Module in peers/ to the contender in it."""
+"""Module in peers/ to the contenders in it."""
 
-INTERVALS = (1, 10)
+INTERVALS = (1, 20)
+"""Steps from one mentor update to the next, of everyone."""
 
 
 @dataclass
@@ -84,7 +86,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--batch", type=int, default=100, help="samples of a batch, and of the meta batch (default 100)"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="rounds that medians are taken over (default 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="that medians are taken over; 0: no times (default 5)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto: cuda if there")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU (default: all)")
     parser.add_argument("--csv", type=Path, help="also write the table here")
@@ -104,13 +106,15 @@ def our_contenders(batch: int) -> list[type[Contender]]:
 
 
 def their_contenders(console: Console) -> list[type[Contender]]:
-    """The peers that are installed."""
+    """The peers that are installed, at every step and amortised."""
     found = []
-    for module, name in PEERS.items():
+    for module, names in PEERS.items():
         try:
-            found.append(getattr(importlib.import_module(f"peers.{module}"), name))
+            kinds = [getattr(importlib.import_module(f"peers.{module}"), name) for name in names]
         except Exception as error:  # a binary that doesn't fit raises anything
-            console.print(f"{name} is left out, it can't be imported: {type(error).__name__}: {error}")
+            console.print(f"{' and '.join(names)} left out, can't be imported: {type(error).__name__}: {error}")
+            continue
+        found += [kind.at(interval) for kind in kinds for interval in INTERVALS]
     return found
 
 
@@ -125,7 +129,8 @@ def measure(kinds: list[type[Contender]], setting: Setting, rounds: int, console
             _, row.error_float64 = closeness(kind, setting, torch.float64, truth)
         row.mib = peak_bytes(kind, setting) / 2**20
         row.memory_ratio = row.mib / rows[0].mib
-    for row, (seconds, ratio) in zip(rows, times(kinds, setting, rounds, console), strict=True):
+    measured = times(kinds, setting, rounds, console) if rounds else []
+    for row, (seconds, ratio) in zip(rows, measured, strict=bool(rounds)):
         row.ms, row.ratio = 1000 * seconds, ratio
     return rows
 
@@ -138,11 +143,11 @@ def closeness(kind: type[Contender], setting: Setting, dtype: torch.dtype, truth
 
 
 def peak_bytes(kind: type[Contender], setting: Setting) -> int:
-    """The most bytes of tensors alive at a time while it is made and takes two steps."""
+    """The most bytes of tensors alive at a time while it is made and takes two steps, or comes to an update."""
 
     def run() -> None:
         contender = kind.of(setting)
-        for _ in range(2):
+        for _ in range(max(2, kind.period)):
             contender.step()
 
     gc.collect()

@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from peers.double_backward import DoubleBackward
+from peers.problem import Setting, flat, true_hypergradient
 from protocol import pages, running, table
 from protocol.intervals import gap_closed, mean
 from protocol.methods import BASELINE, MENTOR, METHODS, ORACLE
@@ -304,3 +307,27 @@ def test_the_regimes_of_photographs_start(name: str) -> None:
     found = RunCell(dataclasses.replace(regime, base=few), range(4_000, 4_100))(cell(MENTOR, 0.1))
     assert 0 <= found["test_accuracy"] <= 1
     assert found["trusted_held_out"] in (150, 300)
+
+
+# Peers
+
+
+def test_a_peer_learns_every_so_many_steps_and_weighs_in_the_others() -> None:
+    kind = DoubleBackward.at(3)
+    assert (kind.name, kind.period, kind.has_hypergradient) == ("double backward, k = 3", 3, False)
+    peer = kind.of(Setting("mlp", 8, "cpu"))
+    learned, moved = [], []
+    for _ in range(6):
+        before = [flat(module.parameters()) for module in (peer.problem.mentor, peer.problem.student)]
+        peer.step()
+        after = [flat(module.parameters()) for module in (peer.problem.mentor, peer.problem.student)]
+        learned.append(not torch.equal(before[0], after[0]))
+        moved.append(not torch.equal(before[1], after[1]))
+    assert learned == [False, False, True] * 2
+    assert all(moved)
+
+
+def test_a_peer_of_every_step_has_a_hypergradient_near_the_truth() -> None:
+    setting = Setting("mlp", 32, "cpu", torch.float64)
+    found, truth = DoubleBackward.at(1).of(setting).hypergradient(), true_hypergradient(setting)
+    assert torch.nn.functional.cosine_similarity(found, truth, dim=0) > 0.99

@@ -37,6 +37,12 @@ class Contender(ABC):
         """With a problem of its own."""
         return cls(Problem(setting, cls.memory_format))
 
+    @classmethod
+    def at(cls, interval: int) -> type[Self]:
+        """The same, with an update in every so many steps; a hypergradient has that of every step to compare."""
+        name = f"{cls.name}, k = {interval}"
+        return type(cls.__name__, (cls,), {"name": name, "period": interval, "has_hypergradient": interval == 1})
+
     @abstractmethod
     def step(self) -> None:
         """One iteration on the next batch."""
@@ -45,6 +51,35 @@ class Contender(ABC):
         """∂M/∂φ of the first step, as this contender computes it."""
         self.step()
         return flat(param.grad for param in self.problem.mentor.parameters() if param.grad is not None)
+
+
+class Every(Contender):
+    """A peer that updates its mentor in every ``period``-th step, and in the others weighs samples alone."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self._steps = 0
+
+    @abstractmethod
+    def meta_step(self) -> None:
+        """One iteration on the next batch, the mentor's update included."""
+
+    def step(self) -> None:
+        self._steps += 1
+        if self._steps % self.period == 0:
+            self.meta_step()
+        else:
+            self.weighted_step()
+
+    def weighted_step(self) -> None:
+        """The student's own step under the mentor's weights."""
+        problem = self.problem
+        losses = losses_of(problem.student, problem.batch())
+        with torch.no_grad():
+            weights = problem.normalised_weights(losses)
+        problem.optimizer.zero_grad()
+        (weights * losses).sum().backward()
+        problem.optimizer.step()
 
 
 class Plain(Contender):

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import torch
 
-from peers.contender import Contender
-from peers.problem import RATE, losses_of, losses_with
+from peers.contender import Every
+from peers.problem import RATE, losses_with
 
 
-class DoubleBackward(Contender):
+class DoubleBackward(Every):
     """Virtual step on a functional copy → meta loss → mentor → real step with the mentor that has just learned."""
 
     name = "double backward"
     memory_format = torch.contiguous_format
     note = "as Meta-Weight-Net: virtual step, plain SGD; then the real one"
 
-    def step(self) -> None:
-        problem, batch = self.problem, self.problem.batch()
+    def meta_step(self) -> None:
+        problem, batch = self.problem, self.problem.peek()
         student, params = problem.student, dict(problem.student.named_parameters())
         buffers = {name: buffer.clone() for name, buffer in student.named_buffers()}
         losses = losses_with(student, {**params, **buffers}, batch)
@@ -25,9 +25,4 @@ class DoubleBackward(Contender):
         moved = {name: p - RATE * g for (name, p), g in zip(params.items(), gradients, strict=True)}
         problem.learn(problem.hypergradient_of(losses_with(student, {**moved, **buffers}, problem.meta).mean()))
         del losses, loss, gradients, moved  # the graph of the virtual step
-        losses = losses_of(student, batch)
-        with torch.no_grad():
-            weights = problem.normalised_weights(losses)
-        problem.optimizer.zero_grad()
-        (weights * losses).sum().backward()
-        problem.optimizer.step()
+        self.weighted_step()

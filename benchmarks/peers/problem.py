@@ -63,6 +63,10 @@ class Problem:
         self._next += 1
         return self._batches[(self._next - 1) % N_BATCHES]
 
+    def peek(self) -> Samples:
+        """The batch that comes next."""
+        return self._batches[self._next % N_BATCHES]
+
     def normalised_weights(self, losses: Tensor) -> Tensor:
         """ŵ = w/Σw, w = mentor_φ(ℓ)."""
         loss = losses.detach()  # the mentor reads nothing else; the other columns are there to be well-formed

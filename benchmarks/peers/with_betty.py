@@ -1,4 +1,4 @@
-"""Betty 0.1.1, its default ``darts``: https://github.com/leopard-ai/betty."""
+"""Betty 0.2.1, its default ``darts`` and SAMA (Choe et al., NeurIPS 2023): https://github.com/leopard-ai/betty."""
 
 from __future__ import annotations
 
@@ -14,8 +14,15 @@ from peers.contender import Contender
 from peers.problem import RATE, Problem, Samples, flat, losses_of
 
 
-class Inner(ImplicitProblem):
-    """The student; ``self.given`` is the contender's problem."""
+class Ours(ImplicitProblem):
+    """``self.given`` is the contender's problem."""
+
+    def patch_optimizer(self) -> None:
+        """Keeps the one that is given; Betty's makes a fresh one from defaults that today's AdamW refuses."""
+
+
+class Inner(Ours):
+    """The student."""
 
     def get_batch(self) -> Samples:
         return self.given.batch()
@@ -25,7 +32,7 @@ class Inner(ImplicitProblem):
         return (self.given.normalised_weights(losses) * losses).sum()
 
 
-class Outer(ImplicitProblem):
+class Outer(Ours):
     """The mentor."""
 
     def get_batch(self) -> Samples:
@@ -34,30 +41,36 @@ class Outer(ImplicitProblem):
     def training_step(self, batch: Samples) -> torch.Tensor:
         return losses_of(self.inner.module, batch).mean()
 
-    def param_callback(self, params: list[torch.Tensor]) -> None:
+    def param_callback(self) -> None:
         """Called between the mentor's step and the end of its gradient."""
-        self.hypergradient = [param.grad for param in params]
+        self.hypergradient = [param.grad for param in self.trainable_parameters()]
 
 
 class Betty(Contender):
-    """A finite difference of the mentor's gradient along ∇M(θ'), at θ' where the exact one is at θ.
+    """A finite difference of the mentor's gradient, at θ' where the exact one is at θ.
 
     The losses that the mentor reads move with the difference too, where the exact one holds them.
+
+    Attributes:
+        direction: Betty's name of what the difference is taken along: ``darts``: ∇M(θ'); ``sama``: that times the
+            optimizer's Jacobian, which for Adam is D∇M(θ') and for SGD ∇M(θ') itself.
     """
 
-    name = "Betty"
-    note = "darts: not exact, ± at θ'; leaves θ' displaced (p.data.add without _)"
+    name = "Betty, darts"
+    note = "not exact: ± at θ'"
+    direction = "darts"
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
-        device = problem.setting.device
-        self.inner = Inner("inner", Config(type="darts"), problem.student, problem.optimizer, device=device)
-        self.outer = Outer("outer", Config(), problem.mentor, problem.mentor_optimizer, device=device)
+        inner = Config(type=self.direction, unroll_steps=self.period)
+        self.inner = Inner("inner", inner, problem.student, problem.optimizer)
+        self.outer = Outer("outer", Config(), problem.mentor, problem.mentor_optimizer)
         for part in (self.inner, self.outer):
             part.given = problem
         links = {"u2l": {self.outer: [self.inner]}, "l2u": {self.inner: [self.outer]}}
         get_logger().setLevel(logging.WARNING)
-        self.engine = Engine([self.outer, self.inner], EngineConfig(), links)
+        strategy = "gpu" if problem.setting.device == "cuda" else "cpu"
+        self.engine = Engine([self.outer, self.inner], EngineConfig(strategy=strategy), links)
         self.engine.train()
 
     def step(self) -> None:
@@ -65,6 +78,14 @@ class Betty(Contender):
         self.engine.train_step()
 
     def hypergradient(self) -> torch.Tensor:
-        """Times the learning rate, which darts leaves out."""
+        """Times the learning rate, which it leaves out for SGD."""
         self.step()
         return RATE * flat(self.outer.hypergradient)
+
+
+class Sama(Betty):
+    """The closest prior work: it, too, takes the meta gradient through the optimizer's Jacobian."""
+
+    name = "Betty, sama"
+    note = "not exact: ± at θ', a norm of 1 away; through Adam's Jacobian"
+    direction = "sama"

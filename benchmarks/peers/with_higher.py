@@ -5,18 +5,18 @@ from __future__ import annotations
 import higher
 import torch
 
-from peers.contender import Contender
+from peers.contender import Every
 from peers.problem import losses_of
 
 
-class Higher(Contender):
+class Higher(Every):
     """``innerloop_ctx``; its step is kept as the real one, which spares it the second forward and backward pass."""
 
     name = "higher"
     memory_format = torch.contiguous_format
     note = "its step copied back as the real one"
 
-    def step(self) -> None:
+    def meta_step(self) -> None:
         problem = self.problem
         with higher.innerloop_ctx(problem.student, problem.optimizer) as (fast, optimizer):
             losses = losses_of(fast, problem.batch())
