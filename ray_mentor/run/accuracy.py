@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.core.step.evaluation import hits, total_loss
+from ray_mentor.core.step.evaluation import gives_probabilities, hits, total_loss
 from ray_mentor.data.plan.batches import rank_slice
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.splits import Splits
@@ -57,6 +57,17 @@ def measured(
         curriculum.note_holdout(loss)
     trusted = None if right is None else right.double().mean().item()
     return Measured({"meta_holdout_loss": loss, "trusted_accuracy": trusted, **shown}, right)
+
+
+def note_on_outputs(curriculum: Curriculum, meta: Samples, exchange: AbstractExchange) -> str | None:
+    """What there is to say of a student whose outputs cross-entropy takes for logits, and which are none."""
+    inputs, _ = next(_parts(meta, "held out", curriculum, exchange))
+    if not gives_probabilities(curriculum.bare, inputs):
+        return None
+    return (
+        "warning: the student's outputs are probabilities (each sample's sum to 1), but cross-entropy takes logits, "
+        "and learns slowly from anything else; leave the softmax out"
+    )
 
 
 def shares(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
@@ -16,7 +18,11 @@ def cross_entropy(logits: Float[Tensor, "batch classes"], labels: Int[Tensor, " 
         UserError: no tensor of logits, or (on a CPU, where it can be seen) fewer logits than classes.
     """
     if not isinstance(logits, Tensor):
-        fix = "return its .logits" if hasattr(logits, "logits") else "return the logits"
+        fix = "return the logits"
+        if hasattr(logits, "logits"):  # a ModelOutput of Hugging Face's
+            fix = "return its .logits"
+        elif isinstance(logits, Mapping) and "logits" in logits:
+            fix = "return its ['logits']"
         raise UserError(
             f"the student returned a {type(logits).__name__}, but the loss needs a tensor of logits; {fix}, or give a "
             "loss of your own"

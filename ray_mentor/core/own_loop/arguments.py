@@ -67,6 +67,10 @@ def check_arguments(
     Raises:
         UserError: naming the argument, the rule and the fix.
     """
+    if not isinstance(student, nn.Module):
+        raise UserError(
+            f"student is a {type(student).__name__}, but it must be the module that the loop calls and trains"
+        )
     own = {id(param) for param in student.parameters()}
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     if not any(id(param) in own for group in groups for param in group["params"]):

@@ -25,6 +25,7 @@ from ray_mentor.core.methods.table import burn_in_of, method_of, parts_of
 from ray_mentor.core.own_loop.arguments import all_of, check_arguments, ranks_of
 from ray_mentor.core.own_loop.forward_watch import ForwardWatch
 from ray_mentor.core.own_loop.meta_set import MetaSet, meta_batches
+from ray_mentor.core.own_loop.plan_watch import PlanWatch
 from ray_mentor.core.own_loop.step_watch import StepWatch
 from ray_mentor.core.state.checked import read_curriculum_state
 from ray_mentor.core.state.curriculum import CurriculumState, capture_curriculum, restore_curriculum
@@ -67,7 +68,8 @@ class LearnedCurriculum:
         optimizer: over the student's params; a list where there are several, each with params of its own. SGD, Adam,
             AdamW, Adagrad and RMSprop have a closed form; any other that works element by element is measured.
         meta_loader: the trusted set: (inputs, labels) tensors, or a loader of such batches (this rank's).
-        total_steps: planned optimizer steps, which progress is measured against.
+        total_steps: planned optimizer steps, which progress is measured against; a loop that takes a tenth more, or in
+            which the mentor never learns, is warned.
         loss: (what the student returns, labels) -> per-sample losses, as the loop computes them. None: the method's
             own, cross-entropy. With one given, the mentor makes its mean over the meta set small; if it is a
             cross-entropy, too, ``MentorConfig(meta_loss="error")`` is better.
@@ -102,8 +104,8 @@ class LearnedCurriculum:
         settings, schedule = mentor or MentorConfig(), curriculum or CurriculumConfig()
         if update_interval is not None:
             settings = dataclasses.replace(settings, update_interval=update_interval)
-        steps = total_steps * (1 - burn_in_of(schedule))
-        settings = dataclasses.replace(settings, mentor_learning_rate=rate_of(settings, steps))
+        burn_in = burn_in_of(schedule)
+        settings = dataclasses.replace(settings, mentor_learning_rate=rate_of(settings, total_steps * (1 - burn_in)))
         optimizers = all_of(optimizer)
         check_arguments(student, optimizers, total_steps, settings, schedule, n_classes, n_samples)
         ranks = exchange or ranks_of(student)
@@ -129,6 +131,7 @@ class LearnedCurriculum:
         self._weighed: Weighed | None = None
         self._before: Before | None = None
         self._steps = StepWatch(self.curriculum.bare, optimizers)
+        self._plan = PlanWatch(total_steps, settings.update_interval if learns else None, burn_in)
 
     def weigh(
         self,
@@ -192,9 +195,9 @@ class LearnedCurriculum:
             and the loss history have seen its losses.
 
         Raises:
-            UserError: a call out of turn; gradients that were cleared; on the first step, whatever the estimator can't
-                work with, and a ``loss`` that does not give the losses weighed. (Found later, it is counted, and the
-                mentor does not learn from that step: ``guards.inconsistent_updates``.)
+            UserError: a call out of turn; gradients that were cleared; 50 calls without a step; on the first step,
+                whatever the estimator can't work with, and a ``loss`` that does not give the losses weighed. (Found
+                later, it is counted, and the mentor does not learn from that step: ``guards.inconsistent_updates``.)
         """
         if self._weighed is None:
             raise UserError("after_step was called before weigh; weigh the losses first")
@@ -202,9 +205,12 @@ class LearnedCurriculum:
         before, self._before = self._before, None
         stepped = self._steps.end()
         if not stepped:
+            self._plan.skipped()
             return None
         with self._watch.paused(), _nothing_compiled(), _full_precision():
-            return self.curriculum.after_step(weighed, before.with_steps(stepped) if before else None)
+            record = self.curriculum.after_step(weighed, before.with_steps(stepped) if before else None)
+        self._plan.stepped(self.curriculum.step_number, self.curriculum.meta.done)
+        return record
 
     @property
     def sample_weights(self) -> Float[Tensor, " batch"]:
@@ -275,7 +281,8 @@ class LearnedCurriculum:
         self._meta.load(meta_set)
 
     def close(self) -> None:
-        """Takes the hooks off student and optimizer again."""
+        """Takes the hooks off student and optimizer again; warns if the mentor never learned."""
+        self._plan.closed(self.curriculum.step_number, self.curriculum.meta.done)
         self._watch.close()
         self._steps.close()
 

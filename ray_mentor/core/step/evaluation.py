@@ -31,6 +31,18 @@ def hits(student: nn.Module, batches: Batches) -> Bool[Tensor, " samples"] | Non
 
 
 @torch.no_grad()
+def gives_probabilities(student: nn.Module, inputs: Shaped[Tensor, "batch ..."]) -> bool:
+    """Whether the student's outputs look like those of a softmax: of each sample in [0, 1], with the sum 1."""
+    device = next(student.parameters()).device
+    with evaluating(student), untouched(device):
+        outputs = student(inputs.to(device))
+    if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] < 2:
+        return False
+    sums = outputs.float().sum(dim=1)
+    return bool(((outputs >= 0) & (outputs <= 1)).all() and torch.allclose(sums, torch.ones_like(sums), atol=1e-3))
+
+
+@torch.no_grad()
 def total_loss(student: nn.Module, loss: PerSampleLoss, batches: Batches) -> float:
     """The sum of a per-sample loss."""
     device = next(student.parameters()).device

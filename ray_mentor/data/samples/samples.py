@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ray_mentor.data.memory import require_memory
@@ -109,6 +110,11 @@ def samples_from_dataset(
     """
     if isinstance(dataset, DataLoader):
         raise UserError("the data set is a DataLoader, but a run makes its own batches; give the loader's .dataset")
+    if isinstance(dataset, tuple) and all(isinstance(part, Tensor | np.ndarray) for part in dataset):
+        raise UserError(
+            "the data set is a tuple of arrays, but it must give (input, label) for an index; wrap it: "
+            "TensorDataset(inputs, labels)"
+        )
     size = _length(dataset)
     given = _integers(_known_labels(dataset) if labels is None else labels, "labels", size)
     truth = None if true_labels is None else _integers(true_labels, "true_labels", size)

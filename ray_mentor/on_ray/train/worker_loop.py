@@ -34,7 +34,7 @@ from ray_mentor.on_ray.train.pulse import HeardExchange, Pulse
 from ray_mentor.on_ray.train.reports import Reports
 from ray_mentor.on_ray.train.stream import RayDataSpread
 from ray_mentor.on_ray.train.wishes import Wishes
-from ray_mentor.run.accuracy import measured
+from ray_mentor.run.accuracy import measured, note_on_outputs
 from ray_mentor.run.batch_of import batch_of
 from ray_mentor.run.checkpoint.checkpoints import Checkpoints
 from ray_mentor.run.checkpoint.kept import Kept
@@ -109,6 +109,10 @@ def worker_loop(config: dict[str, Job]) -> None:
                 with pulse.slow():
                     found = measured(curriculum, splits, meta.held_out, exchange, pulse.beat)
                     kept.note(epoch, found.hits, curriculum.bare)
+                    if epoch == 0 and job.loss is None:
+                        warning = note_on_outputs(curriculum, splits.meta, exchange)
+                        if warning is not None:
+                            log.note(warning)
                     log.end_epoch(epoch, curriculum, found.figures)
             if curriculum.step_number == plan.total_steps and splits.test is not None and exchange.rank == 0:
                 with pulse.slow():

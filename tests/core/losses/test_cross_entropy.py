@@ -21,6 +21,8 @@ OUTPUT = SimpleNamespace(logits=torch.zeros(3, 3))
     [
         (OUTPUT, "the student returned a SimpleNamespace, but the loss needs a tensor of logits; return its .logits, "
          "or give a loss of your own"),
+        ({"logits": torch.zeros(3, 3)}, "the student returned a dict, but the loss needs a tensor of logits; return "
+         "its ['logits'], or give a loss of your own"),
         ((torch.zeros(3, 3),), "the student returned a tuple, but the loss needs a tensor of logits; return the "
          "logits, or give a loss of your own"),
         (torch.zeros(3, 2), "the student gives 2 logits a sample, but there is a label 2, so there are at least 3 "

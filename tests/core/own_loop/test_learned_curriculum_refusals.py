@@ -69,6 +69,11 @@ def test_what_would_train_wrongly_is_refused_at_once(changes: dict[str, Any], me
     assert not model._forward_pre_hooks
 
 
+def test_a_student_that_is_yet_to_be_built() -> None:
+    with refusal("student is a function, but it must be the module that the loop calls and trains"):
+        LearnedCurriculum(student, momentum(student()), blobs(9, 0), total_steps=5)  # type: ignore[arg-type]
+
+
 def test_an_update_interval_below_1() -> None:
     with pytest.raises(UserError, match="update_interval is 0, but it must be at least 1"):
         Loop(update_interval=0)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ray_mentor.core.step.evaluation import evaluating, hits, total_loss
+from ray_mentor.core.step.evaluation import evaluating, gives_probabilities, hits, total_loss
 
 
 def student() -> nn.Module:
@@ -73,3 +73,15 @@ def test_the_modes_come_back_after_an_error() -> None:
 )
 def test_outputs_that_are_no_logits_hit_nothing(last: nn.Module) -> None:
     assert hits(last, batches()) is None
+
+
+@pytest.mark.parametrize(
+    ("last", "probabilities"), [(nn.Softmax(1), True), (nn.Identity(), False), (nn.LogSoftmax(1), False),
+                                (nn.Sigmoid(), False)]
+)  # fmt: skip
+def test_outputs_of_a_softmax_are_known(last: nn.Module, probabilities: bool) -> None:
+    made = nn.Sequential(student(), last)
+    draws = torch.get_rng_state()
+    assert gives_probabilities(made, torch.randn(9, 4, generator=torch.Generator())) is probabilities
+    assert made.training
+    assert torch.equal(torch.get_rng_state(), draws)

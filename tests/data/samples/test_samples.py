@@ -88,6 +88,11 @@ class Stream(torch.utils.data.IterableDataset):
             DataLoader(Data([0, 1])),
             "the data set is a DataLoader, but a run makes its own batches; give the loader's .dataset",
         ),
+        (
+            (torch.zeros(3, 2), torch.zeros(3).long()),
+            "the data set is a tuple of arrays, but it must give (input, label) for an index; wrap it: "
+            "TensorDataset(inputs, labels)",
+        ),
         (Stream(), "the data set is a Stream without a length, but a map-style one is needed; give it __len__"),
     ],
 )

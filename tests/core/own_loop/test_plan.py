@@ -1,0 +1,86 @@
+"""A loop that takes other steps than it planned, or in which nothing is ever learnt, is told so."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+from own_loop import Loop, noisy
+
+from ray_mentor.config import CurriculumConfig, MentorConfig
+from ray_mentor.errors import UserError
+
+SELDOM = MentorConfig(update_interval=30, meta_batch_size=16)
+
+
+def said(loop: Loop, steps: int, *, close: bool = False) -> list[str]:
+    """The warnings of so many steps."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        loop.run(steps)
+        if close:
+            loop.curriculum.close()
+    assert {warning.filename for warning in caught} <= {__file__, Loop.finish.__code__.co_filename}, "the user's line"
+    return [str(warning.message) for warning in caught]
+
+
+def test_a_mentor_that_never_learns_in_all_planned_steps() -> None:
+    loop = Loop(total_steps=10, mentor=SELDOM, curriculum=CurriculumConfig(burn_in=0.2))
+    assert said(loop, 9) == []
+    assert said(loop, 1) == [
+        "total_steps is 10, and all are done, but the mentor never learned, so that all sample weights were equal: it "
+        "learns every 30 steps, after 2 of burn-in; give the total_steps that the loop takes, or a smaller "
+        "update_interval"
+    ]
+
+
+def test_far_more_steps_than_were_planned_are_said_once() -> None:
+    loop = Loop(total_steps=10)
+    assert said(loop, 12) == []
+    assert said(loop, 20) == [
+        "this is step 13, but total_steps is 10: progress, by which the mentor judges and schedules go, ended there; "
+        "give the number of steps that the loop takes"
+    ]
+
+
+def test_far_fewer_steps_are_said_at_the_end() -> None:
+    loop = Loop(total_steps=100_000, curriculum=CurriculumConfig(burn_in=0.01))
+    assert said(loop, 5, close=True) == [
+        "the loop ended after 5 of total_steps=100000 steps, but the mentor never learned, so that all sample weights "
+        "were equal: it learns every 2 steps, after 1000 of burn-in; give the total_steps that the loop takes, or a "
+        "smaller update_interval"
+    ]
+
+
+@pytest.mark.parametrize("steps", [20, 12])
+def test_what_goes_as_planned_is_not_spoken_of(steps: int) -> None:
+    assert said(Loop(total_steps=20), steps, close=True) == []
+
+
+def test_a_method_without_a_mentor_has_none_that_could_learn() -> None:
+    assert said(Loop(total_steps=4, curriculum=CurriculumConfig(method="uniform")), 4, close=True) == []
+
+
+def test_no_optimizer_ever_steps() -> None:
+    loop = Loop()
+    for inputs, labels, ids in noisy(49):
+        loop.weigh(inputs, labels, ids).backward()
+        assert loop.curriculum.after_step() is None
+    loop.weigh(*next(noisy(1))).backward()
+    with pytest.raises(UserError) as raised:
+        loop.curriculum.after_step()
+    assert str(raised.value) == (
+        "after_step was called 50 times in a row, but no optimizer that the curriculum was given has stepped; call "
+        "optimizer.step() between weigh and after_step"
+    )
+
+
+def test_a_step_now_and_then_is_enough() -> None:
+    """As with a scaler that finds overflows."""
+    loop = Loop(total_steps=100)
+    for number, batch in enumerate(noisy(120)):
+        loop.weigh(*batch).backward()
+        if number % 40 == 0:
+            loop.optimizer.step()
+        loop.curriculum.after_step()
+    assert loop.curriculum.curriculum.step_number == 3
