@@ -355,13 +355,18 @@ class CurriculumTrainer:
         return StoppableTrainer(worker_loop, then=then, **given)
 
     def _final_state(self) -> RunState:
-        """What the last worker left; Ray's own result knows nothing of it."""
-        found = newest_good(self.directory, lambda text: None)
+        """What the workers left in the end; Ray's own result knows nothing of it."""
+        notes: list[str] = []
+        found = newest_good(self.directory, notes.append)
         if found is None:
             raise UserError(
                 f"the workers left no checkpoint in {self.directory.path} that this process can see; give a "
                 "--storage-path that all nodes share"
             )
+        run = self.config.run
+        if found.state.curriculum.step < Plan(self._job.order, run.batch_size, run.seed, run.epochs).total_steps:
+            why = next(iter(notes), f"the newest checkpoint that this process sees is {found.path}")
+            raise UserError(f"{why}; the end of the run is lost: go on with --resume")
         return found.state
 
     def _mentor_actor(self) -> ActorHandle[MentorActor] | None:

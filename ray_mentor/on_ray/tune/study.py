@@ -178,7 +178,7 @@ class Study:
         [run] = self._listed("baseline", [equal], concurrent, test=False)
         if isinstance(run, str):
             raise UserError(f"the run with equal sample weights failed ({run}), so there is no gap to measure")
-        return metrics_of(run)
+        return metrics_of(run, self.base.run.epochs)
 
     def _search(
         self, scheduler: TrialScheduler, concurrent: int, objective: Objective, record: Record, again: list[Told]

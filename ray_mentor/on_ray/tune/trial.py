@@ -146,7 +146,7 @@ class Trial(tune.Trainable):
             trainer = self._plan.make(self._run_config(), test=self._plan.test)
             if self._directory.read(RESULT) is not None:
                 trainer.check_directory()  # or it would be believed, whatever settings it had
-                return dict(metrics_of(self._directory)[-1])
+                return dict(metrics_of(self._directory, self._plan.objective.epochs)[-1])
             self._running = Running(trainer, on_ray=self._config.run.n_workers > 0)
         return self._running.next_epoch()
 
@@ -190,14 +190,14 @@ def _numbered(folder: str, name: str, number: int) -> RunDirectory:
     return RunDirectory(f"{folder}/{name}{f'~{number}' if number > 1 else ''}")
 
 
-def metrics_of(directory: RunDirectory) -> list[dict[str, float | None]]:
-    """A row an epoch of a finished run.
+def metrics_of(directory: RunDirectory, epochs: int) -> list[dict[str, float | None]]:
+    """A row an epoch of a finished run of so many.
 
     Raises:
         UserError: it has none, although it has a result.
     """
     found = newest_good(directory, lambda text: None)
-    if found is None or not found.state.log.metrics:
+    if found is None or len(found.state.log.metrics) < epochs:
         raise UserError(
             f"run {directory.path} has a {RESULT}, but no checkpoint that says what it came to; remove its {RESULT}, "
             "and it is trained again"

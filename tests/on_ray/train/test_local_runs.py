@@ -594,6 +594,27 @@ def test_a_damaged_checkpoint_is_passed_over(
     assert note.endswith(f"; going on from {older}")
 
 
+def test_a_run_whose_last_checkpoint_is_lost_has_no_result(
+    finished: Outcome, small_splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not that of a step before: it goes on from there."""
+    trainer = trainer_for(small_splits, tmp_path, "torn")
+    train = trainer._fit_here
+
+    def then_damaged(marks: Any) -> None:
+        train(marks)
+        max((tmp_path / "torn" / "checkpoints").glob("*.pt")).write_bytes(b"not a checkpoint")
+
+    monkeypatch.setattr(trainer, "_fit_here", then_damaged)
+    with pytest.raises(UserError) as raised:
+        trainer.fit()
+    newest = max((tmp_path / "torn" / "checkpoints").glob("*.pt"))
+    assert str(raised.value).startswith(f"checkpoint {newest} cannot be read (")
+    assert str(raised.value).endswith("; the end of the run is lost: go on with --resume")
+    assert not (tmp_path / "torn" / "result.json").exists()
+    assert_same_run(trainer_for(small_splits, tmp_path, "torn", resume=True).fit(), finished)
+
+
 def test_a_damaged_checkpoint_does_not_push_a_good_one_out(
     finished: Outcome, small_splits: Splits, tmp_path: Path
 ) -> None:

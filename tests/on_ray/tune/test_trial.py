@@ -265,6 +265,16 @@ def test_a_result_without_a_checkpoint_is_not_believed(new_trial: NewTrial, tmp_
     )
 
 
+def test_a_result_whose_last_checkpoint_is_damaged_is_not_believed(new_trial: NewTrial, tmp_path: Path) -> None:
+    """Or it would answer with an epoch before its last, again and again."""
+    first = new_trial("one", {"update_interval": 3})
+    for _ in range(EPOCHS):
+        first.step()
+    max((tmp_path / "one" / "checkpoints").glob("*.pt")).write_bytes(b"not a checkpoint")
+    with pytest.raises(UserError, match="has a result.json, but no checkpoint that says what it came to"):
+        new_trial("one", {"update_interval": 3}).step()
+
+
 def test_a_trial_whose_mentor_collapses_is_ended(new_trial: NewTrial) -> None:
     floors = dataclasses.replace(BASE.mentor, min_effective_share=0.99)  # no weights but equal ones get past this
     base = having(dataclasses.replace(BASE, mentor=floors), epochs=3 * EPOCHS)
