@@ -23,6 +23,8 @@ CIFAR = Path(__file__).resolve().parents[3] / "shared" / "data" / "cifar10"
 
 KEY = ("method", "learning_rate", "seed")
 FINAL_SEEDS = range(100, 105)
+SELECTION_TEST, FINAL_TEST = range(4_000), range(4_000, 10_000)
+"""Rows of CIFAR-10's test split."""
 
 
 @dataclass(frozen=True)
@@ -98,4 +100,4 @@ def _photographs(cifar: Path, *, mild: bool) -> Regime:
     run = RunSettings(epochs=25 if mild else 40, batch_size=128)
     base = TrainConfig(data=data, student=student, run=run)
     rates = (0.025, 0.05, 0.1)
-    return Regime(base, rates, selection_test=range(4_000), final_test=range(4_000, 10_000))
+    return Regime(base, rates, selection_test=SELECTION_TEST, final_test=FINAL_TEST)

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
+from protocol.judged import hits_of
 from protocol.methods import METHODS
 from protocol.pruning import agreeing
 from ray_mentor import Outcome, Samples, TrainConfig
@@ -43,18 +44,14 @@ def run_method(name: str, config: TrainConfig, test: Sequence[int] | None = None
     """
     began = time.process_time()
     whole = prepare(config.data, config.run.seed)
-    tested = whole.test
-    if test is not None:
-        assert tested is not None
-        assert len(tested) > max(test), f"of {len(tested)} test samples there is no row {max(test)}"
-        tested = tested.select(np.asarray(test))
-    whole = dataclasses.replace(whole, test=tested)
-    splits, beside = _data_of(name, config, whole)
+    splits, beside = _data_of(name, config, dataclasses.replace(whole, test=None))
     with tempfile.TemporaryDirectory() as folder:
         outcome = trained(config, splits, folder)
         right, wrong = mean_weights(outcome.ledger())
+        accuracy = _test_accuracy(config, outcome, whole.test, test)
     return {
         **outcome.result,
+        "test_accuracy": accuracy,
         "weight_right": right,
         "weight_wrong": wrong,
         "kept_share": len(splits.train) / len(whole.train) if METHODS[name].data == "pruned" else 1.0,
@@ -67,6 +64,17 @@ def trained(config: TrainConfig, splits: Splits, folder: str) -> Outcome:
     torch.set_num_threads(1)
     here = config.changed(workers=0, storage_path=folder, run_name="run", checkpoint_seconds=1e9)
     return make_trainer(here, splits).fit()
+
+
+def _test_accuracy(config: TrainConfig, outcome: Outcome, split: Samples | None, rows: Sequence[int] | None) -> float:
+    """Of the kept student; looked at once, when all is over. Labels are the true ones, or else the data's own."""
+    assert split is not None
+    if rows is not None:
+        assert len(split) > max(rows), f"of {len(split)} test samples there is no row {max(rows)}"
+        split = split.select(np.asarray(rows))
+    if split.true_labels is not None:
+        split = dataclasses.replace(split, labels=split.true_labels)
+    return float(hits_of(config, outcome, split).mean())
 
 
 def mean_weights(ledger: pa.Table) -> tuple[float | None, float | None]:

@@ -1,0 +1,169 @@
+"""Where the defaults are tried: data of many kinds, and one factor at a time around a centre of each.
+
+Breast cancer and wine (tables of scikit-learn's, 569 and 178 rows), digits with either student, CIFAR-10 at 1,000,
+4,000 and 10,000 images. A centre has the defaults of `ray-mentor train`, or the schedule of A and B
+(:mod:`~protocol.regimes`), and 40 % symmetric noise (30 % where there are two classes).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from sklearn import datasets
+
+from protocol.methods import ORACLE
+from protocol.regimes import CIFAR, regimes
+from protocol.rows import Cell
+from ray_mentor import DataConfig, StudentConfig, TrainConfig
+
+PEOPLE = CIFAR.parent / "cifar10n" / "labels.parquet"
+"""Labels that people gave CIFAR-10's training images (CIFAR-N: Wei et al. 2022, CC BY-NC 4.0), beside the project."""
+
+PLACES = (
+    "wine", "breast-cancer", "digits-mlp", "digits-cnn", "cifar-1000", "cifar-4000", "cifar-10000", "cifar-50000",
+)  # fmt: skip
+KEY = ("place", "factor", "value", "method", "seed")
+CENTRE = ("centre", "")
+
+FACTORS: dict[str, tuple[str, ...]] = {
+    "epochs": ("0.25", "2", "5"),
+    "batch": ("16", "64", "512"),
+    "rate": ("0.25", "4"),
+    "noise": ("none", "symmetric:0.1", "symmetric:0.2", "symmetric:0.6", "asymmetric:0.4", "instance:0.4"),
+    "human": ("aggregate", "random1"),
+    "trusted": ("10", "30", "100", "500"),
+}
+"""What is changed, and to what: `epochs` and `rate` times the centre's, `batch` and `trusted` as numbers of samples."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One kind of data with a student.
+
+    Attributes:
+        base: the run at its centre.
+        stored_test: whether the data has a test split of its own.
+        limits: values that make no sense here: more trusted samples than there are, no majority of right labels.
+        people: makes a folder with labels that people gave, by name; None where there are none.
+    """
+
+    base: TrainConfig
+    stored_test: bool = False
+    limits: frozenset[str] = frozenset()
+    people: Callable[[str], Path] | None = None
+
+    def cells(self, factors: Sequence[str]) -> list[tuple[str, str]]:
+        """(factor, value) around the centre, which comes first, and is not run a second time."""
+        beside = [
+            (factor, value)
+            for factor in factors
+            for value in FACTORS[factor]
+            if value not in self.limits and (factor != "human" or self.people is not None)
+        ]
+        return [CENTRE, *(cell for cell in beside if self.config(*cell) != self.base)]
+
+    def config(self, factor: str, value: str) -> TrainConfig:
+        """The run of a cell, but for its method and seed."""
+        run, student = self.base.run, self.base.student
+        match factor:
+            case "centre":
+                return self.base
+            case "epochs":
+                return self.base.changed(epochs=max(1, round(run.epochs * float(value))))
+            case "batch":
+                return self.base.changed(batch_size=int(value))
+            case "rate":
+                return self.base.changed(learning_rate=student.learning_rate * float(value))
+            case "noise":
+                return self.base.changed(noise=value)
+            case "trusted":
+                return self.base.changed(meta_size=int(value))
+            case "human":
+                assert self.people is not None
+                return self.base.changed(data=str(self.people(value)), noise="none", true_label_column="true_label")
+        raise ValueError(f"there is no factor {factor!r}")
+
+
+def places(work: Path, cifar: Path, people: Path) -> dict[str, Place]:
+    """By name.
+
+    Args:
+        work: folder for what is made of other files.
+        cifar: CIFAR-10 as Parquet.
+        people: Parquet of the labels that people gave (CIFAR-N).
+    """
+    photographs = regimes(cifar)
+    memorising, mild = (photographs[name].base.changed(data_backend="arrow") for name in "AB")
+
+    labelled = functools.partial(labelled_by_people, work=work, cifar=cifar, people=people)
+    images = functools.partial(Place, stored_test=True, people=labelled)
+    found = {
+        "wine": Place(_table("wine", 30, "symmetric:0.4", work), limits=frozenset({"100", "500"})),
+        "breast-cancer": Place(
+            _table("breast_cancer", 50, "symmetric:0.3", work),
+            limits=frozenset({"500", "symmetric:0.6", "asymmetric:0.4", "instance:0.4"}),
+        ),
+        "digits-mlp": Place(TrainConfig()),
+        "digits-cnn": Place(TrainConfig(student=StudentConfig(student="cnn"))),
+        "cifar-1000": images(memorising.changed(train_size=1_000, meta_size=100)),
+        "cifar-4000": images(memorising),
+        "cifar-10000": images(mild),
+        "cifar-50000": images(mild.changed(train_size=None)),
+    }
+    assert tuple(found) == PLACES
+    return found
+
+
+def cells_of(
+    place: Place, name: str, factors: Sequence[str], methods: Sequence[str], seeds: Sequence[int]
+) -> list[Cell]:
+    """What is run of one place; where no label is wrong there is nothing that an oracle knows."""
+    return [
+        {"place": name, "factor": factor, "value": value, "method": method, "seed": seed}
+        for seed in seeds
+        for factor, value in place.cells(factors)
+        for method in methods
+        if (method, value) != (ORACLE, "none")
+    ]
+
+
+def _table(name: str, trusted: int, noise: str, work: Path) -> TrainConfig:
+    path = work / f"{name}.parquet"
+    if not path.exists():
+        found = getattr(datasets, f"load_{name}")()
+        columns = {f"feature_{i}": column for i, column in enumerate(found.data.T)}
+        _write(pa.table({**columns, "label": found.target}), path)
+    data = DataConfig(data=str(path), meta_size=trusted, noise=noise, test_share=0.4)
+    return TrainConfig(data=data)
+
+
+def labelled_by_people(which: str, *, work: Path, cifar: Path, people: Path) -> Path:
+    """A folder of CIFAR-10 whose training labels are those of CIFAR-N, the official ones beside them."""
+    folder = work / f"cifar10n-{which}"
+    if not (folder / "test.parquet").exists():
+        given = pq.read_table(people)
+        train = pa.concat_tables(pq.read_table(path) for path in sorted(cifar.glob("train*.parquet")))
+        rows = pc.index_in(train["sample_id"], given["sample_id"])
+        assert rows.null_count == 0, "an image has no label"
+        labels = given[which].take(rows)
+        test = pq.read_table(cifar / "test.parquet")
+        for name, table, label in (("train", train, labels), ("test", test, test["label"])):
+            whole = table.append_column("true_label", table["label"])
+            at = whole.schema.get_field_index("label")
+            whole = whole.set_column(at, "label", label.cast(pa.int8()))
+            _write(whole.replace_schema_metadata(train.schema.metadata), folder / f"{name}.parquet")
+    return folder
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    pq.write_table(table, part, row_group_size=max(1, math.ceil(len(table) / 4)))
+    part.rename(path)
