@@ -344,8 +344,9 @@ class CurriculumConfig:
     """mentornet (learned), mentornet-pd (published), uniform, oracle, self-paced."""
     mixing: str | None = None
     """Mixing of a batch: none, mixup, or mentormix: with samples in proportion to their sample weights, in as many
-    steps as the student memorises. None: the method's own, mentormix for mentornet if some of the meta set is trained on and some
-    held out; none for the others, for integer inputs, and for a loss of your own unless meta_loss is error."""
+    steps as the student memorises. None: the method's own, mentormix for mentornet if some of the meta set is trained
+    on and some held out; none for the others, for integer inputs, and for a loss of your own unless meta_loss is error.
+    """
     mixup_alpha: float = 1.0
     """α of the mixing's Beta(α, α), > 0."""
     burn_in: float | None = None

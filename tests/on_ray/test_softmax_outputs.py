@@ -11,7 +11,6 @@ from torch import nn
 
 from ray_mentor.data import Splits
 
-
 SAID = (
     "warning: the student's outputs are probabilities (each sample's sum to 1), but cross-entropy takes logits, and "
     "learns slowly from anything else; leave the softmax out"

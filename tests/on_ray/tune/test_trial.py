@@ -271,7 +271,7 @@ def test_a_result_whose_last_checkpoint_is_damaged_is_not_believed(new_trial: Ne
     for _ in range(EPOCHS):
         first.step()
     max((tmp_path / "one" / "checkpoints").glob("*.pt")).write_bytes(b"not a checkpoint")
-    with pytest.raises(UserError, match="has a result.json, but no checkpoint that says what it came to"):
+    with pytest.raises(UserError, match=r"has a result.json, but no checkpoint that says what it came to"):
         new_trial("one", {"update_interval": 3}).step()
 
 
