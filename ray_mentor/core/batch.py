@@ -72,6 +72,19 @@ class Batch:
         size = len(self)
         return self._each(lambda value: value[rows] if value.shape[:1] == (size,) else value)
 
+    @property
+    def is_by_rows(self) -> bool:
+        """Whether the inputs hold one row a sample; not where they hold several views of each, or are packed."""
+        sizes: list[int] = []
+
+        def note(value: Tensor) -> Tensor:
+            sizes.extend(value.shape[:1])
+            return value
+
+        _each(self.inputs, note)
+        own = len(self)
+        return own in sizes and not any(size > own > 0 and size % own == 0 for size in sizes)
+
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
         return self._each(lambda value: value.to(device, non_blocking=True))

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ray_mentor.core.batch import MetaBatch
+from ray_mentor.core.batch import Batch, MetaBatch
 from ray_mentor.core.influence.heard import Heard
 from ray_mentor.core.influence.step_jacobian import check_optimizer, is_closed_form
 from ray_mentor.core.influence.taken_step import TakenStep
@@ -54,9 +54,9 @@ class AbstractEstimator(ABC):
             steps: the last ``look_ahead`` steps, oldest first.
             meta: this rank's share of the meta batch.
             direction: D∇M(θ') by param name; an absent name counts as 0. Empty where it is not needed.
-            chosen: rows of the first step's batch. Estimators that pass through the student again pass these alone: one
-                with batch norm in training mode normalises over exactly these, so choose the whole (rank's) batch for
-                the exact influence.
+            chosen: rows of the first step's batch. Estimators that pass through the student again pass these alone
+                (:func:`passed`): one with batch norm in training mode normalises over exactly these, so choose the
+                whole (rank's) batch for the exact influence.
         """
 
     def check(self, student: nn.Module, optimizers: Sequence[torch.optim.Optimizer], world_size: int) -> None:
@@ -86,3 +86,11 @@ class AbstractEstimator(ABC):
             student: bare.
         """
         return None
+
+
+def passed(batch: Batch, chosen: Int[Tensor, " chosen"]) -> tuple[Batch, Int[Tensor, " chosen"] | slice]:
+    """What is passed through the student for some samples' losses, and which of its losses are theirs.
+
+    These samples alone; all of the batch where inputs can't be told apart by rows.
+    """
+    return (batch[chosen], slice(None)) if batch.is_by_rows else (batch, chosen)

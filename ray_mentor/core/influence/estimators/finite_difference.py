@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ray_mentor.core.batch import Batch, MetaBatch
 from ray_mentor.core.influence.coarsest import Coarsest
-from ray_mentor.core.influence.estimators.base import AbstractEstimator
+from ray_mentor.core.influence.estimators.base import AbstractEstimator, passed
 from ray_mentor.core.influence.refusals import hooks_refused
 from ray_mentor.core.influence.taken_step import Before, TakenStep
 from ray_mentor.core.losses import losses_of
@@ -50,14 +50,14 @@ class FiniteDifference(AbstractEstimator):
         self, steps: Sequence[TakenStep], meta: MetaBatch, direction: Gradient, chosen: Int[Tensor, " chosen"]
     ) -> Float[Tensor, " chosen"]:
         (step,) = steps
-        batch = step.batch[chosen]
+        batch, rows = passed(step.batch, chosen)
         if self._rounding is None:
             with Coarsest() as watch:
                 _losses(step, batch, direction, 0.0)
             self._rounding = watch.eps
         size = step_size(step.before, direction, self._rounding)
         above, below = (_losses(step, batch, direction, t) for t in (size, -size))
-        return (above - below) / (2 * size)
+        return ((above - below) / (2 * size))[rows]
 
 
 def step_size(before: Before, direction: Gradient, rounding: float) -> float:

@@ -13,7 +13,7 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ray_mentor.core.batch import MetaBatch
-from ray_mentor.core.influence.estimators.base import AbstractEstimator
+from ray_mentor.core.influence.estimators.base import AbstractEstimator, passed
 from ray_mentor.core.influence.estimators.tangents import tangents_where_gradients_flow
 from ray_mentor.core.influence.refusals import hooks_refused, operators_named
 from ray_mentor.core.influence.taken_step import TakenStep
@@ -57,7 +57,8 @@ class ForwardMode(AbstractEstimator):
         self, step: TakenStep, direction: Gradient, chosen: Int[Tensor, " chosen"]
     ) -> tuple[Float[Tensor, " chosen"], bool]:
         """The losses' tangent, and whether anything in it was of so short a range that the direction's size matters."""
-        before, batch = step.before, step.batch[chosen]
+        before = step.before
+        batch, rows = passed(step.batch, chosen)
         buffers = {name: buffer.clone() for name, buffer in before.buffers.items()}
         with (
             untouched(batch.labels.device),
@@ -75,7 +76,8 @@ class ForwardMode(AbstractEstimator):
             }
             outputs = called_with(step.student, {**params, **buffers}, batch.inputs)
             losses, tangent = forward_ad.unpack_dual(losses_of(outputs, step.loss, batch))
-        return torch.zeros_like(losses) if tangent is None else tangent.detach(), seen.float16
+        found = torch.zeros_like(losses) if tangent is None else tangent.detach()
+        return found[rows], seen.float16
 
 
 def size_of(direction: Gradient) -> float:

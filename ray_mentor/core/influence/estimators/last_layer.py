@@ -63,6 +63,11 @@ class LastLayer(AbstractEstimator):
             heard = _replayed(step)
         assert heard.inputs is not None
         assert heard.outputs is not None
+        if len(heard.outputs) != len(step.batch):
+            raise UserError(
+                f"estimator is 'last_layer', but the student returns {len(heard.outputs)} rows for "
+                f"{len(step.batch)} samples; give another estimator: --estimator jvp"
+            )
         inputs, outputs = heard.inputs[chosen], heard.outputs[chosen]
         names = {id(param): name for name, param in step.student.named_parameters()}
         head = head_of(step.student)
