@@ -18,6 +18,7 @@ from ray_mentor import __version__  # noqa: E402
 from ray_mentor.errors import StoppedByUser, UserError, printable, shown  # noqa: E402
 from ray_mentor.extras import needing  # noqa: E402
 from ray_mentor.platforms import file_locks  # noqa: E402
+from ray_mentor.wording import counted  # noqa: E402
 
 if TYPE_CHECKING:
     from ray_mentor.config import TrainConfig
@@ -97,7 +98,7 @@ def _train(words: list[str]) -> None:
         with needing("ray", prog):
             config, verbose = _parsed(words, TrainConfig, prog)
             file_locks()  # before anything is loaded that needs them
-            _greet(f"{config.curriculum.method} on {config.data.data}, {config.run.epochs} epochs")
+            _greet(f"{config.curriculum.method} on {config.data.data}, {counted(config.run.epochs, 'epoch')}")
             from ray_mentor.training import train  # noqa: PLC0415 - PyTorch and Ray, which --help need not wait for
 
         train(config, verbose=verbose, began=BEGAN)

@@ -28,6 +28,7 @@ from ray_mentor.run.checkpoint.resume import resuming
 from ray_mentor.run.directory import RunDirectory, fresh_name
 from ray_mentor.run.outcome import Outcome
 from ray_mentor.students import STUDENTS, make_student
+from ray_mentor.wording import counted
 
 
 def train(
@@ -130,9 +131,9 @@ def headline(config: TrainConfig, train: Samples) -> str:
     if kind == "instance" and train.true_labels is not None:
         rate = float((train.labels != train.true_labels).mean())  # of instance:R it is not R where R is small
     noise = "no added noise" if kind == "none" else f"{rate:.0%} {kind} label noise"
-    where = f"{config.run.workers} workers" if config.run.workers else "this process"
+    where = counted(config.run.n_workers, "worker") if config.run.workers else "this process"
     return (
         f"{config.curriculum.method}: student {config.student.student} on {config.data.data} "
-        f"({len(train)} samples, {len(train.classes)} classes, {noise}), {config.run.epochs} epochs, {where}, "
-        f"seed {config.run.seed}"
+        f"({len(train)} samples, {len(train.classes)} classes, {noise}), {counted(config.run.epochs, 'epoch')}, "
+        f"{where}, seed {config.run.seed}"
     )

@@ -1,4 +1,4 @@
-"""How messages name a setting: as an option on the command line, as a field in Python."""
+"""How messages name a setting, as an option on the command line and as a field in Python, and how they count."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ _VALUE = re.compile(r"-?\d+(\.\d+)?|[A-Z_]+(\.\w+)?")
 _WORDS = frozenset(
     {"arrow", "asha", "finite_difference", "jvp", "last_layer", "memory", "mixup", "none", "random", "ray", "unrolled"}
 )
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 epoch``, ``2 epochs``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def in_python(text: str) -> str:

@@ -288,9 +288,9 @@ def test_a_run_of_seconds(command: Any, tmp_path: Path) -> None:
     answer = command("train", *QUICK, "--run-name", "first", "--seed", "3")
     assert (answer.code, answer.err) == (0, "")
     lines = answer.out.splitlines()
-    assert lines[0] == "mentornet on digits, 1 epochs: loading PyTorch and Ray, some seconds ..."
+    assert lines[0] == "mentornet on digits, 1 epoch: loading PyTorch and Ray, some seconds ..."
     assert lines[2] == (
-        "mentornet: student mlp on digits (200 samples, 10 classes, 40% symmetric label noise), 1 epochs, "
+        "mentornet: student mlp on digits (200 samples, 10 classes, 40% symmetric label noise), 1 epoch, "
         "this process, seed 3"
     )
     assert lines[3] == f"run: {tmp_path}/runs/first"

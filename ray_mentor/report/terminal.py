@@ -138,17 +138,11 @@ def accuracy_rows(result: Mapping[str, Any]) -> Rows:
         name = f"accuracy on {result['trusted_held_out']} held-out trusted samples, 95 % interval"
         rows.append((name, result["trusted_accuracy"], f"{{:.3f}} ({low:.3f} to {high:.3f})"))
     rows.append((_AGREEMENT, given_agreement(result), "{:.4f}"))
-    rows.append(("epoch whose student is kept", kept_number(result), "{}"))
+    rows.append(("epoch whose student is kept", result.get("kept_epoch"), "{}"))
     return rows
 
 
-_AGREEMENT = "agreement with given labels (even a perfect model agrees with 1 − r)"
-
-
-def kept_number(result: Mapping[str, Any]) -> int | None:
-    """As a person counts."""
-    epoch = result.get("kept_epoch")
-    return None if epoch is None else epoch + 1
+_AGREEMENT = "agreement with given labels (at best the share that is right)"
 
 
 _PHASES = {
@@ -158,6 +152,7 @@ _PHASES = {
     "train": "training",
     "finish": "closing",
 }
+_PHASES_HERE = {"prepare": "imports and data", "start_workers": "setting up", "train": "training", "finish": "closing"}
 
 
 Rows = list[tuple[str, Any, str]]
@@ -172,18 +167,28 @@ def guard_rows(result: Mapping[str, Any]) -> Rows:
     losses = found["meta_loss"], found["meta_holdout_loss"]
     rows: Rows = []
     if None not in losses:
-        rows.append(("meta loss, and on held-out samples", "{:.3f}, {:.3f}".format(*losses), "{}"))
+        rows.append(
+            ("the mentor's loss on trusted samples, and on held-out ones", "{:.3f}, {:.3f}".format(*losses), "{}")
+        )
     inconsistent = found.get("inconsistent_updates", 0)  # runs of earlier versions have none of the two
     not_finite, updates = found["skipped_updates"] - inconsistent, f"{{}} of {result['meta_updates']}"
     needed = [
-        ("steps with equal weights (collapsed mentor)", found["fallbacks"] or None, f"{{}} of {result['steps']}"),
-        ("meta updates skipped (not finite)", not_finite or None, updates),
-        ("meta updates skipped (influences that don't add up)", inconsistent or None, updates),
-        ("meta updates of which all influences are 0", found.get("updates_without_influence") or None, updates),
-        ("mentor stopped (held-out loss)", found["mentor_stopped_at"], f"after {{}} of {result['steps']} steps"),
+        (
+            "steps with equal weights (the mentor believed next to no sample)",
+            found["fallbacks"] or None,
+            f"{{}} of {result['steps']}",
+        ),
+        ("updates of the mentor skipped (not finite)", not_finite or None, updates),
+        ("updates of the mentor skipped (influences that don't add up)", inconsistent or None, updates),
+        ("updates of the mentor that no sample had a say in", found.get("updates_without_influence") or None, updates),
+        (
+            "mentor stopped learning (held-out loss rose)",
+            found["mentor_stopped_at"],
+            f"after {{}} of {result['steps']} steps",
+        ),
     ]
     none = all(value is None for _, value, _ in needed)
-    return [*rows, ("guards", "none needed", "{}")] if none else [*rows, *needed]
+    return [*rows, ("times the mentor was overruled", "none", "{}")] if none else [*rows, *needed]
 
 
 def class_rows(result: Mapping[str, Any]) -> Rows:
@@ -210,7 +215,7 @@ def closing_table(result: Mapping[str, Any]) -> Table:
         *accuracy_rows(result),
         *class_rows(result),
         (
-            f"noise AUROC of {result.get('noise_auroc_of', '1 − sample weight')} (1 perfect, 0.5 chance)",
+            f"wrong labels known by {result.get('noise_auroc_of', '1 − sample weight')} (AUROC: 1 all, 0.5 chance)",
             result["noise_auroc"],
             "{:.4f}",
         ),
@@ -223,6 +228,8 @@ def closing_table(result: Mapping[str, Any]) -> Table:
     for name, value, form in rows:
         if value is not None:
             table.add_row(name, form.format(value))
+    names = _PHASES if result["workers"] else _PHASES_HERE
     for name, seconds in result["phase_seconds"].items():
-        table.add_row(f"  {_PHASES[name]}", f"{seconds:.1f}")
+        if name in names:
+            table.add_row(f"  {names[name]}", f"{seconds:.1f}")
     return table

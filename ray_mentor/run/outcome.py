@@ -132,12 +132,16 @@ def trusted_figures(kept: KeptState | None) -> dict[str, Any]:
 
 
 def accuracies(metrics: list[dict[str, float | None]], epoch: int | None) -> dict[str, float | int | None]:
-    """What the metrics say of an epoch, of the last where it is None: its number, and the shares that it ended with."""
+    """What the metrics say of an epoch, of the last where it is None: its number from 1 on, and its shares at its end.
+
+    Args:
+        epoch: from 0 on, as in the metrics.
+    """
     rows = metrics if epoch is None else [row for row in metrics if row.get("epoch") == epoch]
     row = rows[-1] if rows else {}
     number = row.get("epoch")
     return {
-        "kept_epoch": None if number is None else int(number),
+        "kept_epoch": None if number is None else int(number) + 1,
         **{name: row.get(name) for name in ("test_accuracy", "test_agreement", "validation_agreement")},
     }
 

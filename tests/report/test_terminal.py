@@ -24,7 +24,7 @@ RESULT: dict[str, Any] = {
     "trusted_accuracy": 29 / 30,
     "trusted_interval": [0.8333, 0.9941],
     "trusted_held_out": 30,
-    "kept_epoch": 59,
+    "kept_epoch": 60,
     "noise_auroc": 0.9987,
     "noise_auroc_of": "1 − sample weight",
     "train_seconds": 9.87,
@@ -247,10 +247,10 @@ def test_the_closing_table_has_the_figures_and_where_the_time_went() -> None:
     assert rows == [
         ["test accuracy", "0.9513"],
         ["accuracy on 30 held-out trusted samples, 95 % interval", "0.967 (0.833 to 0.994)"],
-        ["agreement with given labels (even a perfect model agrees with 1 − r)", "0.5781"],
+        ["agreement with given labels (at best the share that is right)", "0.5781"],
         ["epoch whose student is kept", "60"],
         ["test accuracy, mean over classes", "0.9432"],
-        ["noise AUROC of 1 − sample weight (1 perfect, 0.5 chance)", "0.9987"],
+        ["wrong labels known by 1 − sample weight (AUROC: 1 all, 0.5 chance)", "0.9987"],
         ["steps of the student", "600"],
         ["updates of the mentor", "60"],
         ["samples per second", "7123"],
@@ -278,34 +278,40 @@ GUARDS: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, [["meta loss, and on held-out samples", "0.051, 0.105"], ["guards", "none needed"]]),
-        ({"meta_holdout_loss": None}, [["guards", "none needed"]]),
-        ({"meta_loss": None}, [["guards", "none needed"]]),
+        (
+            {},
+            [
+                ["the mentor's loss on trusted samples, and on held-out ones", "0.051, 0.105"],
+                ["times the mentor was overruled", "none"],
+            ],
+        ),
+        ({"meta_holdout_loss": None}, [["times the mentor was overruled", "none"]]),
+        ({"meta_loss": None}, [["times the mentor was overruled", "none"]]),
         (
             {"meta_loss": None, "fallbacks": 12},
-            [["steps with equal weights (collapsed mentor)", "12 of 600"]],
+            [["steps with equal weights (the mentor believed next to no sample)", "12 of 600"]],
         ),
         (
             {"fallbacks": 12, "skipped_updates": 3, "mentor_stopped_at": 0},
             [
-                ["meta loss, and on held-out samples", "0.051, 0.105"],
-                ["steps with equal weights (collapsed mentor)", "12 of 600"],
-                ["meta updates skipped (not finite)", "3 of 60"],
-                ["mentor stopped (held-out loss)", "after 0 of 600 steps"],
+                ["the mentor's loss on trusted samples, and on held-out ones", "0.051, 0.105"],
+                ["steps with equal weights (the mentor believed next to no sample)", "12 of 600"],
+                ["updates of the mentor skipped (not finite)", "3 of 60"],
+                ["mentor stopped learning (held-out loss rose)", "after 0 of 600 steps"],
             ],
         ),
         (
             {"meta_loss": None, "skipped_updates": 7, "inconsistent_updates": 5, "updates_without_influence": 9},
             [
-                ["meta updates skipped (not finite)", "2 of 60"],
-                ["meta updates skipped (influences that don't add up)", "5 of 60"],
-                ["meta updates of which all influences are 0", "9 of 60"],
+                ["updates of the mentor skipped (not finite)", "2 of 60"],
+                ["updates of the mentor skipped (influences that don't add up)", "5 of 60"],
+                ["updates of the mentor that no sample had a say in", "9 of 60"],
             ],
         ),
         (
             {"meta_loss": None, "skipped_updates": 5, "inconsistent_updates": 5},
             [
-                ["meta updates skipped (influences that don't add up)", "5 of 60"],
+                ["updates of the mentor skipped (influences that don't add up)", "5 of 60"],
             ],
         ),
     ],
@@ -320,6 +326,12 @@ def test_the_closing_table_of_a_run_before_influences_were_added_up() -> None:
     counted = ("inconsistent_updates", "updates_without_influence")
     earlier = {name: value for name, value in GUARDS.items() if name not in counted}
     assert printed({**RESULT, "guards": earlier}) == printed({**RESULT, "guards": GUARDS})
+
+
+def test_the_closing_table_of_a_run_in_this_process_speaks_of_no_workers() -> None:
+    text = printed({**RESULT, "workers": 0})
+    rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in text.splitlines() if "│" in line]
+    assert rows[-4:] == [["imports and data", "5.1"], ["setting up", "21.3"], ["training", "9.9"], ["closing", "0.7"]]
 
 
 def test_the_closing_table_of_a_method_without_a_mentor() -> None:
@@ -344,7 +356,7 @@ def test_without_a_known_truth_the_table_begins_with_held_out_trusted_samples() 
     rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in text.splitlines() if "│" in line]
     assert rows[:2] == [
         ["accuracy on 30 held-out trusted samples, 95 % interval", "0.967 (0.833 to 0.994)"],
-        ["agreement with given labels (even a perfect model agrees with 1 − r)", "0.6431"],
+        ["agreement with given labels (at best the share that is right)", "0.6431"],
     ]
     assert "test accuracy" not in text
     live = epoch_text(epoch(0, test_accuracy=None, test_agreement=0.6431))
@@ -352,7 +364,7 @@ def test_without_a_known_truth_the_table_begins_with_held_out_trusted_samples() 
 
 
 def test_the_auroc_says_what_it_is_of() -> None:
-    assert "noise AUROC of mean loss" in printed({**RESULT, "noise_auroc_of": "mean loss"})
+    assert "wrong labels known by mean loss (AUROC" in printed({**RESULT, "noise_auroc_of": "mean loss"})
 
 
 def figures_of(name: str, share: float, **changes: Any) -> dict[str, Any]:
