@@ -203,8 +203,9 @@ class CurriculumTrainer:
 
         Args:
             show: called with each progress row: a dict with ``kind`` "started" (again after a failure), "step"
-                (once a second), "epoch", "note" (with a ``text``) or "ended". None: in a notebook a table, refreshed;
-                elsewhere nothing is shown.
+                (once a second), "epoch", "note" (with a ``text``) or "ended". What it raises ends a run in this
+                process; one with workers goes on unseen, and it is raised in the end. None: in a notebook a table,
+                refreshed; elsewhere nothing is shown.
             gate: where the run waits at the end of each epoch for leave to go on: an actor of class Gate, or for a run
                 in this process a Gate itself; None: it does not wait.
 

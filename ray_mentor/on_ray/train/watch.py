@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -57,9 +58,14 @@ class RemoteBoard:
 
 @contextmanager
 def watched(board: ActorHandle[ProgressBoard], show: Callable[[Row], None]) -> Iterator[None]:
-    """Calls ``show`` with each row, in order, from a thread of its own; with all of them by the end."""
+    """Calls ``show`` with each row, in order, from a thread of its own; with all of them by the end.
+
+    Raises:
+        Exception: of ``show``, which is told at once and not called again; when the run has ended.
+    """
     done = threading.Event()
     seen, lost = 0, False
+    failed: Exception | None = None
 
     def look() -> None:
         nonlocal seen, lost
@@ -79,8 +85,13 @@ def watched(board: ActorHandle[ProgressBoard], show: Callable[[Row], None]) -> I
             show(row)
 
     def keep_looking() -> None:
-        while not done.wait(_EVERY):
-            look()
+        nonlocal failed
+        while failed is None and not done.wait(_EVERY):
+            try:
+                look()
+            except Exception as error:
+                traceback.print_exception(error)
+                failed = error
 
     watcher = threading.Thread(target=keep_looking, name="progress", daemon=True)
     watcher.start()
@@ -93,6 +104,8 @@ def watched(board: ActorHandle[ProgressBoard], show: Callable[[Row], None]) -> I
     finally:
         done.set()
         watcher.join()
+        if look_again and failed is not None:
+            raise failed
         if look_again:
             look()
 
