@@ -72,7 +72,6 @@ from ray_mentor.run.checkpoint.state import RunState
 from ray_mentor.run.claim import taken_up
 from ray_mentor.run.directory import CONFIG, RunDirectory, fresh_name
 from ray_mentor.run.findings.closing import closed
-from ray_mentor.run.findings.names import write_names
 from ray_mentor.run.job import Job, MakeOptimizer, settled
 from ray_mentor.run.ledger.detection import detection
 from ray_mentor.run.marks import Marks, Show
@@ -306,7 +305,6 @@ class CurriculumTrainer:
         self._job = dataclasses.replace(self._job, owner=self._claimed.owner)
         if self._claimed.size(CONFIG) is None:
             self._claimed.write(CONFIG, self._job.settings)
-        write_names(self._claimed, self._splits.train)
 
     def _fit_here(self, marks: Marks) -> None:
         if self._scaling.use_gpu:

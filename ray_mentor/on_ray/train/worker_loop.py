@@ -42,6 +42,7 @@ from ray_mentor.run.checkpoint.resume import check_same_data
 from ray_mentor.run.checkpoint.state import capture, restore
 from ray_mentor.run.checkpoint.timetable import Timetable
 from ray_mentor.run.claim import attempted
+from ray_mentor.run.findings.names import write_names
 from ray_mentor.run.findings.predictions import write_predictions
 from ray_mentor.run.job import Job
 from ray_mentor.run.log import RunLog, started_row
@@ -78,6 +79,7 @@ def worker_loop(config: dict[str, Job]) -> None:
     del state  # as large as the student
     if exchange.rank == 0:
         directory.write_config(job.settings)  # now that it can go on: a run that is refused stays as it was
+        write_names(directory, splits.train)
     wishes, reports = Wishes(job, exchange), Reports(job, directory, exchange, pulse)
     timetable = Timetable(
         job.run.checkpoint_seconds, job.run.checkpoint_steps, first, plan.total_steps, exchange, wishes.any

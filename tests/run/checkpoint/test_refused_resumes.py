@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from small_runs import make_small_splits, trainer_for
 
@@ -53,6 +54,29 @@ def test_a_finished_run_keeps_its_result_when_its_checkpoints_are_damaged(splits
     with pytest.raises(UserError, match="there is no other checkpoint to go on from"):
         resumed(splits, finished, epochs=3)
     assert told(finished) == before
+
+
+def named(splits: Splits, classes: tuple[str, ...], ids: str) -> Splits:
+    names = pa.array([f"{ids}-{number}" for number in range(len(splits.train))], pa.large_string())
+    samples = {
+        name: dataclasses.replace(getattr(splits, name), classes=classes)
+        for name in ("train", "meta", "test", "validation")
+    }
+    samples["train"] = dataclasses.replace(samples["train"], names=names)
+    return dataclasses.replace(splits, **samples)
+
+
+def test_a_run_that_is_refused_keeps_the_names_of_its_classes_and_samples(splits: Splits, tmp_path: Path) -> None:
+    """Its ledger holds numbers: under other names it would speak of other samples."""
+    mine, others = named(splits, ("ant", "bee", "cat"), "photo"), named(splits, ("x", "y", "z"), "scan")
+    trainer_for(mine, tmp_path, "run", epochs=2).fit()
+    run = tmp_path / "run"
+    before = {name: (run / name).read_bytes() for name in ("classes.json", "ids.parquet")}
+    for other in (others, splits):
+        with pytest.raises(UserError, match="the training samples"):
+            resumed(other, run, epochs=3)
+        assert {name: (run / name).read_bytes() for name in before} == before
+    resumed(mine, run, epochs=3)
 
 
 def of_other_labels(samples: Samples) -> Samples:
