@@ -226,8 +226,9 @@ class MentorConfig:
     """Weight decay (decoupled) of the mentor's params, >= 0."""
     initial_sample_weight: float = 0.9
     """The sample weight that a fresh mentor gives to every sample, in (0, 1)."""
-    update_interval: int = 20
-    """Student steps between two meta updates, >= 1."""
+    update_interval: int | None = None
+    """Student steps between two meta updates, >= 1. None: 20; fewer in a run that is short, so that there are some 50
+    updates: a 50th of the steps in which the mentor learns."""
     meta_batch_size: int = 100
     """Meta samples per meta update over all workers, >= 1."""
     influence_samples: int = 0
@@ -298,7 +299,9 @@ class MentorConfig:
             self.initial_sample_weight,
             "it must lie in (0, 1)",
         )
-        for name in ("update_interval", "meta_batch_size", "unroll_steps"):
+        interval = self.update_interval
+        require(interval is None or interval >= 1, "update_interval", interval, "it must be at least 1")
+        for name in ("meta_batch_size", "unroll_steps"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
         require(
             self.unroll_steps == 1 or self.estimator == "unrolled",
@@ -308,10 +311,10 @@ class MentorConfig:
             "give --estimator unrolled",
         )
         require(
-            self.unroll_steps <= self.update_interval,
+            interval is None or self.unroll_steps <= interval,
             "unroll_steps",
             self.unroll_steps,
-            f"it must be at most update_interval, {self.update_interval}",
+            f"it must be at most update_interval, {interval}",
             "raise --update-interval",
         )
         for name in ("influence_samples", "history_length", "mentor_weight_decay", "entropy", "mentor_patience"):

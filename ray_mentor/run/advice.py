@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ray_mentor.config import TrainConfig
+from ray_mentor.core.mentor.pace import UPDATES, interval_of
 from ray_mentor.core.methods.table import burn_in_of, method_of
 from ray_mentor.run.accuracy import wilson
 from ray_mentor.run.checkpoint.kept import KeptState
@@ -16,8 +17,6 @@ FEW_UPDATES = 10
 
 SMALL_SPREAD = 0.02
 """Standard deviation of sample weights below which they are as good as equal; a learnt mentor's is 0.2 to 0.45."""
-
-_WANTED = 50  # updates that a change of the update interval should give
 
 
 def advice(result: Mapping[str, Any], config: TrainConfig, state: RunState) -> list[str]:
@@ -62,11 +61,12 @@ def _on_mentor(result: Mapping[str, Any], config: TrainConfig) -> list[str]:
 
 def _more_updates(steps: int, burn_in: float, config: TrainConfig) -> str:
     """What makes a mentor learn more often."""
-    interval = min(config.mentor.update_interval, max(1, int(steps * (1 - burn_in)) // _WANTED))
+    learning = steps * (1 - burn_in)
+    interval = max(1, int(learning / UPDATES))
     more = ["more --epochs"]
     if burn_in > 0.5:
         more.insert(0, "a smaller --burn-in")
-    if interval < config.mentor.update_interval:
+    if interval < interval_of(config.mentor, learning):
         more.insert(0, f"--update-interval {interval}")
     return f"give {' or '.join(more)}"
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig, RunSettings, TrainConfig
 from ray_mentor.core.losses import PerSampleLoss
-from ray_mentor.core.mentor.learner import rate_of
+from ray_mentor.core.mentor.pace import paced
 from ray_mentor.core.methods.table import burn_in_of
 from ray_mentor.data.plan.order import AbstractOrder
 from ray_mentor.data.splits.splits import Splits
@@ -85,9 +85,8 @@ def settled(config: TrainConfig, total_steps: int) -> TrainConfig:
         total_steps: of the run.
     """
     burn_in = burn_in_of(config.curriculum, config.run.epochs)
-    rate = rate_of(config.mentor, total_steps * (1 - burn_in))
     return dataclasses.replace(
         config,
         curriculum=dataclasses.replace(config.curriculum, burn_in=burn_in),
-        mentor=dataclasses.replace(config.mentor, mentor_learning_rate=rate),
+        mentor=paced(config.mentor, total_steps * (1 - burn_in)),
     )

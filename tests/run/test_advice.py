@@ -36,9 +36,10 @@ NEXT_TO_PLAIN = "so this is next to plain training; give"
 @pytest.mark.parametrize(
     ("updates", "steps", "config", "learned", "give"),
     [
-        (0, 10, {}, "never learned in 10 steps", "--update-interval 1 or more --epochs"),
-        (1, 100, {}, "learned only 1 time in 100 steps", "--update-interval 1 or more --epochs"),
-        (7, 180, {}, "learned only 7 times in 180 steps", "--update-interval 3 or more --epochs"),
+        (0, 10, {"update_interval": 20}, "never learned in 10 steps", "--update-interval 1 or more --epochs"),
+        (1, 100, {"update_interval": 20}, "learned only 1 time in 100 steps", "--update-interval 1 or more --epochs"),
+        (7, 180, {"update_interval": 20}, "learned only 7 times in 180 steps", "--update-interval 3 or more --epochs"),
+        (9, 10, {}, "learned only 9 times in 10 steps", "more --epochs"),
         (0, 200, {"burn_in": 0.9, "update_interval": 1}, "never learned in 200 steps",
          "a smaller --burn-in or more --epochs"),
     ],
@@ -49,7 +50,7 @@ def test_a_mentor_that_learned_next_to_nothing(updates: int, steps: int, config:
 
 
 def test_sample_weights_that_hardly_moved() -> None:
-    assert told({"sample_weight_spread": 0.004}) == [
+    assert told({"sample_weight_spread": 0.004}, update_interval=20) == [
         "warning: the sample weights hardly moved (their standard deviation is 0.004 in the last epoch), so this is "
         "next to plain training; give --update-interval 11 or more --epochs, or a higher --mentor-learning-rate"
     ]

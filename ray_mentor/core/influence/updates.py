@@ -23,6 +23,7 @@ from ray_mentor.core.influence.taken_step import Before, TakenStep, dense_gradie
 from ray_mentor.core.losses import ExpectedError
 from ray_mentor.core.mentor.guards import Guards
 from ray_mentor.core.mentor.learner import MetaUpdate
+from ray_mentor.core.mentor.pace import interval_of
 from ray_mentor.core.methods.parts import Parts
 from ray_mentor.core.step.gradient_rules.base import Gradient
 from ray_mentor.core.step.record import Weighed
@@ -93,7 +94,7 @@ class MetaUpdates:
 
     def is_due(self, step: int, *, may_begin: bool) -> bool:
         """Whether one looks back on this step; one that has begun goes on in any case."""
-        begins = step % self._settings.update_interval == 0 and may_begin
+        begins = step % interval_of(self._settings) == 0 and may_begin
         return self._parts.mentor is not None and (begins or self._goes_on(step) is not None)
 
     @property

@@ -14,6 +14,7 @@ from torch import Tensor
 from ray_mentor.config import MentorConfig
 from ray_mentor.core.mentor.networks import AbstractMentor, make_mentor
 from ray_mentor.core.mentor.networks.base import initial_logit
+from ray_mentor.core.mentor.pace import interval_of, rate_of
 from ray_mentor.core.plain_load import load_plain
 from ray_mentor.core.step.features import Features
 from ray_mentor.core.step.normalisation import normalise
@@ -54,23 +55,6 @@ class MentorState:
     skipped: int = 0
 
 
-SLOWEST, FASTEST, WAY = 0.0006, 0.01, 0.65
-"""The mentor's learning rate per student step where none is given, and rate · steps that it has at least, if it can."""
-
-
-def rate_of(config: MentorConfig, steps: float) -> float:
-    """The mentor's learning rate: what is given, or else min(max(0.0006, 0.65/steps), 0.01).
-
-    Adam's steps have the size of its rate, so that a mentor gets as far as rate · steps, whatever the interval.
-
-    Args:
-        steps: student steps during which the mentor learns.
-    """
-    if config.mentor_learning_rate is not None:
-        return config.mentor_learning_rate
-    return min(max(SLOWEST, WAY / max(steps, 1.0)), FASTEST)
-
-
 class MentorLearner:
     """Scores features and learns from influences; deterministic, on the CPU, on one thread.
 
@@ -99,7 +83,7 @@ class MentorLearner:
     @property
     def _rates(self) -> dict[str, Any]:
         """What the settings say of the optimizer."""
-        rate = (self._config.mentor_learning_rate or SLOWEST) * self._config.update_interval
+        rate = rate_of(self._config) * interval_of(self._config)
         return {"lr": rate, "weight_decay": self._config.mentor_weight_decay}
 
     @torch.no_grad()

@@ -20,7 +20,8 @@ from ray_mentor.core.influence.taken_step import Before
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.access import LocalMentor
 from ray_mentor.core.mentor.guards import Guards
-from ray_mentor.core.mentor.learner import MentorLearner, rate_of
+from ray_mentor.core.mentor.learner import MentorLearner
+from ray_mentor.core.mentor.pace import paced
 from ray_mentor.core.methods.table import burn_in_of, method_of, parts_of
 from ray_mentor.core.own_loop.arguments import all_of, check_arguments, ranks_of
 from ray_mentor.core.own_loop.forward_watch import ForwardWatch
@@ -105,7 +106,7 @@ class LearnedCurriculum:
         if update_interval is not None:
             settings = dataclasses.replace(settings, update_interval=update_interval)
         burn_in = burn_in_of(schedule)
-        settings = dataclasses.replace(settings, mentor_learning_rate=rate_of(settings, total_steps * (1 - burn_in)))
+        settings = paced(settings, total_steps * (1 - burn_in))
         optimizers = all_of(optimizer)
         check_arguments(student, optimizers, total_steps, settings, schedule, n_classes, n_samples)
         ranks = exchange or ranks_of(student)
