@@ -17,7 +17,7 @@ from ray_mentor.core.influence.step_jacobian import diagonals
 from ray_mentor.core.influence.taken_step import TakenStep
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.step.gradient_rules.base import Gradient
-from ray_mentor.core.student.kept_buffers import kept_buffers
+from ray_mentor.core.student.kept_buffers import kept_buffers, kept_embeddings
 from ray_mentor.core.student.precision import Precision
 from ray_mentor.core.student.random_state import untouched
 from ray_mentor.errors import UserError
@@ -64,9 +64,10 @@ def meta_gradient(
         return torch._foreach_div(found, scale) if in_float16 else found, share.detach()
 
     in_float16 = precision.autocast == torch.float16
-    gradients, share = taken(0)
-    if in_float16 and not all(bool(gradient.isfinite().all()) for gradient in gradients):
-        gradients, share = taken(12)
+    with kept_embeddings(student):
+        gradients, share = taken(0)
+        if in_float16 and not all(bool(gradient.isfinite().all()) for gradient in gradients):
+            gradients, share = taken(12)
     return dict(zip(asked, exchange.sum_of(list(gradients)), strict=True)), share
 
 

@@ -27,6 +27,22 @@ def kept_buffers(student: nn.Module) -> Iterator[None]:
                 _once(buffer).copy_(value)
 
 
+@contextmanager
+def kept_embeddings(student: nn.Module) -> Iterator[None]:
+    """Rows that nn.Embedding cuts to its ``max_norm`` as they are looked up, in the param itself, end as they began."""
+    cut = [
+        (module.weight, module.weight.detach().clone())
+        for module in student.modules()
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None
+    ]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for weight, value in cut:
+                weight.copy_(value)
+
+
 def _once(tensor: Tensor) -> Tensor:
     """Each of an expanded tensor's elements in memory once; else the tensor itself. Only such can be written into."""
     if tensor.layout != torch.strided or 0 not in tensor.stride():

@@ -100,3 +100,29 @@ def test_a_constant_that_lies_in_memory_once(replaced: bool) -> None:
         assert torch.equal(model.scale, torch.full((2, 3), 2.0))
     assert model.scale is before
     assert torch.equal(model.scale, torch.ones(2, 3))
+
+
+class Looking(nn.Module):
+    """Rows of its table are cut to length 1 as they are looked up; its last layer is the table again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.table = nn.Embedding(3, 8, max_norm=1.0)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return nn.functional.linear(self.table(ids), self.table.weight)
+
+
+def test_rows_that_the_meta_set_alone_looks_up_are_not_cut() -> None:
+    ids, meta = torch.tensor([0, 1, 0, 1]), torch.tensor([1, 2, 2])
+    settings = MentorConfig(update_interval=1, meta_batch_size=3)
+    loop = Loop(
+        Looking, lambda model: torch.optim.SGD(model.parameters(), 0.1), meta_loader=(meta, meta), mentor=settings
+    )
+    row = loop.student.table.weight[2].norm()  # type: ignore[union-attr,index]
+    assert row > 1.5
+    for _ in range(2):
+        loop.step(ids, ids)
+    assert loop.curriculum.curriculum.meta.done == 2
+    assert loop.student.table.weight[2].norm() > 1.3  # type: ignore[union-attr,index]
