@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -87,15 +86,19 @@ class HeardGradient:
 
         An element of a gradient is a sum whose terms may cancel, and then it is what their rounding left: that of a
         bias before a batch norm. Adam's first step has its steepest slopes, by far, along just these elements.
+
+        The largest element of a param's gradient g of n elements lies between ‖g‖/√n and ‖g‖, and is taken to be
+        ‖g‖/n^¼: norms of order ∞ take far longer on a CPU.
         """
         names = [name for name in self._found if name in direction]
         if not names:
             return 0.0
         assert self._factor is not None
-        largest = torch._foreach_norm([self._found[name] for name in names], math.inf)
-        along = torch._foreach_norm([direction[name] for name in names])
-        sizes = torch.stack([torch.stack(each).double() for each in (largest, along)])
-        return float(sizes[0].max() * sizes[1].norm() / self._factor.abs())
+        found, along = (torch._foreach_norm([each[name] for name in names]) for each in (self._found, direction))
+        largest = torch.stack(
+            [norm / self._found[name].numel() ** 0.25 for name, norm in zip(names, found, strict=True)]
+        ).max()
+        return float(largest.double() * torch.stack(along).double().norm() / self._factor.abs())
 
     def withheld(self, applied: Gradient) -> list[str]:
         """Params whose gradient was set to 0 on its way to the optimizer, all of it: no sample moves them.
@@ -105,7 +108,7 @@ class HeardGradient:
         names = [name for name, gradient in applied.items() if name in self._found and gradient.numel() > 1]
         if not names:
             return []
-        given, made = (torch._foreach_norm([each[name] for name in names], math.inf) for each in (applied, self._found))
+        given, made = (torch._foreach_norm([each[name] for name in names]) for each in (applied, self._found))
         are_withheld = (torch.stack(given) == 0) & (torch.stack(made) > 0)
         return [name for name, is_withheld in zip(names, are_withheld.tolist(), strict=True) if is_withheld]
 
