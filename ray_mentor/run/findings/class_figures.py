@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
 from numpy.typing import NDArray
 
 from ray_mentor.run.directory import RunDirectory
-from ray_mentor.run.findings.names import class_names
+from ray_mentor.run.findings.names import class_names, table_in
 from ray_mentor.run.findings.predictions import PREDICTIONS
 from ray_mentor.run.ledger.files import ledger_parts
 
@@ -67,11 +65,10 @@ def _by_given_label(directory: RunDirectory, epoch: int, count: int) -> tuple[ND
 
 def _of_predictions(directory: RunDirectory, count: int) -> tuple[dict[str, Any], NDArray[np.float64]]:
     """The figures of the whole test split, and accuracy a class; NaN where it has no sample of it."""
-    written = directory.read(PREDICTIONS)
-    if written is None:
+    table = table_in(directory, PREDICTIONS, {"label": pa.int64(), "predicted": pa.int64()})
+    if table is None:
         names = ("test_balanced_accuracy", "test_macro_f1", "test_confusion")
         return dict.fromkeys(names), np.full(count, np.nan)
-    table: pa.Table = pyarrow.parquet.read_table(io.BytesIO(written), columns=["label", "predicted"])
     labels, predicted = table["label"].to_numpy(), table["predicted"].to_numpy()
     of_label = np.bincount(labels, minlength=count)
     said = np.bincount(predicted, minlength=count)  # more, where a student has more outputs than there are classes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,7 +30,7 @@ def write_names(directory: RunDirectory, samples: Samples) -> None:
         directory.remove(IDS)
         return
     table = pa.table({_NUMBER: samples.ids, "name": samples.names})
-    directory.fill(IDS, lambda sink: pyarrow.parquet.write_table(table, sink))
+    directory.fill(IDS, lambda sink: pyarrow.parquet.write_table(table, sink, write_page_checksum=True))
 
 
 def with_ids(rows: pa.Table, directory: RunDirectory) -> pa.Table:
@@ -38,18 +39,36 @@ def with_ids(rows: pa.Table, directory: RunDirectory) -> pa.Table:
     Raises:
         UserError: the file of them is damaged.
     """
-    written = directory.read(IDS)
-    if written is None:
+    known = table_in(directory, IDS, {_NUMBER: pa.int64(), "name": pa.large_string()})
+    if known is None:
         return rows
-    try:
-        known = pyarrow.parquet.read_table(io.BytesIO(written))
-        places = pc.index_in(rows[_NUMBER], known[_NUMBER])
-        names = known["name"].combine_chunks()
-    except (pa.ArrowException, KeyError) as error:
-        raise UserError(f"{directory.path}/{IDS} cannot be read ({error}); put it back") from error
+    names = known["name"].combine_chunks()
+    if len(pc.unique(names)) < len(names):
+        raise UserError(f"{directory.path}/{IDS} cannot be read (a name is there twice); put it back")
+    places = pc.index_in(rows[_NUMBER], known[_NUMBER])
     chunks = [pa.DictionaryArray.from_arrays(chunk, names) for chunk in places.chunks]
     ids = pa.chunked_array(chunks, pa.dictionary(pa.int32(), names.type))
     return rows.set_column(rows.schema.get_field_index(_NUMBER), _NUMBER, ids)
+
+
+def table_in(directory: RunDirectory, name: str, columns: Mapping[str, pa.DataType]) -> pa.Table | None:
+    """These columns of a run's Parquet file; None if it is not there.
+
+    Raises:
+        UserError: it is damaged, or has others.
+    """
+    written = directory.read(name)
+    if written is None:
+        return None
+    try:
+        with pyarrow.parquet.ParquetFile(io.BytesIO(written), page_checksum_verification=True) as file:
+            if any(file.schema_arrow.field(column).type != kind for column, kind in columns.items()):
+                raise pa.ArrowInvalid("it has other columns than it should")
+            table = file.read(columns=list(columns))
+        table.validate(full=True)
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise UserError(f"{directory.path}/{name} cannot be read ({error}); put it back") from error
+    return table
 
 
 def class_names(directory: RunDirectory) -> list[str] | None:
@@ -63,7 +82,7 @@ def class_names(directory: RunDirectory) -> list[str] | None:
         return None
     try:
         names = json.loads(written)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{directory.path}/{CLASSES} cannot be read ({error}); put it back") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError(f"{directory.path}/{CLASSES} is no list of names; put it back")

@@ -40,7 +40,7 @@ def write_predictions(
     predicted = _predicted(student, state, samples, beat).numpy()
     ids = samples.ids if samples.names is None else samples.names
     table = pa.table({"sample_id": ids, "label": samples.labels, "predicted": predicted})
-    directory.fill(PREDICTIONS, lambda sink: pyarrow.parquet.write_table(table, sink))
+    directory.fill(PREDICTIONS, lambda sink: pyarrow.parquet.write_table(table, sink, write_page_checksum=True))
 
 
 @torch.no_grad()

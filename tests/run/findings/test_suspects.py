@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ray_mentor.data import FeatureInputs, Samples
 from ray_mentor.errors import UserError
@@ -112,7 +115,12 @@ def test_a_run_without_an_epoch_and_damaged_names_are_refused(tmp_path: Path) ->
     with pytest.raises(UserError, match=r"the ledger of .* has no rows yet; wait for the end of an epoch"):
         suspects(directory)
     directory = run_of(tmp_path, [row(0, 0, 1.0, 0.5)])
-    for content, says in ((b"[", r"cannot be read \("), (b"[1]", "is no list of names; ")):
+    deep = b"[" * 100_000
+    for content, says in (
+        (b"[", r"cannot be read \("),
+        (deep, r"cannot be read \("),
+        (b"[1]", "is no list of names; "),
+    ):
         directory.write("classes.json", content)
         with pytest.raises(UserError, match=rf"classes.json {says}.*put it back"):
             suspects(directory)
@@ -120,6 +128,29 @@ def test_a_run_without_an_epoch_and_damaged_names_are_refused(tmp_path: Path) ->
     directory.write("ids.parquet", b"PAR1")
     with pytest.raises(UserError, match=r"ids.parquet cannot be read \(.*put it back"):
         suspects(directory)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    places=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=3),
+    end=st.floats(0, 1),
+)
+def test_any_bytes_in_the_place_of_the_ids(places: list[tuple[float, int]], end: float) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        directory, ids = RunDirectory(folder), [f"photo-{number}" for number in range(200)]
+        directory.create()
+        write_names(directory, samples(list(range(200)), ids))
+        content = bytearray(directory.read("ids.parquet") or b"")
+        for place, byte in places:
+            content[int(place * len(content))] = byte
+        directory.write("ids.parquet", content[: max(round(2 * end * len(content)), 1)])
+        rows = pa.table({"sample_id": pa.chunked_array([[1, 2, 199]], pa.int64())})
+        try:
+            found = with_ids(rows, directory).to_pandas()["sample_id"]
+        except UserError as error:
+            assert "/ids.parquet cannot be read (" in str(error)  # noqa: PT017
+        else:
+            assert len(found) == 3
 
 
 @pytest.mark.parametrize("truth", [True, False])
