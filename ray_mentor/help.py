@@ -10,6 +10,7 @@ from typing import Any
 
 from ray_mentor.config.described import described
 from ray_mentor.errors import UserError, shown
+from ray_mentor.wording import MEANT
 
 _DATA = {
     "data": "digits, cifar10, cifar100, or a path to Parquet",
@@ -165,7 +166,9 @@ def check_options(words: Sequence[str], known: Sequence[str], prog: str) -> None
         option = word.partition("=")[0]
         plain = option.replace("_", "-").removeprefix("--")
         if option.startswith("--") and plain not in flags | {""}:
-            near = difflib.get_close_matches(plain, flags, n=1, cutoff=_ALIKE)
+            meant = MEANT.get(plain.replace("-", "_"))
+            near = [meant.replace("_", "-")] if meant else difflib.get_close_matches(plain, flags, n=1, cutoff=_ALIKE)
+            near = near or [name for name in names if plain and name.startswith(f"{plain}-")][:1]
             hint = f"did you mean --{near[0]}?" if near else f"{prog} --help-all lists those there are"
             raise UserError(f"unknown option {option if len(option) < _LONG else shown(option)}: {hint}")
 

@@ -19,6 +19,9 @@ SWITCHES = frozenset(
 )
 """Settings that are on or off, and so an option without a value."""
 
+MEANT = {"lr": "learning_rate", "name": "run_name", "num_workers": "workers", "wd": "weight_decay"}
+"""Settings by the names that they have elsewhere."""
+
 _OPTION = re.compile(r"(?<![\w-])--([a-z]+(?:-[a-z]+)*)(?: ([^\s,;:)]*[^\s,;:).]))?")
 _VALUE = re.compile(r"-?\d+(\.\d+)?|[A-Z_]+(\.\w+)?")
 _WORDS = frozenset(

@@ -94,6 +94,12 @@ def test_the_version(command: Any) -> None:
         (("--epochs", "many"), "'many'"),
         (("--optimizer", "lion"), "'sgd', 'adam', 'adamw'"),
         (("--wings", "2"), "error: unknown option --wings: ray-mentor train --help-all lists those there are\n"),
+        (("--lr", "2"), "error: unknown option --lr: did you mean --learning-rate?\n"),
+        (("--label", "2"), "error: unknown option --label: did you mean --label-column?\n"),
+        (("--data", "own.csv"), "own.csv is a table in text, but data are read from Parquet; "
+         "pandas.read_csv('own.csv').to_parquet('own.parquet', index=False) makes it of one"),
+        (("--data", "features.parquet", "--label-column", "class"), "its columns are height, width, label; name the "
+         "one of given labels with --label-column"),
         (("--epoch", "2"), "error: unknown option --epoch: did you mean --epochs?\n"),
         (("--no-nestrov",), "error: unknown option --no-nestrov: did you mean --no-nesterov?\n"),
         (("--batch_sise=2",), "error: unknown option --batch_sise: did you mean --batch-size?\n"),
@@ -115,11 +121,12 @@ def test_the_version(command: Any) -> None:
 def test_a_mistake_is_said(command: Any, tmp_path: Path, words: tuple[str, ...], said: str) -> None:
     rows = {"height": [0.5 * i for i in range(400)], "width": [0.1 * i * i for i in range(400)], "label": [0, 1] * 200}
     pyarrow.parquet.write_table(pa.table(rows), tmp_path / "features.parquet")
+    (tmp_path / "own.csv").write_text("height,label\n1.5,0\n")
     answer = command("train", *words)
     assert answer.code == 2
     assert said in answer.err
     assert "Traceback" not in answer.err
-    assert {path.name for path in tmp_path.iterdir()} == {"features.parquet"}, "a refused run writes nothing"
+    assert {path.name for path in tmp_path.iterdir()} == {"features.parquet", "own.csv"}, "a refused run writes nothing"
 
 
 def test_a_column_that_is_not_there_lists_those_that_are(command: Any, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from ray_mentor.config.values import check_possible, require, typed
 from ray_mentor.errors import UserError, one_of, shown
+from ray_mentor.wording import MEANT
 
 FEATURES = ("loss", "loss_difference", "label", "progress", "history")
 """What a mentor may look at, per sample."""
@@ -524,7 +525,8 @@ def check_names(table: Iterable[str], known: Iterable[str]) -> None:
     names = list(known)
     for name in table:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=3) or sorted(names)
+            meant = [MEANT[name]] if name in MEANT else []
+            near = meant or difflib.get_close_matches(name, names, n=3) or sorted(names)
             raise UserError(f"unknown setting {shown(name)}; nearest valid: {', '.join(near)}")
 
 

@@ -23,6 +23,7 @@ from ray_mentor.config import (
 )
 from ray_mentor.config.file import read_config, to_toml
 from ray_mentor.errors import UserError
+from ray_mentor.wording import MEANT
 
 GROUPS = (DataConfig, StudentConfig, MentorConfig, CurriculumConfig, RunSettings)
 OTHER = {
@@ -86,6 +87,11 @@ def test_an_unknown_name_suggests_near_ones() -> None:
     assert error_of(TrainConfig.from_flat, {"update_intervall": 3}) == (
         "unknown setting 'update_intervall'; nearest valid: update_interval"
     )
+
+
+@pytest.mark.parametrize(("name", "meant"), MEANT.items())
+def test_a_name_that_a_setting_has_elsewhere(name: str, meant: str) -> None:
+    assert error_of(TrainConfig.from_flat, {name: 3}) == f"unknown setting {name!r}; nearest valid: {meant}"
 
 
 def test_a_name_like_no_other_lists_them_all() -> None:

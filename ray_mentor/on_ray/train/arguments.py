@@ -41,7 +41,10 @@ def splits_of(
     train = _samples(data)
 
     def alike(other: Data, name: str) -> Samples:
-        samples = _samples(other, train.classes)
+        try:
+            samples = _samples(other, train.classes)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
         if samples.inputs.dtype != train.inputs.dtype:
             raise UserError(
                 f"{name} gives inputs of {samples.inputs.dtype}, but data of {train.inputs.dtype}; convert one of them"

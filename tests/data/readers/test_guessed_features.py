@@ -91,6 +91,14 @@ def test_all_of_them_are_in_one_error(tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["id", "patient_id"])
+def test_of_an_id_it_is_said_that_samples_may_be_named_by_it(tmp_path, name):
+    path = table(tmp_path, **{name: [f"p{number}" for number in range(N)]})
+    assert refused(path).endswith(
+        f"leave them out: --ignore-columns {name}; --id-column {name} names the samples by it"
+    )
+
+
 def test_what_the_error_says_to_write_works(tmp_path):
     path = table(tmp_path, row=np.arange(N), remark=["fine"] * N, target=DRAW.integers(0, 9, N))
     for ignored in (("row,remark",), ("row", "remark")):

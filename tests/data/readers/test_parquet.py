@@ -281,6 +281,12 @@ def test_no_parquet_and_no_training_split(tmp_path):
     fails(tmp_path, f"'{tmp_path}' holds no training split, only test.parquet; name its files train*")
 
 
+def test_a_folder_of_tables_in_text(tmp_path):
+    (tmp_path / "own.csv").write_text("height,label\n1.5,0\n")
+    said = f"'{tmp_path}' holds no Parquet file, but own.csv, a table in text; pandas.read_csv('{tmp_path}/own.csv')"
+    fails(tmp_path, f"{said}.to_parquet('{tmp_path}/own.parquet', index=False) makes Parquet of it")
+
+
 def test_a_cut_off_file(tmp_path):
     path = write_images(tmp_path / "train.parquet")
     path.write_bytes(path.read_bytes()[:-20])

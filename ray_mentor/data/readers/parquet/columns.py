@@ -96,7 +96,7 @@ def _check_choice(named: Sequence[str], ignored: Sequence[str], kept: Sequence[s
 
 def check_types(schema: pa.Schema, columns: Columns, file: File) -> None:
     """Raises a UserError unless every column is there, once, and of a type that can be used."""
-    require_columns(schema, [*columns.about, *columns.inputs], file)
+    require_columns(schema, [*columns.about, *columns.inputs], file, label=columns.label)
     for name in columns.labels:
         if not (is_integer(schema, name) or is_text(schema, name)):
             raise _wrong_type(schema, name, file, "labels must be integers or strings", "cast it")
@@ -114,13 +114,18 @@ def check_types(schema: pa.Schema, columns: Columns, file: File) -> None:
             raise _wrong_type(schema, name, file, "features must be numbers", fix)
 
 
-def require_columns(schema: pa.Schema, names: Iterable[str], file: File) -> None:
-    """Raises a UserError, with the columns there are, unless every name is a column exactly once."""
+def require_columns(schema: pa.Schema, names: Iterable[str], file: File, *, label: str | None = None) -> None:
+    """Raises a UserError, with the columns there are, unless every name is a column exactly once.
+
+    Args:
+        label: the one of given labels, if it is among them.
+    """
     for name in names:
         count = schema.names.count(name)
         if count != 1:
             found = "no" if count == 0 else f"{count} times the"
-            raise UserError(f"{file} has {found} column {name!r}; its columns are {listed(schema.names)}")
+            fix = "; name the one of given labels with --label-column" if count == 0 and name == label else ""
+            raise UserError(f"{file} has {found} column {name!r}; its columns are {listed(schema.names)}{fix}")
 
 
 def _guess_image(schema: pa.Schema) -> str | None:

@@ -59,9 +59,36 @@ def find_files(location: str) -> Files:
 def _found(location: str) -> list[tuple[PurePath, File]]:
     """Each file, under its path relative to ``location``."""
     found = _found_at_uri(location) if is_uri(location) else _found_at_path(Path(location))
+    _refuse_text(location, found)
     if not found:
         raise UserError(f"no Parquet file at {location!r}; name a file, or a folder that holds *.parquet files")
     return found
+
+
+def _refuse_text(location: str, found: Sequence[tuple[PurePath, File]]) -> None:
+    """Tables in text are what most people have, and Parquet is made of one in a line."""
+    if is_uri(location):
+        return
+    path = Path(location)
+    if path.suffix.lower() in _TEXT and path.is_file():
+        raise UserError(
+            f"{path} is a table in text, but data are read from Parquet; {_to_parquet(path)} makes it of one"
+        )
+    others = [] if found else sorted(file for file in path.glob("*") if file.suffix.lower() in _TEXT)
+    if others:
+        raise UserError(
+            f"{location!r} holds no Parquet file, but {others[0].name}, a table in text; {_to_parquet(others[0])} "
+            "makes Parquet of it"
+        )
+
+
+_TEXT = {".csv": "", ".tsv": ", sep='\\t'"}
+"""Endings of tables in text, and what pandas has to be told of them."""
+
+
+def _to_parquet(path: Path) -> str:
+    told = _TEXT[path.suffix.lower()]
+    return f"pandas.read_csv({str(path)!r}{told}).to_parquet({str(path.with_suffix('.parquet'))!r}, index=False)"
 
 
 def _found_at_path(path: Path) -> list[tuple[PurePath, File]]:

@@ -63,6 +63,9 @@ def _not_taken(file: File, schema: pa.Schema, found: dict[str, str]) -> str:
     text += separator.join(map(shlex.quote, found))
     if any(is_image(schema, name) for name in found):
         text += "; --image-column NAME takes one for the images"
+    identity = next((name for name in found if _ends_in_id(name)), None)
+    if identity is not None:
+        text += f"; --id-column {shlex.quote(identity)} names the samples by it"
     if any(is_numeric(schema, name) for name in found):
         text += "; --keep-columns NAME takes one for a feature after all"
     return text
@@ -87,11 +90,20 @@ def _doubt(name: str, schema: pa.Schema, rows: pa.Table, labels: Sequence[str]) 
     return _by_name(name, schema.names) or _by_values(rows[name], [rows[label] for label in labels], schema, name)
 
 
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
+
+
+def _ends_in_id(name: str) -> bool:
+    words = _words(name)
+    return bool(words) and words[-1] in _IDS
+
+
 def _by_name(name: str, names: Sequence[str]) -> str | None:
-    words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
+    words = _words(name)
     if _INDEX.fullmatch(name):
         return "an index, by name"
-    if words and words[-1] in _IDS:
+    if _ends_in_id(name):
         return "an id, by name"
     alone = _LABELS_ALONE & set(words) and not set(words) - _LABELS_ALONE - _BESIDE_THOSE
     is_place = name.lower() == "y" and "x" in map(str.lower, names)
