@@ -15,6 +15,7 @@ from small_data import feature_samples
 from torch import Tensor, nn
 
 from ray_mentor.data import FeatureInputs, Samples
+from ray_mentor.errors import UserError
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.findings.class_figures import class_figures
 from ray_mentor.run.findings.names import CLASSES
@@ -95,6 +96,16 @@ def test_without_a_test_split(tmp_path: Path) -> None:
     found = class_figures(run_of(tmp_path, {0: [1.0], 1: [0.5]}, 3, []), 1)
     assert [found[f"test_{name}"] for name in ("balanced_accuracy", "macro_f1", "confusion")] == [None] * 3
     assert [each["mean_sample_weight"] for each in found["classes"]] == [None, 1.0, 0.5]
+
+
+@pytest.mark.parametrize("content", [b"PAR1", b"", None])
+def test_damaged_predictions_are_said(tmp_path: Path, content: bytes | None) -> None:
+    """A finished run that is taken up once more reads what it wrote then."""
+    directory = run_of(tmp_path, {0: [1.0]}, 1, [(0, 0)])
+    written = directory.read(PREDICTIONS) or b""
+    directory.write(PREDICTIONS, written[:-20] if content is None else content)
+    with pytest.raises(UserError, match=r"/predictions.parquet cannot be read \(.*\); put it back"):
+        class_figures(directory, 1)
 
 
 def test_of_very_many_classes_the_rarest_are_told_of(tmp_path: Path) -> None:
