@@ -265,6 +265,12 @@ def test_a_table_has_the_gap_and_the_mentors_lead() -> None:
     assert table.accuracy(found[MENTOR].accuracy) == "0.870 (0.743 to 0.997)"
 
 
+def test_the_rates_that_were_tried_are_shown_whatever_was_chosen() -> None:
+    rows = trials({0.02: (0.9, 0.8), 0.04: (0.7, 0.8), 0.08: (0.8, 0.8)})
+    shown = table.rates(rows, {"uniform": 0.02}, (0.02, 0.04, 0.08))
+    assert shown.splitlines()[2] == "| plain training (`uniform`) | **0.150** | 0.250 | 0.200 |"
+
+
 def test_a_method_with_other_seeds_or_more_than_one_rate_is_no_line() -> None:
     with pytest.raises(ValueError, match="other seeds"):
         table.lines(reported()[1:])
@@ -272,6 +278,14 @@ def test_a_method_with_other_seeds_or_more_than_one_rate_is_no_line() -> None:
     rows[0]["learning_rate"] = "0.08"
     with pytest.raises(ValueError, match=r"rows at the learning rates \[0.04, 0.08\], but a method is reported at one"):
         table.lines(rows)
+
+
+@pytest.mark.parametrize("inside", ["", "as it was\n"])
+def test_each_block_has_a_table_of_its_own(inside: str) -> None:
+    blocks = [f"<!-- table: digits {kind} -->\n{inside}<!-- end of table -->" for kind in ("brief", "rates")]
+    found = pages.written("\nbetween\n".join(blocks)).split("\nbetween\n")
+    assert [text.count("| **the mentor") for text in found] == [1, 0]
+    assert [text.splitlines()[1].split("|")[1].strip() for text in found] == ["", "learning rate"]
 
 
 def test_a_regime_without_final_rows_leaves_what_the_page_says(tmp_path: Path) -> None:

@@ -39,25 +39,33 @@ class Method:
 METHODS: dict[str, Method] = {
     "uniform": Method("plain training", {"method": "uniform", "meta_in_training": 0.0}),
     "uniform+trusted": Method("plain training, trusted samples in it", {"method": "uniform", **_TRUSTED}),
-    "uniform+trusted+mixup": Method("the same with MixUp", {"method": "uniform", "mixing": "mixup", **_TRUSTED}),
+    "uniform+trusted+mixup": Method(
+        "MixUp, trusted samples in it", {"method": "uniform", "mixing": "mixup", **_TRUSTED}
+    ),
     "uniform+trusted+mentormix": Method(
-        "the same, mixed as often as the mentor mixes", {"method": "uniform", "mixing": "mentormix", **_TRUSTED}
+        "plain training, mixed as often as the mentor mixes, trusted samples in it",
+        {"method": "uniform", "mixing": "mentormix", **_TRUSTED},
     ),
     "trusted-only": Method(
         "the trusted samples alone, for as many steps", {"method": "uniform", "meta_in_training": 0.0}, data="trusted"
     ),
     "pruned+trusted": Method(
-        "cross-validated pruning, then plain training", {"method": "uniform", **_TRUSTED}, data="pruned"
+        "cross-validated pruning, trusted samples in it",
+        {"method": "uniform", **_TRUSTED},
+        data="pruned",
     ),
     "pruned+trusted+mixup": Method(
-        "cross-validated pruning, then MixUp", {"method": "uniform", "mixing": "mixup", **_TRUSTED}, data="pruned"
+        "cross-validated pruning, then MixUp, trusted samples in it",
+        {"method": "uniform", "mixing": "mixup", **_TRUSTED},
+        data="pruned",
     ),
-    "self-paced+trusted": Method("self-paced", {"method": "self-paced", **_TRUSTED}),
+    "self-paced+trusted": Method("self-paced, trusted samples in it", {"method": "self-paced", **_TRUSTED}),
     "mentornet-unmixed": Method("the mentor, nothing mixed", {"method": "mentornet", "mixing": "none", **_TRUSTED}),
     "mentornet": Method("the mentor", {"method": "mentornet", "mixing": "mentormix", **_TRUSTED}),
     "oracle+trusted": Method("told which labels are right", {"method": "oracle", **_TRUSTED}),
     "oracle+trusted+mentormix": Method(
-        "the same, mixed as the mentor mixes", {"method": "oracle", "mixing": "mentormix", **_TRUSTED}
+        "told which labels are right, mixed as the mentor mixes",
+        {"method": "oracle", "mixing": "mentormix", **_TRUSTED},
     ),
 }
 """By name, in the order of the tables."""

@@ -1,7 +1,7 @@
 """The tables of the pages, written from the rows that are kept beside them.
 
-A page holds ``<!-- table: NAME KIND -->``, what is written, and ``<!-- end of table -->``; KIND is ``whole`` or
-``brief``. A regime without final rows leaves what the page says.
+A page holds ``<!-- table: NAME KIND -->``, what is written, and ``<!-- end of table -->``; KIND is ``whole``,
+``brief``, or ``rates``: what selection saw. A regime without final rows leaves what the page says.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from protocol import table
-from protocol.methods import MENTOR
+from protocol.methods import BASELINE, MENTOR, ORACLE
 from protocol.regimes import regimes
 from protocol.rows import Row, read
 from protocol.selection import chosen
@@ -19,10 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 TABLES = ROOT / "docs" / "tables"
 PAGES = (ROOT / "README.md", ROOT / "docs" / "measured.md")
 BRIEF = (
-    "uniform", "uniform+trusted", "uniform+trusted+mixup", "pruned+trusted", "pruned+trusted+mixup", MENTOR,
-    "oracle+trusted",
+    "uniform", "uniform+trusted", "uniform+trusted+mixup", "pruned+trusted", "self-paced+trusted", MENTOR, ORACLE,
 )  # fmt: skip
-_BLOCK = re.compile(r"(<!-- table: (\w+) (whole|brief) -->\n).*?(\n<!-- end of table -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- table: (\w+) (whole|brief|rates) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
 def selection_of(name: str, folder: Path = TABLES) -> Path:
@@ -49,7 +48,10 @@ def written(text: str, folder: Path = TABLES) -> str:
         if not final_of(name, folder).exists():
             return found[0]
         return (
-            found[1] + _content(name, kind, read(final_of(name, folder)), read(selection_of(name, folder))) + found[4]
+            found[1]
+            + _content(name, kind, read(final_of(name, folder)), read(selection_of(name, folder)))
+            + "\n"
+            + found[4]
         )
 
     return _BLOCK.sub(block, text)
@@ -61,14 +63,18 @@ def _content(name: str, kind: str, final: list[Row], selection: list[Row]) -> st
         return table.brief(found, BRIEF)
     regime = regimes()[name]
     rates = chosen(selection, [line.method for line in found], regime.rates)
+    if kind == "rates":
+        return table.rates(selection, rates, regime.rates)
     assert rates == {line.method: line.rate for line in found}, "the report is not at the rates that were chosen"
     seeds = sorted({int(row["seed"]) for row in final})
     asked = sorted({int(row["seed"]) for row in selection})
     images = "" if regime.final_test is None else ", on test images that nothing was chosen on"
+    tried = ", ".join(f"{rate:g}" for rate in regime.rates)
     said = (
-        f"Seeds {seeds[0]} to {seeds[-1]}{images}; mean, and 95 % interval over seeds. Each method at its own best "
-        f"learning rate of {', '.join(f'{rate:g}' for rate in regime.rates)}, chosen by accuracy on held-out trusted "
-        f"samples on seeds {', '.join(map(str, asked))}. Rows: `{final_of(name).relative_to(ROOT)}`, "
+        f"Seeds {seeds[0]} to {seeds[-1]}{images}; mean, and 95 % interval over seeds. Each method at a "
+        f"learning rate of its own, of {tried}, chosen by accuracy on held-out trusted "
+        f"samples on seeds {', '.join(map(str, asked))}; the gap closed is that between `{BASELINE}` and `{ORACLE}`, "
+        f"which have all that the mentor has but the mentor. Rows: `{final_of(name).relative_to(ROOT)}`, "
         f"`{selection_of(name).relative_to(ROOT)}`."
     )
     return f"{said}\n\n{table.markdown(found)}"

@@ -12,7 +12,7 @@ from protocol.rows import Row, number
 def chosen(rows: Sequence[Row], methods: Iterable[str], rates: tuple[float, ...]) -> dict[str, float]:
     """The learning rate of each method at which its kept students are right on most held-out trusted samples.
 
-    The mean over seeds counts; of rates that are level, the one nearest the middle rate.
+    The mean over seeds counts; of rates that are level, the one nearest the middle rate, and the lower of two as near.
 
     Args:
         rows: of selection seeds, with the columns method, learning_rate, seed, trusted_accuracy.
@@ -34,4 +34,4 @@ def _best(rows: list[Row], method: str, rates: tuple[float, ...]) -> float:
         accuracy = statistics.mean(number(row, "trusted_accuracy") for row in found[rate])
         return round(accuracy, 5), -abs(math.log(rate / middle))
 
-    return max(rates, key=merit)
+    return max(sorted(rates), key=merit)
