@@ -28,7 +28,7 @@ FOLDERS = ("benchmarks", "cluster", "docs", "examples", "ray_mentor", "tests")
 def mistakes(span: str) -> list[str]:
     """What a piece of code names that isn't there: scripts, files, targets of make, options of them or of ours."""
     words = span.partition("  #")[0].split()
-    if words[0] in ("ray", "pip", "(umask", "export", "exec", "ssh") or words[0].startswith("RAY_"):
+    if words[0] in ("ray", "pip", "docker", "(umask", "export", "exec", "ssh") or words[0].startswith("RAY_"):
         return []  # tests/cluster parses what is said to Ray
     files = [word for word in words if re.match(rf"({'|'.join(FOLDERS)})/[\w/.-]*\w$", word)]
     found = [f"{name} is not there" for name in files if not (ROOT / name).exists()]
