@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,6 +61,15 @@ def test_what_is_in_the_file_is_not_run_again(tmp_path: Path) -> None:
     assert rows().read()[-1] == {
         "method": "uniform", "learning_rate": "0.08", "seed": "3", "test_accuracy": "0.333333", "noise_auroc": "",
     }  # fmt: skip
+
+
+@pytest.mark.processes
+def test_processes_share_the_cells(tmp_path: Path) -> None:
+    rows = Rows(tmp_path / "rows.csv", KEY, ("test_accuracy",))
+    cells = [cell("uniform", 0.08, seed) for seed in range(6)]
+    rows.fill(cells, functools.partial(dict, test_accuracy=0.5), processes=2)
+    assert sorted(row["seed"] for row in rows.read()) == list("012345")
+    assert rows.missing(cells) == []
 
 
 def test_a_file_of_other_columns_is_refused(tmp_path: Path) -> None:
