@@ -97,7 +97,7 @@ def test_the_loop_of_ones_own_runs_and_its_mentor_learns(page: Path) -> None:
     (code,) = [code for code in python_blocks(page) if "LearnedCurriculum(" in code]
     names: dict[str, object] = {}
     exec(AROUND + code, names)  # noqa: S102 - our own pages
-    assert names["curriculum"].mentor.state.version == 2  # type: ignore[attr-defined]
+    assert names["curriculum"].mentor.state.version == 3  # type: ignore[attr-defined]
 
 
 def test_the_suspects_of_a_ledger_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
