@@ -122,6 +122,9 @@ def test_going_on_from_a_checkpoint_is_not_having_stopped(tmp_path: Path) -> Non
 
 
 class TestWithoutATrace:
+    @pytest.mark.filterwarnings(
+        "ignore:.*but the mentor never learned:UserWarning"
+    )  # all is burn-in in one of the runs
     def test_logs_and_metrics_count_training_batches_alone(self) -> None:
         class Counting(Module):
             def __init__(self) -> None:

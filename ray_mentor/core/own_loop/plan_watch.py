@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 from ray_mentor.errors import UserError
+from ray_mentor.wording import counted
 
 _SKIPPED = 50  # a gradient scaler begins at 2^16 and halves: 17 overflows in a row bring it below 1
 _BEYOND = 1.1  # of the planned steps: who counts batches may be off by a few
@@ -61,7 +62,7 @@ class PlanWatch:
         first = round(self._burn_in * self._total)
         warnings.warn(
             f"{what}, but the mentor never learned, so that all sample weights were equal: it learns every "
-            f"{self._interval} steps, after {first} of burn-in; give the total_steps that the loop takes, or a smaller "
+            f"{counted(self._interval, 'step')}, after {first} of burn-in; give the total_steps that the loop takes, or a smaller "
             "update_interval",
             stacklevel=4,
         )
