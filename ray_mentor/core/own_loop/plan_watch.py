@@ -62,7 +62,7 @@ class PlanWatch:
         first = round(self._burn_in * self._total)
         warnings.warn(
             f"{what}, but the mentor never learned, so that all sample weights were equal: it learns every "
-            f"{counted(self._interval, 'step')}, after {first} of burn-in; give the total_steps that the loop takes, or a smaller "
-            "update_interval",
+            f"{counted(self._interval, 'step')}, after {first} of burn-in; give the total_steps that the loop takes, "
+            "or a smaller update_interval",
             stacklevel=4,
         )
