@@ -155,7 +155,7 @@ def _suspects(words: list[str]) -> None:
     from ray_mentor.run.findings.suspects import as_csv, suspects  # noqa: PLC0415
 
     directory = RunDirectory(asked.run)
-    started_with(directory)
+    started_with(directory, "give the folder that the run named when it began, as in ray-mentor suspects runs/first")
     print(printable(as_csv(suspects(directory, asked.top)).decode()), end="")
 
 

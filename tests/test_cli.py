@@ -247,11 +247,15 @@ def test_suspects_of_a_run(command: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("runs/none",), "runs/none is not a run: it has no config.toml; check --run-name and --storage-path"),
+        (("runs/none",), "runs/none is not a run: it has no config.toml; give the folder that the run named when it "
+         "began, as in ray-mentor suspects runs/first"),
+        (("table.csv",), "table.csv is not a run: it has no config.toml; give the folder that the run named when it "
+         "began, as in ray-mentor suspects runs/first"),
         ((".", "--top", "0"), "top is 0, but it must be at least 1"),
     ],
-)
+)  # fmt: skip
 def test_suspects_of_what_is_none(command: Any, tmp_path: Path, words: tuple[str, ...], says: str) -> None:
+    (tmp_path / "table.csv").write_text("a,b\n")
     said = command("suspects", *words)
     assert (said.code, said.out) == (2, "")
     assert says in said.err

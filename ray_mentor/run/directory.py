@@ -121,7 +121,7 @@ class RunDirectory:
         try:
             with self._files.open_input_stream(self._at(name)) as source:
                 return bytes(source.read(at_most))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise UserError(

@@ -81,6 +81,7 @@ def choice(student: Callable[[], nn.Module], n: int, trusted: int = 10, **change
         (wide, 100_000, {"epochs": 400}, {"cores": 1, "ray_at": "auto"}, 2, "about 3 minutes of one core's work"),
         (wide, 100_000, {"epochs": 400, "estimator": "unrolled"}, {}, 0, "the estimator unrolled needs one process"),
         (wide, 1000, {"gpu": True}, {"gpus": 1}, 0, "there is one GPU"),
+        (wide, 1000, {"gpu": True}, {"gpus": 0}, 0, "there is no GPU"),
         (wide, 1000, {"gpu": True}, {"gpus": 4}, 4, "one for each GPU of this machine"),
         (wide, 1000, {"gpu": True}, {"gpus": 0, "ray_at": "auto"}, 2, "a Ray is there"),
         (small, 1000, {"gpu": True}, {"gpus": 4}, 0, SMALL),

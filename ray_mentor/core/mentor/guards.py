@@ -79,6 +79,10 @@ class Guards:
         self._min_class_share = settings.min_class_share
         self._patience = settings.mentor_patience
 
+    def __repr__(self) -> str:
+        counts = ("fallbacks", "skipped_updates", "inconsistent_updates", "updates_without_influence")
+        return f"Guards({', '.join(f'{name}={getattr(self, name)}' for name in counts)})"
+
     @property
     def fallbacks(self) -> int:
         """Steps that were taken with equal weights, because the mentor's had collapsed."""

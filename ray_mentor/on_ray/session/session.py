@@ -240,8 +240,9 @@ def check_machine(needs: Needs) -> None:
 
 def _check_fits(there: Mapping[str, float], needs: Needs, waited: float = 0.0) -> None:
     for name, wanted in needs.lacking(there).items():
+        none = name == "GPU" and not there.get(name)  # then fewer workers are no help
         raise UserError(
-            f"the workers need {wanted:g} {name}s, but there are {there.get(name, 0.0):g}; give fewer --workers"
-            + (", or --no-gpu" if name == "GPU" else "")
+            f"the workers need {wanted:g} {name}s, but there are {there.get(name, 0.0):g}; give "
+            + ("--no-gpu" if none else "fewer --workers" + (", or --no-gpu" if name == "GPU" else ""))
             + (f"; the autoscaler brought no more in {waited:.0f} s (`ray status` says why)" if waited else "")
         )

@@ -105,7 +105,7 @@ def _by_size(config: TrainConfig, each: int, splits: Splits) -> Choice:
         count = max(torch.cuda.device_count(), TWO)
         why = "one for each GPU of this machine" if count == torch.cuda.device_count() else "a Ray is there"
     elif run.gpu:
-        return Choice(0, "there is one GPU")
+        return Choice(0, "there is one GPU" if torch.cuda.device_count() else "there is no GPU")
     elif (seconds := each * n * run.epochs / A_SECOND) < WORTH_SECONDS:
         return Choice(0, f"about {seconds:.0f} s of one core's work, too little for workers, which take 25 s to start")
     elif not there and cores_here() < TWO:

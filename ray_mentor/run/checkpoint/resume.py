@@ -90,15 +90,18 @@ def check_same_data(state: RunState, data: Mapping[str, str], directory: RunDire
         )
 
 
-def started_with(directory: RunDirectory) -> dict[str, Any]:
+def started_with(directory: RunDirectory, fix: str = "check --run-name and --storage-path") -> dict[str, Any]:
     """What a run was started with.
+
+    Args:
+        fix: what to do where there is none.
 
     Raises:
         UserError: no run there, or a file that can't be read.
     """
     written = directory.read(CONFIG, at_most=MOST_BYTES + 1)
     if written is None:
-        raise UserError(f"{directory.path} is not a run: it has no {CONFIG}; check --run-name and --storage-path")
+        raise UserError(f"{directory.path} is not a run: it has no {CONFIG}; {fix}")
     return _settings(written, f"{directory.path}/{CONFIG}")
 
 

@@ -155,6 +155,14 @@ def test_small_equal_weights_are_a_collapse_where_they_make_small_steps(normalis
     assert is_overruled(curriculum.step(batch())) == overruled
 
 
+def test_printed_guards_say_how_often_they_were_needed() -> None:
+    guards = Guards(MentorConfig(), None)
+    guards.count_fallback()
+    assert repr(guards) == (
+        "Guards(fallbacks=1, skipped_updates=0, inconsistent_updates=0, updates_without_influence=0)"
+    )
+
+
 def test_nobody_is_overruled_in_burn_in() -> None:
     curriculum = run_of(one_sample(), total_steps=4, burn_in=0.5)
     overruled = []

@@ -682,7 +682,7 @@ def test_gpus_that_are_not_there_are_refused(
     scaling = ray.train.ScalingConfig(num_workers=1, use_gpu=True)
     with pytest.raises(UserError) as raised:
         trainer_for(small_splits, tmp_path, "gpu", scaling_config=scaling).fit()
-    assert str(raised.value) == "the workers need 1 GPUs, but there are 0; give fewer --workers, or --no-gpu"
+    assert str(raised.value) == "the workers need 1 GPUs, but there are 0; give --no-gpu"
 
 
 def test_an_unknown_method_is_refused(small_splits: Splits, tmp_path: Path) -> None:
