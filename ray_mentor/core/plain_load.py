@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import pickletools
 import zipfile
@@ -76,7 +77,49 @@ def _check_archive(data: bytes) -> None:
             raise ValueError(f"its part {getattr(damaged, 'filename', damaged)} is damaged")
         for part in archive.infolist():
             if part.filename.endswith("data.pkl"):
-                _check_objects(archive.read(part), _ROOM + _TIMES * len(data))
+                pickled = archive.read(part)
+                _check_calls(pickled)
+                _check_objects(pickled, _ROOM + _TIMES * len(data))
+
+
+def _check_calls(pickled: bytes) -> None:
+    """Raises a ValueError if this calls what makes as much as it is told to; reads it, and makes nothing.
+
+    Of what ``torch.load`` calls, that is ``bytearray(10**12)``, the classes of tensors, which take a size, too, and
+    bytes in another coding, which may be twice as long, and so again and again. ``torch.save`` writes none of them:
+    bytes are text in latin1, and a bytearray is made of bytes, which checkpoints do without.
+    """
+    if not any(name in pickled for name in (b"bytearray", b"Tensor", b"encode")):
+        return
+    last, memo = ["", "", ""], dict[int, str]()  # texts that were put on the stack last; "" is something else
+    for operation, value, _ in pickletools.genops(pickled):
+        if operation.name == "TUPLE" and any(map(_is_of_bytes, last)):
+            raise ValueError(f"it may encode bytes as {', '.join(filter(None, last))}")
+        if operation.name == "GLOBAL" and value.endswith((" bytearray", "Tensor")):
+            raise ValueError(f"it calls {value.replace(' ', '.')}, which makes as much as it is told to")
+        place = _CODING.get(operation.name, 0)  # bytes come before it, which are no text
+        if place and not last[place - 1] and _is_of_bytes(last[place]):
+            raise ValueError(f"it encodes bytes as {last[place]}")
+        if operation.name in ("BINPUT", "LONG_BINPUT"):
+            memo[value] = last[-1]
+        elif operation.name in ("BINGET", "LONG_BINGET"):
+            last = [*last[1:], memo.get(value, "")]
+        else:
+            last = [*last[1:], value if isinstance(value, str) else ""]
+
+
+def _is_of_bytes(coding: str) -> bool:
+    """Whether this is the name of a coding that makes bytes of bytes."""
+    try:
+        return len(coding) < _LONG and not codecs.lookup(coding)._is_text_encoding  # type: ignore[attr-defined]
+    except (LookupError, ValueError):
+        return False
+
+
+_CODING = {"TUPLE2": 2, "TUPLE3": 1}
+"""Where the coding is among what was put on the stack last, when these make the arguments; TUPLE takes any number."""
+
+_LONG = 32  # characters: no coding has so many
 
 
 def _check_objects(pickled: bytes, most: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import pickle
+import re
 import resource
 import tarfile
 import warnings
@@ -140,6 +141,44 @@ def test_a_tensor_that_claims_more_than_its_file_holds() -> None:
     assert data != repacked(saved(TABLE))
     said = refused(data)
     assert "does not match expected size" in said or "cannot be read" in said
+
+
+def calling(function: str, *arguments: str) -> bytes:
+    """An archive with the result of a call; arguments are a pickle's, bytes among them a text of two bytes each."""
+    made = "\x85\x86\x87"[len(arguments) - 1]  # a tuple of one, two, three
+    pickled = f"\x80\x02c{function}\n{''.join(arguments)}{made}R.".encode("latin1")
+    return repacked(saved(TABLE), lambda name, content: pickled if name.endswith("data.pkl") else content)
+
+
+def text(word: str) -> str:
+    return f"X{chr(len(word))}\0\0\0{word}"
+
+
+RAW = f"c_codecs\nencode\n{text('ab')}{text('latin1')}\x86R"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (calling("builtins\nbytearray", "J\0\0\0\x10"), "it calls builtins.bytearray, which makes as much as it is told"),
+        (calling("__builtin__\nbytearray", "J\0\0\0\x10"), "it calls __builtin__.bytearray, which makes as much"),
+        (calling("torch\nFloatTensor", "J\0\0\0\x10"), "it calls torch.FloatTensor, which makes as much as it is told"),
+        (calling("_codecs\nencode", RAW, text("hex")), "it encodes bytes as hex"),
+        (calling("_codecs\nencode", RAW, text("Hex_Codec"), text("strict")), "it encodes bytes as Hex_Codec"),
+        (calling("_codecs\nencode", RAW, text("quopri") + "q\x07"), "it encodes bytes as quopri"),
+        (calling("_codecs\nencode", text("quopri") + "q\x07" + RAW + "h\x07\x86", ""), "it encodes bytes as quopri"),
+        (calling("_codecs\nencode", "(" + RAW + text("quopri") + "t"), "it may encode bytes as quopri"),
+    ],
+)  # fmt: skip
+def test_a_call_that_makes_as_much_as_it_is_told_to(data: bytes, said: str) -> None:
+    assert len(data) < 3000
+    with pytest.raises(ValueError, match=re.escape(said)):
+        load_plain(data)
+
+
+def test_bytes_and_names_of_codings_are_read() -> None:
+    table = {"raw": b"\xff" * 300, "hex": b"hex", "pair": ("a", "zip", 3), "also": "base64", "four": (1, 2, 3, "x")}
+    assert load_plain(saved(table)) == table
 
 
 def test_a_tensor_that_repeats_what_its_file_holds() -> None:

@@ -196,17 +196,19 @@ class LearnedCurriculum:
             and the loss history have seen its losses.
 
         Raises:
-            UserError: a call out of turn; gradients that were cleared; 50 calls without a step; on the first step,
-                whatever the estimator can't work with, and a ``loss`` that does not give the losses weighed. (Found
-                later, it is counted, and the mentor does not learn from that step: ``guards.inconsistent_updates``.)
+            UserError: a call out of turn; gradients that were cleared; 50 calls without a step, each with gradients of
+                its own; on the first step, whatever the estimator can't work with, and a ``loss`` that does not give
+                the losses weighed. (Found later, it is counted, and the mentor does not learn from that step:
+                ``guards.inconsistent_updates``.)
         """
         if self._weighed is None:
             raise UserError("after_step was called before weigh; weigh the losses first")
         weighed, self._weighed = self._weighed, None
         before, self._before = self._before, None
         stepped = self._steps.end()
+        accumulates = self._steps.accumulates()
         if not stepped:
-            self._plan.skipped()
+            self._plan.skipped(accumulates=accumulates)
             return None
         with self._watch.paused(), _nothing_compiled(), _full_precision():
             record = self.curriculum.after_step(weighed, before.with_steps(stepped) if before else None)
@@ -282,10 +284,10 @@ class LearnedCurriculum:
         self._meta.load(meta_set)
 
     def close(self) -> None:
-        """Takes the hooks off student and optimizer again; warns if the mentor never learned."""
-        self._plan.closed(self.curriculum.step_number, self.curriculum.meta.done)
+        """Takes the hooks off student and optimizer; warns if the mentor never learned, and no error ended the loop."""
         self._watch.close()
         self._steps.close()
+        self._plan.closed(self.curriculum.step_number, self.curriculum.meta.done)
 
     def _rows(self, sample_ids: Tensor | None, count: int) -> Int[Tensor, " batch"]:
         if self.curriculum.history.length == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 from ray_mentor.errors import UserError
@@ -22,16 +23,19 @@ class PlanWatch:
 
     def __init__(self, total_steps: int, update_interval: int | None, burn_in: float) -> None:
         self._total, self._interval, self._burn_in = total_steps, update_interval, burn_in
-        self._in_vain = 0  # calls of after_step since an optimizer has stepped
-        self._is_long = False
+        self._in_vain = 0  # calls of after_step since an optimizer has stepped, or gradients were added to others
+        self._is_long = self._is_closed = False
 
-    def skipped(self) -> None:
+    def skipped(self, *, accumulates: bool) -> None:
         """after_step was called, and no optimizer had stepped.
+
+        Args:
+            accumulates: the gradients were added to those of the call before, as for one step of several micro-batches.
 
         Raises:
             UserError: as so often before.
         """
-        self._in_vain += 1
+        self._in_vain = 0 if accumulates else self._in_vain + 1
         if self._in_vain >= _SKIPPED:
             raise UserError(
                 f"after_step was called {self._in_vain} times in a row, but no optimizer that the curriculum was given "
@@ -52,8 +56,9 @@ class PlanWatch:
             )
 
     def closed(self, step: int, updates: int) -> None:
-        """The loop has ended."""
-        if 0 < step < self._total and not updates:
+        """The loop has ended; one that an error or Ctrl-C ends has that to tell."""
+        is_first, self._is_closed = not self._is_closed, True
+        if is_first and sys.exception() is None and 0 < step < self._total and not updates:
             self._warn_of_equal_weights(f"the loop ended after {step} of total_steps={self._total} steps")
 
     def _warn_of_equal_weights(self, what: str) -> None:

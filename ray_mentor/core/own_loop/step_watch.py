@@ -38,6 +38,7 @@ class StepWatch:
         self._reached: list[Tensor] = []  # norms of the params where the last of the steps left them
         self._missed: frozenset[int] = frozenset()  # optimizers that had not stepped when after_step was called
         self._comes_late = False
+        self._gradient: Tensor | None = None  # the smallest param's, when it was last asked for
         self._overflowed = False  # an optimizer was called, and skipped its step by itself
         self._writes = 0  # to the student's params, when it was weighed
         self._hooks = [
@@ -117,6 +118,13 @@ class StepWatch:
                 "params (clamping them, averaging them)"
             )
         return stepped
+
+    def accumulates(self) -> bool:
+        """Whether gradients have been added to those that were there when this was asked before, not cleared since."""
+        given = [param.grad for param in self._live.values() if param.grad is not None]
+        smallest = min(given, key=Tensor.numel, default=None)
+        before, self._gradient = self._gradient, smallest
+        return smallest is not None and smallest is before
 
     def forget(self) -> None:
         """As if nothing were weighed."""

@@ -66,6 +66,7 @@ def test_no_optimizer_ever_steps() -> None:
     for inputs, labels, ids in noisy(49):
         loop.weigh(inputs, labels, ids).backward()
         assert loop.curriculum.after_step() is None
+        loop.optimizer.zero_grad()
     loop.weigh(*next(noisy(1))).backward()
     with pytest.raises(UserError) as raised:
         loop.curriculum.after_step()
@@ -84,3 +85,43 @@ def test_a_step_now_and_then_is_enough() -> None:
             loop.optimizer.step()
         loop.curriculum.after_step()
     assert loop.curriculum.curriculum.step_number == 3
+
+
+def test_many_micro_batches_a_step_are_no_mistake() -> None:
+    """Whoever calls after_step after each of them, as Lightning's callback does."""
+    loop = Loop(total_steps=100)
+    for number, batch in enumerate(noisy(192), 1):
+        loop.weigh(*batch).backward()
+        if number % 64 == 0:
+            loop.optimizer.step()
+        loop.curriculum.after_step()
+        if number % 64 == 0:
+            loop.optimizer.zero_grad()
+    assert loop.curriculum.curriculum.step_number == 3
+
+
+def test_an_error_that_ends_the_loop_is_all_there_is_to_say() -> None:
+    loop = Loop(total_steps=100_000, curriculum=CurriculumConfig(burn_in=0.01))
+
+    def stopped() -> None:
+        try:
+            loop.run(5)
+            raise KeyboardInterrupt
+        finally:
+            loop.curriculum.close()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(KeyboardInterrupt):
+            stopped()
+
+
+def test_closing_twice_says_it_once_and_takes_the_hooks_off_first() -> None:
+    loop = Loop(total_steps=100_000, curriculum=CurriculumConfig(burn_in=0.01))
+    loop.run(5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="the mentor never learned"):
+            loop.curriculum.close()
+        loop.curriculum.close()
+    assert not loop.optimizer._optimizer_step_post_hooks
