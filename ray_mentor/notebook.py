@@ -23,6 +23,9 @@ _COLUMNS = {
     "samples_per_second": "samples/s",
 }
 
+_AT_THE_END = ("test_accuracy", "trusted_accuracy", "test_agreement")
+"""What is measured when an epoch is over."""
+
 
 def kernel() -> Any:
     """The notebook's shell, if this process is one's kernel; None in a terminal and in scripts."""
@@ -74,7 +77,12 @@ class NotebookDisplay:
         done = epoch / self._epochs if row["kind"] == "epoch" else row["progress"]
         left = (now - self._began) / max(done - self._progress, 1e-9) * (1 - done)
         self._left = f"{left:.0f} s left" if done < 1 else "done"
-        self._newest = {**self._newest, **row, "epoch": epoch}
+        begins = epoch != self._newest.get("epoch")  # what was measured at the end of another epoch is not this one's
+        known = {name: value for name, value in self._newest.items() if not (begins and name in _AT_THE_END)}
+        self._newest = {**known, **row, "epoch": epoch}
+        self._epochs_shown = [
+            shown for shown in self._epochs_shown if shown["epoch"] < epoch
+        ]  # gone back to a checkpoint
         if row["kind"] == "epoch" and (epoch == self._epochs or epoch % max(1, self._epochs // _ROWS) == 0):
             self._epochs_shown.append(self._newest)
 

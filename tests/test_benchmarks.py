@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,6 +71,21 @@ def test_processes_share_the_cells(tmp_path: Path) -> None:
     rows.fill(cells, functools.partial(dict, test_accuracy=0.5), processes=2)
     assert sorted(row["seed"] for row in rows.read()) == list("012345")
     assert rows.missing(cells) == []
+
+
+def _fails_first(cell: Mapping[str, Any]) -> dict[str, float]:
+    if cell["seed"] == 0:
+        raise ZeroDivisionError("of seed 0")
+    time.sleep(1.0)
+    return {"test_accuracy": 0.5}
+
+
+@pytest.mark.processes
+def test_a_run_that_fails_takes_no_row_of_another_with_it(tmp_path: Path) -> None:
+    rows = Rows(tmp_path / "rows.csv", KEY, ("test_accuracy",))
+    with pytest.raises(ZeroDivisionError, match="of seed 0"):
+        rows.fill([cell("uniform", 0.08, seed) for seed in range(20)], _fails_first, processes=2)
+    assert 1 <= len(rows.read()) < 10
 
 
 def test_a_file_of_other_columns_is_refused(tmp_path: Path) -> None:

@@ -84,6 +84,31 @@ def test_a_long_run_is_refreshed_now_and_then_and_keeps_a_dozen_rows(monkeypatch
     assert lines[-1] == "10 s left"
 
 
+def test_epochs_that_are_gone_through_again_after_a_failure_are_shown_once() -> None:
+    shell = Shell()
+    display = NotebookDisplay(shell, 4)
+    for epoch in (0, 1, 2):
+        display.show({"kind": "epoch", "epoch": epoch, "test_accuracy": 0.1, "mean_sample_weight": 1.0})
+    display.show({"kind": "started", "at": 0.0, "progress": 0.25})
+    for epoch in (1, 2, 3):
+        display.show({"kind": "epoch", "epoch": epoch, "test_accuracy": 0.2, "mean_sample_weight": 1.0})
+    display.show({"kind": "ended"})
+    lines = shell.published[-1][0]["text/plain"].splitlines()
+    assert [line.split()[:2] for line in lines[1:-1]] == [
+        ["1/4", "0.100"], ["2/4", "0.200"], ["3/4", "0.200"], ["4/4", "0.200"],
+    ]  # fmt: skip
+
+
+def test_an_epoch_that_has_begun_has_no_accuracy_yet() -> None:
+    shell = Shell()
+    display = NotebookDisplay(shell, 4)
+    display.show({"kind": "epoch", "epoch": 0, "test_accuracy": 0.1, "mean_sample_weight": 0.5})
+    display.show({"kind": "step", "epoch": 1, "progress": 0.3, "mean_sample_weight": 0.75})
+    display.show({"kind": "note", "text": "so"})
+    lines = shell.published[-1][0]["text/plain"].splitlines()
+    assert [line.split() for line in lines[1:3]] == [["1/4", "0.100", "0.500"], ["2/4", "0.750"]]
+
+
 def test_what_is_published_is_no_html_of_anybodys(monkeypatch: pytest.MonkeyPatch) -> None:
     shell = Shell()
     NotebookDisplay(shell, 1).show({"kind": "note", "text": "<script>"})

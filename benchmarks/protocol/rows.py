@@ -66,6 +66,9 @@ class Rows:
         Args:
             run: a cell → its figures; picklable where there is more than one process.
             processes: runs at a time; 1: in this process.
+
+        Raises:
+            Exception: of the first run that failed; no other begins then, and the rows of those that had are written.
         """
         missing = self.missing(cells)
         if processes == 1:
@@ -75,8 +78,18 @@ class Rows:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
             coming = {pool.submit(run, cell): cell for cell in missing}
+            failed: BaseException | None = None
             for done, future in enumerate(as_completed(coming), 1):
-                self._came(coming[future], future.result(), f"{done}/{len(missing)}")
+                if future.cancelled():
+                    continue
+                error = future.exception()
+                if error is None:
+                    self._came(coming[future], future.result(), f"{done}/{len(missing)}")
+                    continue
+                failed = failed or error
+                pool.shutdown(wait=False, cancel_futures=True)
+            if failed is not None:
+                raise failed
 
     def _came(self, cell: Cell, figures: Mapping[str, Any], count: str) -> None:
         self.add(cell, figures)

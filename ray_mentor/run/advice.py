@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from ray_mentor.config import TrainConfig
-from ray_mentor.core.mentor.pace import UPDATES, interval_of
+from ray_mentor.core.mentor.pace import interval_of
 from ray_mentor.core.methods.table import burn_in_of, method_of
 from ray_mentor.run.accuracy import wilson
 from ray_mentor.run.checkpoint.kept import KeptState
@@ -62,7 +63,7 @@ def _on_mentor(result: Mapping[str, Any], config: TrainConfig) -> list[str]:
 def _more_updates(steps: int, burn_in: float, config: TrainConfig) -> str:
     """What makes a mentor learn more often."""
     learning = steps * (1 - burn_in)
-    interval = max(1, int(learning / UPDATES))
+    interval = interval_of(dataclasses.replace(config.mentor, update_interval=None), learning)
     more = ["more --epochs"]
     if burn_in > 0.5:
         more.insert(0, "a smaller --burn-in")

@@ -160,9 +160,9 @@ RAW = f"c_codecs\nencode\n{text('ab')}{text('latin1')}\x86R"
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (calling("builtins\nbytearray", "J\0\0\0\x10"), "it calls builtins.bytearray, which makes as much as it is told"),
+        (calling("builtins\nbytearray", "J\0\0\0\x10"), "it calls builtins.bytearray, which makes as much"),
         (calling("__builtin__\nbytearray", "J\0\0\0\x10"), "it calls __builtin__.bytearray, which makes as much"),
-        (calling("torch\nFloatTensor", "J\0\0\0\x10"), "it calls torch.FloatTensor, which makes as much as it is told"),
+        (calling("torch\nFloatTensor", "J\0\0\0\x10"), "it calls torch.FloatTensor, which makes as much"),
         (calling("_codecs\nencode", RAW, text("hex")), "it encodes bytes as hex"),
         (calling("_codecs\nencode", RAW, text("Hex_Codec"), text("strict")), "it encodes bytes as Hex_Codec"),
         (calling("_codecs\nencode", RAW, text("quopri") + "q\x07"), "it encodes bytes as quopri"),

@@ -50,12 +50,17 @@ class Machine:
         patch.setattr(ray, "is_initialized", lambda: False)
         self.has(cores=2, gpus=0)
 
-    def has(self, *, cores: int = 2, gpus: int = 0, ray_at: str | None = None) -> None:
+    def has(
+        self, *, cores: int = 2, gpus: int = 0, ray_at: str | None = None, ray_here: dict[str, float] | None = None
+    ) -> None:
         self._patch.setattr(workers, "cores_here", lambda: cores)
         self._patch.setattr(torch.cuda, "device_count", lambda: gpus)
         self._patch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
         if ray_at is not None:
             self._patch.setenv("RAY_ADDRESS", ray_at)
+        if ray_here is not None:
+            self._patch.setattr(ray, "is_initialized", lambda: True)
+            self._patch.setattr(ray, "cluster_resources", lambda: ray_here)
 
 
 @pytest.fixture
@@ -82,7 +87,16 @@ def choice(student: Callable[[], nn.Module], n: int, trusted: int = 10, **change
         (wide, 100_000, {"epochs": 400, "estimator": "unrolled"}, {}, 0, "the estimator unrolled needs one process"),
         (wide, 1000, {"gpu": True}, {"gpus": 1}, 0, "there is one GPU"),
         (wide, 1000, {"gpu": True}, {"gpus": 0}, 0, "there is no GPU"),
-        (wide, 1000, {"gpu": True}, {"gpus": 4}, 4, "one for each GPU of this machine"),
+        (wide, 1000, {"gpu": True}, {"gpus": 4}, 4, "one for each GPU"),
+        (wide, 1000, {"gpu": True, "gpus_per_worker": 2}, {"gpus": 4}, 2, "2 GPUs each"),
+        (wide, 1000, {"gpu": True, "gpus_per_worker": 2}, {"gpus": 2}, 0, "there are GPUs for one worker"),
+        (wide, 1000, {"gpu": True, "gpus_per_worker": 0.5}, {"gpus": 2}, 2, "one for each GPU"),
+        (wide, 1000, {"gpu": True}, {"gpus": 1, "ray_here": {"GPU": 1.0}}, 0, "there is one GPU"),
+        (wide, 1000, {"gpu": True}, {"gpus": 1, "ray_here": {"GPU": 9.0}}, 2, "one for each GPU"),
+        (wide, 1000, {"gpu": True}, {"gpus": 0, "ray_here": {"CPU": 1.0}}, 2, "a Ray is there"),
+        (wide, 100_000, {"epochs": 400}, {"cores": 8, "ray_here": {"CPU": 1.0}}, 0, "there is one CPU"),
+        (wide, 100_000, {"epochs": 400}, {"cores": 1, "ray_here": {"CPU": 8.0}}, 2, "about 3 minutes of one "
+                                                                                  "core's work"),
         (wide, 1000, {"gpu": True}, {"gpus": 0, "ray_at": "auto"}, 2, "a Ray is there"),
         (small, 1000, {"gpu": True}, {"gpus": 4}, 0, SMALL),
         (small, 1000, {"gpu": True}, {"gpus": 0, "ray_at": "auto"}, 2, "a Ray is there"),

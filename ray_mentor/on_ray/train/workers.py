@@ -11,7 +11,7 @@ import ray.train
 import torch
 from torch import nn
 
-from ray_mentor.config import TrainConfig
+from ray_mentor.config import RunSettings, TrainConfig
 from ray_mentor.core.student.random_state import untouched
 from ray_mentor.core.student.threads import SMALL, multiplications
 from ray_mentor.data.splits.splits import Splits
@@ -100,20 +100,38 @@ def _by_size(config: TrainConfig, each: int, splits: Splits) -> Choice:
     batch = n // -(-n // run.batch_size)  # the smallest
     if each * batch <= SMALL and not (run.gpu and not torch.cuda.is_available()):
         return Choice(0, "the student is small, and workers would wait for one another longer than they work")
-    there = ray.is_initialized() or named_address() is not None
-    if run.gpu and (there or torch.cuda.device_count() > 1):
-        count = max(torch.cuda.device_count(), TWO)
-        why = "one for each GPU of this machine" if count == torch.cuda.device_count() else "a Ray is there"
+    room, here = _room(run), torch.cuda.device_count()
+    if run.gpu and room is None:
+        count = max(here, TWO)
+        why = "one for each GPU of this machine" if count == here else "a Ray is there"
     elif run.gpu:
-        return Choice(0, "there is one GPU" if torch.cuda.device_count() else "there is no GPU")
+        count = min(int(room or 0), max(here, TWO))
+        why = "one for each GPU" if run.gpus_per_worker <= 1 else f"{run.gpus_per_worker:g} GPUs each"
+        if count < TWO:
+            some = "there is one GPU" if run.gpus_per_worker <= 1 else "there are GPUs for one worker"
+            return Choice(0, some if here else "there is no GPU")
     elif (seconds := each * n * run.epochs / A_SECOND) < WORTH_SECONDS:
         return Choice(0, f"about {seconds:.0f} s of one core's work, too little for workers, which take 25 s to start")
-    elif not there and cores_here() < TWO:
+    elif room is not None and room < TWO:
         return Choice(0, "there is one CPU")
     else:
         count, why = TWO, f"about {_long(seconds)} of one core's work"
     most = min(count, batch, len(splits.meta))
     return Choice(most, why) if most >= TWO else Choice(0, "each worker needs a sample of each batch and a trusted one")
+
+
+def _room(run: RunSettings) -> float | None:
+    """How many workers there are CPUs for, or GPUs; None of a Ray elsewhere, which may have machines that are to come.
+
+    A Ray that this process is connected to has what it was started with, which may be less than the machine.
+    """
+    is_here = ray.is_initialized()
+    if named_address() is not None or (is_here and run.gpu and not torch.cuda.is_available()):
+        return None
+    kind, share = ("GPU", max(1.0, run.gpus_per_worker)) if run.gpu else ("CPU", 1.0)
+    if is_here:
+        return float(ray.cluster_resources().get(kind, 0.0)) / share
+    return (torch.cuda.device_count() if run.gpu else cores_here()) / share
 
 
 def _long(seconds: float) -> str:
