@@ -87,7 +87,8 @@ class Rows:
                     self._came(coming[future], future.result(), f"{done}/{len(missing)}")
                     continue
                 failed = failed or error
-                pool.shutdown(wait=False, cancel_futures=True)
+                for other in coming:
+                    other.cancel()
             if failed is not None:
                 raise failed
 

@@ -92,7 +92,8 @@ def _check_calls(pickled: bytes) -> None:
     if not any(name in pickled for name in (b"bytearray", b"Tensor", b"encode")):
         return
     last, memo = ["", "", ""], dict[int, str]()  # texts that were put on the stack last; "" is something else
-    for operation, value, _ in pickletools.genops(pickled):
+    operations: Iterator[tuple[Any, Any, Any]] = pickletools.genops(pickled)
+    for operation, value, _ in operations:
         if operation.name == "TUPLE" and any(map(_is_of_bytes, last)):
             raise ValueError(f"it may encode bytes as {', '.join(filter(None, last))}")
         if operation.name == "GLOBAL" and value.endswith((" bytearray", "Tensor")):
@@ -111,7 +112,7 @@ def _check_calls(pickled: bytes) -> None:
 def _is_of_bytes(coding: str) -> bool:
     """Whether this is the name of a coding that makes bytes of bytes."""
     try:
-        return len(coding) < _LONG and not codecs.lookup(coding)._is_text_encoding  # type: ignore[attr-defined]
+        return len(coding) < _LONG and not codecs.lookup(coding)._is_text_encoding
     except (LookupError, ValueError):
         return False
 
