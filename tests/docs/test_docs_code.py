@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from docs_files import ALL, DOCS, README, ROOT, code_spans, name_of, python_blocks
+from PIL import Image
 
 from ray_mentor import cli
 from ray_mentor.config.sweep import SweepConfig
@@ -113,7 +114,7 @@ def test_the_suspects_of_a_ledger_are_found(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_csv_file_becomes_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page's lines, and then its command, of one epoch in this process."""
-    (code,) = python_blocks(DOCS / "own-data.md")
+    code, _ = python_blocks(DOCS / "own-data.md")
     (line,) = re.findall(
         r"^    ray-mentor (train --data training.*)$", (DOCS / "own-data.md").read_text(), re.MULTILINE
     )
@@ -125,6 +126,20 @@ def test_a_csv_file_becomes_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert pyarrow.parquet.read_table("training.parquet").column_names == ["height", "width", "label"]
     assert cli.main([*line.split(), "--workers", "0", "--epochs", "1", "--run-name", "mine"]) == 0
     assert (tmp_path / "runs/mine/result.json").exists()
+
+
+def test_a_folder_of_images_becomes_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, code = python_blocks(DOCS / "own-data.md")
+    (line,) = re.findall(r"^    ray-mentor (train --data photos.*)$", (DOCS / "own-data.md").read_text(), re.MULTILINE)
+    for i in range(200):
+        file = tmp_path / f"photos/{'ab'[i % 2]}/{i}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (i, 200 * (i % 2), 0)).save(file)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})  # noqa: S102
+    assert len(pyarrow.parquet.read_table("trusted.parquet")) == 60
+    assert cli.main([*line.split(), "--workers", "0", "--epochs", "1", "--run-name", "mine"]) == 0
+    assert (tmp_path / "runs/mine/suspects.csv").read_text().splitlines()[1].startswith('"photos/')
 
 
 def printed_by(code: str, folder: Path) -> str:

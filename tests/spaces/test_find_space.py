@@ -101,7 +101,7 @@ def test_an_unknown_name() -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    assert error_of("no/such.py") == f"there is no space file 'no/such.py'; {FORMS}, of {SHIPPED}"
+    assert error_of("no/such.py") == f"there is no space file 'no/such.py'; shipped: {SHIPPED}; {FORMS}"
     (tmp_path / "folder.py").mkdir()
     assert error_of(f"{tmp_path}/folder.py:space").startswith("there is no space file '")
 

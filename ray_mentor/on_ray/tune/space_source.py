@@ -87,7 +87,7 @@ def _imported(module: str) -> ModuleType:
 def _loaded(file: Path) -> ModuleType:
     """The module in ``file``; under a name that is gone again, so that nobody takes it for one that others can load."""
     if not file.is_file():
-        raise UserError(f"there is no space file {shown(str(file))}; {_FORMS}, of {listed(shipped_spaces())}")
+        raise UserError(f"there is no space file {shown(str(file))}; shipped: {listed(shipped_spaces())}; {_FORMS}")
     spec = importlib.util.spec_from_file_location(f"_space_{file.stem}", file)
     assert spec is not None
     assert spec.loader is not None
