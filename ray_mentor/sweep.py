@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +26,7 @@ from ray_mentor.on_ray.tune.trial import MakeTrainer
 from ray_mentor.report.sweep.display import SweepDisplay, closing_sweep_table
 from ray_mentor.report.sweep.page import page
 from ray_mentor.run.checkpoint.resume import check_same_run, resuming
-from ray_mentor.run.directory import RunDirectory, check_name, fresh_name
+from ray_mentor.run.directory import RunDirectory, absolute, check_name, fresh_name
 from ray_mentor.training import make_trainer
 
 BEST, SWEEP, TRIALS, PAGE = "best.toml", "sweep.json", "trials.parquet", "sweep.html"
@@ -196,8 +195,7 @@ def _directory(config: TrainConfig, record: Mapping[str, Any]) -> RunDirectory:
             "give one without, or a folder"
         )
     check_name(storage, str(run.run_name))
-    root = storage if "://" in storage else os.path.abspath(os.path.expanduser(storage))
-    directory = RunDirectory(f"{root}/{run.run_name}")
+    directory = RunDirectory(f"{absolute(storage)}/{run.run_name}")
     check_lasts(directory.path)
     resume = resuming(directory, resume=run.resume, or_start=run.resume_or_start)
     if directory.exists() and not resume:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +24,7 @@ from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 from ray_mentor.on_ray.train.workers import TWO, workers_of
 from ray_mentor.report.terminal import RunDisplay, closing_table, look_at_next
 from ray_mentor.run.checkpoint.resume import resuming
-from ray_mentor.run.directory import RunDirectory, fresh_name
+from ray_mentor.run.directory import RunDirectory, absolute, fresh_name
 from ray_mentor.run.outcome import Outcome
 from ray_mentor.students import STUDENTS, make_student
 from ray_mentor.wording import counted
@@ -71,7 +70,7 @@ def _streamed_by_workers(config: TrainConfig) -> TrainConfig:
         return config
     run, before = config.run, None
     if run.run_name is not None:
-        directory = RunDirectory.within(os.path.abspath(run.storage_path), run.run_name)
+        directory = RunDirectory.within(absolute(run.storage_path), run.run_name)
         goes_on = resuming(directory, resume=run.resume, or_start=run.resume_or_start)
         before = workers_of(directory) if goes_on and directory.exists() else None
     return config.changed(workers=TWO if before is None else before)

@@ -209,6 +209,11 @@ class RunDirectory:
         return posixpath.join(self._root, name) if name else str(self._root)
 
 
+def absolute(storage: str) -> str:
+    """Where runs lie, whatever the working folder is: a URI as it is, a path from the root on."""
+    return storage if "://" in storage else os.path.abspath(os.path.expanduser(storage))
+
+
 def check_name(storage: str, name: str) -> None:
     """Raises a UserError if a folder of this name has no URI where ``storage`` is one."""
     if "://" in storage and set(name) & set("#?%"):

@@ -20,6 +20,7 @@ from ray_mentor.data import FeatureInputs, Samples, Splits
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.train import workers
 from ray_mentor.on_ray.train.workers import chosen
+from ray_mentor.training import _streamed_by_workers as streamed_by_workers
 
 SMALL = "the student is small, and workers would wait for one another longer than they work"
 
@@ -151,6 +152,21 @@ def test_a_run_that_goes_on_keeps_its_choice(
     assert rows[0]["text"] == (
         "workers: 0, this process trains (as the run was started; --workers 2 starts two, on Ray)"
     )
+
+
+@pytest.mark.parametrize("kind", ["path", "home", "URI"])
+def test_a_streamed_run_that_goes_on_keeps_its_choice_wherever_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Asked before the data are read."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "runs/run").mkdir(parents=True)
+    (tmp_path / "runs/run/config.toml").write_text("workers = 3\n")
+    storage = {"path": str(tmp_path / "runs"), "home": "~/runs", "URI": f"file://{tmp_path}/runs"}[kind]
+    asked = TrainConfig().changed(data_backend="ray", run_name="run", storage_path=storage)
+    assert streamed_by_workers(asked.changed(resume=True)).run.workers == 3
+    assert streamed_by_workers(asked.changed(resume_or_start=True)).run.workers == 3
+    assert streamed_by_workers(asked).run.workers == 2
 
 
 def test_what_only_workers_do_gets_workers(small_splits: Splits, tmp_path: Path) -> None:

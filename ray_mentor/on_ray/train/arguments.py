@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 from collections.abc import Collection
 from typing import Any
@@ -21,6 +20,7 @@ from ray_mentor.data.samples.samples import Samples, samples_from_dataset
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.session.growth import Needs
+from ray_mentor.run.directory import absolute
 
 Data = Samples | Dataset[Any]
 
@@ -141,10 +141,9 @@ def placed(given: ray.train.RunConfig | None, run: RunSettings) -> ray.train.Run
         failures = ray.train.FailureConfig(max_failures=run.max_failures)
     if checkpoints is None or checkpoints == ray.train.CheckpointConfig():
         checkpoints = ray.train.CheckpointConfig(num_to_keep=run.keep_checkpoints)
-    is_as_given = "://" in storage or rays.storage_filesystem is not None
     return dataclasses.replace(
         rays,
-        storage_path=storage if is_as_given else os.path.abspath(os.path.expanduser(storage)),
+        storage_path=absolute(storage) if rays.storage_filesystem is None else storage,
         checkpoint_config=checkpoints,
         failure_config=failures,
     )
