@@ -224,8 +224,12 @@ def test_too_large_a_meta_set():
 def test_meta_data_errors(tmp_path, copies):
     with pytest.raises(UserError, match="meta_data is 'nowhere', but there is no such file or folder"):
         prepare(DataConfig(data=copies, meta_data="nowhere"), 0)
+    same = "--meta-data needs the columns of --data, by the same names"
+    unnamed = write(tmp_path / "unnamed.parquet", {"x": [5.0], "species": [2]})
+    with pytest.raises(UserError, match=re.escape(f"no column 'label'; its columns are x, species; {same}")):
+        prepare(DataConfig(data=copies, meta_data=str(unnamed)), 0)
     meta = write(tmp_path / "meta.parquet", {"y": [5.0], "label": [2]})
-    with pytest.raises(UserError, match=re.escape(f"{meta} has no column 'x'; its columns are y, label")):
+    with pytest.raises(UserError, match=re.escape(f"{meta} has no column 'x'; its columns are y, label; {same}")):
         prepare(DataConfig(data=copies, meta_data=str(meta)), 0)
     with pytest.raises(UserError, match="but digits is not stored as 8-bit images or features to compare with"):
         prepare(DataConfig(meta_data=str(meta)), 0)

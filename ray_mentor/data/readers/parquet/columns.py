@@ -114,18 +114,22 @@ def check_types(schema: pa.Schema, columns: Columns, file: File) -> None:
             raise _wrong_type(schema, name, file, "features must be numbers", fix)
 
 
-def require_columns(schema: pa.Schema, names: Iterable[str], file: File, *, label: str | None = None) -> None:
+def require_columns(
+    schema: pa.Schema, names: Iterable[str], file: File, *, label: str | None = None, fix: str = ""
+) -> None:
     """Raises a UserError, with the columns there are, unless every name is a column exactly once.
 
     Args:
         label: the one of given labels, if it is among them.
+        fix: what to do where one is missing.
     """
     for name in names:
         count = schema.names.count(name)
         if count != 1:
             found = "no" if count == 0 else f"{count} times the"
-            fix = "; name the one of given labels with --label-column" if count == 0 and name == label else ""
-            raise UserError(f"{file} has {found} column {name!r}; its columns are {listed(schema.names)}{fix}")
+            mend = "name the one of given labels with --label-column" if name == label else fix
+            mend = f"; {mend}" if mend and count == 0 else ""
+            raise UserError(f"{file} has {found} column {name!r}; its columns are {listed(schema.names)}{mend}")
 
 
 def _guess_image(schema: pa.Schema) -> str | None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ray_mentor.config import DataConfig
-from ray_mentor.data.readers.parquet.columns import Columns, choose_columns
+from ray_mentor.data.readers.parquet.columns import Columns, choose_columns, require_columns
 from ray_mentor.data.readers.parquet.features import read_features
 from ray_mentor.data.readers.parquet.files import SplitFiles, find_files, find_splits, is_there
 from ray_mentor.data.readers.parquet.images import read_images
@@ -75,6 +75,8 @@ def read_trusted(config: DataConfig, raw: Raw) -> Samples:
         )
     files = find_files(config.meta_data)
     schema = read_schema(files[0])
+    fix = "--meta-data needs the columns of --data, by the same names"
+    require_columns(schema, [config.label_column, *raw.features], files[0], fix=fix)
     columns = choose_columns(schema, _meta_config(config, raw, schema), files[0])
     table = open_table(files, columns)
     labels, _ = _labels(table, raw.train.classes)
