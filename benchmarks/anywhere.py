@@ -45,6 +45,10 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, help="runs at a time, one thread each (default 1)")
     parser.add_argument("--rows", type=Path, help="the CSV (default docs/tables/anywhere-selection.csv, or -final)")
     options = parser.parse_args()
+    if options.change and options.rows is None:
+        parser.error(
+            "--change needs --rows: a row does not say what was changed, so give those runs a file of their own"
+        )
     seeds = options.seeds or (FINAL_SEEDS if options.final else SELECTION_SEEDS)
     path = options.rows or TABLES / f"anywhere-{'final' if options.final else 'selection'}.csv"
     with tempfile.TemporaryDirectory() as work:

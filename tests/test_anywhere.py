@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
+import anywhere
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from protocol import goals
 from protocol.methods import BASELINE, MENTOR, METHODS, ORACLE
 from protocol.places import FACTORS, PLACES, Place, cells_of, labelled_by_people, places
-from protocol.rows import Row
+from protocol.rows import Row, Rows
 from protocol.running import run_method, trained
 
 from ray_mentor import TrainConfig
@@ -114,3 +116,14 @@ def test_a_cell_is_summed_up_over_the_seeds_that_all_have() -> None:
     rows += [_row("wine", "centre", "", MENTOR, 0.1, seed=1), _row("wine", "epochs", "2", MENTOR, 0.5)]
     (found,) = goals.summaries(rows)
     assert found == dataclasses.replace(found, seeds=1, mentor=0.9)
+
+
+def test_other_defaults_get_a_file_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Or cells that are there already would be reported as theirs."""
+    monkeypatch.setattr(sys, "argv", ["anywhere.py", "--places", "wine", "--change", "epochs=1"])
+    monkeypatch.setattr(Rows, "fill", lambda *_: pytest.fail("it ran"))
+    with pytest.raises(SystemExit):
+        anywhere.main()
+    assert "--change needs --rows" in capsys.readouterr().err

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 import time
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -224,6 +226,15 @@ def test_a_picture(outcome: Outcome, truth: bool, monkeypatch: pytest.MonkeyPatc
     assert len(first.lines[0].get_xdata()) == EPOCHS
     assert sum(len(dots.get_offsets()) for dots in third.collections) == 150
     assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+
+
+def test_a_picture_of_a_run_of_which_nothing_was_measured(outcome: Outcome) -> None:
+    pytest.importorskip("matplotlib")
+    unmeasured = [{"epoch": row["epoch"], "test_accuracy": None} for row in outcome.metrics]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = dataclasses.replace(outcome, metrics=unmeasured).plot()
+    assert [axes.get_legend() is None for axes in figure.axes] == [True, False, True]
 
 
 def test_a_picture_without_matplotlib(outcome: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,8 @@ def picture(metrics: Sequence[Mapping[str, float | None]], ledger: pa.Table) -> 
     second.set(xlabel="epoch", ylabel="mean sample weight", ylim=(0, 1.02), title="how far labels are believed")
     third.set(xlabel="loss (nats)", ylabel="sample weight", ylim=(-0.02, 1.02), title="last epoch, a dot per sample")
     for axes in (first, second):
-        axes.legend(frameon=False)
+        if axes.lines:  # nothing is measured of a run without a test split and held-out samples
+            axes.legend(frameon=False)
     shown: Any = figure
     shown._repr_png_ = functools.partial(_png, figure)  # a notebook shows it without being told to
     return figure
