@@ -45,11 +45,12 @@ address="${addresses%% *}:$((20000 + SLURM_JOB_ID % 10000))"
 # shellcheck disable=SC2329 # handed on by `declare`
 on_each_node() {
   trap : TERM
-  for left in "${RAY_TMPDIR%-*}"-*; do
-    [ -O "$left" ] || continue
-    [ "$left" = "$RAY_TMPDIR" ] || [ -z "$(squeue --noheader --jobs="${left##*-}" 2> /dev/null)" ] || continue
-    rm -rf "$left"
-  done
+  rm -rf "$RAY_TMPDIR"
+  if jobs=$(squeue --noheader --user="$(id -u)" --format=%A); then  # else nobody knows which are alive
+    for left in "${RAY_TMPDIR%-*}"-*; do
+      [ ! -O "$left" ] || grep --quiet --line-regexp -- "${left##*-}" <<< "$jobs" || rm -rf "$left"
+    done
+  fi
   mkdir -m 700 "$RAY_TMPDIR" || exit 1
   code=0
   "$@" || code=$?

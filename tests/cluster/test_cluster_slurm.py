@@ -36,7 +36,10 @@ for _ in $(seq "${RUNS_FOR:-0}"); do sleep 0.1; done
 exit "${RUN_CODE:-0}"
 """
 SQUEUE = """#!/usr/bin/env bash
-[ "$*" = "--noheader --jobs=77" ] && echo "77 gpu ray-mentor R"
+[ -z "${UNREACHABLE:-}" ] || { echo "slurm_load_jobs error: Socket timed out" >&2; exit 1; }
+case "$*" in
+  "--noheader --user=$(id -u) --format=%A") printf '%s\\n' 77 1234567 ;;
+esac
 """
 SCONTROL = """#!/usr/bin/env bash
 echo "scontrol $*" >> "$SAID.slurm"
@@ -159,6 +162,17 @@ def test_what_killed_jobs_have_left_goes_and_what_others_use_stays(node: Node) -
     assert not killed.exists()
     assert (alive / "session").exists()
     assert (another / "session").exists()
+
+
+def test_nothing_of_other_jobs_goes_where_slurm_does_not_say_which_are_alive(node: Node) -> None:
+    alive = node.temporary.with_name("ray-mentor-77")
+    for folder in (node.temporary, alive):
+        folder.mkdir()
+        (folder / "session").touch()
+    assert node.run(UNREACHABLE="yes").returncode == 0
+    assert (alive / "session").exists()
+    assert node.note("left") == "", "what is its own goes in any case"
+    assert not node.temporary.exists()
 
 
 def test_only_its_owner_can_enter_the_folder(node: Node) -> None:
