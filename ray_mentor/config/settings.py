@@ -221,8 +221,8 @@ class MentorConfig:
     which the workers share out among themselves."""
     mentor_learning_rate: float | None = None
     """Learning rate of the mentor's Adam per student step, > 0: an update counts for the steps since the last one, and
-    its rate is this times update_interval. None: 0.0006; more in a run that is short, so that its mentor gets as far:
-    0.65 over the steps in which it learns, at most 0.01."""
+    its rate is this times update_interval. None: 0.3 over the steps for which the mentor has learned, from 0.01
+    (and 0.03 an update) down to 0.0006: much while the student does not know wrong labels by heart, then little."""
     mentor_weight_decay: float = 0.0
     """Weight decay (decoupled) of the mentor's params, >= 0."""
     initial_sample_weight: float = 0.9

@@ -75,15 +75,16 @@ class MentorLearner:
             seed=seed,
             embedding=config.mentor_embedding,
         )
-        self._optimizer = torch.optim.AdamW([p for p in self._mentor.parameters() if p.requires_grad], **self._rates)
         self.version = 0
         self.update_id = -1
         self.skipped = 0
+        self._optimizer = torch.optim.AdamW([p for p in self._mentor.parameters() if p.requires_grad], **self._rates)
 
     @property
     def _rates(self) -> dict[str, Any]:
-        """What the settings say of the optimizer."""
-        rate = rate_of(self._config) * interval_of(self._config)
+        """What the settings say of the optimizer in the update that comes."""
+        interval = interval_of(self._config)
+        rate = rate_of(self._config, (self.version + 1) * interval) * interval
         return {"lr": rate, "weight_decay": self._config.mentor_weight_decay}
 
     @torch.no_grad()
@@ -112,6 +113,7 @@ class MentorLearner:
     def _stepped(self, update: MetaUpdate) -> bool:
         """Takes the step, or leaves everything as it was."""
         before = copy.deepcopy((self._mentor.state_dict(), self._optimizer.state_dict()))
+        self._set_rates()
         self._optimizer.zero_grad()
         self.objective(update).backward()
         self._optimizer.step()
@@ -177,11 +179,14 @@ class MentorLearner:
         payload = load_plain(state.payload)
         self._mentor.load_state_dict(payload["mentor"])
         self._optimizer.load_state_dict(payload["optimizer"])
-        for group in self._optimizer.param_groups:
-            group.update(self._rates)
         self.version = state.version
         self.update_id = state.update_id
         self.skipped = state.skipped
+        self._set_rates()
+
+    def _set_rates(self) -> None:
+        for group in self._optimizer.param_groups:
+            group.update(self._rates)
 
 
 def divergence(sample_weights: Float[Tensor, " n"]) -> Float[Tensor, ""]:

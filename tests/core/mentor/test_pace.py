@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from own_loop import blobs, momentum, noisy, per_sample, student
+from torch import Tensor
 
 from ray_mentor import LearnedCurriculum
 from ray_mentor.config import MentorConfig, TrainConfig
+from ray_mentor.core.mentor.learner import MentorLearner, MetaUpdate
 from ray_mentor.core.mentor.pace import interval_of, paced, rate_of
+from ray_mentor.core.plain_load import load_plain
+from ray_mentor.core.step.features import Features
 from ray_mentor.run.job import settled
 
 
@@ -18,13 +23,37 @@ def test_some_fifty_updates_and_no_fewer_than_one_in_twenty_steps(steps: float, 
     assert interval_of(MentorConfig(), steps) == interval
 
 
-@pytest.mark.parametrize(("steps", "rate"), [(0, 0.01), (65, 0.01), (130, 0.005), (1_000, 0.00065), (1e6, 0.0006)])
-def test_a_mentor_gets_as_far_in_a_shorter_run(steps: float, rate: float) -> None:
-    assert rate_of(MentorConfig(), steps) == pytest.approx(rate)
+@pytest.mark.parametrize(("steps", "rate"), [(1, 0.01), (30, 0.01), (60, 0.005), (500, 0.0006), (10**6, 0.0006)])
+def test_a_mentor_learns_fast_at_first(steps: int, rate: float) -> None:
+    assert rate_of(MentorConfig(update_interval=1), steps) == pytest.approx(rate)
+    assert rate_of(MentorConfig(update_interval=20), steps) == pytest.approx(min(rate, 0.0015))
+    assert rate_of(MentorConfig(update_interval=100), steps) == pytest.approx(0.0006)
+    assert rate_of(MentorConfig(mentor_learning_rate=0.02), steps) == 0.02
+
+
+def params_of(learner: MentorLearner) -> Tensor:
+    state = load_plain(learner.state().payload)["mentor"]
+    return torch.cat([value.flatten() for value in state.values()])
+
+
+def test_adams_rate_is_that_of_the_update_at_hand() -> None:
+    """Of one sign all along, a gradient is scaled away by Adam: each update moves by its rate, rate_of · interval."""
+    config = MentorConfig(update_interval=5, entropy=0.0, anchor=0.0, mentor_features=("loss",), mentor_hidden=())
+    learner, moved = MentorLearner(config, n_classes=2, seed=0), []
+    loss = torch.tensor([0.1, 2.0, 0.4, 1.0])
+    features = Features(loss, loss - 1, torch.zeros(4, dtype=torch.long), torch.zeros(4), torch.zeros(4, 0))
+    for update in range(20):
+        before = params_of(learner)
+        learner.learn(MetaUpdate(update, features, torch.tensor([-1.0, 1.0, -1.0, 1.0]), torch.ones(4).bool()))
+        moved.append(float((params_of(learner) - before).abs().max()))
+    assert moved == pytest.approx(
+        [5 * rate_of(config, 5 * (update + 1)) for update in range(20)], rel=0.15
+    )  # Adam remembers larger gradients
+    assert moved[0] > 1.5 * moved[-1]
 
 
 def test_what_is_given_stays() -> None:
-    given = MentorConfig(update_interval=7, mentor_learning_rate=0.1)
+    given = MentorConfig(update_interval=7)
     assert paced(given, 100) == given
 
 
