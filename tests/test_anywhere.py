@@ -106,7 +106,7 @@ def test_what_the_grid_says() -> None:
     assert "| wine |  | 0.800 | 0.860 | 0.900 | +6.0 | 60 % |" in text
     assert "more than 0.5 points below equal weights: 2 (wine noise none -1.0, wine noise asymmetric:0.4 -1.0)" in text
     assert "without wrong labels a mentor costs 1.0 points on wine" in text
-    assert "longer runs that end more than 1 point lower: 1 (wine at 2 times the epochs)" in text
+    assert "longer runs that end more than 1 point lower: 2 (wine at 2 times the epochs, wine at 5 times" in text
     assert "mean gap closed over 4 cells: 47 %" in text
     assert "mean gap closed, asymmetric:0.4, 1 cells: -10 %" in text
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -107,7 +106,7 @@ def _goals(found: Sequence[Summary]) -> list[str]:
 
 
 def _worse_when_longer(found: Sequence[Summary]) -> list[tuple[str, str]]:
-    """(place, times the epochs) where the mentor's accuracy lies below that of the next shorter run."""
+    """(place, times the epochs) where the mentor's accuracy lies below that of a shorter run."""
     worse = []
     for place in dict.fromkeys(of.place for of in found):
         by_length = {
@@ -115,11 +114,10 @@ def _worse_when_longer(found: Sequence[Summary]) -> list[tuple[str, str]]:
             for of in found
             if of.place == place and of.factor in ("centre", "epochs")
         }
-        lengths = sorted(by_length)
         worse += [
             (place, f"{longer:g}")
-            for shorter, longer in itertools.pairwise(lengths)
-            if by_length[longer] < by_length[shorter] - LONGER
+            for longer, accuracy in sorted(by_length.items())
+            if accuracy < max((by_length[shorter] for shorter in by_length if shorter < longer), default=0) - LONGER
         ]
     return worse
 

@@ -115,10 +115,10 @@ class RunDirectory:
             UserError: a pipe or the like, which would be waited for; what this user may not read, or a disk does not
                 give.
         """
-        found = None if self.is_in_object_store else self._files.get_file_info(self._at(name))
-        if found is not None and found.type == pyarrow.fs.FileType.Unknown:
-            raise UserError(f"{self.path}/{name} cannot be read: it is not a file; remove it")
         try:
+            found = None if self.is_in_object_store else self._files.get_file_info(self._at(name))
+            if found is not None and found.type == pyarrow.fs.FileType.Unknown:
+                raise UserError(f"{self.path}/{name} cannot be read: it is not a file; remove it")
             with self._files.open_input_stream(self._at(name)) as source:
                 return bytes(source.read(at_most))
         except (FileNotFoundError, NotADirectoryError):

@@ -71,6 +71,8 @@ def test_what_may_not_be_read_is_said(tmp_path: Path) -> None:
             f"{tmp_path}/attempt cannot be read ([Errno 13] Permission denied: 'attempt'); see to it that this user "
             "may read what is in there"
         )
+    with pytest.raises(UserError, match=r"/attempt cannot be read \(.*Permission denied"):
+        RunDirectory(str(tmp_path / "closed"), unreadable()).read("attempt")
     with pytest.raises(UserError, match=r"/checkpoints cannot be read \(.*irectory"):
         RunDirectory(str(tmp_path)).read("checkpoints")
 

@@ -9,7 +9,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 
 def unreadable(*endings: str) -> Any:
-    """This machine's file system, in which files whose paths end so may not be read."""
+    """This machine's file system: files whose paths end so may not be read, nor a folder `closed` be entered."""
 
     class Some(LocalFileSystem):
         cachable = False
@@ -19,5 +19,10 @@ def unreadable(*endings: str) -> Any:
                 if path.endswith(ending) and "r" in mode:
                     raise PermissionError(13, "Permission denied", ending)
             return super()._open(path, mode, **more)
+
+        def info(self, path: str, **more: Any) -> Any:
+            if "closed" in path:
+                raise PermissionError(13, "Permission denied", path)
+            return super().info(path, **more)
 
     return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(Some()))
