@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from protocol.methods import MENTOR, METHODS
-from protocol.regimes import FINAL_SEEDS, regimes
+from protocol.regimes import regimes
 from protocol.running import trained
 
 from ray_mentor.data.splits.splits import prepare
@@ -21,7 +21,9 @@ from ray_mentor.data.splits.splits import prepare
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=FINAL_SEEDS[0], help="of the run (default %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=regimes()["digits"].final_seeds[0], help="of the run (default %(default)s)"
+    )
     parser.add_argument("--picture", type=Path, default=Path("docs/digits.png"), help="where the picture goes")
     options = parser.parse_args()
     config = METHODS[MENTOR].config(regimes()["digits"].base, seed=options.seed)

@@ -59,7 +59,16 @@ METHODS: dict[str, Method] = {
         {"method": "uniform", "mixing": "mixup", **_TRUSTED},
         data="pruned",
     ),
+    "pruned+trusted+mentormix": Method(
+        "cross-validated pruning, then mixed as often as the mentor mixes, trusted samples in it",
+        {"method": "uniform", "mixing": "mentormix", **_TRUSTED},
+        data="pruned",
+    ),
     "self-paced+trusted": Method("self-paced, trusted samples in it", {"method": "self-paced", **_TRUSTED}),
+    "self-paced+trusted+mentormix": Method(
+        "self-paced, mixed as the mentor mixes, trusted samples in it",
+        {"method": "self-paced", "mixing": "mentormix", **_TRUSTED},
+    ),
     "mentornet-unmixed": Method("the mentor, nothing mixed", {"method": "mentornet", "mixing": "none", **_TRUSTED}),
     "mentornet": Method("the mentor", {"method": "mentornet", "mixing": "mentormix", **_TRUSTED}),
     "oracle+trusted": Method("told which labels are right", {"method": "oracle", **_TRUSTED}),

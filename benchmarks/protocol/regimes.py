@@ -22,7 +22,6 @@ CIFAR = Path(__file__).resolve().parents[3] / "shared" / "data" / "cifar10"
 """CIFAR-10 as Parquet, beside the project; `--cifar` names another place."""
 
 KEY = ("method", "learning_rate", "seed")
-FINAL_SEEDS = range(100, 105)
 SELECTION_TEST, FINAL_TEST = range(4_000), range(4_000, 10_000)
 """Rows of CIFAR-10's test split."""
 
@@ -35,6 +34,7 @@ class Regime:
         base: settings of every run, but for method, rate and seed.
         rates: the learning rates that each method is tried at.
         selection_seeds: what rates are chosen on, of 0 to 9.
+        final_seeds: what is reported on, from 100 on.
         selection_test: rows of the stored test split for selection; None: all of the one that is drawn by seed.
         final_test: the other rows.
     """
@@ -42,6 +42,7 @@ class Regime:
     base: TrainConfig
     rates: tuple[float, ...]
     selection_seeds: Sequence[int] = range(3)
+    final_seeds: Sequence[int] = range(100, 105)
     selection_test: Sequence[int] | None = None
     final_test: Sequence[int] | None = None
 
@@ -58,7 +59,7 @@ class Regime:
         """Of the report: every method at its own rate."""
         return [
             {"method": method, "learning_rate": rate, "seed": seed}
-            for seed in FINAL_SEEDS
+            for seed in self.final_seeds
             for method, rate in rates.items()
         ]
 
@@ -81,7 +82,10 @@ class RunCell:
 def regimes(cifar: Path = CIFAR) -> dict[str, Regime]:
     """By name."""
     return {
-        "digits": Regime(TrainConfig(), rates=(0.02, 0.04, 0.08)),
+        # 30 held-out trusted samples a run say little of a rate; 100 to 104 were looked at when there were three seeds
+        "digits": Regime(
+            TrainConfig(), rates=(0.02, 0.04, 0.08), selection_seeds=range(10), final_seeds=range(105, 110)
+        ),
         "A": _photographs(cifar, mild=False),
         "B": _photographs(cifar, mild=True),
     }
