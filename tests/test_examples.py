@@ -35,17 +35,17 @@ def accuracies(printed: str) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def alone() -> dict[str, float]:
-    return accuracies(printed_by(str(EXAMPLES / "plain_loop.py"), "--epochs", "20"))
+    return accuracies(printed_by(str(EXAMPLES / "plain_loop.py")))
 
 
 def test_the_mentor_helps(alone: dict[str, float]) -> None:
-    assert alone["mentor"] > alone["uniform"] + 0.01
+    assert alone["mentor"] > alone["uniform"] + 0.015
     assert alone["mentor"] > 0.9
 
 
 def test_torchrun_with_two_processes_does_the_same(alone: dict[str, float]) -> None:
     run = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
-    together = accuracies(printed_by(*run, str(EXAMPLES / "plain_loop.py"), "--epochs", "20"))
+    together = accuracies(printed_by(*run, str(EXAMPLES / "plain_loop.py")))
     assert together == pytest.approx(alone, abs=0.012)
 
 
