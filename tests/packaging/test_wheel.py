@@ -101,7 +101,7 @@ def test_it_trains_in_a_fresh_environment(fresh: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_its_types_are_seen(fresh: Path, tmp_path: Path) -> None:
     """mypy takes no types from a package without py.typed."""
-    (tmp_path / "user.py").write_text("from ray_mentor import MentorConfig\n\nMentorConfig(update_interval='often')\n")
+    (tmp_path / "user.py").write_text("from ray_mentor import MentorConfig\n\nMentorConfig(meta_batch_size='many')\n")
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--python-executable", str(fresh), "--follow-imports=silent", "user.py"],
         cwd=tmp_path, capture_output=True, text=True, timeout=500, check=False,
