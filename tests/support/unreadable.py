@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pyarrow.fs
@@ -20,9 +21,9 @@ def unreadable(*endings: str) -> Any:
                     raise PermissionError(13, "Permission denied", ending)
             return super()._open(path, mode, **more)
 
-        def info(self, path: str, **more: Any) -> Any:
-            if "closed" in path:
-                raise PermissionError(13, "Permission denied", path)
+        def info(self, path: str | os.DirEntry[str], **more: Any) -> Any:
+            if "closed" in os.fspath(path):
+                raise PermissionError(13, "Permission denied", os.fspath(path))
             return super().info(path, **more)
 
     return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(Some()))
