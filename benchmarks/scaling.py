@@ -35,6 +35,7 @@ from rich.table import Table
 from thousand_workers import milliseconds
 
 from ray_mentor import CurriculumConfig, CurriculumTrainer, LearnedCurriculum, MentorConfig, Samples
+from ray_mentor.core.mentor.pace import interval_of
 from ray_mentor.data.samples.inputs import ImageInputs
 from ray_mentor.on_ray.session.growth import Needs
 from ray_mentor.on_ray.session.session import ray_session
@@ -47,6 +48,7 @@ WORKERS = (1, 2, 8, 64, 512, 1000)
 MENTORS = (2, 64, 1000)  # workers whose mentor calls are measured
 FLOATS = (1_000, 100_000, 464_154, 4_000_000)
 AT_ONCE = CurriculumConfig(burn_in=0.0)
+INTERVAL = interval_of(MentorConfig())  # of a run of 1,000 learning steps or more
 Line = tuple[float, float]
 """a + b·x."""
 
@@ -242,7 +244,7 @@ def runs(parts: Parts, steps: int) -> Table:
         (2, 2 * EACH, two, f"weak {two / weak / 2:.2f}, strong {two / strong / 2:.2f}"),
     )
     for workers, batch, rate, efficiency in cells:
-        model = sum(parts.step(workers, batch // workers, MentorConfig().update_interval).values())
+        model = sum(parts.step(workers, batch // workers, INTERVAL).values())
         found.add_row(f"{workers}", f"{batch}", f"{rate:.0f}", f"{batch / rate:.3f}", f"{model:.3f}", efficiency)
     return found
 
@@ -270,14 +272,13 @@ def generated(n: int, first: int) -> Samples:
 
 
 def prediction(parts: Parts, where: str) -> Table:
-    interval = MentorConfig().update_interval
-    names = list(parts.step(1, EACH, interval))
+    names = list(parts.step(1, EACH, INTERVAL))
     found = Table(
         "workers", *names, "step", "efficiency", title=f"model: ms of a step, {EACH} samples a worker; {where}"
     )
-    alone = sum(parts.step(1, EACH, interval).values())
+    alone = sum(parts.step(1, EACH, INTERVAL).values())
     for workers in WORKERS:
-        step = parts.step(workers, EACH, interval)
+        step = parts.step(workers, EACH, INTERVAL)
         whole = sum(step.values())
         cells = [f"{1e3 * step[name]:.1f}" for name in names]
         found.add_row(f"{workers}", *cells, f"{1e3 * whole:.0f}", f"{alone / whole:.2f}")

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from meta_step import our_contenders
 from peers.double_backward import DoubleBackward
+from peers.ours import Defaults, Ours
 from peers.problem import Setting, flat, true_hypergradient
 from protocol import pages, running, table
 from protocol.intervals import gap_closed, mean
@@ -371,3 +373,15 @@ def test_a_peer_of_every_step_has_a_hypergradient_near_the_truth() -> None:
     setting = Setting("mlp", 32, "cpu", torch.float64)
     found, truth = DoubleBackward.at(1).of(setting).hypergradient(), true_hypergradient(setting)
     assert torch.nn.functional.cosine_similarity(found, truth, dim=0) > 0.99
+
+
+@pytest.mark.parametrize("kind", [Defaults, *our_contenders(8)], ids=lambda kind: kind.name)
+def test_ours_learns_at_the_first_step_and_every_so_many(kind: type[Ours]) -> None:
+    contender = kind.of(Setting("mlp", 8, "cpu"))
+    assert kind.period in (1, 20)
+    states = [contender.mentor.state.payload]
+    for _ in range(kind.period + 1):
+        contender.step()
+        states.append(contender.mentor.state.payload)
+    learned = [i for i, (before, after) in enumerate(itertools.pairwise(states)) if before != after]
+    assert learned == [0, kind.period]

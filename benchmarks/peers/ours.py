@@ -17,6 +17,7 @@ from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import Alone
 from ray_mentor.core.mentor.access import LocalMentor
 from ray_mentor.core.mentor.learner import MentorLearner, MentorState, MetaUpdate
+from ray_mentor.core.mentor.pace import interval_of
 from ray_mentor.core.methods.table import parts_of
 
 SCHEDULE = CurriculumConfig(burn_in=0.0)  # no mentor learns during burn-in: what is timed is what comes after it
@@ -61,8 +62,8 @@ class Defaults(Ours):
     """As installed."""
 
     config = MentorConfig()
-    name, note = "ray_mentor, defaults", f"jvp, k = {config.update_interval}, a mentor of two features"
-    period = config.update_interval
+    period = interval_of(config)  # of a run of 1,000 learning steps or more
+    name, note = "ray_mentor, defaults", f"jvp, k = {period}, a mentor of two features"
     has_hypergradient = False
 
 
