@@ -10,6 +10,7 @@ from ray_mentor.extras import needing
 if TYPE_CHECKING:
     from ray_mentor.config import CurriculumConfig, DataConfig, MentorConfig, RunSettings, StudentConfig, TrainConfig
     from ray_mentor.config.sweep import SweepSettings
+    from ray_mentor.core.losses import make_loss
     from ray_mentor.core.own_loop.learned_curriculum import LearnedCurriculum
     from ray_mentor.data.samples.samples import Samples, samples_from_dataset
     from ray_mentor.errors import NonFiniteLossError, UserError
@@ -28,6 +29,7 @@ _HOMES = {
     "StudentConfig": "ray_mentor.config",
     "TrainConfig": "ray_mentor.config",
     "LearnedCurriculum": "ray_mentor.core.own_loop.learned_curriculum",
+    "make_loss": "ray_mentor.core.losses",
     "Samples": "ray_mentor.data.samples.samples",
     "samples_from_dataset": "ray_mentor.data.samples.samples",
     "NonFiniteLossError": "ray_mentor.errors",
@@ -68,6 +70,7 @@ __all__ = [
     "SweepSettings",
     "TrainConfig",
     "UserError",
+    "make_loss",
     "samples_from_dataset",
     "train",
     "tune_curriculum",

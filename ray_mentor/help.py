@@ -35,7 +35,7 @@ TRAIN = {
     "meta_size": "trusted samples taken from the training split where no --meta-data is given",
     "noise": "label noise to add: none, or symmetric:R, asymmetric:R, instance:R with R in [0, 1)",
     "student": _MODEL["student"],
-    "method": "mentornet (a mentor that learns), mentornet-pd, uniform, oracle, self-paced",
+    "method": "mentornet (a mentor that learns), uniform, oracle, self-paced; more: --help-all",
     "epochs": _MODEL["epochs"],
     "batch_size": "samples a step, over all workers",
     "learning_rate": "of the student, at its peak",

@@ -345,7 +345,14 @@ class CurriculumConfig:
     """Which method weighs the samples, and the schedule around it."""
 
     method: str = "mentornet"
-    """mentornet (learned), mentornet-pd (published), uniform, oracle, self-paced."""
+    """mentornet (learned), mentornet-pd (published), uniform, oracle, self-paced, spcl, predefined, focal,
+    hard-mining."""
+    pace: str = "hard"
+    """How a weight of self-paced falls with the loss: hard, linear, logarithmic, mixture."""
+    loss: str | None = None
+    """Per-sample loss of classes, with its numbers behind colons where they are not the published ones: cross-entropy,
+    gce:0.7, sce:0.1:1, mae, bootstrap-soft:0.95, bootstrap-hard:0.8, focal:2, label-smoothing:0.1. Mentor, percentile
+    and ledger see the cross-entropy beside it. None: the method's own, cross-entropy, or the loss that you give."""
     mixing: str | None = None
     """Mixing of a batch: none, mixup, or mentormix: with samples in proportion to their sample weights, in as many
     steps as the student memorises. None: the method's own, mentormix for mentornet if some of the meta set is trained

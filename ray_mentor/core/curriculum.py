@@ -22,7 +22,7 @@ from ray_mentor.core.history.table import LossHistory
 from ray_mentor.core.influence.meta_gradient import unwrapped
 from ray_mentor.core.influence.taken_step import Before
 from ray_mentor.core.influence.updates import MetaUpdates
-from ray_mentor.core.losses import per_sample_losses, values_of
+from ray_mentor.core.losses import losses_beside, per_sample_losses, values_of
 from ray_mentor.core.mentor.guards import Guards
 from ray_mentor.core.methods.parts import Parts
 from ray_mentor.core.step.memorising import Memorising
@@ -129,12 +129,19 @@ class Curriculum:
     def observe(self, batch: Batch) -> Observation:
         """Batch → student → per-sample losses → features, of a batch that is on the student's device."""
         shown = batch if self.parts.mixing.by_weight else self.parts.mixing(batch, self._mixing_draw)
-        return self.observe_losses(shown, per_sample_losses(self.student, self.parts.loss, shown))
+        losses, in_nats = losses_beside(self.student, self.parts.loss, self.parts.shown_loss, shown)
+        return self.observe_losses(shown, losses, in_nats)
 
-    def observe_losses(self, batch: Batch, losses: Float[Tensor, " own"]) -> Observation:
-        """Per-sample losses → features, of a batch that the student has seen."""
+    def observe_losses(
+        self, batch: Batch, losses: Float[Tensor, " own"], shown: Float[Tensor, " own"] | None = None
+    ) -> Observation:
+        """Per-sample losses → features, of a batch that the student has seen.
+
+        Args:
+            shown: of the loss that the features are made of, where it is another one.
+        """
         when = self.step_number, self.progress
-        seen = observe(batch, losses, self.exchange, self.percentile, self.history, *when, self.units)
+        seen = observe(batch, losses, self.exchange, self.percentile, self.history, *when, self.units, shown)
         self.memorising.note_trained(seen.features.loss[seen.features.trusted])
         return seen
 
@@ -186,7 +193,7 @@ class Curriculum:
         """The batch weighed as it is, without a graph; the training forward finds everything as it was."""
         share_buffers(self.student)
         with torch.no_grad(), kept_buffers(self.bare), untouched(self._device):
-            losses = per_sample_losses(self.bare, self.parts.loss, batch)
+            losses = per_sample_losses(self.bare, self.parts.shown_loss, batch)
         return self._weighed(self.observe_losses(batch, losses))
 
     def _mixed(self, looked: Weighed) -> Weighed:

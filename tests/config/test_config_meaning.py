@@ -49,6 +49,7 @@ VALUES: dict[str, list[Any]] = {
     "scoring": ["actor", "replica"],
     "loss_percentile": [0.6, 0.3],
     "percentile_decay": [0.9, 0.5],
+    "pace": ["hard", "linear"],
     "mixing": [None, "none", "mixup", "mentormix"],
     "meta_in_training": [1.0, 0.0],
     "mixup_alpha": [1.0, 0.2],

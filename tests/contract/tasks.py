@@ -10,7 +10,7 @@ from taken_steps import Samples
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ray_mentor.core.losses import PerSampleLoss, cross_entropy
+from ray_mentor.core.losses import ROBUST, PerSampleLoss, cross_entropy, make_loss
 
 FEATURES, CLASSES, TOKENS, VOCABULARY = 5, 3, 6, 11
 
@@ -162,6 +162,7 @@ TASKS: dict[str, Task] = {
     "weight norm": Task(normed, cross_entropy, with_classes),
     "regression, head": Task(lambda: head(1), squared_error, with_numbers, head_only=True),
     "multi-label, head": Task(lambda: head(4), multi_label, with_many_labels, head_only=True),
+    **{name: Task(lambda: mlp(CLASSES), make_loss(name), with_classes) for name in ROBUST},
 }
 
 

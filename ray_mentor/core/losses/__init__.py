@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -11,9 +12,8 @@ from ray_mentor.core.batch import Batch, outputs_of
 from ray_mentor.core.losses.base import PerSampleLoss
 from ray_mentor.core.losses.cross_entropy import cross_entropy
 from ray_mentor.core.losses.expected_error import ExpectedError, expected_error, values_of
+from ray_mentor.core.losses.named import CROSS_ENTROPY, ROBUST, make_loss
 from ray_mentor.core.student.inputs import unwritten
-
-LOSSES: dict[str, PerSampleLoss] = {"cross-entropy": cross_entropy}
 
 
 def per_sample_losses(student: nn.Module, loss: PerSampleLoss, batch: Batch) -> Float[Tensor, " batch"]:
@@ -23,9 +23,22 @@ def per_sample_losses(student: nn.Module, loss: PerSampleLoss, batch: Batch) -> 
         UserError: a student that writes over its inputs.
         ValueError: if ``loss`` does not return one value per sample.
     """
+    return losses_of(_outputs(student, batch), loss, batch)
+
+
+def losses_beside(
+    student: nn.Module, loss: PerSampleLoss, shown: PerSampleLoss, batch: Batch
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+    """:func:`per_sample_losses` of two losses, of one forward pass; the second without a graph."""
+    outputs = _outputs(student, batch)
+    losses = losses_of(outputs, loss, batch)
+    with torch.no_grad():
+        return losses, losses.detach() if shown is loss else losses_of(outputs, shown, batch)
+
+
+def _outputs(student: nn.Module, batch: Batch) -> Any:
     with unwritten(batch.inputs):
-        outputs = outputs_of(student, batch.inputs)
-    return losses_of(outputs, loss, batch)
+        return outputs_of(student, batch.inputs)
 
 
 def losses_of(outputs: Any, loss: PerSampleLoss, batch: Batch) -> Float[Tensor, " batch"]:
@@ -50,12 +63,15 @@ def _one_each(losses: Tensor, batch: Batch) -> Tensor:
 
 
 __all__ = [
-    "LOSSES",
+    "CROSS_ENTROPY",
+    "ROBUST",
     "ExpectedError",
     "PerSampleLoss",
     "cross_entropy",
     "expected_error",
+    "losses_beside",
     "losses_of",
+    "make_loss",
     "per_sample_losses",
     "values_of",
 ]

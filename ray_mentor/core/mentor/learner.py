@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 from dataclasses import dataclass
 from typing import Any
@@ -112,7 +111,7 @@ class MentorLearner:
 
     def _stepped(self, update: MetaUpdate) -> bool:
         """Takes the step, or leaves everything as it was."""
-        before = copy.deepcopy((self._mentor.state_dict(), self._optimizer.state_dict()))
+        before = self._copies()
         self._set_rates()
         self._optimizer.zero_grad()
         self.objective(update).backward()
@@ -120,9 +119,21 @@ class MentorLearner:
         self._anchor(update.features)
         if self._is_finite() and self._mentor.sample_weights(update.features).isfinite().all():
             return True
-        self._mentor.load_state_dict(before[0])
-        self._optimizer.load_state_dict(before[1])
+        self._put_back(*before)
         return False
+
+    def _copies(self) -> tuple[dict[str, Tensor], dict[Tensor, dict[str, Tensor]]]:
+        """Of params and buffers by name, and of the optimizer's state by param; settings are set anew at each step."""
+        state = {name: value.clone() for name, value in self._mentor.state_dict().items()}
+        moments = {
+            param: {name: value.clone() for name, value in of.items()} for param, of in self._optimizer.state.items()
+        }
+        return state, moments
+
+    def _put_back(self, state: dict[str, Tensor], moments: dict[Tensor, dict[str, Tensor]]) -> None:
+        self._mentor.load_state_dict(state)
+        self._optimizer.state.clear()
+        self._optimizer.state.update(moments)
 
     def _is_finite(self) -> bool:
         moments = [value for state in self._optimizer.state.values() for value in state.values()]

@@ -18,12 +18,15 @@ class Parts:
     """The exchangeable parts of a method, and how this run's steps reach mentor and meta set.
 
     Attributes:
+        loss: the per-sample loss that the student is trained on.
         meta_loss: the per-sample loss whose mean over a meta batch is M.
         mentor: access to the learning mentor; None for weightings that do not learn.
         meta_batch: this rank's share of the n-th meta batch.
         in_nats: whether the loss is in nats; the size of any other means nothing, and a mentor is shown it in units of
             its own.
         burn_in: share of training, from its start, in which all sample weights are 1 and no mentor learns.
+        seen_loss: the one that features, percentile and ledger are made of: cross-entropy where the loss is a robust
+            one, whose size says little of a sample that it has given up. None: the loss.
     """
 
     loss: PerSampleLoss
@@ -35,3 +38,9 @@ class Parts:
     meta_batch: Callable[[int], MetaBatch]
     in_nats: bool = True
     burn_in: float = 0.0
+    seen_loss: PerSampleLoss | None = None
+
+    @property
+    def shown_loss(self) -> PerSampleLoss:
+        """The loss that features are made of."""
+        return self.loss if self.seen_loss is None else self.seen_loss

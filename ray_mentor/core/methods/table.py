@@ -7,16 +7,27 @@ from dataclasses import dataclass
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import MetaBatch
-from ray_mentor.core.losses import LOSSES, ExpectedError, PerSampleLoss
+from ray_mentor.core.losses import CROSS_ENTROPY, ExpectedError, PerSampleLoss, cross_entropy, make_loss
 from ray_mentor.core.mentor.access import AbstractMentorAccess
 from ray_mentor.core.mentor.networks import load_published
 from ray_mentor.core.methods.mixing import make_mixing, require_floats
 from ray_mentor.core.methods.parts import Parts
-from ray_mentor.core.methods.weightings import AbstractWeighting, Learned, Oracle, Published, SelfPaced, Uniform
+from ray_mentor.core.methods.weightings import (
+    AbstractWeighting,
+    FocalWeights,
+    HardMining,
+    Learned,
+    LinearSPCL,
+    Oracle,
+    Predefined,
+    Published,
+    SelfPaced,
+    Uniform,
+)
 from ray_mentor.core.step.gradient_rules import AbstractGradientRule, Identity
 from ray_mentor.errors import UserError, one_of
 
-MakeWeighting = Callable[[MentorConfig, AbstractMentorAccess | None], AbstractWeighting]
+MakeWeighting = Callable[[CurriculumConfig, MentorConfig, AbstractMentorAccess | None], AbstractWeighting]
 
 
 @dataclass(frozen=True)
@@ -24,7 +35,7 @@ class Method:
     """What a method is made of.
 
     Attributes:
-        loss: name of its per-sample loss.
+        loss: its per-sample loss, unless the user names another.
         weighting: makes its weighting.
         learns: whether a mentor learns from influences.
         needs_truth: whether the true labels must be known.
@@ -36,18 +47,18 @@ class Method:
     weighting: MakeWeighting
     learns: bool = False
     needs_truth: bool = False
-    loss: str = "cross-entropy"
+    loss: str = CROSS_ENTROPY
     gradient_rule: Callable[[], AbstractGradientRule] = Identity
     burn_in: float = 0.0
     says_same: bool = False
 
 
-def _learned(_: MentorConfig, access: AbstractMentorAccess | None) -> AbstractWeighting:
+def _learned(_: CurriculumConfig, __: MentorConfig, access: AbstractMentorAccess | None) -> AbstractWeighting:
     assert access is not None, "a learning method is given access to a mentor"
     return Learned(access)
 
 
-def _published(config: MentorConfig, _: AbstractMentorAccess | None) -> AbstractWeighting:
+def _published(_: CurriculumConfig, config: MentorConfig, __: AbstractMentorAccess | None) -> AbstractWeighting:
     if config.mentor_params is None:
         raise UserError("method is 'mentornet-pd', which needs the published params; give --mentor-params FILE.npz")
     return Published(load_published(config.mentor_params))
@@ -58,7 +69,11 @@ METHODS: dict[str, Method] = {
     "mentornet-pd": Method(_published),
     "uniform": Method(lambda *_: Uniform(), says_same=True),
     "oracle": Method(lambda *_: Oracle(), needs_truth=True),
-    "self-paced": Method(lambda *_: SelfPaced()),
+    "self-paced": Method(lambda curriculum, *_: SelfPaced(curriculum.pace)),
+    "spcl": Method(lambda *_: LinearSPCL()),
+    "predefined": Method(lambda *_: Predefined()),
+    "focal": Method(lambda *_: FocalWeights()),
+    "hard-mining": Method(lambda *_: HardMining()),
 }
 
 
@@ -83,12 +98,14 @@ def parts_of(
     """
     method = method_of(curriculum.method)
     own = loss is not None
-    train_loss = loss if loss is not None else LOSSES[method.loss]
+    train_loss = loss if loss is not None else named_loss_of(curriculum)
+    shown_loss = train_loss if own else cross_entropy
     makes_errors = meta_loss_of(mentor, own_loss=own) == "error"
     return Parts(
         loss=train_loss,
-        meta_loss=ExpectedError(train_loss, in_doubt=own) if makes_errors else train_loss,
-        weighting=method.weighting(mentor, access),
+        seen_loss=shown_loss,
+        meta_loss=ExpectedError(shown_loss, in_doubt=own) if makes_errors else shown_loss,
+        weighting=method.weighting(curriculum, mentor, access),
         mixing=make_mixing(mixing_of(curriculum, mentor, own_loss=own, floats=floats), curriculum.mixup_alpha),
         gradient_rule=method.gradient_rule(),
         mentor=access if method.learns else None,
@@ -96,6 +113,26 @@ def parts_of(
         in_nats=not own or makes_errors,
         burn_in=burn_in_of(curriculum),
     )
+
+
+def named_loss_of(curriculum: CurriculumConfig) -> PerSampleLoss:
+    """The loss that is named, or else the method's own.
+
+    Raises:
+        UserError: an unknown name, or numbers that it can't have.
+    """
+    return make_loss(method_of(curriculum.method).loss if curriculum.loss is None else curriculum.loss)
+
+
+def check_one_loss(curriculum: CurriculumConfig, own: PerSampleLoss | None) -> None:
+    """Refuses a name that none has, and a name beside a loss of one's own.
+
+    Raises:
+        UserError: naming both, or what :func:`named_loss_of` says.
+    """
+    named_loss_of(curriculum)
+    if own is not None and curriculum.loss is not None:
+        raise UserError(f"loss is {curriculum.loss!r}, but a loss of your own was given, too; leave one of them out")
 
 
 BURN_IN_EPOCHS = 5

@@ -10,6 +10,7 @@ from torch import nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
+from ray_mentor.core.losses import CROSS_ENTROPY
 from ray_mentor.core.methods.table import method_of
 from ray_mentor.core.step.gradient_rules import Identity
 from ray_mentor.errors import UserError
@@ -83,5 +84,10 @@ def check_arguments(
         raise UserError("n_classes is None, but the mentor sees the label; give the number of classes")
     if curriculum.mixing not in (None, "none"):
         raise UserError(f"mixing is {curriculum.mixing!r}, but in a loop of one's own the batch is mixed by the loop")
+    if curriculum.loss not in (None, CROSS_ENTROPY):
+        raise UserError(
+            f"loss of the curriculum is {curriculum.loss!r}, but in a loop of one's own the loop computes the loss; "
+            f"compute make_loss({curriculum.loss!r})(logits, labels), and give that loss to the curriculum"
+        )
     if method_of(curriculum.method).gradient_rule is not Identity:
         raise UserError(f"method is {curriculum.method!r}, which changes gradients; only the trainer can do that")

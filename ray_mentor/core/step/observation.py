@@ -57,11 +57,13 @@ def observe(
     step: int,
     progress: float,
     units: RunningUnits | None = None,
+    shown: Float[Tensor, " own"] | None = None,
 ) -> Observation:
     """Exchanges per-sample scalars with the other ranks and makes features of them.
 
     Args:
         units: of a loss that is not in nats.
+        shown: losses that features are made of; None: those that the student is trained on.
 
     Raises:
         NonFiniteLossError: on every rank, if a loss on any rank is NaN or infinite.
@@ -69,9 +71,10 @@ def observe(
     """
     unknown = torch.full((len(batch),), -1)
     truth = unknown if batch.true_labels is None else batch.true_labels
-    shown = batch.labels if batch.labels.ndim == 1 else unknown  # a mentor can see a class, not a mask or a text
+    label = batch.labels if batch.labels.ndim == 1 else unknown  # a mentor can see a class, not a mask or a text
     trusted = torch.zeros(len(batch)) if batch.trusted is None else batch.trusted
-    columns = [losses.detach(), shown, truth, batch.rows, batch.ids, trusted]
+    looked_at = losses.detach() if shown is None else shown.where(losses.isfinite(), losses).detach()
+    columns = [looked_at, label, truth, batch.rows, batch.ids, trusted]
     sizes = batch.rank_sizes or exchange.sizes(len(batch))
     if not any(sizes):
         raise UserError("the batch holds no sample; leave it out, on every rank alike")

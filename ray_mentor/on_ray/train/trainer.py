@@ -22,7 +22,7 @@ from ray_mentor.config.file import to_toml
 from ray_mentor.core.influence.step_jacobian import check_optimizer
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.learner import MentorLearner
-from ray_mentor.core.methods.table import meta_loss_of, method_of, mixing_of
+from ray_mentor.core.methods.table import check_one_loss, meta_loss_of, method_of, mixing_of
 from ray_mentor.core.methods.weightings.oracle import TRUTH_MISSING
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.core.student.random_state import untouched
@@ -94,9 +94,10 @@ class CurriculumTrainer:
         test: measured after every epoch; the same kinds, or None. With ``clean_test=True``, or true labels in its
             :class:`Samples`, it shows accuracy; else agreement with given labels.
         validation: as noisy as ``data``, to show the agreement with given labels; the same kinds, or None.
-        loss: (logits (B, C), labels (B,)) -> per-sample losses (B,). None: the method's own, cross-entropy. With one
-            given, the mentor makes its mean over the meta set small, and nothing is mixed; if it is the negative
-            log-likelihood of the label, ``meta_loss="error"`` gives what cross-entropy has.
+        loss: (logits (B, C), labels (B,)) -> per-sample losses (B,), or the name of one, as the setting ``loss`` has
+            it. None: as the settings say, cross-entropy by default. With one of your own, the mentor makes its mean
+            over the meta set small, and nothing is mixed; if it is the negative log-likelihood of the label,
+            ``meta_loss="error"`` gives what cross-entropy has.
         optimizer: params -> optimizer of the student. None: as the settings say (``optimizer``, ``learning_rate``...).
         data_workers: processes of each worker that read samples of a data set ahead of the training, each with a copy
             of the data set; 0: they are read when they are needed. Bits do not depend on it, unless a data set draws
@@ -132,7 +133,7 @@ class CurriculumTrainer:
         *,
         test: Data | None = None,
         validation: Data | None = None,
-        loss: PerSampleLoss | None = None,
+        loss: PerSampleLoss | str | None = None,
         optimizer: MakeOptimizer | None = None,
         data_workers: int = 0,
         config: TrainConfig | None = None,
@@ -145,6 +146,9 @@ class CurriculumTrainer:
     ) -> None:
         named = {} if run_config is None else {"run_name": run_config.name}
         asked = (config or TrainConfig()).changed(**named, **changes)
+        if isinstance(loss, str):
+            asked, loss = asked.changed(loss=loss), None
+        check_one_loss(asked.curriculum, loss)
         self._is_named = run_config is not None or asked.run.run_name is not None
         if not self._is_named:
             asked = asked.changed(run_name=fresh_name(asked.curriculum.method))
@@ -176,6 +180,7 @@ class CurriculumTrainer:
         self._record = {name: value for name, value in asks.items() if name not in ("resume", "resume_or_start")}
         self._record["workers"] = self.config.run.workers
         if loss is not None:
+            self._record.pop("loss", None)  # a name is none of its own
             self._record["meta_loss"] = meta_loss_of(self.config.mentor, own_loss=True)
         order, run = order_of(self._splits.train), self.config.run
         plan = Plan(order, run.batch_size, run.seed, run.epochs)
@@ -282,7 +287,7 @@ class CurriculumTrainer:
             MentorLearner(self.config.mentor, len(self._splits.train.classes), self.config.run.seed)
             check_optimizer(self._job.optimizer([nn.Parameter(torch.ones(2, 2))]))
         else:
-            self._method.weighting(self.config.mentor, None)
+            self._method.weighting(self.config.curriculum, self.config.mentor, None)
 
     def check_directory(self) -> None:
         """Raises a UserError if the run's folder is there and should not be, or is not that of this run."""

@@ -292,7 +292,7 @@ def _check_parts(config: TrainConfig, varied: Collection[str]) -> None:
 
         method = method_of(config.curriculum.method)
         if not method.learns:
-            method.weighting(config.mentor, None)
+            method.weighting(config.curriculum, config.mentor, None)
     if any(name in varied for name in _PARTS_OF_STUDENT):
         from ray_mentor.students import STUDENTS  # noqa: PLC0415
 

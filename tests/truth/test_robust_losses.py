@@ -1,0 +1,88 @@
+"""A robust loss under a mentor: the student is trained on it, and all that looks on sees the cross-entropy."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from truth_curriculum import as_batch, make_learner
+from truth_students import CLASSES, make_student, samples
+
+from ray_mentor import CurriculumConfig, MentorConfig, UserError
+from ray_mentor.core.batch import MetaBatch
+from ray_mentor.core.curriculum import Curriculum
+from ray_mentor.core.exchange import Alone
+from ray_mentor.core.losses import ROBUST, ExpectedError, cross_entropy, make_loss
+from ray_mentor.core.mentor.access import LocalMentor
+from ray_mentor.core.methods.table import check_one_loss, parts_of
+
+
+def curriculum_of(student: nn.Module, schedule: CurriculumConfig) -> Curriculum:
+    config = MentorConfig(update_interval=1)
+    meta = MetaBatch(*samples("mlp", 6, 9), size=6)
+    learner = LocalMentor(make_learner(config, CLASSES))
+    return Curriculum(
+        student,
+        torch.optim.SGD(student.parameters(), 0.1),
+        parts_of(schedule, config, learner, None, lambda _: meta),
+        Alone(),
+        schedule,
+        config,
+        total_steps=4,
+        n_samples=20,
+        seed=0,
+    )
+
+
+@pytest.mark.parametrize("mixing", ["none", "mixup", "mentormix"])
+@pytest.mark.parametrize("text", ["gce", "sce:2", "label-smoothing"])
+def test_trained_on_and_shown(text: str, mixing: str) -> None:
+    student = make_student("mlp")
+    curriculum = curriculum_of(student, CurriculumConfig(loss=text, mixing=mixing, burn_in=0.0))
+    batch = as_batch(samples("mlp", 8, 1))
+    if mixing == "mentormix":  # always mixed, after a look at the batch as it is
+        curriculum.memorising.state = type(curriculum.memorising.state)(share=1.0)
+    with torch.no_grad():
+        logits = student(batch.inputs)
+    record = curriculum.step(batch)
+    if mixing != "mixup":  # of a batch that is mixed before anybody sees it nobody knows the losses
+        torch.testing.assert_close(record.losses, cross_entropy(logits, batch.labels), rtol=1e-6, atol=1e-7)
+    assert record.influence.isfinite().all()
+    assert record.meta_loss is not None
+    assert 0 < record.meta_loss < 1
+
+
+def test_the_step_is_that_of_the_robust_loss() -> None:
+    steps = []
+    for text in ("gce", "cross-entropy"):
+        student = make_student("mlp")
+        curriculum = curriculum_of(student, CurriculumConfig("uniform", loss=text))
+        batch = as_batch(samples("mlp", 8, 1))
+        gradients = torch.autograd.grad(
+            make_loss(text)(student(batch.inputs), batch.labels).mean(), list(student.parameters())
+        )
+        expected = [param.detach() - 0.1 * grad for param, grad in zip(student.parameters(), gradients, strict=True)]
+        curriculum.step(batch)
+        for param, value in zip(student.parameters(), expected, strict=True):
+            torch.testing.assert_close(param.detach(), value, rtol=1e-5, atol=1e-7)
+        steps.append(torch.cat([param.detach().flatten() for param in student.parameters()]))
+    assert not torch.equal(*steps)
+
+
+@pytest.mark.parametrize("text", ROBUST)
+def test_a_mentor_makes_errors_few_whatever_the_loss(text: str) -> None:
+    meta = MetaBatch(torch.zeros(1), torch.zeros(1), 1)
+    learner = LocalMentor(make_learner(MentorConfig(), 4))
+    parts = parts_of(CurriculumConfig(loss=text), MentorConfig(), learner, None, lambda _: meta)
+    assert isinstance(parts.meta_loss, ExpectedError)
+    assert parts.meta_loss.loss is parts.shown_loss is cross_entropy
+    assert parts.loss == make_loss(text)
+    assert parts.in_nats
+
+
+def test_not_two_losses() -> None:
+    check_one_loss(CurriculumConfig(), cross_entropy)
+    with pytest.raises(UserError, match="loss is 'gce', but a loss of your own was given"):
+        check_one_loss(CurriculumConfig(loss="gce"), cross_entropy)
+    with pytest.raises(UserError, match="unknown loss 'gc'"):
+        check_one_loss(CurriculumConfig(loss="gc"), None)
