@@ -43,12 +43,14 @@ def test_the_mentor_helps(alone: dict[str, float]) -> None:
     assert alone["mentor"] > 0.9
 
 
+@pytest.mark.slow
 def test_torchrun_with_two_processes_does_the_same(alone: dict[str, float]) -> None:
     run = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
     together = accuracies(printed_by(*run, str(EXAMPLES / "plain_loop.py")))
     assert together == pytest.approx(alone, abs=0.012)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("lightning") is None, reason="Lightning is not installed")
 def test_lightning() -> None:
     printed = printed_by(str(EXAMPLES / "lightning_digits.py"), "--epochs", "20")

@@ -14,6 +14,8 @@ SUPPORT = Path(__file__).parent / "support"
 PATHS = os.pathsep.join(map(str, (SUPPORT, SUPPORT / "on_ray", *filter(None, sys.path))))
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in REFUSE} | {"PYTHONPATH": PATHS}
 
+pytestmark = pytest.mark.slow  # test sessions of their own, each of which loads PyTorch and Ray
+
 TESTS = """
 import os, subprocess, sys
 import pytest, ray

@@ -29,6 +29,7 @@ def drive(tmp_path: Path) -> Iterator[Any]:
         driver.end()
 
 
+@pytest.mark.slow
 def test_a_run_in_one_process_that_is_stopped_again_and_again(drive: Any, small_splits: Splits, tmp_path: Path) -> None:
     whole = trainer_for(small_splits, tmp_path, "whole").fit()
     for step, number in ((2, signal.SIGINT), (7, signal.SIGTERM), (13, signal.SIGKILL)):

@@ -175,7 +175,7 @@ def test_one_is_stopped_before_any_operation_while_another_lives(
         assert_fenced([sleeper, living], moves, asleep)
 
 
-@pytest.mark.parametrize("contest", CONTESTS)
+@pytest.mark.parametrize("contest", [pytest.param(contest, marks=pytest.mark.slow) for contest in CONTESTS])
 def test_any_schedule_of_two_that_changes_a_few_times(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contest: str
 ) -> None:

@@ -59,7 +59,7 @@ def operations(tmp_path: Path, kind: str, world: int) -> int:
     return -count.left
 
 
-@pytest.mark.parametrize("world", [1, 2])
+@pytest.mark.parametrize("world", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_process_that_sleeps_before_any_operation_while_another_finishes_its_run(tmp_path: Path, world: int) -> None:
     """Between its look at who the writer is and the write itself, too: it ends, and no byte has changed."""
     n = operations(tmp_path, "local", world)
@@ -102,7 +102,7 @@ def test_in_an_object_store_what_comes_late_counts_for_nothing(tmp_path: Path, w
 
 
 @pytest.mark.parametrize("kind", ["local", "s3"])
-@pytest.mark.parametrize("world", [1, 2])
+@pytest.mark.parametrize("world", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_process_that_dies_before_any_operation(tmp_path: Path, world: int, kind: str) -> None:
     """Nothing is lost and nothing doubled, whoever goes on, and nothing is left of what it was about."""
     n = operations(tmp_path, kind, world)

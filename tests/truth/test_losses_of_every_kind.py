@@ -140,7 +140,7 @@ def test_influences_are_those_of_real_steps(kind: str) -> None:
     assert float(truth.abs().min()) > 0
 
 
-@pytest.mark.parametrize("scale", [1.0, 2**-10, 2**10])
+@pytest.mark.parametrize("scale", [1.0, 2**-10, pytest.param(2**10, marks=pytest.mark.slow)])
 @EACH
 def test_the_mentor_learns_under_the_defaults(kind: str, scale: float) -> None:
     """And learns the same of a loss that is larger or smaller as a whole."""

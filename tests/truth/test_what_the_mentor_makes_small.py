@@ -83,8 +83,8 @@ def test_dropped_samples_have_no_part_in_the_pull() -> None:
 
 @pytest.mark.parametrize("strength", [0.5, 2.0])
 def test_the_best_weights_are_exponential_in_the_influence(strength: float) -> None:
-    learner = make_learner(changed(FREE, entropy=strength, mentor_learning_rate=0.02), N)
-    for _ in range(4000):
+    learner = make_learner(changed(FREE, entropy=strength, mentor_learning_rate=0.1), N)
+    for _ in range(1500):
         learner.learn(update_of())
     p = learner.score(features())
     expected = torch.softmax(-INFLUENCE / INFLUENCE.abs().mean() / strength, dim=0)

@@ -23,7 +23,7 @@ import pytest
 from interruptible import interruptible
 from sockets import Listener, below, listeners
 
-pytestmark = [pytest.mark.ray, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
 
 WORDS = "train --workers 2 --epochs 100000 --checkpoint-seconds 0.1 --run-name endless"
 

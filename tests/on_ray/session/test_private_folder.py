@@ -100,7 +100,7 @@ def folders(parent: Path) -> list[Path]:
     return [path for path in parent.iterdir() if path.name != "home"]
 
 
-@pytest.mark.ray
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0, reason="becomes another user, as root alone can")
 def test_no_other_user_sees_anything_of_it_and_nothing_stays(parent: Path) -> None:

@@ -90,10 +90,11 @@ def test_a_flipped_byte_gives_an_error_or_changes_nothing(whole: bytes, seed: in
         assert_same_values(found, expected)
 
 
-def test_a_flipped_bit_in_the_archives_directory(whole: bytes) -> None:
+@pytest.mark.parametrize("first", [0, *(pytest.param(first, marks=pytest.mark.slow) for first in range(1, 5))])
+def test_a_flipped_bit_in_the_archives_directory(whole: bytes, first: int) -> None:
     """There a part can be marked as a folder, which torch would read as whatever was in memory."""
     expected = RunState.from_bytes(whole, "x")
-    for position in range(whole.index(b"PK\x01\x02"), len(whole)):
+    for position in range(whole.index(b"PK\x01\x02") + first, len(whole), 5):
         for bit in (0x10, 0x55):
             damaged = whole[:position] + bytes([whole[position] ^ bit]) + whole[position + 1 :]
             try:
