@@ -28,7 +28,7 @@ from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.core.methods.mixing import NoMixing
 from ray_mentor.core.methods.parts import Parts
 from ray_mentor.core.methods.weightings import Learned
-from ray_mentor.core.step.gradient_rules import Identity
+from ray_mentor.core.step.gradient_rules import GradientVaccine, Identity
 from ray_mentor.core.student.sync_batch_norm import GlobalBatchNorm, synchronised
 from ray_mentor.errors import NonFiniteLossError
 
@@ -67,6 +67,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "mlp, a class that counts as shut out": {"student": mlp, "config": {"min_class_share": 0.99}},
     "mlp, a meta batch that is not finite": {"student": mlp, "bad": 1},
     "mlp, a rule that mixes in the meta gradient": {"student": mlp, "rule": Mean},
+    "mlp, a rule with a memory": {"student": mlp, "rule": GradientVaccine},
     "synchronised batch norm": {"student": conv_batch_norm},
     "synchronised batch norm, a rule that mixes in the meta gradient": {"student": conv_batch_norm, "rule": Mean},
 }

@@ -24,7 +24,7 @@ from ray_mentor.core.methods.weightings import (
     SelfPaced,
     Uniform,
 )
-from ray_mentor.core.step.gradient_rules import AbstractGradientRule, Identity
+from ray_mentor.core.step.gradient_rules import GRADIENT_RULES
 from ray_mentor.errors import UserError, one_of
 
 MakeWeighting = Callable[[CurriculumConfig, MentorConfig, AbstractMentorAccess | None], AbstractWeighting]
@@ -39,7 +39,6 @@ class Method:
         weighting: makes its weighting.
         learns: whether a mentor learns from influences.
         needs_truth: whether the true labels must be known.
-        gradient_rule: what happens to the train gradient.
         says_same: whether its sample weights are the same for all, and say nothing of a label.
         burn_in: share of training in which all sample weights are 1, unless the user says otherwise.
     """
@@ -48,7 +47,6 @@ class Method:
     learns: bool = False
     needs_truth: bool = False
     loss: str = CROSS_ENTROPY
-    gradient_rule: Callable[[], AbstractGradientRule] = Identity
     burn_in: float = 0.0
     says_same: bool = False
 
@@ -107,7 +105,7 @@ def parts_of(
         meta_loss=ExpectedError(shown_loss, in_doubt=own) if makes_errors else shown_loss,
         weighting=method.weighting(curriculum, mentor, access),
         mixing=make_mixing(mixing_of(curriculum, mentor, own_loss=own, floats=floats), curriculum.mixup_alpha),
-        gradient_rule=method.gradient_rule(),
+        gradient_rule=GRADIENT_RULES[one_of(curriculum.gradient_rule, GRADIENT_RULES, "gradient_rule")](),
         mentor=access if method.learns else None,
         meta_batch=meta_batch,
         in_nats=not own or makes_errors,

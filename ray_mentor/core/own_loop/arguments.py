@@ -11,8 +11,6 @@ from torch import nn
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
 from ray_mentor.core.losses import CROSS_ENTROPY
-from ray_mentor.core.methods.table import method_of
-from ray_mentor.core.step.gradient_rules import Identity
 from ray_mentor.errors import UserError
 
 
@@ -89,5 +87,7 @@ def check_arguments(
             f"loss of the curriculum is {curriculum.loss!r}, but in a loop of one's own the loop computes the loss; "
             f"compute make_loss({curriculum.loss!r})(logits, labels), and give that loss to the curriculum"
         )
-    if method_of(curriculum.method).gradient_rule is not Identity:
-        raise UserError(f"method is {curriculum.method!r}, which changes gradients; only the trainer can do that")
+    if curriculum.gradient_rule != "none":
+        raise UserError(
+            f"gradient_rule is {curriculum.gradient_rule!r}, which changes gradients; only the trainer can do that"
+        )

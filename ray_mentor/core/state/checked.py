@@ -23,6 +23,7 @@ CURRICULUM = Fields(
     meta_updates=COUNT,
     percentile=Maybe(A_FLOAT),
     memorising=Fields(share=A_SHARE, total=A_FLOAT, samples=COUNT),
+    gradient_rule=Maybe(A_FLOAT),
     units=Maybe(Fields(level=_UNIT, spread=_UNIT)),
     history=Maybe(Is(_is_history, "a table of finite losses, samples by epochs, or NaN for none yet")),
     guards=Fields(

@@ -29,6 +29,7 @@ class CurriculumState:
         mentor: the latest mentor, None for methods without a learning one.
         guards: what the guards on it remember, and their counts.
         units: that the mentor is shown losses in; None for a loss in nats, and before the first step.
+        gradient_rule: what the gradient rule remembers; None for nothing.
     """
 
     step: int
@@ -39,6 +40,7 @@ class CurriculumState:
     mentor: MentorState | None
     guards: GuardState
     units: Units | None = None
+    gradient_rule: float | None = None
 
     def table(self) -> dict[str, Any]:
         """The state in plain types, which ``torch.load(weights_only=True)`` reads."""
@@ -69,6 +71,7 @@ def capture_curriculum(curriculum: Curriculum, history: Tensor | None) -> Curric
         mentor=None if mentor is None else mentor.state,
         guards=curriculum.guards.state,
         units=None if curriculum.units is None else curriculum.units.value,
+        gradient_rule=curriculum.parts.gradient_rule.state,
     )
 
 
@@ -85,6 +88,7 @@ def restore_curriculum(state: CurriculumState, curriculum: Curriculum) -> None:
     if curriculum.units is not None:
         curriculum.units.value = state.units
     curriculum.memorising.state = state.memorising
+    curriculum.parts.gradient_rule.state = state.gradient_rule
     if state.history is not None:
         curriculum.history.load(state.history)
     curriculum.step_number = state.step

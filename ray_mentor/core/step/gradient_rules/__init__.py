@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
-from ray_mentor.core.step.gradient_rules.base import AbstractGradientRule, Identity
+from collections.abc import Callable, Mapping
 
-__all__ = ["AbstractGradientRule", "Identity"]
+from ray_mentor.core.step.gradient_rules.base import AbstractGradientRule, Identity
+from ray_mentor.core.step.gradient_rules.gradient_vaccine import GradientVaccine, PCGrad
+
+GRADIENT_RULES: Mapping[str, Callable[[], AbstractGradientRule]] = {
+    "none": Identity,
+    "pcgrad": PCGrad,
+    "gradient-vaccine": GradientVaccine,
+}
+
+__all__ = ["GRADIENT_RULES", "AbstractGradientRule", "GradientVaccine", "Identity", "PCGrad"]

@@ -17,9 +17,11 @@ class AbstractGradientRule(ABC):
     Attributes:
         needs_meta_gradient: whether the rule asks for ∇M(θ), before the step; costs one more
             forward and backward pass over a meta batch per step.
+        state: what it remembers from one step to the next, for a checkpoint; None for nothing.
     """
 
     needs_meta_gradient: ClassVar[bool]
+    state: float | None = None
 
     @abstractmethod
     def __call__(self, train: Gradient, meta: Gradient | None) -> Gradient:
