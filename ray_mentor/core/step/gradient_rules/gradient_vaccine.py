@@ -72,7 +72,8 @@ class PCGrad(GradientVaccine):
 
 
 def _norm(gradients: list[Tensor]) -> Float[Tensor, ""]:
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)).double())
+    found: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)).double())
+    return found
 
 
 def _dot(ones: list[Tensor], others: list[Tensor]) -> Float[Tensor, ""]:
