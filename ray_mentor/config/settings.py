@@ -129,8 +129,9 @@ class DataConfig:
     hold_on_device: bool = False
     """Keep the training inputs in the memory of each worker's GPU, as they are stored (a byte a pixel and channel);
     not with data_backend ray."""
-    augment: Literal["none", "flip-shift"] = "none"
-    """Augmentation of training images: none, or flip-shift (mirror, and shift by up to 1/8 of the side)."""
+    augment: Literal["none", "flip-shift", "randaugment", "trivialaugment"] = "none"
+    """Augmentation of training images: none; flip-shift (mirror, and shift by up to 1/8 of the side); randaugment
+    (that, then two of torchvision's operations at magnitude 9); trivialaugment (that, then one at any magnitude)."""
 
     def __post_init__(self) -> None:
         if self.noise != "auto":
@@ -152,7 +153,7 @@ class DataConfig:
         for name in ("train_size", "test_size"):
             size = getattr(self, name)
             require(size is None or size > 0, name, size, "it must be above 0")
-        one_of(self.augment, ("none", "flip-shift"), "augment")
+        one_of(self.augment, ("none", "flip-shift", "randaugment", "trivialaugment"), "augment")
 
     @property
     def resolved_noise(self) -> tuple[str, float]:

@@ -27,6 +27,7 @@ from ray_mentor.core.methods.weightings.oracle import TRUTH_MISSING
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.core.student.random_state import untouched
 from ray_mentor.data.plan.batches import Plan
+from ray_mentor.data.samples.augment import POLICIES, check_are_pixels
 from ray_mentor.data.samples.identity import identity
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.data.storage.on_device import check_can_be_held
@@ -277,6 +278,8 @@ class CurriculumTrainer:
             shape = self._splits.train.inputs.shape
             kind = self.config.data.augment
             raise UserError(f"augment is {kind!r}, but it needs images, and the input has shape {shape}")
+        if self.config.data.augment in POLICIES:
+            check_are_pixels(self.config.data.augment, self._splits.train.inputs, self._splits.meta.inputs)
         if self.config.data.hold_on_device:
             check_can_be_held(self._splits.train)
         if self._method.needs_truth and self._splits.train.true_labels is None:

@@ -22,8 +22,9 @@ from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
 from ray_mentor.core.student.optimizers import make_schedule
 from ray_mentor.core.student.threads import threads_for
 from ray_mentor.data.plan.batches import Plan
-from ray_mentor.data.samples.augment import flip_shift
+from ray_mentor.data.samples.augment import augmented
 from ray_mentor.data.samples.draws import TRAINED
+from ray_mentor.data.samples.inputs import AbstractInputs, ImageInputs
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.data.storage.on_device import on_device
 from ray_mentor.data.storage.spread import Spread, in_threads
@@ -103,7 +104,7 @@ def worker_loop(config: dict[str, Job]) -> None:
             step = curriculum.step_number
             batch = with_trusted(batch_of(train, rows, exchange, (plan.seed, TRAINED, step)), step)
             torch.manual_seed(curriculum.generator("student", exchange.rank).initial_seed())  # of dropout
-            record = curriculum.step(_augmented(batch, job, curriculum))
+            record = curriculum.step(_augmented(batch, job, curriculum, splits.meta.inputs))
             log.add(epoch, record, curriculum.progress)
             schedule.step()
             pulse.beat()
@@ -177,8 +178,11 @@ def _ended(board: Board, rank: int, hangs: str) -> NoReturn:
 _LAST_WORDS = 1.0  # seconds that the note takes at most
 
 
-def _augmented(batch: Batch, job: Job, curriculum: Curriculum) -> Batch:
+def _augmented(batch: Batch, job: Job, curriculum: Curriculum, trusted: AbstractInputs) -> Batch:
+    """The batch shown in another way; trusted images are normalised as all are."""
     if job.config.data.augment == "none":
         return batch
     assert isinstance(batch.inputs, Tensor)
-    return batch.with_inputs(flip_shift(batch.inputs, curriculum.generator("augment", curriculum.exchange.rank)))
+    scale = trusted.scale if isinstance(trusted, ImageInputs) else None
+    draw = curriculum.generator("augment", curriculum.exchange.rank)
+    return batch.with_inputs(augmented(job.config.data.augment, batch.inputs, scale, draw))
