@@ -51,7 +51,6 @@ LEARNED = (
     "mentor_weight_decay",
     "initial_sample_weight",
     "update_interval",
-    "meta_batch_size",
     "influence_samples",
     "estimator",
     "unroll_steps",
@@ -69,9 +68,14 @@ LEARNING_METHODS = ("mentornet",)
 RULES = (
     Rule(LEARNED, {"method": _is_not(*LEARNING_METHODS)}, "the method has no mentor that learns"),
     Rule(
+        ("meta_batch_size",),
+        {"method": _is_not(*LEARNING_METHODS, "l2rw"), "gradient_rule": _is("none")},
+        "nobody takes a meta batch",
+    ),
+    Rule(
         ("meta_loss",),
-        {"method": _is_not(*LEARNING_METHODS), "mixing": _is_not("mentormix")},
-        "there is no mentor to make it small, and nothing is mixed by what it shows of memory",
+        {"method": _is_not(*LEARNING_METHODS, "l2rw"), "mixing": _is_not("mentormix"), "gradient_rule": _is("none")},
+        "nobody makes it small, and nothing is mixed by what it shows of memory",
     ),
     Rule(("mentor_params",), {"method": _is_not("mentornet-pd")}, "only mentornet-pd reads published params"),
     Rule(("mentor_hidden",), {"mentor": _is_not("mlp")}, "only an mlp has hidden layers to choose"),
@@ -95,7 +99,7 @@ RULES = (
     ),
     Rule(
         ("loss_percentile", "percentile_decay"),
-        {"method": _is("uniform", "oracle", "focal")},
+        {"method": _is("uniform", "oracle", "focal", "l2rw")},
         "the method does not see the loss difference",
     ),
     Rule(

@@ -346,8 +346,8 @@ class CurriculumConfig:
     """Which method weighs the samples, and the schedule around it."""
 
     method: str = "mentornet"
-    """mentornet (learned), mentornet-pd (published), uniform, oracle, self-paced, spcl, predefined, focal,
-    hard-mining."""
+    """mentornet (learned), mentornet-pd (published), uniform, oracle, self-paced, l2rw, spcl, predefined,
+    focal, hard-mining."""
     pace: str = "hard"
     """How a weight of self-paced falls with the loss: hard, linear, logarithmic, mixture."""
     loss: str | None = None

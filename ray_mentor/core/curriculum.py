@@ -129,8 +129,9 @@ class Curriculum:
     def observe(self, batch: Batch) -> Observation:
         """Batch → student → per-sample losses → features, of a batch that is on the student's device."""
         shown = batch if self.parts.mixing.by_weight else self.parts.mixing(batch, self._mixing_draw)
+        slopes = self._slopes(shown)
         losses, in_nats = losses_beside(self.student, self.parts.loss, self.parts.shown_loss, shown)
-        return self.observe_losses(shown, losses, in_nats)
+        return dataclasses.replace(self.observe_losses(shown, losses, in_nats), slopes=slopes)
 
     def observe_losses(
         self, batch: Batch, losses: Float[Tensor, " own"], shown: Float[Tensor, " own"] | None = None
@@ -192,9 +193,14 @@ class Curriculum:
     def _looked(self, batch: Batch) -> Weighed:
         """The batch weighed as it is, without a graph; the training forward finds everything as it was."""
         share_buffers(self.student)
+        slopes = self._slopes(batch)
         with torch.no_grad(), kept_buffers(self.bare), untouched(self._device):
             losses = per_sample_losses(self.bare, self.parts.shown_loss, batch)
-        return self._weighed(self.observe_losses(batch, losses))
+        return self._weighed(dataclasses.replace(self.observe_losses(batch, losses), slopes=slopes))
+
+    def _slopes(self, batch: Batch) -> Float[Tensor, " batch"] | None:
+        """Before the training forward, whose buffers and random state another pass must not change."""
+        return self.meta.slopes(self.step_number, batch) if self.parts.weighting.needs_slopes else None
 
     def _mixed(self, looked: Weighed) -> Weighed:
         """Mixed by the sample weights that it has: what the student learns from, under the same weights."""

@@ -24,7 +24,8 @@ from ray_mentor.data import Splits
 Table = dict[str, Any]
 
 VALUES: dict[str, list[Any]] = {
-    "method": ["mentornet", "self-paced", "uniform", "oracle"],
+    "method": ["mentornet", "self-paced", "uniform", "oracle", "l2rw"],
+    "gradient_rule": ["none", "pcgrad"],
     "mentor": ["mlp", "mentornet"],
     "mentor_hidden": [(8,), (), (4, 4)],
     "mentor_embedding": [(2, 5), (3, 4)],
@@ -79,6 +80,7 @@ def test_each_mentor_setting_is_the_learning_mentors_or_every_methods() -> None:
         "loss_percentile",
         "percentile_decay",
         "mentor_params",
+        "meta_batch_size",
         "meta_holdout",
         "meta_loss",
     }
@@ -118,7 +120,10 @@ def test_the_values_of_these_tests_leave_no_setting_of_the_rules_out() -> None:
         ({"estimator": "unrolled", "unroll_steps": 2}, {"estimator": "unrolled", "unroll_steps": 2}),
         ({"normalisation": "batch", "anchor": 0.5}, {"normalisation": "batch"}),
         ({"mixing": "none", "mixup_alpha": 0.2}, {"mixing": "none"}),
-        ({"method": "uniform", "mixing": None, "meta_loss": "loss"}, {"method": "uniform", "mixing": None}),
+        ({"method": "uniform", "mixing": None, "gradient_rule": "none", "meta_loss": "loss", "meta_batch_size": 9},
+         {"method": "uniform", "mixing": None, "gradient_rule": "none"}),
+        ({"method": "uniform", "mixing": None, "gradient_rule": "pcgrad", "meta_loss": "loss", "meta_batch_size": 9},
+         {"method": "uniform", "mixing": None, "gradient_rule": "pcgrad", "meta_loss": "loss", "meta_batch_size": 9}),
         ({"method": "uniform", "mixing": "mentormix", "meta_loss": "loss"},
          {"method": "uniform", "mixing": "mentormix", "meta_loss": "loss"}),
         ({"optimizer": "adam", "momentum": 0.0, "nesterov": False}, {"optimizer": "adam"}),

@@ -12,10 +12,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ray_mentor.config import MentorConfig
-from ray_mentor.core.batch import MetaBatch
+from ray_mentor.core.batch import Batch, MetaBatch
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.influence.checked_estimator import CheckedEstimator
 from ray_mentor.core.influence.estimators import AbstractEstimator, make_estimator
+from ray_mentor.core.influence.estimators.jvp import ForwardMode
 from ray_mentor.core.influence.heard_gradient import HeardGradient
 from ray_mentor.core.influence.meta_gradient import meta_gradient, step_direction, types_explained
 from ray_mentor.core.influence.owners import check_all_owned, check_owners
@@ -163,6 +164,23 @@ class MetaUpdates:
         meta = self._parts.meta_batch(step)
         device = next(self._student.parameters()).device
         return self._meta_gradient(meta, Precision.now(device), None)[0]
+
+    def slopes(self, step: int, batch: Batch) -> Float[Tensor, " batch"]:
+        """⟨∇M(θ), ∇ℓ_i⟩ of the global batch, θ the student as it stands: one forward-mode pass. A collective call.
+
+        Args:
+            batch: this rank's samples, before the student's training forward, whose dropout masks are used.
+        """
+        before = remember(self._student, self._optimizers, whole_optimizer=False)
+        direction = self.gradient_before(step)
+        weights = torch.zeros(len(batch), device=batch.labels.device)
+        at_hand = TakenStep(
+            self._student, self._optimizers, self._parts.loss, self._parts.meta_loss, batch, weights, before, {}
+        )
+        meta = self._parts.meta_batch(step)
+        found = ForwardMode()((at_hand,), meta, direction, torch.arange(len(batch), device=weights.device))
+        sizes = batch.rank_sizes or self._exchange.sizes(len(batch))
+        return self._exchange.gather(found.detach().double().cpu()[:, None], sizes)[:, 0]
 
     def _goes_on(self, step: int) -> Awaited | None:
         """What this step continues; a run that was set to another step continues nothing."""

@@ -87,6 +87,10 @@ def check_arguments(
             f"loss of the curriculum is {curriculum.loss!r}, but in a loop of one's own the loop computes the loss; "
             f"compute make_loss({curriculum.loss!r})(logits, labels), and give that loss to the curriculum"
         )
+    if curriculum.method == "l2rw":
+        raise UserError(
+            "method is 'l2rw', which looks at a batch before the student is trained on it; only the trainer can do that"
+        )
     if curriculum.gradient_rule != "none":
         raise UserError(
             f"gradient_rule is {curriculum.gradient_rule!r}, which changes gradients; only the trainer can do that"

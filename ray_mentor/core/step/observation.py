@@ -32,6 +32,7 @@ class Observation:
         rank_sizes: rows per rank.
         own: this rank's rows of the global batch.
         units: that a mentor is shown losses in; None: as they are.
+        slopes: ⟨∇M(θ), ∇ℓ_i⟩ of each sample of the global batch; None where no weighting needs them.
     """
 
     batch: Batch
@@ -41,6 +42,7 @@ class Observation:
     rank_sizes: tuple[int, ...]
     own: slice
     units: Units | None = None
+    slopes: Float[Tensor, " batch"] | None = None
 
     @property
     def shown(self) -> Features:

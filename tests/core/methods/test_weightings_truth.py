@@ -148,8 +148,8 @@ def test_an_unknown_method_is_told_the_names() -> None:
     with pytest.raises(UserError) as caught:
         method_of("mentor-net")
     assert str(caught.value) == (
-        "unknown method 'mentor-net'; valid: mentornet, mentornet-pd, uniform, oracle, self-paced, spcl, predefined, "
-        "focal, hard-mining"
+        "unknown method 'mentor-net'; valid: mentornet, mentornet-pd, uniform, oracle, self-paced, l2rw, spcl, "
+        "predefined, focal, hard-mining"
     )
 
 

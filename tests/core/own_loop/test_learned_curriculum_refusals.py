@@ -57,8 +57,8 @@ def refusal(message: str) -> Any:
         ),
         (
             {"curriculum": CurriculumConfig(method="best")},
-            "unknown method 'best'; valid: mentornet, mentornet-pd, uniform, oracle, self-paced, spcl, predefined, "
-            "focal, hard-mining",
+            "unknown method 'best'; valid: mentornet, mentornet-pd, uniform, oracle, self-paced, l2rw, spcl, "
+            "predefined, focal, hard-mining",
         ),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ray_mentor.core.methods.weightings.base import AbstractWeighting
 from ray_mentor.core.methods.weightings.focal import FocalWeights
 from ray_mentor.core.methods.weightings.hard_mining import HardMining
+from ray_mentor.core.methods.weightings.l2rw import LearningToReweight
 from ray_mentor.core.methods.weightings.learned import Learned
 from ray_mentor.core.methods.weightings.oracle import Oracle
 from ray_mentor.core.methods.weightings.predefined import Predefined
@@ -19,6 +20,7 @@ __all__ = [
     "FocalWeights",
     "HardMining",
     "Learned",
+    "LearningToReweight",
     "LinearSPCL",
     "Oracle",
     "Predefined",

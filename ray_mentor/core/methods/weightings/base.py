@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -11,7 +12,13 @@ from ray_mentor.core.step.observation import Observation
 
 
 class AbstractWeighting(ABC):
-    """Gives every sample of the global batch a sample weight in [0, 1]."""
+    """Gives every sample of the global batch a sample weight in [0, 1].
+
+    Attributes:
+        needs_slopes: whether it asks for ⟨∇M(θ), ∇ℓ_i⟩ of each sample before the step, which costs two plain steps.
+    """
+
+    needs_slopes: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, observation: Observation) -> Float[Tensor, " batch"]:
