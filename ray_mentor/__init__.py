@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from ray_mentor.extras import needing
 
 if TYPE_CHECKING:
+    from ray_mentor.comparison.compare import CompareOutcome, compare
     from ray_mentor.config import CurriculumConfig, DataConfig, MentorConfig, RunSettings, StudentConfig, TrainConfig
+    from ray_mentor.config.compare import CompareSettings
     from ray_mentor.config.sweep import SweepSettings
     from ray_mentor.core.losses import make_loss
     from ray_mentor.core.own_loop.learned_curriculum import LearnedCurriculum
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _HOMES = {
+    "CompareOutcome": "ray_mentor.comparison.compare",
+    "CompareSettings": "ray_mentor.config.compare",
+    "compare": "ray_mentor.comparison.compare",
     "CurriculumConfig": "ray_mentor.config",
     "DataConfig": "ray_mentor.config",
     "MentorConfig": "ray_mentor.config",
@@ -50,12 +55,16 @@ _EXTRAS = {
     "Outcome": "ray",
     "CurriculumTrainer": "ray",
     "train": "ray",
+    "CompareOutcome": "tune",
+    "compare": "tune",
     "SweepOutcome": "tune",
     "tune_curriculum": "tune",
 }
 """Public name to the extra that it needs, of those that need more than PyTorch and NumPy."""
 
 __all__ = [
+    "CompareOutcome",
+    "CompareSettings",
     "CurriculumConfig",
     "CurriculumTrainer",
     "DataConfig",
@@ -70,6 +79,7 @@ __all__ = [
     "SweepSettings",
     "TrainConfig",
     "UserError",
+    "compare",
     "make_loss",
     "samples_from_dataset",
     "train",

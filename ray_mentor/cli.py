@@ -22,9 +22,10 @@ from ray_mentor.wording import counted  # noqa: E402
 
 if TYPE_CHECKING:
     from ray_mentor.config import TrainConfig
+    from ray_mentor.config.compare import CompareConfig
     from ray_mentor.config.sweep import SweepConfig
 
-Config = TypeVar("Config", "TrainConfig", "SweepConfig")
+Config = TypeVar("Config", "TrainConfig", "SweepConfig", "CompareConfig")
 
 DONE, OURS, YOURS, STOPPED = 0, 1, 2, 130
 """Exit codes: done, our mistake, the user's mistake, Ctrl-C."""
@@ -37,9 +38,10 @@ commands:
   train          train a student: by default on 8x8 images of digits, 40 % of whose labels are wrong
   tune SPACE     search settings of the mentor; SPACE is joint, mentor_architecture, update_frequency, curriculum,
                  smoke, module:function or a path to a file of your own
+  compare        train several methods side by side, with the same means, and say which to take
   suspects RUN   list the samples of a run whose labels are most likely wrong; RUN is its folder
 
-ray-mentor train --help and ray-mentor tune --help list the options; ray-mentor --version says which this is."""
+ray-mentor COMMAND --help lists the options of train, tune and compare; ray-mentor --version says which this is."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         print(f"ray-mentor {__version__}")
         return DONE
-    commands = {"train": _train, "tune": _tune, "suspects": _suspects}
+    commands = {"train": _train, "tune": _tune, "compare": _compare, "suspects": _suspects}
     if words[0] not in commands:
         print(f"error: unknown command {shown(words[0])}; valid: {', '.join(commands)}", file=sys.stderr)
         return YOURS
@@ -128,6 +130,31 @@ def _tune(words: list[str]) -> None:
             from ray_mentor.sweep import tune_curriculum  # noqa: PLC0415
 
         tune_curriculum(space, config.train, config.sweep, verbose=verbose)
+
+
+def _compare(words: list[str]) -> None:
+    from ray_mentor.config import GROUPS  # noqa: PLC0415
+    from ray_mentor.config.compare import CompareConfig, CompareSettings  # noqa: PLC0415
+    from ray_mentor.help import COMPARE, daily_help, full_help  # noqa: PLC0415
+
+    prog = "ray-mentor compare"
+    says = (
+        "Trains methods side by side, each on the same seeds, with the same splits, schedule and trusted samples, and "
+        "says which to take. The options of train are what all runs share; --run-name names the comparison, --resume "
+        "goes on with it."
+    )
+    if _asked(words, "-h", "--help"):
+        print(daily_help(prog, says, COMPARE, CompareConfig().flat()))
+    elif _asked(words, "--help-all"):
+        print(full_help(prog, says, (CompareSettings, *GROUPS), CompareConfig().flat()))
+    else:
+        with needing("tune", prog):
+            config, verbose = _parsed(words, CompareConfig, prog)
+            file_locks()
+            _greet(f"comparing methods on {config.train.data.data}")
+            from ray_mentor.comparison.compare import compare  # noqa: PLC0415
+
+        compare((), config.train, config.compare, verbose=verbose)
 
 
 def _asked(words: Sequence[str], *for_what: str) -> bool:

@@ -59,6 +59,23 @@ TUNE = {
 }
 """The options of ``ray-mentor tune`` that are used every day."""
 
+COMPARE = {
+    "methods": "which, as in a,b; NAME=FILE.toml is one of your own; --help-all lists them",
+    "preset": "methods by what is asked: quick, seed or all; quick if none are given",
+    "seeds": "seeds of each method",
+    "noises": "compare at each of these, as in symmetric:0.2,symmetric:0.4",
+    "meta_sizes": "compare with each of these numbers of trusted samples, as in 10 100",
+    "concurrent": "runs at a time; as many as fit if not given",
+    **_DATA,
+    "noise": TRAIN["noise"],
+    **_MODEL,
+    "seed": "the first one",
+    "run_name": "name of the comparison's folder in runs/; made up if not given",
+    "resume": "go on with the comparison of this name, also with more methods or seeds",
+    "learning_rate": "of the student, at its peak",
+}
+"""The options of ``ray-mentor compare`` that are used every day."""
+
 _EXAMPLES = {
     "ray-mentor train": (
         ("ray-mentor train", "digits, 40 % of whose labels are wrong"),
@@ -69,6 +86,14 @@ _EXAMPLES = {
         ("ray-mentor tune smoke", "two trials, to see it work"),
         ("ray-mentor tune joint --trials 64", "all that the mentor is and does"),
         ("ray-mentor tune joint --data table.parquet --meta-data trusted.parquet", "on your own data"),
+    ),
+    "ray-mentor compare": (
+        ("ray-mentor compare", "plain training, self-paced, a robust loss, MixUp and the mentor, on digits"),
+        (
+            "ray-mentor compare --methods gce,mentornet --data table.parquet --meta-data trusted.parquet",
+            "your own data",
+        ),
+        ("ray-mentor compare --methods mine=mine.toml,mentornet --seeds 5", "a method of your own"),
     ),
 }
 

@@ -19,7 +19,6 @@ from peers.double_backward import DoubleBackward
 from peers.ours import Defaults, Ours
 from peers.problem import Setting, flat, true_hypergradient
 from protocol import pages, running, table
-from protocol.intervals import gap_closed, mean
 from protocol.methods import BASELINE, MENTOR, METHODS, ORACLE
 from protocol.pruning import agreeing, fold_rows
 from protocol.regimes import KEY, RunCell, regimes
@@ -31,6 +30,7 @@ from scipy import stats
 from ray_mentor import TrainConfig
 from ray_mentor.data.splits.meta_parts import meta_parts
 from ray_mentor.data.splits.splits import Splits, prepare
+from ray_mentor.run.over_seeds.intervals import gap_closed, mean
 from ray_mentor.students import make_student
 
 ROOT = Path(__file__).parents[1]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import shlex
+from typing import Any
 
 import pytest
 
 from ray_mentor import cli
 from ray_mentor.config import TrainConfig
+from ray_mentor.config.compare import CompareConfig
 from ray_mentor.config.sweep import SweepConfig
-from ray_mentor.help import TRAIN, TUNE, check_options
+from ray_mentor.help import COMPARE, TRAIN, TUNE, check_options
 
-DEFAULTS = {"train": TrainConfig().flat(), "tune": SweepConfig().flat()}
+DEFAULTS = {"train": TrainConfig().flat(), "tune": SweepConfig().flat(), "compare": CompareConfig().flat()}
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -28,7 +30,7 @@ def options(text: str) -> dict[str, str]:
     return {name: " ".join(says.split()) for name, says in zip(found[1::2], found[2::2], strict=True)}
 
 
-@pytest.mark.parametrize(("command", "daily"), [("train", TRAIN), ("tune", TUNE)])
+@pytest.mark.parametrize(("command", "daily"), [("train", TRAIN), ("tune", TUNE), ("compare", COMPARE)])
 def test_help_has_fifteen_options_with_their_defaults_and_three_examples(
     capsys: pytest.CaptureFixture[str], command: str, daily: dict[str, str]
 ) -> None:
@@ -45,7 +47,7 @@ def test_help_has_fifteen_options_with_their_defaults_and_three_examples(
     assert "--help-all" in text
 
 
-@pytest.mark.parametrize("command", ["train", "tune"])
+@pytest.mark.parametrize("command", ["train", "tune", "compare"])
 def test_its_examples_are_commands(
     capsys: pytest.CaptureFixture[str], command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,12 +57,11 @@ def test_its_examples_are_commands(
         assert words.pop(0) == command
         if command == "tune":
             _, words = cli._space(words)
-            cli._parsed(words, SweepConfig, "")
-        else:
-            cli._parsed(words, TrainConfig, "")
+        kinds: dict[str, Any] = {"train": TrainConfig, "tune": SweepConfig, "compare": CompareConfig}
+        cli._parsed(words, kinds[command], "")
 
 
-@pytest.mark.parametrize("command", ["train", "tune"])
+@pytest.mark.parametrize("command", ["train", "tune", "compare"])
 def test_help_all_says_of_every_setting_what_it_means_and_its_default(
     capsys: pytest.CaptureFixture[str], command: str
 ) -> None:

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from protocol.methods import BASELINE, MENTOR, ORACLE
 from protocol.places import CENTRE, FACTORS
 from protocol.rows import Row, number
+from ray_mentor.run.over_seeds.intervals import LEAST_GAP
 
 WORST, FREE, LONGER = 0.005, 0.003, 0.01
 """What a mentor may cost in any cell, where no label is wrong, and in a longer run."""
-
-LEAST_GAP = 0.01
-"""Between baseline and oracle, for the share that a mentor closes to be one: two tenths of a point have no shares."""
 
 HARD = ("asymmetric:0.4", "instance:0.4", *FACTORS["human"])
 

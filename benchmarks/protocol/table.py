@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from protocol.intervals import Estimate, difference, gap_closed, mean
 from protocol.methods import BASELINE, MENTOR, METHODS, ORACLE
 from protocol.rows import Row, number
+from ray_mentor.run.over_seeds.intervals import Estimate, difference, gap_closed, mean
 
 
 @dataclass(frozen=True)

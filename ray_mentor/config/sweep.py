@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ray_mentor.config import TrainConfig, check_names, names_of, values_of
+from ray_mentor.config import TrainConfig
+from ray_mentor.config.around import flat, split
 from ray_mentor.config.values import require
 from ray_mentor.errors import one_of
 
@@ -60,7 +60,7 @@ class SweepConfig:
 
     def flat(self) -> dict[str, Any]:
         """Every setting under its one name; the inverse of :meth:`from_flat`."""
-        return {f.name: getattr(self.sweep, f.name) for f in dataclasses.fields(self.sweep)} | self.train.flat()
+        return flat(self.sweep, self.train)
 
     @classmethod
     def from_flat(cls, table: Mapping[str, Any]) -> SweepConfig:
@@ -69,7 +69,4 @@ class SweepConfig:
         Raises:
             UserError: an unknown name (with the nearest valid ones), or a value of the wrong type.
         """
-        own = names_of(SweepSettings)
-        check_names(table, [*own, *TrainConfig().flat()])
-        of_runs = {name: value for name, value in table.items() if name not in own}
-        return cls(SweepSettings(**values_of(SweepSettings, table)), TrainConfig.from_flat(of_runs))
+        return cls(*split(SweepSettings, table))

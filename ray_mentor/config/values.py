@@ -56,7 +56,10 @@ def typed(name: str, annotation: str, value: Any) -> Any:
         inner = annotation.removeprefix("tuple[").split(",")[0]
         require(isinstance(value, list | tuple), name, value, f"it must be a list of {inner}")
         return tuple(typed(name, inner, item) for item in value)
-    kinds = ["str"] if annotation.startswith("Literal") else annotation.replace("Literal['auto']", "auto").split(" | ")
+    if annotation.startswith("Literal"):
+        kinds = ["str", "None"] if annotation.endswith(" | None") else ["str"]
+    else:
+        kinds = annotation.replace("Literal['auto']", "auto").split(" | ")
     if kinds[0] == "float" and isinstance(value, int | str) and not isinstance(value, bool):
         value = _number(value)  # YAML 1.1 reads 1e-3 as a string
     require(any(_READERS[kind](value) for kind in kinds), name, value, f"it must be of type {' or '.join(kinds)}")

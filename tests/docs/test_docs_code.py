@@ -17,11 +17,12 @@ from docs_files import ALL, DOCS, README, ROOT, code_spans, name_of, python_bloc
 from PIL import Image
 
 from ray_mentor import cli
+from ray_mentor.config.compare import CompareConfig
 from ray_mentor.config.sweep import SweepConfig
 from ray_mentor.errors import UserError
 from ray_mentor.help import check_options
 
-OPTIONS = list(SweepConfig().flat())
+OPTIONS = [*SweepConfig().flat(), *CompareConfig().flat()]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 FOLDERS = ("benchmarks", "cluster", "docs", "examples", "ray_mentor", "tests")
 

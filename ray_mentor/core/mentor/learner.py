@@ -80,6 +80,11 @@ class MentorLearner:
         self._optimizer = torch.optim.AdamW([p for p in self._mentor.parameters() if p.requires_grad], **self._rates)
 
     @property
+    def n_params(self) -> int:
+        """How many numbers learn."""
+        return sum(param.numel() for param in self._mentor.parameters() if param.requires_grad)
+
+    @property
     def _rates(self) -> dict[str, Any]:
         """What the settings say of the optimizer in the update that comes."""
         interval = interval_of(self._config)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ray_mentor.errors import UserError
 
 OBJECTIVES = ("accuracy", "gap-per-cost")
+
+NONE = "none"
+"""The objective of runs that are not searched: nothing is chosen by what they tell, and nothing has to be known."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Objective:
     """Accuracy a(e) on held-out trusted samples after e epochs, or (a(e) − a₀(e)) / (t(e) / t₀(e)): gap per cost.
 
     Args:
-        kind: one of :data:`OBJECTIVES`.
+        kind: one of :data:`OBJECTIVES`, or :data:`NONE`.
         epochs: of a whole run.
         baseline: a₀ and t₀, the metrics of a run with equal weights, a row an epoch; needed for gap-per-cost.
     """
@@ -46,7 +50,7 @@ class Objective:
     def figures(self, row: Mapping[str, float | None], before: Mapping[str, float | None] | None) -> Figures:
         """What an epoch's metrics come to, with those of the epoch before it."""
         done = int(row["epoch"] or 0) + 1
-        accuracy, seconds = _known(row["trusted_accuracy"]), _known(row["train_seconds"])
+        accuracy, seconds = self._accuracy(row["trusted_accuracy"]), _known(row["train_seconds"])
         return Figures(
             epoch=done,
             accuracy=accuracy,
@@ -56,11 +60,14 @@ class Objective:
         )
 
     def _value(self, done: int, accuracy: float, seconds: float) -> float:
-        if self.kind == "accuracy":
+        if self.kind in ("accuracy", NONE):
             return accuracy
         plain = self.baseline[done - 1]
         gap = accuracy - _known(plain["trusted_accuracy"])
         return gap / (seconds / _known(plain["train_seconds"]))
+
+    def _accuracy(self, value: float | None) -> float:
+        return math.nan if self.kind == NONE and value is None else _known(value)
 
 
 def _known(value: float | None) -> float:

@@ -35,7 +35,7 @@ def _goes_on(told: Told, folder: str, base: TrainConfig, domains: Mapping[str, A
         return False
     run = newest_run(folder, told.name)
     told.sample = _sample_of(run, domains) or told.sample
-    if told.state != "finished" or _table(run, RESULT) is None:
+    if told.state != "finished" or table_in(run, RESULT) is None:
         return True
     _check_is_asked_for(told, run, base)
     return False
@@ -47,7 +47,7 @@ def true_accuracies(runs: Sequence[RunDirectory]) -> tuple[str, list[float]] | N
     Raises:
         UserError: no result, or a file that can't be one.
     """
-    results = [(run, _table(run, RESULT) or {}) for run in runs]
+    results = [(run, table_in(run, RESULT) or {}) for run in runs]
     for name in TRUE_ACCURACIES:
         found = [_accuracy(run, name, result.get(name, "")) for run, result in results]
         known = [accuracy for accuracy in found if accuracy is not None]
@@ -74,7 +74,7 @@ def digest(config: TrainConfig) -> str:
 
 def _sample_of(run: RunDirectory, domains: Mapping[str, Any]) -> dict[str, Any] | None:
     """What a run was given when it took over another's state; None of a trial that is still its first run."""
-    branch = _table(run, BRANCH)
+    branch = table_in(run, BRANCH)
     if branch is None:
         return None
     try:
@@ -85,7 +85,7 @@ def _sample_of(run: RunDirectory, domains: Mapping[str, Any]) -> dict[str, Any] 
 
 def branch_step(run: RunDirectory) -> int:
     """The steps that a run took over from another; 0 of one that began by itself."""
-    step = (_table(run, BRANCH) or {"step": 0}).get("step")
+    step = (table_in(run, BRANCH) or {"step": 0}).get("step")
     if type(step) is not int:
         raise _damaged(run, BRANCH, ValueError(f"step is {shown(step)}"))
     return step
@@ -103,7 +103,12 @@ def _check_is_asked_for(told: Told, run: RunDirectory, base: TrainConfig) -> Non
             )
 
 
-def _table(run: RunDirectory, name: str) -> dict[str, Any] | None:
+def table_in(run: RunDirectory, name: str) -> dict[str, Any] | None:
+    """What a file of a run holds as JSON; None if it is not there.
+
+    Raises:
+        UserError: it can't be one that a run has written.
+    """
     data = run.read(name, _MOST_BYTES + 1)
     if data is None:
         return None

@@ -6,45 +6,34 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
-import ray
 from ray.tune.schedulers import TrialScheduler
 
 from ray_mentor.config import TrainConfig
 from ray_mentor.config.file import to_toml
 from ray_mentor.config.sweep import SweepSettings
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.session import internals
-from ray_mentor.on_ray.session.growth import has_autoscaler
-from ray_mentor.on_ray.session.session import ray_session
-from ray_mentor.on_ray.tune.confirm import fresh_seeds, verdict
+from ray_mentor.on_ray.tune.listed import RUNS, ListedRuns, Makers, place
 from ray_mentor.on_ray.tune.objective import Objective
 from ray_mentor.on_ray.tune.record import Record, Told
-from ray_mentor.on_ray.tune.resumed import digest, true_accuracies, unfinished
-from ray_mentor.on_ray.tune.room import at_once, needs, room_told
+from ray_mentor.on_ray.tune.resumed import true_accuracies, unfinished
 from ray_mentor.on_ray.tune.schedulers import Asha, make_scheduler
-from ray_mentor.on_ray.tune.search import Listed, Suggestions, check_search, make_search
+from ray_mentor.on_ray.tune.search import Suggestions, check_search, make_search
 from ray_mentor.on_ray.tune.spaces import FoundSpace, config_of
-from ray_mentor.on_ray.tune.stage import Stage, brief, remove_books
+from ray_mentor.on_ray.tune.stage import Stage
 from ray_mentor.on_ray.tune.table import curves, trial_table
-from ray_mentor.on_ray.tune.trial import MakeTrainer, Plan, metrics_of, newest_run
-from ray_mentor.run.claim import ClaimedDirectory, taken_up
+from ray_mentor.on_ray.tune.trial import Plan, metrics_of
+from ray_mentor.run.claim import ClaimedDirectory
 from ray_mentor.run.directory import CONFIG, RunDirectory
 from ray_mentor.run.marks import Show
 from ray_mentor.run.outcome import versions
+from ray_mentor.run.over_seeds.verdict import fresh_seeds, verdict
 from ray_mentor.run.progress import Row
 
 Metrics = Sequence[Mapping[str, float | None]]
 """A row an epoch."""
-
-
-class Makers(Protocol):
-    """Gives what makes the trainers of some runs, once Ray is there."""
-
-    def __call__(self, configs: Sequence[TrainConfig], *, test: bool) -> MakeTrainer:
-        """Of runs with these settings; they ask for a test split only if ``test``."""
 
 
 @dataclass(frozen=True)
@@ -121,22 +110,13 @@ class Study:
         run = self.base.run
         check_search(self.settings.search, self.space.domains)
         self._remembered()
-        with ray_session(needs(run), verbose=self.verbose, node_seconds=run.node_seconds, tell=self._note):
-            if internals.through_client():
-                raise UserError(
-                    "RAY_ADDRESS is one of Ray's client (ray://), through which Ray Tune would work in another process "
-                    "than this, which writes down what it hears; give the cluster's own address, or submit a job"
-                )
-            there = ray.cluster_resources()
-            concurrent = min(at_once(run, there, self.settings.concurrent, has_autoscaler), self.trials)
-            self._note(room_told(concurrent, run, there))
-            self.directory.create(("runs",))
-            claimed = taken_up(self.directory)
-            return dataclasses.replace(self, directory=claimed)._claimed(claimed, concurrent, began)
+        with place(
+            self.directory, run, self.settings.concurrent, self.trials, self._note, verbose=self.verbose
+        ) as here:
+            return dataclasses.replace(self, directory=here.directory)._claimed(here.directory, here.concurrent, began)
 
     def _claimed(self, claimed: ClaimedDirectory, concurrent: int, began: float) -> Found:
         """Runs it where nobody else adds anything by now."""
-        remove_books(claimed)
         claimed.write(CONFIG, to_toml(self.settings_file).encode())
         scheduler, record, again = self._remembered()
         baseline = self._baseline(concurrent) if self.objective == "gap-per-cost" else []
@@ -169,7 +149,7 @@ class Study:
     @property
     def _runs(self) -> str:
         """The folder of the trials' run directories."""
-        return f"{self.directory.path}/runs"
+        return f"{self.directory.path}/{RUNS}"
 
     def _baseline(self, concurrent: int) -> Metrics:
         """The metrics of equal sample weights, which gap-per-cost is measured from."""
@@ -253,37 +233,7 @@ class Study:
     def _listed(
         self, folder: str, configs: Sequence[TrainConfig], concurrent: int, *, test: bool
     ) -> list[RunDirectory | str]:
-        """Runs that are not searched, each to its end: their directories, or why there is none.
-
-        Each is named by what it is, so that those of an earlier call are taken for the same runs alone.
-        """
-        listed = {digest(config): config for config in configs}
-        failed: dict[str, str] = {}
-        self.directory.permit()  # or these runs would be taken from whom they are by now
-
-        def tell(row: Row) -> None:
-            self.directory.permit()
-            if row["kind"] == "ended" and row["state"] == "failed":
-                failed[row["trial"]] = brief(row["error"])
-
-        Stage(
-            Plan(
-                self.base,
-                self.makers(list(listed.values()), test=test),
-                Objective("accuracy", self.base.run.epochs),
-                f"{self.directory.path}/{folder}",
-                listed,
-                test,
-                ends_hopeless=False,
-            ),
-            self.directory.path,
-            min(concurrent, len(listed)),
-            Listed(listed),
-            len(listed),
-            tell,
-        ).run()
-        names = [digest(config) for config in configs]
-        return [failed.get(name) or newest_run(f"{self.directory.path}/{folder}", name) for name in names]
+        return ListedRuns(self.base, self.makers, self.directory, folder, concurrent, test=test).run(configs)
 
     def _note(self, text: str) -> None:
         self.show({"kind": "note", "text": text})

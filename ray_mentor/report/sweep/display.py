@@ -13,20 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ray_mentor.errors import printable
+from ray_mentor.report.page.words import duration_text, figure_text, numbered, one_line, setting_texts, value_text
 from ray_mentor.report.sweep.standing import SweepStanding
 from ray_mentor.report.sweep.trials import counts, rows_of, settings_of
-from ray_mentor.report.sweep.words import (
-    counts_text,
-    duration_text,
-    figure_text,
-    numbered,
-    objective_text,
-    one_line,
-    setting_texts,
-    state_text,
-    value_text,
-    verdict_text,
-)
+from ray_mentor.report.sweep.words import counts_text, objective_text, state_text, verdict_text
 from ray_mentor.report.terminal import PatientConsole
 
 if TYPE_CHECKING:
@@ -45,12 +35,13 @@ class SweepDisplay:
         trials: that the sweep will make.
         epochs: passes of a whole run.
         console: where to; None: standard output.
+        noun: what each of them is called.
     """
 
-    def __init__(self, trials: int, epochs: int, console: Console | None = None) -> None:
+    def __init__(self, trials: int, epochs: int, console: Console | None = None, noun: str = "trial") -> None:
         self.console = console or PatientConsole(highlight=False)
         self._draws = self.console.is_interactive  # a terminal, and one that can move its cursor
-        self._standing = SweepStanding(trials, epochs, time.monotonic())
+        self._standing = SweepStanding(trials, epochs, time.monotonic(), noun)
         self._printed = time.monotonic()
         self._live = Live(Text("starting"), console=self.console, transient=True, refresh_per_second=4)
 
@@ -88,7 +79,7 @@ class SweepDisplay:
 
 def plain_line(row: Mapping[str, Any], standing: SweepStanding, now: float) -> str:
     """A trial that has ended, and how the sweep stands, on one line."""
-    ended = [f"trial {one_line(row['trial'])} {state_text(row['state'])}"] if row["kind"] == "ended" else []
+    ended = [f"{standing.noun} {one_line(row['trial'])} {state_text(row['state'])}"] if row["kind"] == "ended" else []
     best = standing.best
     reached = [] if best is None else [_best_text(best)]
     return "  ".join([*ended, _standing_text(standing), *reached, *_left(standing, now)])
@@ -108,7 +99,7 @@ def picture(standing: SweepStanding, now: float, height: int) -> Group:
 def _running_table(standing: SweepStanding, most: int) -> Table:
     """The newest row of each running trial, as many as there is room for."""
     table = Table(box=None, expand=True, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("trial", "epoch", "accuracy"):
+    for name in (standing.noun, "epoch", "accuracy"):
         table.add_column(name, no_wrap=True)
     table.add_column("settings", no_wrap=True, overflow="ellipsis", ratio=1)
     rows = sorted(standing.running.items())
@@ -122,7 +113,7 @@ def _running_table(standing: SweepStanding, most: int) -> Table:
 
 def _standing_text(standing: SweepStanding) -> str:
     counts = counts_text(standing.counts)
-    return f"{standing.ended} of {numbered(standing.trials, 'trial')} ended{f': {counts}' if counts else ''}"
+    return f"{standing.ended} of {numbered(standing.trials, standing.noun)} ended{f': {counts}' if counts else ''}"
 
 
 def _best_text(best: Mapping[str, Any]) -> str:

@@ -8,16 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from ray_mentor.report.sweep.html import code, escaped, objective_html, state_html
+from ray_mentor.report.page.html import code, escaped
+from ray_mentor.report.page.words import duration_text, figure_text, listed_text, numbered, setting_texts
+from ray_mentor.report.sweep.html import objective_html, state_html
 from ray_mentor.report.sweep.trials import counts, rows_of, setting_names, settings_of
-from ray_mentor.report.sweep.words import (
-    duration_text,
-    figure_text,
-    listed_text,
-    numbered,
-    setting_texts,
-    verdict_text,
-)
+from ray_mentor.report.sweep.words import verdict_text
 
 
 def head(trials: pd.DataFrame, sweep: Mapping[str, Any]) -> str:

@@ -17,11 +17,13 @@ class SweepStanding:
         trials: that there will be.
         epochs: of a whole run.
         now: the time, in seconds.
+        noun: what each of them is called.
     """
 
-    def __init__(self, trials: int, epochs: int, now: float) -> None:
+    def __init__(self, trials: int, epochs: int, now: float, noun: str = "trial") -> None:
         self.trials = trials
         self.epochs = epochs
+        self.noun = noun
         self.running: dict[str, Mapping[str, Any]] = {}
         self._last: dict[str, Mapping[str, Any]] = {}
         self._states: dict[str, str] = {}

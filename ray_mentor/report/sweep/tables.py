@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 
 from ray_mentor.errors import printable
-from ray_mentor.report.sweep.html import breaking, code, escaped, objective_html, state_html
+from ray_mentor.report.page.html import breaking, code, escaped
+from ray_mentor.report.page.words import duration_text, figure_text, value_text
+from ray_mentor.report.sweep.html import objective_html, state_html
 from ray_mentor.report.sweep.trials import candidates, plain, rows_of, setting_names
-from ray_mentor.report.sweep.words import duration_text, figure_text, value_text
 
 _BEST = 10  # trials
 _ERRORS = 20  # of trials; more are counted

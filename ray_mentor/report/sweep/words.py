@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ray_mentor.errors import printable
-
-_LONG = 60  # characters of a value
+from ray_mentor.report.page.words import figure_text, listed_text, one_line
 
 STATES = {
     "finished": "finished",
@@ -26,42 +23,6 @@ OBJECTIVES = {"accuracy": "accuracy on held-out trusted samples", "gap-per-cost"
 """Each objective of a sweep, as a person reads it."""
 
 
-def one_line(text: object, most: int = _LONG) -> str:
-    """A string on one line: control characters written out, cut short where it is long."""
-    line = " ".join(printable(str(text)).split())
-    return line if len(line) <= most else line[: most - 1] + "…"
-
-
-def value_text(value: Any) -> str:
-    """A setting's value: numbers with four digits, – for one that has no meaning."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e6 else f"{value:.4g}"
-    return one_line(value) or '""'
-
-
-def setting_texts(settings: Mapping[str, Any]) -> list[str]:
-    """``name = value`` of each setting."""
-    return [f"{one_line(name)} = {value_text(value)}" for name, value in settings.items()]
-
-
-def figure_text(value: Any, form: str = "{:.4f}") -> str:
-    """A figure, or – where there is none."""
-    return form.format(value) if value is not None and math.isfinite(value) else "–"
-
-
-def duration_text(seconds: Any) -> str:
-    """Seconds in the unit that suits them."""
-    if seconds is None or not math.isfinite(seconds):
-        return "–"
-    if seconds < 600:
-        return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 3 * 3600 else f"{seconds / 3600:.1f} h"
-
-
 def state_text(state: str) -> str:
     """A trial's state in plain words."""
     return STATES.get(state, one_line(state))
@@ -76,11 +37,6 @@ def counts_text(counts: Mapping[str, int]) -> str:
 def objective_text(sweep: Mapping[str, Any]) -> str:
     """The name of what was searched for."""
     return OBJECTIVES.get(sweep["objective"], one_line(sweep["objective"]))
-
-
-def listed_text(words: Sequence[str]) -> str:
-    """``a, b and c``."""
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def verdict_text(confirm: Mapping[str, Any] | None) -> str:
@@ -118,8 +74,3 @@ def _difference_text(difference: Mapping[str, Any]) -> str:
 
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
-
-
-def numbered(count: int, noun: str) -> str:
-    """``1 trial``, ``2 trials``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

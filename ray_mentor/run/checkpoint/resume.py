@@ -40,11 +40,17 @@ def resuming(directory: RunDirectory, *, resume: bool, or_start: bool) -> bool:
     return resume or (or_start and directory.exists())
 
 
-def check_same_run(record: Mapping[str, Any], directory: RunDirectory, also_kept: Collection[str] = ()) -> None:
+def check_same_run(
+    record: Mapping[str, Any],
+    directory: RunDirectory,
+    also_kept: Collection[str] = (),
+    may_change: Collection[str] = (),
+) -> None:
     """Refuses to go on with a run under other settings than it was started with.
 
     Args:
         also_kept: settings that may not change either.
+        may_change: settings that may, besides :data:`MAY_CHANGE`.
 
     Raises:
         UserError: no run there, one of an earlier version, or a setting that differs; the message names both values.
@@ -63,7 +69,7 @@ def check_same_run(record: Mapping[str, Any], directory: RunDirectory, also_kept
             "with as many or more"
         )
     _check_same_order(before, now, directory)
-    for name in sorted((before.keys() | now.keys()) - (MAY_CHANGE - set(also_kept))):
+    for name in sorted((before.keys() | now.keys()) - ((MAY_CHANGE | set(may_change)) - set(also_kept))):
         if before.get(name) != now.get(name):
             raise UserError(
                 f"{name} is {shown(now.get(name))}, but run {directory.path} was started with "

@@ -15,11 +15,11 @@ from small_sweeps import BASE, having
 
 from ray_mentor.config.sweep import SweepSettings
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.tune.confirm import fresh_seeds, verdict
 from ray_mentor.on_ray.tune.objective import Objective
 from ray_mentor.on_ray.tune.room import at_once, memory, needs
 from ray_mentor.on_ray.tune.schedulers import make_scheduler
 from ray_mentor.on_ray.tune.search import make_search
+from ray_mentor.run.over_seeds.verdict import fresh_seeds, verdict
 
 # Room
 

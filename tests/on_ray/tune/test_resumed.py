@@ -19,6 +19,7 @@ from ray_mentor import cli
 from ray_mentor.config.file import read_config, to_toml
 from ray_mentor.config.sweep import SweepSettings
 from ray_mentor.errors import UserError
+from ray_mentor.on_ray.tune.listed import cleared
 from ray_mentor.on_ray.tune.objective import Objective
 from ray_mentor.on_ray.tune.record import Record
 from ray_mentor.on_ray.tune.resumed import digest, true_accuracies, unfinished
@@ -26,7 +27,6 @@ from ray_mentor.on_ray.tune.spaces import config_of, find_space
 from ray_mentor.on_ray.tune.stage import told_error
 from ray_mentor.on_ray.tune.study import Study
 from ray_mentor.on_ray.tune.table import curves, trial_table
-from ray_mentor.run.claim import taken_up
 from ray_mentor.run.directory import RunDirectory
 
 # What goes on
@@ -71,7 +71,7 @@ def test_what_ray_tune_kept_for_a_sweep_that_was_killed_is_removed(
     directory = RunDirectory(str(sweep))
     study = Study(find_space("smoke"), base(), SweepSettings(), makers, directory, base().flat(), lambda row: None)
     with pytest.raises(EOFError):
-        study._claimed(taken_up(directory), 1, 0.0)
+        study._claimed(cleared(directory), 1, 0.0)
     assert seen == [".tune-mine", "my.tune-" + "0a" * 16]
 
 

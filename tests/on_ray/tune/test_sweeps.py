@@ -26,7 +26,7 @@ from rich.console import Console
 from small_runs import MENTOR, STEPS, assert_same_bits, trainer_for
 from small_sweeps import BASE, EPOCHS, MakeSmall, having, makers, plan_for
 
-from ray_mentor import sweep, tune_curriculum
+from ray_mentor import many_runs, tune_curriculum
 from ray_mentor.config import TrainConfig
 from ray_mentor.config.file import read_config
 from ray_mentor.config.sweep import SweepSettings
@@ -450,7 +450,7 @@ def test_data_are_read_once_for_all_trials(tmp_path: Path, monkeypatch: pytest.M
             data=str(data), noise="none", meta_size=10, epochs=2, storage_path=str(tmp_path / "runs"), run_name="mine"
         )
     )
-    stored = sweep._Configured.__call__
+    stored = many_runs.Configured.__call__
 
     def then_remove(self: Any, configs: Any, *, test: bool) -> Any:
         made = stored(self, configs, test=test)
@@ -461,7 +461,7 @@ def test_data_are_read_once_for_all_trials(tmp_path: Path, monkeypatch: pytest.M
         assert not splits.train.inputs.values.flags.owndata, "each process had a copy of its own"
         return made
 
-    monkeypatch.setattr(sweep._Configured, "__call__", then_remove)
+    monkeypatch.setattr(many_runs.Configured, "__call__", then_remove)
     settings = SweepSettings(trials=3, scheduler="none", confirm_seeds=0)
     outcome = tune_curriculum(SPACE, config, settings, console=Console(quiet=True))
     assert outcome.sweep["states"] == {"finished": 3}

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from ray_mentor.report.sweep.words import (
-    counts_text,
+from ray_mentor.report.page.words import (
     duration_text,
     figure_text,
     listed_text,
@@ -16,8 +15,8 @@ from ray_mentor.report.sweep.words import (
     one_line,
     setting_texts,
     value_text,
-    verdict_text,
 )
+from ray_mentor.report.sweep.words import counts_text, verdict_text
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ray_mentor.report.amounts import is_amount, logarithmic
-from ray_mentor.report.sweep.words import value_text
+from ray_mentor.report.page.words import value_text
 
 _MOST_TICKS = 8
 _NEAR = 0.06  # parts of an axis that a tick's text takes

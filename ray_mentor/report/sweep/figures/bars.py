@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ray_mentor.report.sweep.figures.drawing import STILL, Figure, escaped, layout, plot_axis
+from ray_mentor.report.page.drawing import STILL, Figure, escaped, layout, plot_axis
 
 
 def importance_figure(importances: Mapping[str, float] | None) -> Figure | None:

@@ -8,19 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ray_mentor.report.sweep.figures.drawing import (
-    ACCURACY,
-    ZOOM,
-    Figure,
-    best_trial,
-    by_state,
-    hover_text,
-    layout,
-    legend_rank,
-    numbers,
-    plot_axis,
-    state_name,
-)
+from ray_mentor.report.page.drawing import ACCURACY, ZOOM, Figure, layout, numbers, plot_axis
+from ray_mentor.report.sweep.figures.drawing import best_trial, by_state, hover_text, legend_rank, state_name
 from ray_mentor.report.sweep.trials import rows_of
 
 _LINES = {"finished": "--accent", "hopeless": "--warn", "failed": "--bad"}

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ray_mentor.report.page.drawing import STILL, Figure, escaped, layout
 from ray_mentor.report.sweep.figures.axes import Axis, axis
-from ray_mentor.report.sweep.figures.drawing import STILL, Figure, escaped, layout
 from ray_mentor.report.sweep.trials import setting_names, setting_values
 from ray_mentor.report.sweep.words import objective_text
 

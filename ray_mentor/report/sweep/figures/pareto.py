@@ -9,22 +9,12 @@ import numpy as np
 import pandas as pd
 
 from ray_mentor.report.amounts import logarithmic
-from ray_mentor.report.sweep.figures.drawing import (
-    ACCURACY,
-    ZOOM,
-    Figure,
-    best_trial,
-    by_state,
-    hover_text,
-    layout,
-    legend_rank,
-    numbers,
-    plot_axis,
-    state_name,
-)
+from ray_mentor.report.page.drawing import ACCURACY, ZOOM, Figure, layout, numbers, plot_axis
+from ray_mentor.report.page.words import duration_text, figure_text
+from ray_mentor.report.sweep.figures.drawing import best_trial, by_state, hover_text, legend_rank, state_name
 from ray_mentor.report.sweep.pareto_front import pareto_front
 from ray_mentor.report.sweep.trials import rows_of
-from ray_mentor.report.sweep.words import OUT, duration_text, figure_text
+from ray_mentor.report.sweep.words import OUT
 
 _MARKERS = {
     "finished": {"symbol": "circle", "color": "--accent"},

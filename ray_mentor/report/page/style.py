@@ -1,4 +1,4 @@
-"""How a sweep's page looks and draws: its style sheet, and the script that hands the figures to plotly.js."""
+"""How a page looks and draws: its style sheet, and the script that hands the figures to plotly.js."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""One comparison from its settings: methods, runs, terminal, files."""

@@ -1,0 +1,158 @@
+"""Which runs a comparison is made of: methods × seeds × levels, and that each of them can be run."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ray_mentor.config import CurriculumConfig, TrainConfig
+from ray_mentor.config.compare import CompareSettings
+from ray_mentor.config.compared import BASELINE, METHODS, ORACLE, OWN_BY_METHOD, Compared, check_known, own_method
+from ray_mentor.config.file import read_config
+from ray_mentor.data.splits.meta_parts import meta_parts
+from ray_mentor.data.splits.splits import Splits
+from ray_mentor.errors import UserError, shown
+from ray_mentor.many_runs import Drawn, drawn_by
+from ray_mentor.training import make_trainer
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A run of a comparison.
+
+    Attributes:
+        noise: the level's, as the setting has it.
+        meta_size: the level's.
+        method: by name.
+        config: all of its settings.
+    """
+
+    noise: str
+    meta_size: int
+    method: str
+    config: TrainConfig
+
+    @property
+    def seed(self) -> int:
+        """The run's."""
+        return self.config.run.seed
+
+
+def check_shared(config: TrainConfig, settings: CompareSettings) -> None:
+    """Refuses settings of all runs that belong to a method, or that a level would replace.
+
+    Raises:
+        UserError: naming the setting, the rule and the fix.
+    """
+    for name in OWN_BY_METHOD:
+        value, default = getattr(config.curriculum, name), getattr(CurriculumConfig(), name)
+        if value != default:
+            raise UserError(
+                f"{name} is {shown(value)}, but in a comparison each method says this itself; leave --{name} out, and "
+                "compare a method of your own that has it: --methods NAME=FILE.toml"
+            )
+    if config.curriculum.meta_in_training == 0:
+        raise UserError(
+            "meta_in_training is 0, but in a comparison all methods have the same trusted samples in training; leave "
+            "it out: the method `uniform` is plain training without them"
+        )
+    if settings.meta_sizes and config.data.meta_data is not None:
+        raise UserError(
+            f"meta_sizes is {shown(settings.meta_sizes)}, but meta_data is {shown(config.data.meta_data)}, a trusted "
+            "set of its own of which none is drawn; leave one of them out"
+        )
+
+
+def asked_methods(settings: CompareSettings, own: Mapping[str, Mapping[str, Any]]) -> dict[str, Compared]:
+    """The methods in the order of the table, your own before the mentor's: those named, of the preset, and your own.
+
+    Raises:
+        UserError: one of your own with a name that is taken, or settings that it can't have.
+    """
+    files = [name.partition("=") for name in settings.names if "=" in name]
+    mine = {name.strip(): own_method(name.strip(), read_config(file)) for name, _, file in files}
+    for name, table in own.items():
+        if name in mine:
+            raise UserError(f"there are two methods {shown(name)} of your own; give one of them another name")
+        mine[name] = own_method(name, table)
+    plain = [name for name in settings.names if "=" not in name]
+    check_known(plain)
+    names = {*plain, *settings.from_preset, BASELINE, ORACLE}
+    return {**mine, **{name: method for name, method in METHODS.items() if name in names}}
+
+
+def levels_of(config: TrainConfig, settings: CompareSettings) -> list[TrainConfig]:
+    """The settings of all runs at each level, at the first seed."""
+    noises = settings.noise_levels or (config.data.noise,)
+    sizes = settings.meta_sizes or (config.data.meta_size,)
+    return [config.changed(noise=noise, meta_size=size) for noise, size in itertools.product(noises, sizes)]
+
+
+def cells_of(
+    levels: Sequence[TrainConfig],
+    methods: Mapping[str, Compared],
+    settings: CompareSettings,
+    read: Mapping[Drawn, Splits],
+) -> tuple[list[Cell], list[str]]:
+    """All runs, a seed of all methods before the next, and notes on methods that are left out.
+
+    Each method is tried at each level, as far as that takes no training.
+
+    Args:
+        levels: at the first seed.
+        read: their splits.
+
+    Raises:
+        UserError: a method that was asked for by name and can't be run; nothing to measure accuracy by.
+    """
+    cells: list[Cell] = []
+    notes: list[str] = []
+    for level in levels:
+        splits = read[drawn_by(level)]
+        _check_measurable(level, splits)
+        able = [name for name in methods if _can(name, methods[name], level, settings, splits, notes)]
+        for seed, name in itertools.product(range(level.run.seed, level.run.seed + settings.seeds), able):
+            config = methods[name].config(level, seed=seed)
+            cells.append(Cell(_noise(level), level.data.meta_size, name, config))
+    return cells, list(dict.fromkeys(notes))
+
+
+def _noise(level: TrainConfig) -> str:
+    kind, rate = level.data.resolved_noise
+    return kind if kind == "none" else f"{kind}:{rate:g}"
+
+
+def _can(
+    name: str,
+    method: Compared,
+    level: TrainConfig,
+    settings: CompareSettings,
+    splits: Splits,
+    notes: list[str],
+) -> bool:
+    """Whether it can be run; a note says why not."""
+    if name == ORACLE and splits.train.true_labels is None:
+        notes.append("oracle is left out: it needs the true labels, which are not known; so there is no gap to close")
+        return False
+    by_name = name in settings.names or name not in METHODS
+    try:
+        alone = method.config(level).changed(run_name=None, resume=False, resume_or_start=False)
+        make_trainer(alone, splits)
+    except UserError as error:
+        if by_name or name == BASELINE:
+            raise UserError(f"method {shown(name)}: {error}") from error
+        notes.append(f"{name} is left out: {error}")
+        return False
+    return True
+
+
+def _check_measurable(level: TrainConfig, splits: Splits) -> None:
+    parts = meta_parts(splits.meta, holdout=level.mentor.meta_holdout, training=0.0, seed=level.run.seed)
+    if parts.held_out is None and (splits.test is None or splits.test.true_labels is None):
+        raise UserError(
+            f"meta_holdout is {level.mentor.meta_holdout:g}, of {len(splits.meta)} trusted samples, which leaves none "
+            "to measure accuracy by, and the truth of the test split is not known; give a share above 0, e.g. "
+            "--meta-holdout 0.3, and more than one sample of each class, or --clean-test if it was re-checked"
+        )

@@ -1,0 +1,205 @@
+"""Trains methods side by side under one protocol, and says what each comes to."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.text import Text
+
+from ray_mentor.comparison.cells import Cell, asked_methods, cells_of, check_shared, levels_of
+from ray_mentor.comparison.measured import Place, curves_of, params_of, rows_of
+from ray_mentor.config import TrainConfig
+from ray_mentor.config.compare import CompareSettings
+from ray_mentor.config.file import to_toml
+from ray_mentor.data.splits.splits import prepare
+from ray_mentor.errors import StoppedByUser, printable
+from ray_mentor.many_runs import Configured, directory_of, drawn_by, named
+from ray_mentor.on_ray.tune.listed import RUNS, ListedRuns, place
+from ray_mentor.on_ray.tune.resumed import digest
+from ray_mentor.report.compare.page import page
+from ray_mentor.report.compare.tables import as_csv, closing_tables, columns_of, level_text, markdown
+from ray_mentor.report.sweep.display import SweepDisplay
+from ray_mentor.run.claim import ClaimedDirectory
+from ray_mentor.run.directory import CONFIG, RunDirectory
+from ray_mentor.run.outcome import versions
+from ray_mentor.run.over_seeds.advice import advice_of
+from ray_mentor.run.over_seeds.lines import ACCURACIES, LEVEL, known_accuracy, lines
+from ray_mentor.run.over_seeds.lines import levels_of as levels_in
+from ray_mentor.run.progress import Row
+
+TABLE, TEXT, PAGE, COMPARISON = "compare.csv", "compare.md", "compare.html", "compare.json"
+
+_MAY_CHANGE = tuple(f.name for f in dataclasses.fields(CompareSettings))
+"""Each run is named by all that it is: with other methods, seeds or levels those that are there count, too."""
+
+
+@dataclass(frozen=True)
+class CompareOutcome:
+    """A finished comparison.
+
+    Attributes:
+        table: a line a method, and level where there are several: what ``compare.csv`` holds.
+        runs: a row a run, with its folder, and its error where it failed.
+        curves: a row a run and epoch.
+        advice: what to take, and the evidence for it, a line a level.
+        comparison: what ``compare.json`` holds.
+        path: the comparison's folder.
+    """
+
+    table: pd.DataFrame
+    runs: pd.DataFrame
+    curves: pd.DataFrame
+    advice: str
+    comparison: dict[str, Any]
+    path: str
+
+
+def compare(
+    methods: Sequence[str] = (),
+    config: TrainConfig | None = None,
+    settings: CompareSettings | None = None,
+    *,
+    own: Mapping[str, Mapping[str, Any]] | None = None,
+    verbose: bool = False,
+    console: Console | None = None,
+) -> CompareOutcome:
+    """Does what ``ray-mentor compare`` does: trains methods side by side, with the same means.
+
+    Example:
+        >>> outcome = compare(["gce", "mentornet"], own={"mine": {"method": "self-paced", "pace": "linear"}})
+        >>> outcome.table, outcome.advice
+
+    Args:
+        methods: by name, besides those of ``settings``.
+        config: the settings that all runs share; its run name is the comparison's. Where its ``workers`` is "auto",
+            each run is one process. None: the defaults.
+        settings: preset, seeds, levels. None: the defaults.
+        own: methods of your own: what each is called, and its settings over those of ``config``.
+        verbose: let Ray's own log through.
+        console: where to print; None: standard output.
+
+    Raises:
+        UserError: an unknown method or setting; a method that sets what all share, or that can't be run on these data;
+            a comparison of this name that is there already, or whose files are damaged. Before Ray starts.
+    """
+    began = time.time()
+    config = config or TrainConfig()
+    config = config.changed(workers=0) if config.run.workers == "auto" else config
+    settings = settings or CompareSettings()
+    settings = dataclasses.replace(settings, methods=(*settings.methods, *methods))
+    check_shared(config, settings)
+    asked = asked_methods(settings, own or {})
+    levels = levels_of(config, settings)
+    read = {drawn_by(level): prepare(level.data, level.run.seed) for level in levels}
+    cells, notes = cells_of(levels, asked, settings, read)
+    params = params_of(cells, read[drawn_by(levels[0])])
+    config = named(config, "compare", config.data.data.rsplit("/", 1)[-1])
+    record = {**dataclasses.asdict(settings), **config.flat()}
+    directory = directory_of(config, record, "comparison", _MAY_CHANGE)
+    display = SweepDisplay(len({digest(cell.config) for cell in cells}), config.run.epochs, console, "run")
+    for text in (f"comparison: {directory.path}", *notes):
+        display.console.print(printable(text), soft_wrap=True, markup=False)
+    with display:
+        try:
+            claimed, places = _run(cells, config, settings, Configured(read, verbose), directory, record, display)
+        except KeyboardInterrupt as stop:
+            saved = f"saved: {directory.path}, its finished runs, and the checkpoints of the others"
+            raise StoppedByUser(saved, str(config.run.run_name)) from stop
+    figures = {
+        "data": config.data.data,
+        "student": config.student.student,
+        "epochs": config.run.epochs,
+        "seeds": sorted({cell.seed for cell in cells}),
+        "says": {name: method.says for name, method in asked.items()},
+        "notes": notes,
+        "seconds": time.time() - began,
+        "versions": versions(),
+    }
+    return _closed(rows_of(cells, places, params), curves_of(cells, places), figures, claimed, display)
+
+
+def _run(
+    cells: Sequence[Cell],
+    config: TrainConfig,
+    settings: CompareSettings,
+    makers: Configured,
+    directory: RunDirectory,
+    record: Mapping[str, Any],
+    display: SweepDisplay,
+) -> tuple[ClaimedDirectory, list[Place]]:
+    """All runs, to their ends, side by side."""
+    labels: dict[str, str] = {}
+    for cell in cells:
+        labels.setdefault(digest(cell.config), _label(cell, cells))
+
+    def show(row: Row) -> None:
+        if row["kind"] == "note":
+            display.show({**row, "text": _with_labels(row["text"], labels)})
+        else:  # of runs with different seeds, none is the best so far
+            display.show({"settings": {}, **row, "trial": labels[row["trial"]], "objective": None})
+
+    def note(text: str) -> None:
+        display.show({"kind": "note", "text": text})
+
+    with place(directory, config.run, settings.concurrent, len(labels), note, verbose=makers.verbose) as here:
+        here.directory.write(CONFIG, to_toml(record).encode())
+        listed = ListedRuns(config, makers, here.directory, RUNS, here.concurrent, test=True, show=show)
+        return here.directory, listed.run([cell.config for cell in cells])
+
+
+def _label(cell: Cell, cells: Sequence[Cell]) -> str:
+    """What a person calls a run."""
+    level = [f"{cell.noise}"] if len({each.noise for each in cells}) > 1 else []
+    level += [f"{cell.meta_size} trusted"] if len({each.meta_size for each in cells}) > 1 else []
+    return ", ".join([cell.method, f"seed {cell.seed}", *level])
+
+
+def _with_labels(text: str, labels: Mapping[str, str]) -> str:
+    for name, label in labels.items():
+        text = text.replace(f"trial {name}", label)
+    return text
+
+
+def _closed(
+    runs: list[dict[str, Any]],
+    curves: list[dict[str, Any]],
+    summary: Mapping[str, Any],
+    directory: ClaimedDirectory,
+    display: SweepDisplay,
+) -> CompareOutcome:
+    """Writes what a person reads, ``compare.json`` last."""
+    on = known_accuracy(runs) or ACCURACIES[0]
+    found = lines(runs, on)
+    levels = [{"level": list(level), **advice_of(_at(runs, level), on)} for level in levels_in(runs)]
+    comparison = {**summary, "on": on, "levels": levels, "lines": found, "runs": runs}
+    table = pd.DataFrame(found, columns=columns_of(found, on))
+    directory.write(TABLE, as_csv(found, on).encode())
+    directory.write(TEXT, markdown(found, on, levels, comparison).encode())
+    directory.write(PAGE, page(found, runs, curves, comparison).encode())
+    directory.write(COMPARISON, json.dumps(comparison, indent=2).encode())
+    directory.release()
+    advice = "\n".join(_told(level, levels) for level in levels)
+    for shown in (*closing_tables(found, on, levels), *_failures(found), advice):
+        display.console.print(shown if not isinstance(shown, str) else Text(printable(shown)), soft_wrap=True)
+    for name in (TABLE, TEXT, PAGE):
+        display.console.print(printable(f"{directory.path}/{name}"), soft_wrap=True, markup=False)
+    return CompareOutcome(table, pd.DataFrame(runs), pd.DataFrame(curves), advice, comparison, directory.path)
+
+
+def _at(runs: Sequence[dict[str, Any]], level: Sequence[Any]) -> list[dict[str, Any]]:
+    return [run for run in runs if [run[name] for name in LEVEL] == list(level)]
+
+
+def _told(level: Mapping[str, Any], levels: Sequence[Any]) -> str:
+    return level["text"] if len(levels) == 1 else f"{level_text(level['level'])}: {level['text']}"
+
+
+def _failures(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [f"{line['method']} failed: {line['error']}" for line in found if line["error"]]

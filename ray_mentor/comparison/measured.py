@@ -1,0 +1,84 @@
+"""What a comparison's runs came to, read from their folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ray_mentor.comparison.cells import Cell
+from ray_mentor.config import TrainConfig
+from ray_mentor.core.mentor.learner import MentorLearner
+from ray_mentor.core.methods.table import method_of
+from ray_mentor.data.splits.splits import Splits
+from ray_mentor.on_ray.tune.resumed import table_in
+from ray_mentor.on_ray.tune.trial import metrics_of
+from ray_mentor.run.directory import RESULT, RunDirectory
+from ray_mentor.run.over_seeds.lines import ACCURACIES
+from ray_mentor.students import make_student
+
+Place = RunDirectory | str
+"""A finished run's folder, or why there is none."""
+
+Numbers = Mapping[str, int]
+"""How many params each method trains."""
+
+
+def rows_of(cells: Sequence[Cell], places: Sequence[Place], params: Numbers) -> list[dict[str, Any]]:
+    """A row a run (:data:`~ray_mentor.run.over_seeds.lines.Run`), with its folder.
+
+    Raises:
+        UserError: a file that no run has written.
+    """
+    return [_row(cell, place, params) for cell, place in zip(cells, places, strict=True)]
+
+
+def curves_of(cells: Sequence[Cell], places: Sequence[Place]) -> list[dict[str, Any]]:
+    """A row a finished run and epoch."""
+    return [row for cell, place in zip(cells, places, strict=True) for row in _epochs(cell, place)]
+
+
+def params_of(cells: Sequence[Cell], splits: Splits) -> Numbers:
+    """Numbers that are trained: the student's and, where one learns, the mentor's."""
+    shape, classes = splits.train.inputs.shape, len(splits.train.classes)
+    configs = {cell.method: cell.config for cell in cells}
+    return {name: _trained(config, shape, classes) for name, config in configs.items()}
+
+
+def _trained(config: TrainConfig, shape: Any, classes: int) -> int:
+    student = make_student(config.student.student, shape, classes)
+    own = sum(param.numel() for param in student.parameters() if param.requires_grad)
+    learns = method_of(config.curriculum.method).learns
+    return own + (MentorLearner(config.mentor, classes, config.run.seed).n_params if learns else 0)
+
+
+def _named(cell: Cell) -> dict[str, Any]:
+    return {"noise": cell.noise, "meta_size": cell.meta_size, "method": cell.method, "seed": cell.seed}
+
+
+def _row(cell: Cell, place: Place, params: Numbers) -> dict[str, Any]:
+    if isinstance(place, str):
+        return {**_named(cell), **dict.fromkeys(_FIGURES), "path": None, "error": place}
+    result = table_in(place, RESULT) or {}
+    last = metrics_of(place, cell.config.run.epochs)[-1]
+    return {
+        **_named(cell),
+        **{name: last.get(name) for name in ACCURACIES},
+        **{f"{name}_selected": result.get(name) for name in ACCURACIES},
+        **{name: result.get(name) for name in ("kept_epoch", "noise_auroc", "train_seconds", "peak_memory_mb")},
+        "params": params[cell.method],
+        "path": place.path,
+        "error": None,
+    }
+
+
+_FIGURES = (
+    *ACCURACIES, *(f"{name}_selected" for name in ACCURACIES), "kept_epoch", "noise_auroc", "train_seconds",
+    "peak_memory_mb", "params",
+)  # fmt: skip
+
+
+def _epochs(cell: Cell, place: Place) -> Iterator[dict[str, Any]]:
+    if isinstance(place, str):
+        return
+    for row in metrics_of(place, cell.config.run.epochs):
+        yield {**_named(cell), "epoch": int(row["epoch"] or 0) + 1, **{name: row.get(name) for name in ACCURACIES}}

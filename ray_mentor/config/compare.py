@@ -1,0 +1,94 @@
+"""Every setting of a comparison: which methods, on how many seeds and under which conditions, and the runs around."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ray_mentor.config import TrainConfig, parse_noise
+from ray_mentor.config.around import flat, split
+from ray_mentor.config.compared import PRESETS, check_known
+from ray_mentor.config.values import require
+from ray_mentor.errors import one_of
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """What a comparison compares, and on how many seeds."""
+
+    methods: tuple[str, ...] = ()
+    """Methods by name, `a,b` being two: uniform, uniform-trusted, mixup, mentormix-uniform, label-smoothing,
+    bootstrap-soft, bootstrap-hard, mae, gce, sce, focal-loss, focal, hard-mining, self-paced, spcl, predefined,
+    mentornet-pd, mentornet-unmixed, mentornet-gce, mentornet, oracle; NAME=FILE is one of your own, with the settings
+    in FILE (TOML or YAML). uniform-trusted and oracle run in any case. Empty: those of the preset."""
+    preset: Literal["quick", "seed", "all"] | None = None
+    """Methods by what is asked: quick (uniform, self-paced, gce, mixup, mentornet), seed (those and sce, mentornet-pd
+    where its params are given), all. None: quick where no methods are named, else those alone."""
+    seeds: int = 3
+    """Seeds of each method, >= 1: seed, seed + 1, ... One says nothing of chance."""
+    noises: tuple[str, ...] = ()
+    """Compare at each of these, as `noise` has them, `a,b` being two. Empty: at that of the runs."""
+    meta_sizes: tuple[int, ...] = ()
+    """Compare with each of these numbers of trusted samples, as `meta_size` has them. Empty: with that of the runs."""
+    concurrent: int | None = None
+    """Runs at a time, >= 1, at most as many as fit; with an autoscaler, for so many it is asked. None: as many as fit
+    at the start."""
+
+    def __post_init__(self) -> None:
+        if self.preset is not None:
+            one_of(self.preset, PRESETS, "preset")
+        check_known(name for name in self.names if "=" not in name)
+        for name in self.names:
+            _, sign, file = name.partition("=")
+            require(not sign or bool(file), "methods", name, "behind = there must be a file", "e.g. mine=mine.toml")
+        for noise in self.noise_levels:
+            parse_noise(noise)
+        for size in self.meta_sizes:
+            rule = "without any there is nothing that a method or the choice of an epoch could learn from"
+            require(size >= 1, "meta_sizes", size, rule, "give 1 or more; `uniform` trains without them")
+        for name, levels in (("noises", self.noise_levels), ("meta_sizes", self.meta_sizes)):
+            require(len(set(levels)) == len(levels), name, levels, "each must be there once")
+        require(self.seeds >= 1, "seeds", self.seeds, "it must be at least 1")
+        require(self.concurrent is None or self.concurrent >= 1, "concurrent", self.concurrent, "it must be at least 1")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The methods that are named, one by one."""
+        return _one_by_one(self.methods)
+
+    @property
+    def noise_levels(self) -> tuple[str, ...]:
+        """The noises, one by one."""
+        return _one_by_one(self.noises)
+
+    @property
+    def from_preset(self) -> tuple[str, ...]:
+        """The methods of the preset that counts."""
+        preset = self.preset or (None if self.methods else "quick")
+        return () if preset is None else tuple(PRESETS[preset])
+
+
+def _one_by_one(given: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name.strip() for text in given for name in text.split(",") if name.strip())
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """A whole comparison."""
+
+    compare: CompareSettings = field(default_factory=CompareSettings)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def flat(self) -> dict[str, Any]:
+        """Every setting under its one name; the inverse of :meth:`from_flat`."""
+        return flat(self.compare, self.train)
+
+    @classmethod
+    def from_flat(cls, table: Mapping[str, Any]) -> CompareConfig:
+        """Builds a comparison from one flat table; what it lacks keeps its default.
+
+        Raises:
+            UserError: an unknown name (with the nearest valid ones), or a value of the wrong type.
+        """
+        return cls(*split(CompareSettings, table))

@@ -1,0 +1,118 @@
+"""The methods that a comparison knows, each a line: settings over those of the comparison.
+
+All of them have the same means: the same data, student and schedule, and the trusted samples that are not held out in
+training, but for ``uniform``, which is what one has without any. So a method may not set what all have in common.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray_mentor.config.settings import GROUPS, DataConfig, RunSettings, TrainConfig, check_names, names_of
+from ray_mentor.errors import UserError, shown
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One line of a comparison.
+
+    Attributes:
+        says: what it is, for a reader of the table.
+        settings: over those of the comparison.
+    """
+
+    says: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def config(self, base: TrainConfig, **changes: Any) -> TrainConfig:
+        """One run of it: the comparison's settings, then the method's, then the run's own, such as its seed."""
+        return base.changed(**{**self.settings, **changes})
+
+
+def _robust(loss: str) -> dict[str, str]:
+    return {"method": "uniform", "loss": loss}
+
+
+METHODS: dict[str, Compared] = {
+    "uniform": Compared("plain training, without trusted samples", {"method": "uniform", "meta_in_training": 0.0}),
+    "uniform-trusted": Compared("plain training", {"method": "uniform"}),
+    "mixup": Compared("each batch mixed", {"method": "uniform", "mixing": "mixup"}),
+    "mentormix-uniform": Compared(
+        "mixed as the mentor mixes, without a mentor", {"method": "uniform", "mixing": "mentormix"}
+    ),
+    "label-smoothing": Compared("smoothed labels", _robust("label-smoothing")),
+    "bootstrap-soft": Compared("a part of the student's own prediction in each label", _robust("bootstrap-soft")),
+    "bootstrap-hard": Compared("a part of the class that the student would say", _robust("bootstrap-hard")),
+    "mae": Compared("mean absolute error", _robust("mae")),
+    "gce": Compared("generalised cross-entropy", _robust("gce")),
+    "sce": Compared("symmetric cross-entropy", _robust("sce")),
+    "focal-loss": Compared("hard samples count more, as a loss", _robust("focal")),
+    "focal": Compared("hard samples count more, as sample weights", {"method": "focal"}),
+    "hard-mining": Compared("hard samples alone", {"method": "hard-mining"}),
+    "self-paced": Compared("samples of large loss are dropped", {"method": "self-paced"}),
+    "spcl": Compared("the same with a slope", {"method": "spcl"}),
+    "predefined": Compared("the curriculum that MentorNet PD imitates, as a formula", {"method": "predefined"}),
+    "mentornet-pd": Compared("the published network with its published params", {"method": "mentornet-pd"}),
+    "mentornet-unmixed": Compared("the mentor, nothing mixed", {"method": "mentornet", "mixing": "none"}),
+    "mentornet-gce": Compared("the mentor on generalised cross-entropy", {"method": "mentornet", "loss": "gce"}),
+    "mentornet": Compared("the mentor", {"method": "mentornet"}),
+    "oracle": Compared("told which labels are right", {"method": "oracle"}),
+}
+"""By name. A new one is a line here."""
+
+BASELINE, ORACLE = "uniform-trusted", "oracle"
+"""They run beside the others; between them lies the gap that a method closes."""
+
+PRESETS: dict[str, Sequence[str]] = {
+    "quick": ("uniform", "self-paced", "gce", "mixup", "mentornet"),
+    "seed": ("uniform", "self-paced", "mentornet-pd", "mentornet", "gce", "sce", "mixup"),
+    "all": tuple(METHODS),
+}
+"""Methods by the name of what is asked with them. Of a preset, what can't be run is left out, with a note."""
+
+OWN_BY_METHOD = ("method", "pace", "loss", "mixing")
+"""Settings that a comparison leaves to its methods."""
+
+_SHARED = (*(name for name in names_of(DataConfig) if name != "augment"), *names_of(RunSettings), "student", "schedule")
+
+
+def check_known(names: Iterable[str]) -> None:
+    """Raises a UserError that names the nearest method and lists all, if one of the names is none."""
+    for name in names:
+        if name not in METHODS:
+            near = difflib.get_close_matches(name, METHODS, n=1)
+            hint = f" (nearest: {near[0]})" if near else ""
+            raise UserError(
+                f"unknown method {shown(name)}{hint}; valid: {', '.join(METHODS)}, or one of your own, "
+                "NAME=FILE.toml with its settings"
+            )
+
+
+def own_method(name: str, settings: Mapping[str, Any]) -> Compared:
+    """A method of the user's own.
+
+    Args:
+        name: what it is called in the table.
+        settings: over those of the comparison.
+
+    Raises:
+        UserError: a name that the table has, an unknown setting, one that all methods share, or none at all.
+    """
+    if name in METHODS:
+        raise UserError(f"a method of your own is called {shown(name)}, but there is one of this name; give it another")
+    if not settings:
+        raise UserError(f"the method {shown(name)} has no settings; give some, e.g. method = 'self-paced'")
+    try:
+        check_names(settings, names_of(*GROUPS))
+    except UserError as error:
+        raise UserError(f"of the method {shown(name)}: {error}") from None
+    for setting in settings:
+        if setting in _SHARED:
+            raise UserError(
+                f"the method {shown(name)} sets {setting}, but data, student and schedule are the same for all methods "
+                f"of a comparison; leave it out, or give it to all: --{setting.replace('_', '-')}"
+            )
+    return Compared("your own: " + ", ".join(f"{key} = {value}" for key, value in settings.items()), dict(settings))

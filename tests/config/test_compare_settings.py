@@ -1,0 +1,95 @@
+"""Settings of a comparison: names, presets, levels, methods of one's own, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ray_mentor.config import TrainConfig
+from ray_mentor.config.compare import CompareConfig, CompareSettings
+from ray_mentor.config.compared import BASELINE, METHODS, ORACLE, PRESETS, own_method
+from ray_mentor.errors import UserError
+
+
+def test_names_are_one_by_one() -> None:
+    settings = CompareSettings(methods=("uniform, gce", "mine=a.toml"), noises=("none,symmetric:0.2",))
+    assert settings.names == ("uniform", "gce", "mine=a.toml")
+    assert settings.noise_levels == ("none", "symmetric:0.2")
+
+
+def test_the_preset_counts_where_no_methods_are_named_or_it_is_asked_for() -> None:
+    assert CompareSettings().from_preset == PRESETS["quick"]
+    assert CompareSettings(methods=("gce",)).from_preset == ()
+    assert CompareSettings(methods=("gce",), preset="seed").from_preset == PRESETS["seed"]
+
+
+def test_presets_are_of_the_table() -> None:
+    assert {name for names in PRESETS.values() for name in names} == set(METHODS)
+    assert {BASELINE, ORACLE} < set(METHODS)
+
+
+def test_all_methods_but_uniform_have_the_trusted_samples_in_training() -> None:
+    shares = {name: method.config(TrainConfig()).curriculum.meta_in_training for name, method in METHODS.items()}
+    assert shares.pop("uniform") == 0.0
+    assert set(shares.values()) == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (
+            {"methods": ("mentornt",)},
+            "unknown method 'mentornt' (nearest: mentornet); valid: uniform, uniform-trusted, ",
+        ),
+        ({"methods": ("mine=",)}, "methods is 'mine=', but behind = there must be a file; e.g. mine=mine.toml"),
+        ({"preset": "fast"}, "unknown preset 'fast'; valid: quick, seed, all"),
+        ({"seeds": 0}, "seeds is 0, but it must be at least 1"),
+        ({"noises": ("symetric:0.4",)}, "unknown noise 'symetric'; valid: none, symmetric, asymmetric, instance"),
+        ({"noises": ("none", "none")}, "noises is ('none', 'none'), but each must be there once"),
+        ({"meta_sizes": (0, 10)}, "meta_sizes is 0, but without any there is nothing that a method or the choice"),
+        ({"concurrent": 0}, "concurrent is 0, but it must be at least 1"),
+    ],
+)
+def test_what_is_refused(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError) as refused:
+        CompareSettings(**settings)
+    assert str(refused.value).startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "says"),
+    [
+        (
+            "gce",
+            {"loss": "gce"},
+            "a method of your own is called 'gce', but there is one of this name; give it another",
+        ),
+        ("mine", {}, "the method 'mine' has no settings; give some, e.g. method = 'self-paced'"),
+        ("mine", {"pacee": "linear"}, "of the method 'mine': unknown setting 'pacee'; nearest valid: pace"),
+        (
+            "mine",
+            {"batch_size": 3},
+            "the method 'mine' sets batch_size, but data, student and schedule are the same for all methods of a "
+            "comparison; leave it out, or give it to all: --batch-size",
+        ),
+    ],
+)
+def test_methods_of_ones_own_that_are_refused(name: str, settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError) as refused:
+        own_method(name, settings)
+    assert str(refused.value) == says
+
+
+@pytest.mark.parametrize("setting", ["noise", "meta_size", "epochs", "seed", "student", "schedule", "train_size"])
+def test_what_all_share_is_refused(setting: str) -> None:
+    with pytest.raises(UserError, match=f"sets {setting}, but data, student and schedule are the same"):
+        own_method("mine", {setting: 1})
+
+
+def test_a_comparison_is_one_flat_table() -> None:
+    config = CompareConfig.from_flat({"methods": ["gce"], "seeds": 2, "epochs": 3})
+    assert (config.compare.methods, config.compare.seeds, config.train.run.epochs) == (("gce",), 2, 3)
+    assert CompareConfig.from_flat(config.flat()) == config
+    with pytest.raises(UserError, match="unknown setting 'metods'; nearest valid: methods"):
+        CompareConfig.from_flat({"metods": ["gce"]})
