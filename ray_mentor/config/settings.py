@@ -352,8 +352,8 @@ class CurriculumConfig:
     """How a weight of self-paced falls with the loss: hard, linear, logarithmic, mixture."""
     loss: str | None = None
     """Per-sample loss of classes, with its numbers behind colons where they are not the published ones: cross-entropy,
-    gce:0.7, sce:0.1:1, mae, bootstrap-soft:0.95, bootstrap-hard:0.8, focal:2, label-smoothing:0.1. Mentor, percentile
-    and ledger see the cross-entropy beside it. None: the method's own, cross-entropy, or the loss that you give."""
+    gce:0.7, sce:0.1:1, mae, bootstrap-soft:0.95, bootstrap-hard:0.8, elr:3:0.7, focal:2, label-smoothing:0.1. Mentor,
+    percentile and ledger see the cross-entropy beside it. None: cross-entropy, or the loss that you give."""
     gradient_rule: str = "none"
     """What happens to the train gradient where it disagrees with that of the meta loss, which is then computed at every
     step: none, pcgrad (what points against it is taken away), gradient-vaccine (turned towards it until they agree as

@@ -49,6 +49,7 @@ class Batch:
         true_labels: true labels where they are known; read by the method `oracle` and the ledger alone.
         partner_labels: given labels of the samples that were mixed in; None if nothing was.
         share: share of a sample's own input and label in the mix, in [0, 1]; None if nothing was mixed.
+        targets: of a loss that remembers one for each sample; None for any other.
         trusted: which samples belong to the trusted set, whose labels are right; None if none does.
         rank_sizes: rows of the global batch on each rank, where the loader knows them; else they are asked for.
         all_rows: ``rows`` of the global batch, in rank order, where the loader knows them; likewise.
@@ -61,6 +62,7 @@ class Batch:
     true_labels: Int[Tensor, " batch"] | None = None
     partner_labels: Int[Tensor, " batch"] | None = None
     share: Float[Tensor, " batch"] | None = None
+    targets: Float[Tensor, "batch classes"] | None = None
     trusted: Bool[Tensor, " batch"] | None = None
     rank_sizes: tuple[int, ...] | None = None
     all_rows: NDArray[np.int64] | None = None
@@ -92,6 +94,10 @@ class Batch:
     def with_inputs(self, inputs: Tensor) -> Batch:
         """The same samples, shown in another way."""
         return dataclasses.replace(self, inputs=inputs)
+
+    def with_targets(self, targets: Float[Tensor, "batch classes"]) -> Batch:
+        """The same samples with a target each."""
+        return dataclasses.replace(self, targets=targets)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

@@ -22,7 +22,7 @@ from ray_mentor.core.history.table import LossHistory
 from ray_mentor.core.influence.meta_gradient import unwrapped
 from ray_mentor.core.influence.taken_step import Before
 from ray_mentor.core.influence.updates import MetaUpdates
-from ray_mentor.core.losses import losses_beside, per_sample_losses, values_of
+from ray_mentor.core.losses import TargetLoss, losses_of, passed_through, per_sample_losses, values_of
 from ray_mentor.core.mentor.guards import Guards
 from ray_mentor.core.methods.parts import Parts
 from ray_mentor.core.step.memorising import Memorising
@@ -32,6 +32,7 @@ from ray_mentor.core.step.percentile import RunningPercentile
 from ray_mentor.core.step.record import StepRecord, Weighed, record_of
 from ray_mentor.core.step.schedules import kept, rate_at, scheduled_weights
 from ray_mentor.core.step.student_step import student_step, weighted_loss
+from ray_mentor.core.step.targets import with_targets
 from ray_mentor.core.step.units import RunningUnits
 from ray_mentor.core.student.kept_buffers import kept_buffers
 from ray_mentor.core.student.random_state import untouched
@@ -52,6 +53,7 @@ class Curriculum:
         more_optimizers: those that move the student beside it, each other params.
         total_steps: planned steps, which progress is measured against.
         n_samples: samples that the student is trained on, for the loss history.
+        n_classes: C; needed where the loss remembers a target of each sample.
         split_history: whether each rank holds only its part of the loss history; then no rank alone has the whole.
     """
 
@@ -68,6 +70,7 @@ class Curriculum:
         n_samples: int,
         seed: int,
         split_history: bool = False,
+        n_classes: int = 0,
         more_optimizers: Sequence[torch.optim.Optimizer] = (),
     ) -> None:
         self.student = student
@@ -78,7 +81,8 @@ class Curriculum:
         self.percentile = RunningPercentile(mentor.loss_percentile, mentor.percentile_decay)
         self.units = None if parts.in_nats else RunningUnits(mentor.percentile_decay)
         share = (exchange.rank, exchange.world_size) if split_history else (0, 1)
-        self.history = LossHistory(n_samples, mentor.history_length, *share)
+        beside = n_classes if isinstance(parts.loss, TargetLoss) else 0
+        self.history = LossHistory(n_samples, mentor.history_length, *share, beside=beside)
         self.guards = Guards(mentor, parts.mentor)
         self.memorising = Memorising(values_of(parts.meta_loss))
         self.bare = unwrapped(student)
@@ -130,8 +134,13 @@ class Curriculum:
         """Batch → student → per-sample losses → features, of a batch that is on the student's device."""
         shown = batch if self.parts.mixing.by_weight else self.parts.mixing(batch, self._mixing_draw)
         slopes = self._slopes(shown)
-        losses, in_nats = losses_beside(self.student, self.parts.loss, self.parts.shown_loss, shown)
-        return dataclasses.replace(self.observe_losses(shown, losses, in_nats), slopes=slopes)
+        outputs, loss = passed_through(self.student, shown), self.parts.loss
+        if isinstance(loss, TargetLoss):
+            shown = with_targets(shown, loss, outputs, self.history, self.exchange)
+        losses = losses_of(outputs, loss, shown)
+        with torch.no_grad():
+            beside = None if self.parts.shown_loss is loss else losses_of(outputs, self.parts.shown_loss, shown)
+        return dataclasses.replace(self.observe_losses(shown, losses, beside), slopes=slopes)
 
     def observe_losses(
         self, batch: Batch, losses: Float[Tensor, " own"], shown: Float[Tensor, " own"] | None = None

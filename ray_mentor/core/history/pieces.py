@@ -55,9 +55,9 @@ class Piece:
         kind = "updates" if self.updates else "whole"
         return f"step-{self.step:012d}-row-{self.first:012d}-{self.writer:016x}.{kind}"
 
-    def size(self, length: int) -> int:
+    def size(self, width: int) -> int:
         """Bytes of its content."""
-        return self.count * (4 * length + 4 * self.updates)
+        return self.count * (4 * width + 4 * self.updates)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Content:
 
 def whole_stretches(history: LossHistory) -> Iterator[Content]:
     """The past of all own rows."""
-    each = _rows_of(4 * history.length)
+    each = _rows_of(4 * history.width)
     table = history.table.numpy()
     for start in range(0, len(table), each):
         part = table[start : start + each]
@@ -82,7 +82,7 @@ def whole_stretches(history: LossHistory) -> Iterator[Content]:
 
 def updates(history: LossHistory, touched: TouchedRows) -> Iterator[Content]:
     """The past of those own rows."""
-    rows, each = touched.rows(), _rows_of(4 * history.length + 4)
+    rows, each = touched.rows(), _rows_of(4 * history.width + 4)
     table = history.table.numpy()
     for start in range(0, len(rows), each):
         part = rows[start : start + each]
@@ -98,7 +98,7 @@ def take_up(piece: Piece, data: bytes, history: LossHistory) -> None:
         ValueError: content that no run would have written.
     """
     pasts_at = 4 * piece.count * piece.updates
-    pasts = np.frombuffer(data, "<f4", offset=pasts_at).reshape(piece.count, history.length)
+    pasts = np.frombuffer(data, "<f4", offset=pasts_at).reshape(piece.count, history.width)
     if np.isinf(pasts).any():
         raise ValueError("it holds losses that are not finite")
     table, offset = history.table.numpy(), piece.first - history.own.start

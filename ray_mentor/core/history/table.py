@@ -1,4 +1,4 @@
-"""The last losses of every sample."""
+"""What is remembered of every sample: its last losses, and what a method keeps beside them."""
 
 from __future__ import annotations
 
@@ -14,37 +14,41 @@ from ray_mentor.errors import UserError
 class LossHistory:
     """The last ``length`` losses of every training sample, newest first; of a rank's own rows where ranks split it.
 
-    Rank r of R owns the rows ⌊r·N/R⌋ to ⌊(r + 1)·N/R⌋ − 1. Cost: 4·length/R bytes a sample.
+    Behind them lie ``beside`` other numbers of each sample, for a loss that remembers (a running prediction). Rank r of
+    R owns the rows ⌊r·N/R⌋ to ⌊(r + 1)·N/R⌋ − 1. Cost: 4·(length + beside)/R bytes a sample.
 
     Args:
         n_samples: N.
+        length: past losses kept per sample.
         rank: r.
         ranks: R; 1: every rank holds the whole.
+        beside: numbers kept beside them.
 
     Attributes:
-        table: the own rows; NaN where there is no loss yet.
+        table: the own rows; NaN where there is nothing yet.
         own: which rows these are.
         touched: takes down which own rows are written to, where somebody wants to know.
     """
 
-    def __init__(self, n_samples: int, length: int, rank: int = 0, ranks: int = 1) -> None:
-        rank, ranks = (rank, ranks) if length else (0, 1)  # nothing to split
+    def __init__(self, n_samples: int, length: int, rank: int = 0, ranks: int = 1, beside: int = 0) -> None:
+        rank, ranks = (rank, ranks) if length + beside else (0, 1)  # nothing to split
+        self.length = length
         self.n_samples = n_samples
         self.rank, self.ranks = rank, ranks
         self._starts = torch.tensor([part * n_samples // ranks for part in range(ranks + 1)])
         self.own = range(int(self._starts[rank]), int(self._starts[rank + 1]))
-        self.table = torch.full((len(self.own), length), torch.nan)
+        self.table = torch.full((len(self.own), length + beside), torch.nan)
         self.touched: TouchedRows | None = None
 
     @property
-    def length(self) -> int:
-        """Past losses kept per sample."""
+    def width(self) -> int:
+        """Numbers kept per sample, past losses and others."""
         return int(self.table.shape[1])
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Samples, and losses each, over all ranks."""
-        return self.n_samples, self.length
+        """Samples, and numbers each, over all ranks."""
+        return self.n_samples, self.width
 
     @property
     def is_split(self) -> bool:
@@ -59,19 +63,40 @@ class LossHistory:
         """The past of rows that this rank owns; NaN where there is none yet."""
         if not self.length:
             return self.table.new_empty((len(rows), 0))
+        return self._of(rows)[:, : self.length]
+
+    def beside(self, rows: Int[Tensor, " own"]) -> Float[Tensor, "own beside"]:
+        """What is kept beside the losses of rows that this rank owns; NaN where nothing is yet."""
+        return self._of(rows)[:, self.length :]
+
+    def _of(self, rows: Int[Tensor, " own"]) -> Float[Tensor, "own width"]:
         return self.table.index_select(0, rows - self.own.start)  # of whole rows, three times as fast as table[rows]
 
     def push(self, rows: Int[Tensor, " batch"], losses: Float[Tensor, " batch"]) -> None:
         """Records the current losses of those of ``rows`` that this rank owns."""
         if not self.length:
             return
-        if self.is_split:
-            own = (rows >= self.own.start) & (rows < self.own.stop)
-            rows, losses = rows[own] - self.own.start, losses[own]
-        kept = self.table.index_select(0, rows)[:, :-1]
-        self.table.index_copy_(0, rows, torch.cat([losses[:, None].to(self.table), kept], dim=1))
+        places, losses = self._own(rows, losses)
+        kept = self.table.index_select(0, places)
+        pushed = [losses[:, None].to(self.table), kept[:, : self.length - 1], kept[:, self.length :]]
+        self._write(places, torch.cat(pushed, dim=1))
+
+    def put(self, rows: Int[Tensor, " batch"], values: Float[Tensor, "batch beside"]) -> None:
+        """Keeps these numbers beside the losses of those of ``rows`` that this rank owns."""
+        places, values = self._own(rows, values)
+        self._write(places, torch.cat([self.table.index_select(0, places)[:, : self.length], values.to(self.table)], 1))
+
+    def _own(self, rows: Int[Tensor, " batch"], values: Tensor) -> tuple[Int[Tensor, " own"], Tensor]:
+        """Places in the own table of the own rows, and their values."""
+        if not self.is_split:
+            return rows, values
+        own = (rows >= self.own.start) & (rows < self.own.stop)
+        return rows[own] - self.own.start, values[own]
+
+    def _write(self, places: Int[Tensor, " own"], rows: Float[Tensor, "own width"]) -> None:
+        self.table.index_copy_(0, places, rows)
         if self.touched is not None:
-            self.touched.add(rows.numpy())
+            self.touched.add(places.numpy())
 
     def whole(self, exchange: AbstractExchange) -> Float[Tensor, "samples length"]:
         """The table of all samples, on every rank; the one in use, where this rank has it. A collective call."""
@@ -87,8 +112,8 @@ class LossHistory:
         """Raises a UserError if a whole table of this shape is not one of this history."""
         if found != self.shape:
             raise UserError(
-                f"the state's loss history is of {found} (samples, losses each), but this curriculum's is of "
-                f"{self.shape}; n_samples and history_length must be as they were"
+                f"the state's loss history is of {found} (samples, numbers each), but this curriculum's is of "
+                f"{self.shape}; n_samples, history_length and loss must be as they were"
             )
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ray_mentor.core.batch import Batch, outputs_of
-from ray_mentor.core.losses.base import PerSampleLoss
+from ray_mentor.core.losses.base import PerSampleLoss, TargetLoss
 from ray_mentor.core.losses.cross_entropy import cross_entropy
 from ray_mentor.core.losses.expected_error import ExpectedError, expected_error, values_of
 from ray_mentor.core.losses.named import CROSS_ENTROPY, ROBUST, make_loss
@@ -23,20 +22,15 @@ def per_sample_losses(student: nn.Module, loss: PerSampleLoss, batch: Batch) -> 
         UserError: a student that writes over its inputs.
         ValueError: if ``loss`` does not return one value per sample.
     """
-    return losses_of(_outputs(student, batch), loss, batch)
+    return losses_of(passed_through(student, batch), loss, batch)
 
 
-def losses_beside(
-    student: nn.Module, loss: PerSampleLoss, shown: PerSampleLoss, batch: Batch
-) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
-    """:func:`per_sample_losses` of two losses, of one forward pass; the second without a graph."""
-    outputs = _outputs(student, batch)
-    losses = losses_of(outputs, loss, batch)
-    with torch.no_grad():
-        return losses, losses.detach() if shown is loss else losses_of(outputs, shown, batch)
+def passed_through(student: nn.Module, batch: Batch) -> Any:
+    """What the student returns for a batch.
 
-
-def _outputs(student: nn.Module, batch: Batch) -> Any:
+    Raises:
+        UserError: a student that writes over its inputs.
+    """
     with unwritten(batch.inputs):
         return outputs_of(student, batch.inputs)
 
@@ -47,6 +41,8 @@ def losses_of(outputs: Any, loss: PerSampleLoss, batch: Batch) -> Float[Tensor, 
     Raises:
         ValueError: if ``loss`` does not return one value per sample.
     """
+    if isinstance(loss, TargetLoss):
+        return _one_each(loss(outputs, batch.labels, batch.targets), batch)
     losses = _one_each(loss(outputs, batch.labels), batch)
     if batch.share is None or batch.partner_labels is None:
         return losses
@@ -67,11 +63,12 @@ __all__ = [
     "ROBUST",
     "ExpectedError",
     "PerSampleLoss",
+    "TargetLoss",
     "cross_entropy",
     "expected_error",
-    "losses_beside",
     "losses_of",
     "make_loss",
+    "passed_through",
     "per_sample_losses",
     "values_of",
 ]

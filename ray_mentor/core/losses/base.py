@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+from jaxtyping import Float, Int
 from torch import Tensor
 
 PerSampleLoss = Callable[[Any, Tensor], Tensor]
 """(what the student returns, as a rule logits (batch, classes); labels (batch,)) -> losses (batch,), differentiable,
 one per sample."""
+
+
+class TargetLoss(ABC):
+    """A loss with a target of each sample's own, which is remembered from one visit to the next: as many numbers as
+    there are classes. What is remembered lies with the loss history, and is in every checkpoint.
+    """
+
+    @abstractmethod
+    def target(
+        self, logits: Float[Tensor, "batch classes"], before: Float[Tensor, "batch classes"]
+    ) -> Float[Tensor, "batch classes"]:
+        """The targets of this visit, constants, which are remembered.
+
+        Args:
+            before: those of the last visit; NaN where this is the first.
+        """
+
+    @abstractmethod
+    def __call__(
+        self,
+        logits: Float[Tensor, "batch classes"],
+        labels: Int[Tensor, " batch"],
+        targets: Float[Tensor, "batch classes"] | None = None,
+    ) -> Float[Tensor, " batch"]:
+        """The per-sample losses; targets are never None."""

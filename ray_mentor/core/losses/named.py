@@ -9,6 +9,7 @@ from typing import Any
 from ray_mentor.core.losses.base import PerSampleLoss
 from ray_mentor.core.losses.bootstrap import HardBootstrap, SoftBootstrap
 from ray_mentor.core.losses.cross_entropy import cross_entropy
+from ray_mentor.core.losses.elr import EarlyLearning
 from ray_mentor.core.losses.focal import Focal
 from ray_mentor.core.losses.gce import GeneralisedCrossEntropy
 from ray_mentor.core.losses.label_smoothing import LabelSmoothing
@@ -24,6 +25,7 @@ ROBUST: Mapping[str, Callable[..., PerSampleLoss]] = {
     "mae": MeanAbsoluteError,
     "bootstrap-soft": SoftBootstrap,
     "bootstrap-hard": HardBootstrap,
+    "elr": EarlyLearning,
     "focal": Focal,
     "label-smoothing": LabelSmoothing,
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import MetaBatch
-from ray_mentor.core.losses import CROSS_ENTROPY, ExpectedError, PerSampleLoss, cross_entropy, make_loss
+from ray_mentor.core.losses import CROSS_ENTROPY, ExpectedError, PerSampleLoss, TargetLoss, cross_entropy, make_loss
 from ray_mentor.core.mentor.access import AbstractMentorAccess
 from ray_mentor.core.mentor.networks import load_published
 from ray_mentor.core.methods.mixing import make_mixing, require_floats
@@ -101,6 +101,8 @@ def parts_of(
     train_loss = loss if loss is not None else named_loss_of(curriculum)
     shown_loss = train_loss if own else cross_entropy
     makes_errors = meta_loss_of(mentor, own_loss=own) == "error"
+    if isinstance(train_loss, TargetLoss):
+        _check_remembers(curriculum)
     return Parts(
         loss=train_loss,
         seen_loss=shown_loss,
@@ -124,13 +126,28 @@ def named_loss_of(curriculum: CurriculumConfig) -> PerSampleLoss:
     return make_loss(method_of(curriculum.method).loss if curriculum.loss is None else curriculum.loss)
 
 
+def _check_remembers(curriculum: CurriculumConfig) -> None:
+    """Refuses what a target of each sample's own can't go with."""
+    if curriculum.mixing not in (None, "none"):
+        raise UserError(
+            f"mixing is {curriculum.mixing!r}, but the loss {curriculum.loss} remembers what the student makes of each "
+            "sample by itself; give --mixing none"
+        )
+    if curriculum.method == "l2rw":
+        raise UserError(
+            f"method is 'l2rw', which weighs samples before the student has seen them, and so before the loss "
+            f"{curriculum.loss} has its targets; choose another of the two"
+        )
+
+
 def check_one_loss(curriculum: CurriculumConfig, own: PerSampleLoss | None) -> None:
     """Refuses a name that none has, and a name beside a loss of one's own.
 
     Raises:
         UserError: naming both, or what :func:`named_loss_of` says.
     """
-    named_loss_of(curriculum)
+    if isinstance(named_loss_of(curriculum), TargetLoss):
+        _check_remembers(curriculum)
     if own is not None and curriculum.loss is not None:
         raise UserError(f"loss is {curriculum.loss!r}, but a loss of your own was given, too; leave one of them out")
 
@@ -182,6 +199,8 @@ def mixing_of(curriculum: CurriculumConfig, mentor: MentorConfig, *, own_loss: b
             f"{curriculum.meta_in_training:g} and meta_holdout {mentor.meta_holdout:g} give --mixing mixup, or none"
         )
     if curriculum.mixing is None:
+        if not own_loss and isinstance(named_loss_of(curriculum), TargetLoss):
+            return "none"
         shows_memory = (
             not own_loss or mentor.meta_loss == "error"
         )  # a loss that may fall below 0 has no share to speak of

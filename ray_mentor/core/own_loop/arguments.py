@@ -10,7 +10,7 @@ from torch import nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
-from ray_mentor.core.losses import CROSS_ENTROPY
+from ray_mentor.core.losses import CROSS_ENTROPY, TargetLoss, make_loss
 from ray_mentor.errors import UserError
 
 
@@ -83,6 +83,10 @@ def check_arguments(
     if curriculum.mixing not in (None, "none"):
         raise UserError(f"mixing is {curriculum.mixing!r}, but in a loop of one's own the batch is mixed by the loop")
     if curriculum.loss not in (None, CROSS_ENTROPY):
+        if isinstance(make_loss(str(curriculum.loss)), TargetLoss):
+            raise UserError(
+                f"loss is {curriculum.loss!r}, which remembers a target of each sample; only the trainer can do that"
+            )
         raise UserError(
             f"loss of the curriculum is {curriculum.loss!r}, but in a loop of one's own the loop computes the loss; "
             f"compute make_loss({curriculum.loss!r})(logits, labels), and give that loss to the curriculum"

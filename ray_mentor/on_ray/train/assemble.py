@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange
+from ray_mentor.core.losses import TargetLoss
 from ray_mentor.core.mentor.access import AbstractMentorAccess, LocalMentor
 from ray_mentor.core.mentor.learner import MentorLearner
-from ray_mentor.core.methods.table import method_of, parts_of
+from ray_mentor.core.methods.table import method_of, named_loss_of, parts_of
 from ray_mentor.core.student.precision import in_bf16
 from ray_mentor.core.student.sync_batch_norm import synchronised
 from ray_mentor.data.memory import require_memory
@@ -48,8 +49,13 @@ def assemble(
         waiting: makes a context for what waits for the mentor's answer.
     """
     n_samples = trained_on(splits.train, parts_of_meta)
-    history_bytes = 4 * job.mentor.history_length * n_samples // exchange.world_size
-    require_memory(history_bytes, "the samples' past losses", "give a smaller --history-length, or more --workers")
+    remembers = job.loss is None and isinstance(named_loss_of(job.curriculum), TargetLoss)
+    numbers = job.mentor.history_length + (len(splits.train.classes) if remembers else 0)
+    require_memory(
+        4 * numbers * n_samples // exchange.world_size,
+        "what is remembered of the samples",
+        "give a smaller --history-length, or more --workers",
+    )
     student = make_student(job, exchange)
     mentor = _access(job, splits, exchange, waiting) if method_of(job.curriculum.method).learns else None
     _check_parts(parts_of_meta, len(splits.meta), job, exchange)
@@ -68,6 +74,7 @@ def assemble(
         n_samples=n_samples,
         seed=job.run.seed,
         split_history=True,
+        n_classes=len(splits.train.classes),
     )
 
 

@@ -59,7 +59,7 @@ class Checkpoints:
         self._note = note
         self._history = history
         self._ledger = ledger
-        is_large = 4 * history.n_samples * history.length > largest_inside
+        is_large = 4 * history.n_samples * history.width > largest_inside
         self._history_files = HistoryFiles(directory, exchange, history) if is_large else None
         self._good: list[str] = []  # newest first: those that this run goes on from
         self._passed_over: list[str] = []
@@ -128,7 +128,7 @@ class Checkpoints:
     def _take_up(self, state: RunState) -> None:
         pieces = state.history_pieces
         if (pieces is None) != (self._history_files is None):
-            raise ValueError(f"its loss history is not of {self._history.shape} (samples, losses each)")
+            raise ValueError(f"its loss history is not of {self._history.shape} (samples, numbers each)")
         if self._exchange.rank == 0:
             ledger_files.check_there(self._directory, state.log.ledger, state.curriculum.step)
         self._ledger.take_up(state.log.ledger, state.curriculum.step)

@@ -64,9 +64,9 @@ class HistoryFiles:
 
     def _written(self, step: int, touched: TouchedRows) -> list[Piece]:
         """The pieces of the last checkpoint but one, and those that make them the history as it is."""
-        earlier, row = self._before or [], 4 * self._history.length
+        earlier, row = self._before or [], 4 * self._history.width
         size = self._of_all_ranks(touched) * (4 + row) + sum(
-            piece.size(self._history.length) for piece in earlier if piece.updates
+            piece.size(self._history.width) for piece in earlier if piece.updates
         )
         afresh = self._before is None or size > self._history.n_samples * row
         contents = (
@@ -103,7 +103,7 @@ class HistoryFiles:
         return piece
 
     def _take_up(self, piece: Piece) -> None:
-        size = piece.size(self._history.length)
+        size = piece.size(self._history.width)
         data = self._directory.read(f"{HISTORY}/{piece.name}", at_most=size + 1)
         if data is None:
             raise ValueError(f"its {HISTORY}/{piece.name} is missing")

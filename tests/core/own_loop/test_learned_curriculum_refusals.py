@@ -326,8 +326,8 @@ class TestStates:
         state = Loop().curriculum.state_dict()
         loop = Loop(mentor=MentorConfig(history_length=2), n_samples=60)
         with refusal(
-            "the state's loss history is of (0, 0) (samples, losses each), but this curriculum's is of (60, 2); "
-            "n_samples and history_length must be as they were"
+            "the state's loss history is of (0, 0) (samples, numbers each), but this curriculum's is of (60, 2); "
+            "n_samples, history_length and loss must be as they were"
         ):
             loop.curriculum.load_state_dict(state)
 

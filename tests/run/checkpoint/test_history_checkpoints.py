@@ -246,7 +246,7 @@ def test_a_driver_sees_what_is_missing(run: RunDirectory) -> None:
 @pytest.mark.parametrize("largest_inside", [0, LARGEST_INSIDE])
 def test_a_history_of_another_kind(run: RunDirectory, largest_inside: int) -> None:
     train(run, range(2), largest_inside=LARGEST_INSIDE - largest_inside)
-    with pytest.raises(UserError, match=r"its loss history is not of \(40, 3\) \(samples, losses each\)"):
+    with pytest.raises(UserError, match=r"its loss history is not of \(40, 3\) \(samples, numbers each\)"):
         train(run, range(2, 3), largest_inside=largest_inside)
 
 

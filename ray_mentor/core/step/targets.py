@@ -1,0 +1,47 @@
+"""Targets that a loss remembers of each sample, wherever the sample's row of the store lies."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ray_mentor.core.batch import Batch
+from ray_mentor.core.exchange import AbstractExchange
+from ray_mentor.core.history.table import LossHistory
+from ray_mentor.core.losses import TargetLoss
+
+
+def with_targets(
+    batch: Batch,
+    loss: TargetLoss,
+    logits: Float[Tensor, "own classes"],
+    history: LossHistory,
+    exchange: AbstractExchange,
+) -> Batch:
+    """This rank's batch with the targets of this visit, which are remembered. A collective call.
+
+    Costs two messages a step of as many numbers as the global batch has logits, where ranks split the store.
+    """
+    sizes = batch.rank_sizes or exchange.sizes(len(batch))
+    rows = exchange.gather(batch.rows.cpu()[:, None].double(), sizes)[:, 0].long()
+    start = sum(sizes[: exchange.rank])
+    before = _remembered(rows, history, exchange)[start : start + len(batch)]
+    targets = loss.target(logits.detach().float(), before.to(logits.device))
+    history.put(rows, exchange.gather(targets.cpu().double(), sizes).float())
+    return batch.with_targets(targets.to(logits))
+
+
+def _remembered(
+    rows: Int[Tensor, " batch"], history: LossHistory, exchange: AbstractExchange
+) -> Float[Tensor, "batch classes"]:
+    """What is kept of the global batch's samples, on every rank."""
+    if not history.is_split:
+        return history.beside(rows)
+    owners = history.owners(rows)
+    own = history.beside(rows[owners == history.rank])
+    counts = torch.bincount(owners, minlength=history.ranks).tolist()
+    found = torch.empty(len(rows), own.shape[1])
+    order = torch.argsort(owners, stable=True)  # the ranks' answers, one after the other
+    found[order] = exchange.gather(own.double(), tuple(counts)).float()
+    return found
