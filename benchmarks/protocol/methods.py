@@ -7,17 +7,16 @@ memorises.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-from ray_mentor import TrainConfig
+from ray_mentor.config.compared import Compared
 
 _TRUSTED = {"meta_in_training": 1.0}
 
 
 @dataclass(frozen=True)
-class Method:
+class Method(Compared):
     """One line of a table.
 
     Attributes:
@@ -27,13 +26,7 @@ class Method:
             cross-validation agrees with (:mod:`~protocol.pruning`).
     """
 
-    says: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
     data: Literal["all", "trusted", "pruned"] = "all"
-
-    def config(self, base: TrainConfig, **changes: Any) -> TrainConfig:
-        """One run of it: the regime's settings, then the method's, then the run's own, such as seed and rate."""
-        return base.changed(**{**self.settings, **changes})
 
 
 METHODS: dict[str, Method] = {

@@ -39,7 +39,7 @@ def run_method(name: str, config: TrainConfig, test: Sequence[int] | None = None
 
     Args:
         name: one of :data:`~protocol.methods.METHODS`.
-        config: of the run, the method's settings included (:meth:`~protocol.methods.Method.config`).
+        config: of the run, the method's settings included (:meth:`~ray_mentor.config.compared.Compared.config`).
         test: rows of the stored test split that the run is measured on; None: all of it.
     """
     began = time.process_time()

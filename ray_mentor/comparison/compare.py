@@ -23,11 +23,13 @@ from ray_mentor.errors import StoppedByUser, printable
 from ray_mentor.many_runs import Configured, directory_of, drawn_by, named
 from ray_mentor.on_ray.tune.listed import RUNS, ListedRuns, place
 from ray_mentor.on_ray.tune.resumed import digest
+from ray_mentor.on_ray.tune.trial import newest_run
 from ray_mentor.report.compare.page import page
 from ray_mentor.report.compare.tables import as_csv, closing_tables, columns_of, level_text, markdown
 from ray_mentor.report.sweep.display import SweepDisplay
+from ray_mentor.run.checkpoint.resume import check_same_run
 from ray_mentor.run.claim import ClaimedDirectory
-from ray_mentor.run.directory import CONFIG, RunDirectory
+from ray_mentor.run.directory import CONFIG, RESULT, RunDirectory
 from ray_mentor.run.outcome import versions
 from ray_mentor.run.over_seeds.advice import advice_of
 from ray_mentor.run.over_seeds.lines import ACCURACIES, LEVEL, known_accuracy, lines
@@ -150,8 +152,29 @@ def _run(
 
     with place(directory, config.run, settings.concurrent, len(labels), note, verbose=makers.verbose) as here:
         here.directory.write(CONFIG, to_toml(record).encode())
-        listed = ListedRuns(config, makers, here.directory, RUNS, here.concurrent, test=True, show=show)
-        return here.directory, listed.run([cell.config for cell in cells])
+        done = _finished(cells, here.directory)
+        for name in done:
+            display.show({"kind": "ended", "trial": labels[name], "state": "finished", "objective": None})
+        again = [cell.config for cell in cells if digest(cell.config) not in done]
+        listed = ListedRuns(config, makers, here.directory, RUNS, here.concurrent, True, True, show)
+        found = {**done, **dict(zip(map(digest, again), listed.run(again), strict=True))}
+        return here.directory, [found[digest(cell.config)] for cell in cells]
+
+
+def _finished(cells: Sequence[Cell], directory: RunDirectory) -> dict[str, Place]:
+    """The runs that an earlier call has finished, by their digests.
+
+    Raises:
+        UserError: one whose settings are not those that it is named by.
+    """
+    done: dict[str, Place] = {}
+    for cell in cells:
+        name = digest(cell.config)
+        run = newest_run(f"{directory.path}/{RUNS}", name)
+        if name not in done and run.size(RESULT) is not None:
+            check_same_run(cell.config.flat(), run)
+            done[name] = run
+    return done
 
 
 def _label(cell: Cell, cells: Sequence[Cell]) -> str:

@@ -11,7 +11,7 @@ from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.core.methods.table import method_of
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.on_ray.tune.resumed import table_in
-from ray_mentor.on_ray.tune.trial import metrics_of
+from ray_mentor.on_ray.tune.trial import PEAK, metrics_of
 from ray_mentor.run.directory import RESULT, RunDirectory
 from ray_mentor.run.over_seeds.lines import ACCURACIES
 from ray_mentor.students import make_student
@@ -59,12 +59,14 @@ def _row(cell: Cell, place: Place, params: Numbers) -> dict[str, Any]:
     if isinstance(place, str):
         return {**_named(cell), **dict.fromkeys(_FIGURES), "path": None, "error": place}
     result = table_in(place, RESULT) or {}
+    peak = table_in(place, PEAK) or {}
     last = metrics_of(place, cell.config.run.epochs)[-1]
     return {
         **_named(cell),
         **{name: last.get(name) for name in ACCURACIES},
         **{f"{name}_selected": result.get(name) for name in ACCURACIES},
-        **{name: result.get(name) for name in ("kept_epoch", "noise_auroc", "train_seconds", "peak_memory_mb")},
+        **{name: result.get(name) for name in ("kept_epoch", "noise_auroc", "train_seconds")},
+        "peak_memory_mb": peak.get("peak_memory_mb"),
         "params": params[cell.method],
         "path": place.path,
         "error": None,

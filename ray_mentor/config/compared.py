@@ -76,7 +76,11 @@ PRESETS: dict[str, Sequence[str]] = {
 OWN_BY_METHOD = ("method", "pace", "loss", "mixing")
 """Settings that a comparison leaves to its methods."""
 
-_SHARED = (*(name for name in names_of(DataConfig) if name != "augment"), *names_of(RunSettings), "student", "schedule")
+_SHARED = {
+    *names_of(DataConfig),
+    *names_of(RunSettings),
+    *("student", "schedule", "meta_holdout", "meta_in_training"),
+} - {"augment"}
 
 
 def check_known(names: Iterable[str]) -> None:
@@ -112,7 +116,7 @@ def own_method(name: str, settings: Mapping[str, Any]) -> Compared:
     for setting in settings:
         if setting in _SHARED:
             raise UserError(
-                f"the method {shown(name)} sets {setting}, but data, student and schedule are the same for all methods "
-                f"of a comparison; leave it out, or give it to all: --{setting.replace('_', '-')}"
+                f"the method {shown(name)} sets {setting}, but data, trusted samples, student and schedule are the "
+                f"same for all methods of a comparison; leave it out, or give it to all: --{setting.replace('_', '-')}"
             )
     return Compared("your own: " + ", ".join(f"{key} = {value}" for key, value in settings.items()), dict(settings))

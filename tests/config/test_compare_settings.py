@@ -70,8 +70,8 @@ def test_what_is_refused(settings: dict[str, Any], says: str) -> None:
         (
             "mine",
             {"batch_size": 3},
-            "the method 'mine' sets batch_size, but data, student and schedule are the same for all methods of a "
-            "comparison; leave it out, or give it to all: --batch-size",
+            "the method 'mine' sets batch_size, but data, trusted samples, student and schedule are the same for all "
+            "methods of a comparison; leave it out, or give it to all: --batch-size",
         ),
     ],
 )
@@ -81,9 +81,9 @@ def test_methods_of_ones_own_that_are_refused(name: str, settings: dict[str, Any
     assert str(refused.value) == says
 
 
-@pytest.mark.parametrize("setting", ["noise", "meta_size", "epochs", "seed", "student", "schedule", "train_size"])
+@pytest.mark.parametrize("setting", ["noise", "meta_size", "epochs", "seed", "student", "schedule", "meta_holdout"])
 def test_what_all_share_is_refused(setting: str) -> None:
-    with pytest.raises(UserError, match=f"sets {setting}, but data, student and schedule are the same"):
+    with pytest.raises(UserError, match=f"sets {setting}, but data, trusted samples, student and schedule"):
         own_method("mine", {setting: 1})
 
 

@@ -98,6 +98,7 @@ class ListedRuns:
         folder: of the runs' directories in it.
         concurrent: runs at a time.
         test: whether they measure the test split.
+        alone: whether each has a process of its own, so that time and memory are those of it alone.
         show: takes their rows, of kind ``trial``, ``ended`` and ``note``, a run being called by its :func:`digest`.
     """
 
@@ -107,6 +108,7 @@ class ListedRuns:
     folder: str
     concurrent: int
     test: bool
+    alone: bool = False
     show: Show = lambda row: None
 
     def run(self, configs: Sequence[TrainConfig]) -> list[RunDirectory | str]:
@@ -126,6 +128,8 @@ class ListedRuns:
             self.show(row)
 
         folder = f"{self.directory.path}/{self.folder}"
+        if not listed:
+            return []
         Stage(
             Plan(
                 self.base,
@@ -135,6 +139,7 @@ class ListedRuns:
                 listed,
                 self.test,
                 ends_hopeless=False,
+                alone=self.alone,
             ),
             self.directory.path,
             min(self.concurrent, len(listed)),

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import queue
+import re
+import resource
+import sys
 import threading
+from pathlib import Path
 
 import ray
+import torch
 
 from ray_mentor.errors import RunStoppedError
 from ray_mentor.on_ray.train.gate import AnyGate, Gate, call, gate_here
@@ -74,3 +79,18 @@ class Running:
     def _take(self, row: Row) -> None:
         if row["kind"] == "epoch":
             self._rows.put(row)
+
+
+def peak_memory_mb() -> float:
+    """The most memory that this process has held so far, in 10^6 bytes: on a GPU, where it has used one, else resident.
+
+    Of all that the process ever did: a run's own only where the process has done nothing else.
+    """
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0:
+        return torch.cuda.max_memory_allocated() / 1e6
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage counts what lay there before the program was loaded, too
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        if found is not None:
+            return int(found[1]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6

@@ -79,7 +79,7 @@ class Stage:
             scheduler=self.scheduler,
             num_samples=self.trials,
             max_concurrent_trials=self.concurrent,
-            reuse_actors=True,
+            reuse_actors=not self.plan.alone,
             trial_dirname_creator=_id,
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # a run writes its own
             max_failures=self.plan.base.run.max_failures,

@@ -22,7 +22,7 @@ from ray_mentor.errors import UserError
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 from ray_mentor.on_ray.tune.objective import Objective
 from ray_mentor.on_ray.tune.record import to_json
-from ray_mentor.on_ray.tune.running import Running
+from ray_mentor.on_ray.tune.running import Running, peak_memory_mb
 from ray_mentor.on_ray.tune.spaces import config_of
 from ray_mentor.run.checkpoint.checkpoints import newest_good
 from ray_mentor.run.checkpoint.history_files import names_in
@@ -35,6 +35,9 @@ NAME = "trial"
 BRANCH = "branch.json"
 """Of a run that goes on from another's checkpoint: whose, from which step, and under which settings of the space. Its
 ledger begins there. It is the last of its files to be made, so that the others are there where it is."""
+
+PEAK = "memory.json"
+"""Of a run that had a process of its own: the most that this has held."""
 
 _STATE = "state.pt"
 _HOPELESS_EPOCHS = 2
@@ -59,6 +62,8 @@ class Plan:
         listed: runs by their names that are made as they are, instead of samples of a space.
         test: whether they measure the test split.
         ends_hopeless: whether a trial is ended whose mentor collapses at every other step.
+        alone: whether each has a process of its own, rather than one that serves one after another; then what it has
+            held of memory is written down (:data:`PEAK`), unless it lay in workers.
     """
 
     base: TrainConfig
@@ -68,6 +73,7 @@ class Plan:
     listed: Mapping[str, TrainConfig] = field(default_factory=dict)
     test: bool = False
     ends_hopeless: bool = True
+    alone: bool = False
 
     def config(self, name: str, sample: Mapping[str, Any]) -> TrainConfig:
         """The settings of the trial of this name that was made from ``sample``."""
@@ -75,7 +81,7 @@ class Plan:
 
 
 class Trial(tune.Trainable):
-    """A run, epoch by epoch, for Ray Tune; its process serves one trial after another."""
+    """A run, epoch by epoch, for Ray Tune; its process serves one trial after another, unless each is to be alone."""
 
     _directory: RunDirectory
     _hopeless: int
@@ -102,6 +108,8 @@ class Trial(tune.Trainable):
         finished = figures.epoch == self._plan.objective.epochs
         if finished and self._running is not None:
             self._running.finish()
+            if self._plan.alone and self._config.run.n_workers == 0:
+                self._directory.write(PEAK, json.dumps({"peak_memory_mb": peak_memory_mb()}).encode())
         return {**dataclasses.asdict(figures), "hopeless": hopeless, "done": finished or hopeless}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

@@ -112,7 +112,7 @@ def _curve(method: str, own: Mapping[int, Sequence[float]], best: str | None) ->
 
 
 def _shade(method: str, best: str | None) -> str:
-    return {best: "--best", BASELINE: "--base", ORACLE: "--muted"}.get(method, "--accent")
+    return {BASELINE: "--base", ORACLE: "--muted", best: "--best"}.get(method, "--accent")
 
 
 def _hover(line: Line, on: str) -> str:

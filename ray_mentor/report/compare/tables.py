@@ -8,7 +8,6 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -38,6 +37,8 @@ _HEADS = (
 
 _SHORT = ("method", "seeds", "accuracy", "kept", "gap", "AUROC", "time", "× plain", "memory")
 """The heads in a terminal of 80 characters."""
+
+_PLAIN: Any = {"box": None, "pad_edge": False, "padding": (0, 1, 0, 0), "header_style": "dim"}
 
 _LONG = 30  # characters of a method's name there
 
@@ -137,7 +138,7 @@ def closing_tables(found: Sequence[Line], on: str, levels: Sequence[Mapping[str,
 
 def _table(found: Sequence[Line], on: str, level: tuple[Any, ...]) -> Table:
     title = f"{ON[on]} at {level_text(level)}"
-    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(title=Text(title), title_justify="left", **_PLAIN)
     for number, name in enumerate(_SHORT):
         table.add_column(name, justify="left" if number == 0 else "right", overflow="fold")
     for line in found:

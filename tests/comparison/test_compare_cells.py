@@ -1,0 +1,148 @@
+"""Which runs a comparison is made of, that all have the same means, and what is refused before Ray starts."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray.train.torch
+import torch
+
+from ray_mentor.comparison.cells import Cell, asked_methods, cells_of, check_shared, levels_of
+from ray_mentor.comparison.measured import params_of
+from ray_mentor.config import CurriculumConfig, TrainConfig
+from ray_mentor.config.compare import CompareSettings
+from ray_mentor.config.compared import METHODS
+from ray_mentor.core.exchange import Alone
+from ray_mentor.data.plan.batches import Plan
+from ray_mentor.data.splits.splits import Splits, prepare
+from ray_mentor.errors import UserError
+from ray_mentor.many_runs import Drawn, drawn_by
+from ray_mentor.on_ray.train.assemble import make_student
+from ray_mentor.on_ray.tune.resumed import digest
+from ray_mentor.training import make_trainer
+
+BASE = TrainConfig().changed(workers=0, epochs=2, train_size=300, test_size=100)
+
+
+@functools.cache
+def splits_at(drawn: Drawn) -> Splits:
+    return prepare(*drawn)
+
+
+def made(settings: CompareSettings, base: TrainConfig = BASE, **own: Any) -> tuple[list[Cell], list[str]]:
+    levels = levels_of(base, settings)
+    read = {drawn_by(level): splits_at(drawn_by(level)) for level in levels}
+    return cells_of(levels, asked_methods(settings, own), settings, read)
+
+
+def test_a_cell_a_level_method_and_seed_a_seed_of_all_methods_first() -> None:
+    settings = CompareSettings(("gce",), seeds=2, noises=("none", "symmetric:0.2"), meta_sizes=(30, 60))
+    cells, notes = made(settings, BASE.changed(seed=5))
+    assert notes == ["oracle is left out: it needs the true labels, which are not known; so there is no gap to close"]
+    assert [(cell.noise, cell.meta_size, cell.seed, cell.method) for cell in cells] == [
+        (noise, size, seed, method)
+        for noise in ("none", "symmetric:0.2")
+        for size in (30, 60)
+        for seed in (5, 6)
+        for method in ("uniform-trusted", "gce", *(["oracle"] if noise != "none" else []))
+    ]
+    assert len({digest(cell.config) for cell in cells}) == len(cells)
+
+
+def test_uniform_trusted_and_the_oracle_run_in_any_case() -> None:
+    cells, notes = made(CompareSettings(("mixup",), seeds=1))
+    assert ([cell.method for cell in cells], notes) == (["uniform-trusted", "mixup", "oracle"], [])
+    assert {cell.noise for cell in cells} == {"symmetric:0.4"}, "auto, in plain words"
+
+
+def test_all_have_the_same_splits_schedule_and_initial_student(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ray.train.torch, "get_device", lambda: torch.device("cpu"))
+    cells, notes = made(CompareSettings(preset="all", seeds=2), mine={"method": "self-paced", "pace": "linear"})
+    assert [note.partition(":")[0] for note in notes] == ["mentornet-pd is left out"]
+    assert {cell.method for cell in cells} == {*METHODS, "mine"} - {"mentornet-pd"}
+    for seed in (0, 1):
+        own = [cell for cell in cells if cell.seed == seed]
+        assert len({drawn_by(cell.config) for cell in own}) == 1, "what splits are drawn by"
+        trainers = [make_trainer(cell.config, splits_at(drawn_by(cell.config))) for cell in own]
+        first, *others = (make_student(trainer._job, Alone()).state_dict() for trainer in trainers)
+        assert all(torch.equal(other[name], first[name]) for other in others for name in first)
+        schedules = [
+            Plan(t._job.order, t.config.run.batch_size, t.config.run.seed, t.config.run.epochs) for t in trainers
+        ]
+        rows = [[rows.tolist() for _, rows, _ in plan.steps()] for plan in schedules]
+        assert all(other == rows[0] for other in rows)
+        assert len({(t.config.student, t.config.mentor.meta_holdout) for t in trainers}) == 1
+    assert list(tmp_path.iterdir()) == [], "nothing is written before all is known to be possible"
+
+
+def test_what_is_left_out_of_a_preset_is_refused_by_name() -> None:
+    with pytest.raises(UserError) as refused:
+        made(CompareSettings(("mentornet-pd",)))
+    assert str(refused.value) == (
+        "method 'mentornet-pd': method is 'mentornet-pd', which needs the published params; give --mentor-params "
+        "FILE.npz"
+    )
+
+
+def test_a_method_of_ones_own_that_makes_no_sense_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^method 'mine': mixing is 'mentormix', which mixes as often as the student"):
+        made(
+            CompareSettings(("gce",)), BASE.changed(meta_holdout=0.0), mine={"method": "uniform", "mixing": "mentormix"}
+        )
+    with pytest.raises(UserError, match=r"^method 'mine': unknown loss 'gcee'; valid: cross-entropy, gce, sce, mae"):
+        made(CompareSettings(("gce",)), mine={"loss": "gcee"})
+
+
+def test_a_method_of_ones_own_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('method = "self-paced"\npace = "linear"\n')
+    methods = asked_methods(CompareSettings((f"mine={file},gce",)), {})
+    assert list(methods) == ["mine", "uniform-trusted", "gce", "oracle"]
+    assert methods["mine"].says == "your own: method = self-paced, pace = linear"
+    assert methods["mine"].config(BASE).curriculum.pace == "linear"
+    with pytest.raises(UserError, match=r"there are two methods 'mine' of your own; give one of them another name"):
+        asked_methods(CompareSettings((f"mine={file}",)), {"mine": {"method": "uniform"}})
+    with pytest.raises(UserError, match="there is no config file"):
+        asked_methods(CompareSettings(("mine=gone.toml",)), {})
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("method", "uniform"), ("loss", "gce"), ("mixing", "mixup"), ("pace", "linear")]
+)
+def test_what_a_method_says_is_not_said_for_all(setting: str, value: str) -> None:
+    config = TrainConfig(curriculum=CurriculumConfig(**{setting: value}))  # type: ignore[arg-type]
+    with pytest.raises(UserError) as refused:
+        check_shared(config, CompareSettings())
+    assert str(refused.value) == (
+        f"{setting} is {value!r}, but in a comparison each method says this itself; leave --{setting} out, and compare "
+        "a method of your own that has it: --methods NAME=FILE.toml"
+    )
+
+
+def test_trusted_samples_are_in_training_and_drawn_where_sizes_are_compared() -> None:
+    with pytest.raises(UserError, match="meta_in_training is 0, but in a comparison all methods have the same trusted"):
+        check_shared(TrainConfig().changed(meta_in_training=0.0), CompareSettings())
+    with pytest.raises(UserError, match=r"meta_sizes is \(10, 20\), but meta_data is 'trusted.parquet', a trusted set"):
+        check_shared(TrainConfig().changed(meta_data="trusted.parquet"), CompareSettings(meta_sizes=(10, 20)))
+
+
+def test_there_must_be_something_to_measure_by() -> None:
+    nothing = BASE.changed(noise="none", meta_holdout=0.0)
+    splits = splits_at(drawn_by(nothing))
+    unknown = Splits(splits.train, splits.validation, splits.meta, None, ())
+    with pytest.raises(UserError, match=r"meta_holdout is 0, of 100 trusted samples, which leaves none to measure"):
+        cells_of([nothing], asked_methods(CompareSettings(), {}), CompareSettings(), {drawn_by(nothing): unknown})
+
+
+def test_params_are_those_of_student_and_mentor() -> None:
+    cells, _ = made(CompareSettings(("mentornet",), seeds=1))
+    params = params_of(cells, splits_at(drawn_by(BASE)))
+    student = 64 * 256 + 256 + 256 * 256 + 256 + 256 * 10 + 10
+    assert params["uniform-trusted"] == params["oracle"]
+    assert params["mentornet"] - params["uniform-trusted"] == 2 * 100 + 100 + 100 + 1
+    assert np.isclose(params["oracle"], student, rtol=1.0)
