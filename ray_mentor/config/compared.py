@@ -36,6 +36,10 @@ def _robust(loss: str) -> dict[str, str]:
     return {"method": "uniform", "loss": loss}
 
 
+def _ruled(rule: str) -> dict[str, str]:
+    return {"method": "uniform", "gradient_rule": rule}
+
+
 METHODS: dict[str, Compared] = {
     "uniform": Compared("plain training, without trusted samples", {"method": "uniform", "meta_in_training": 0.0}),
     "uniform-trusted": Compared("plain training", {"method": "uniform"}),
@@ -43,21 +47,28 @@ METHODS: dict[str, Compared] = {
     "mentormix-uniform": Compared(
         "mixed as the mentor mixes, without a mentor", {"method": "uniform", "mixing": "mentormix"}
     ),
+    "randaugment": Compared("images changed by RandAugment", {"method": "uniform", "augment": "randaugment"}),
+    "trivialaugment": Compared("images changed by TrivialAugment", {"method": "uniform", "augment": "trivialaugment"}),
+    "pcgrad": Compared("steps that do not point against the trusted samples", _ruled("pcgrad")),
+    "gradient-vaccine": Compared("steps turned towards the trusted samples", _ruled("gradient-vaccine")),
     "label-smoothing": Compared("smoothed labels", _robust("label-smoothing")),
     "bootstrap-soft": Compared("a part of the student's own prediction in each label", _robust("bootstrap-soft")),
     "bootstrap-hard": Compared("a part of the class that the student would say", _robust("bootstrap-hard")),
     "mae": Compared("mean absolute error", _robust("mae")),
     "gce": Compared("generalised cross-entropy", _robust("gce")),
     "sce": Compared("symmetric cross-entropy", _robust("sce")),
+    "elr": Compared("early-learning regularisation: a remembered target a sample", _robust("elr")),
     "focal-loss": Compared("hard samples count more, as a loss", _robust("focal")),
     "focal": Compared("hard samples count more, as sample weights", {"method": "focal"}),
     "hard-mining": Compared("hard samples alone", {"method": "hard-mining"}),
     "self-paced": Compared("samples of large loss are dropped", {"method": "self-paced"}),
     "spcl": Compared("the same with a slope", {"method": "spcl"}),
     "predefined": Compared("the curriculum that MentorNet PD imitates, as a formula", {"method": "predefined"}),
+    "l2rw": Compared("learning to reweight: the influence is the weight", {"method": "l2rw"}),
     "mentornet-pd": Compared("the published network with its published params", {"method": "mentornet-pd"}),
     "mentornet-unmixed": Compared("the mentor, nothing mixed", {"method": "mentornet", "mixing": "none"}),
     "mentornet-gce": Compared("the mentor on generalised cross-entropy", {"method": "mentornet", "loss": "gce"}),
+    "mentornet-elr": Compared("the mentor on early-learning regularisation", {"method": "mentornet", "loss": "elr"}),
     "mentornet": Compared("the mentor", {"method": "mentornet"}),
     "oracle": Compared("told which labels are right", {"method": "oracle"}),
 }
@@ -68,12 +79,12 @@ BASELINE, ORACLE = "uniform-trusted", "oracle"
 
 PRESETS: dict[str, Sequence[str]] = {
     "quick": ("uniform", "self-paced", "gce", "mixup", "mentornet"),
-    "seed": ("uniform", "self-paced", "mentornet-pd", "mentornet", "gce", "sce", "mixup"),
+    "seed": ("uniform", "self-paced", "mentornet-pd", "mentornet", "gce", "sce", "mixup", "randaugment"),
     "all": tuple(METHODS),
 }
 """Methods by the name of what is asked with them. Of a preset, what can't be run is left out, with a note."""
 
-OWN_BY_METHOD = ("method", "pace", "loss", "mixing")
+OWN_BY_METHOD = ("method", "pace", "loss", "mixing", "gradient_rule")
 """Settings that a comparison leaves to its methods."""
 
 _SHARED = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,11 @@ import pytest
 from ray_mentor.config import TrainConfig
 from ray_mentor.config.compare import CompareConfig, CompareSettings
 from ray_mentor.config.compared import BASELINE, METHODS, ORACLE, PRESETS, own_method
+from ray_mentor.config.described import described
+from ray_mentor.core.losses import ROBUST
+from ray_mentor.core.methods.table import METHODS as core_methods
+from ray_mentor.core.step.gradient_rules import GRADIENT_RULES
+from ray_mentor.data.samples.augment import POLICIES
 from ray_mentor.errors import UserError
 
 
@@ -93,3 +99,23 @@ def test_a_comparison_is_one_flat_table() -> None:
     assert CompareConfig.from_flat(config.flat()) == config
     with pytest.raises(UserError, match="unknown setting 'metods'; nearest valid: methods"):
         CompareConfig.from_flat({"metods": ["gce"]})
+
+
+def test_every_method_loss_and_rule_of_the_package_is_in_the_table() -> None:
+    """A new one is a line there, too."""
+    curricula = [method.config(TrainConfig()).curriculum for method in METHODS.values()]
+    assert {curriculum.method for curriculum in curricula} == set(core_methods)
+    assert {curriculum.loss for curriculum in curricula} - {None} == set(ROBUST)
+    assert {curriculum.gradient_rule for curriculum in curricula} == set(GRADIENT_RULES)
+    assert {method.settings.get("augment") for method in METHODS.values()} - {None} == set(POLICIES)
+
+
+def test_the_help_names_every_method() -> None:
+    [text] = [each.text for each in described(CompareSettings) if each.name == "methods"]
+    named = text.partition("being two: ")[2].partition(";")[0].split(", ")
+    assert sorted(named) == sorted(METHODS)
+
+
+def test_the_page_names_every_method() -> None:
+    page = (Path(__file__).parents[2] / "docs/compare.md").read_text()
+    assert [name for name in METHODS if f"`{name}`" not in page] == []

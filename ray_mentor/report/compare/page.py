@@ -80,7 +80,13 @@ def _level(
         [
             f'<section><h2>{title}</h2><p class="verdict {shade}">{escaped(level["text"], _LONG)}</p>',
             f'<p class="caption">{caption}</p>{table}</section>',
-            section(f"accuracy{number}", "Accuracy", "A bar a mean, a dot a seed.", drawn[f"accuracy{number}"], lacks),
+            section(
+                f"accuracy{number}",
+                "Accuracy",
+                "A bar a mean, a dot a seed; the axis does not begin at 0.",
+                drawn[f"accuracy{number}"],
+                lacks,
+            ),
             section(f"cost{number}", "Accuracy against time", _COST, drawn[f"cost{number}"], lacks),
             section(f"curves{number}", "Learning curves", _CURVES, drawn[f"curves{number}"], lacks),
         ]
