@@ -12,7 +12,7 @@ from ray_mentor.config.compare import CompareConfig, CompareSettings
 from ray_mentor.config.compared import BASELINE, METHODS, ORACLE, PRESETS, own_method
 from ray_mentor.config.described import described
 from ray_mentor.core.losses import ROBUST
-from ray_mentor.core.methods.table import METHODS as core_methods
+from ray_mentor.core.methods.table import METHODS as CORE_METHODS
 from ray_mentor.core.step.gradient_rules import GRADIENT_RULES
 from ray_mentor.data.samples.augment import POLICIES
 from ray_mentor.errors import UserError
@@ -104,7 +104,7 @@ def test_a_comparison_is_one_flat_table() -> None:
 def test_every_method_loss_and_rule_of_the_package_is_in_the_table() -> None:
     """A new one is a line there, too."""
     curricula = [method.config(TrainConfig()).curriculum for method in METHODS.values()]
-    assert {curriculum.method for curriculum in curricula} == set(core_methods)
+    assert {curriculum.method for curriculum in curricula} == set(CORE_METHODS)
     assert {curriculum.loss for curriculum in curricula} - {None} == set(ROBUST)
     assert {curriculum.gradient_rule for curriculum in curricula} == set(GRADIENT_RULES)
     assert {method.settings.get("augment") for method in METHODS.values()} - {None} == set(POLICIES)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from same_values import assert_same_values
@@ -20,8 +23,8 @@ from ray_mentor.config import StudentConfig, TrainConfig
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.data import Splits
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.tune.objective import Objective
-from ray_mentor.on_ray.tune.trial import NAME, Trial
+from ray_mentor.on_ray.tune.objective import NONE, Objective
+from ray_mentor.on_ray.tune.trial import NAME, PEAK, Trial
 from ray_mentor.run.checkpoint.checkpoints import Found, newest_good
 from ray_mentor.run.directory import RunDirectory
 
@@ -74,6 +77,28 @@ def test_a_trial_is_the_run_of_its_settings(new_trial: NewTrial, small_splits: S
     assert [reply["accuracy"] for reply in replies] == [row["trusted_accuracy"] for row in alone.metrics]
     assert replies[-1]["objective"] == replies[-1]["accuracy"]
     assert (tmp_path / "one" / "result.json").exists()
+
+
+def test_what_a_process_of_its_own_held_is_written_down(new_trial: NewTrial, tmp_path: Path) -> None:
+    """In 10^6 bytes; of one that shares its process nothing is known."""
+    for name, alone in (("shares", False), ("alone", True)):
+        trial = new_trial(name, {"update_interval": 3}, alone=alone)
+        for _ in range(EPOCHS):
+            trial.step()
+    assert not (tmp_path / "shares" / PEAK).exists()
+    said = json.loads((tmp_path / "alone" / PEAK).read_text())["peak_memory_mb"]
+    now = psutil.Process().memory_info().rss / 1e6
+    assert 0.8 * now < said < 1.5 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def test_runs_that_are_not_chosen_by_anything_need_no_held_out_sample(new_trial: NewTrial) -> None:
+    nothing = BASE.changed(meta_holdout=0.0)
+    trial = new_trial("one", {"update_interval": 3}, base=nothing, objective=Objective(NONE, EPOCHS))
+    assert math.isnan(trial.step()["accuracy"])
+    trial.cleanup()
+    refused = new_trial("two", {"update_interval": 3}, base=nothing)
+    with pytest.raises(UserError, match="no trusted sample is held out, but a sweep chooses by the accuracy"):
+        refused.step()
 
 
 def test_no_trial_of_a_search_measures_the_test_split(new_trial: NewTrial, tmp_path: Path) -> None:
