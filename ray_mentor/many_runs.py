@@ -42,14 +42,11 @@ class Configured:
     Args:
         read: splits that were read before Ray started; they are not kept here beside the store.
         verbose: of the trainers.
-
-    Attributes:
-        verbose: the same.
     """
 
     def __init__(self, read: Mapping[Drawn, Splits], verbose: bool) -> None:
         self._read = dict(read)
-        self.verbose = verbose
+        self._verbose = verbose
         self._stored: dict[tuple[Drawn, bool], Any] = {}
 
     def __call__(self, configs: Sequence[TrainConfig], *, test: bool) -> MakeTrainer:
@@ -58,7 +55,7 @@ class Configured:
             if (drawn, test) not in self._stored:
                 splits = self._splits(drawn)
                 self._stored[drawn, test] = ray.put(splits if test else dataclasses.replace(splits, test=None))
-        return ConfiguredTrainer({drawn: self._stored[drawn, test] for drawn in needed}, self.verbose)
+        return ConfiguredTrainer({drawn: self._stored[drawn, test] for drawn in needed}, self._verbose)
 
     def _splits(self, drawn: Drawn) -> Splits:
         return self._read.pop(drawn) if drawn in self._read else prepare(*drawn)

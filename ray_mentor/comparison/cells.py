@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,7 @@ from ray_mentor.config.file import read_config
 from ray_mentor.data.splits.meta_parts import meta_parts
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.errors import UserError, shown
-from ray_mentor.many_runs import Drawn, drawn_by
-from ray_mentor.training import make_trainer
+from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 
 
 @dataclass(frozen=True)
@@ -90,62 +89,93 @@ def levels_of(config: TrainConfig, settings: CompareSettings) -> list[TrainConfi
     return [config.changed(noise=noise, meta_size=size) for noise, size in itertools.product(noises, sizes)]
 
 
-def cells_of(
+Probe = Callable[[TrainConfig], CurriculumTrainer]
+"""Makes the trainer of a run's settings, which is not to be fit."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a comparison.
+
+    Attributes:
+        cells: a seed of all methods before the next.
+        notes: on methods that are left out.
+        params: how many numbers each method trains.
+    """
+
+    cells: list[Cell]
+    notes: list[str]
+    params: Mapping[str, int]
+
+
+def plan_of(
     levels: Sequence[TrainConfig],
     methods: Mapping[str, Compared],
     settings: CompareSettings,
-    read: Mapping[Drawn, Splits],
-) -> tuple[list[Cell], list[str]]:
-    """All runs, a seed of all methods before the next, and notes on methods that are left out.
-
-    Each method is tried at each level, as far as that takes no training.
+    probe: Probe,
+    noise: Callable[[TrainConfig], str],
+) -> Plan:
+    """Each method is tried at each level, as far as that takes no training.
 
     Args:
         levels: at the first seed.
-        read: their splits.
+        noise: what a level's is called.
 
     Raises:
         UserError: a method that was asked for by name and can't be run; nothing to measure accuracy by.
     """
     cells: list[Cell] = []
     notes: list[str] = []
+    params: dict[str, int] = {}
     for level in levels:
-        splits = read[drawn_by(level)]
+        splits = _tried(BASELINE, methods[BASELINE], level, probe).splits
         _check_measurable(level, splits)
-        able = [name for name in methods if _can(name, methods[name], level, settings, splits, notes)]
+        able = []
+        for name, method in methods.items():
+            by_name = name in settings.names or name not in METHODS
+            trainer = _able(name, method, level, splits, probe, notes, by_name=by_name)
+            if trainer is not None:
+                params[name] = trainer.n_params()
+                able.append(name)
         for seed, name in itertools.product(range(level.run.seed, level.run.seed + settings.seeds), able):
-            config = methods[name].config(level, seed=seed)
-            cells.append(Cell(_noise(level), level.data.meta_size, name, config))
-    return cells, list(dict.fromkeys(notes))
+            cells.append(Cell(noise(level), len(splits.meta), name, methods[name].config(level, seed=seed)))
+    return Plan(cells, list(dict.fromkeys(notes)), params)
 
 
-def _noise(level: TrainConfig) -> str:
+def noise_of(level: TrainConfig) -> str:
+    """What is added, in plain words."""
     kind, rate = level.data.resolved_noise
     return kind if kind == "none" else f"{kind}:{rate:g}"
 
 
-def _can(
+def _able(
     name: str,
     method: Compared,
     level: TrainConfig,
-    settings: CompareSettings,
     splits: Splits,
+    probe: Probe,
     notes: list[str],
-) -> bool:
-    """Whether it can be run; a note says why not."""
+    *,
+    by_name: bool,
+) -> CurriculumTrainer | None:
+    """Its trainer; None, and a note, where it can't be run and may be left out."""
     if name == ORACLE and splits.train.true_labels is None:
         notes.append("oracle is left out: it needs the true labels, which are not known; so there is no gap to close")
-        return False
-    by_name = name in settings.names or name not in METHODS
+        return None
     try:
-        alone = method.config(level).changed(run_name=None, resume=False, resume_or_start=False)
-        make_trainer(alone, splits)
+        return _tried(name, method, level, probe)
     except UserError as error:
-        if by_name or name == BASELINE:
-            raise UserError(f"method {shown(name)}: {error}") from error
-        notes.append(f"{name} is left out: {error}")
-        return False
-    return True
+        if by_name:
+            raise
+        notes.append(f"{name} is left out: {error.__cause__}")
+        return None
+
+
+def _tried(name: str, method: Compared, level: TrainConfig, probe: Probe) -> CurriculumTrainer:
+    try:
+        return probe(method.config(level).changed(run_name=None, resume=False, resume_or_start=False))
+    except UserError as error:
+        raise UserError(f"method {shown(name)}: {error}") from error
 
 
 def _check_measurable(level: TrainConfig, splits: Splits) -> None:

@@ -7,23 +7,24 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
-from ray_mentor.comparison.cells import Cell, asked_methods, cells_of, check_shared, levels_of
-from ray_mentor.comparison.measured import Place, curves_of, params_of, rows_of
+from ray_mentor.comparison.cells import Cell, asked_methods, check_shared, levels_of, noise_of, plan_of
+from ray_mentor.comparison.measured import Place, curves_of, rows_of
 from ray_mentor.config import TrainConfig
 from ray_mentor.config.compare import CompareSettings
 from ray_mentor.config.file import to_toml
 from ray_mentor.data.splits.splits import prepare
-from ray_mentor.errors import StoppedByUser, printable
-from ray_mentor.many_runs import Configured, directory_of, drawn_by, named
-from ray_mentor.on_ray.tune.listed import RUNS, ListedRuns, place
+from ray_mentor.errors import StoppedByUser, UserError, printable
+from ray_mentor.many_runs import Configured, always, directory_of, drawn_by, named
+from ray_mentor.on_ray.tune.listed import RUNS, ListedRuns, Makers, place
 from ray_mentor.on_ray.tune.resumed import digest
-from ray_mentor.on_ray.tune.trial import newest_run
+from ray_mentor.on_ray.tune.trial import MakeTrainer, newest_run
 from ray_mentor.report.compare.page import page
 from ray_mentor.report.compare.tables import as_csv, closing_tables, columns_of, level_text, markdown
 from ray_mentor.report.sweep.display import SweepDisplay
@@ -35,6 +36,7 @@ from ray_mentor.run.over_seeds.advice import advice_of
 from ray_mentor.run.over_seeds.lines import ACCURACIES, LEVEL, known_accuracy, lines
 from ray_mentor.run.over_seeds.lines import levels_of as levels_in
 from ray_mentor.run.progress import Row
+from ray_mentor.training import make_trainer
 
 TABLE, TEXT, PAGE, COMPARISON = "compare.csv", "compare.md", "compare.html", "compare.json"
 
@@ -69,6 +71,7 @@ def compare(
     settings: CompareSettings | None = None,
     *,
     own: Mapping[str, Mapping[str, Any]] | None = None,
+    make: MakeTrainer | None = None,
     verbose: bool = False,
     console: Console | None = None,
 ) -> CompareOutcome:
@@ -84,6 +87,8 @@ def compare(
             each run is one process. None: the defaults.
         settings: preset, seeds, levels. None: the defaults.
         own: methods of your own: what each is called, and its settings over those of ``config``.
+        make: makes a run's trainer from its settings, e.g. of a model and data of your own, as
+            :func:`~ray_mentor.sweep.tune_curriculum` has it. None: what ``config`` describes.
         verbose: let Ray's own log through.
         console: where to print; None: standard output.
 
@@ -97,44 +102,56 @@ def compare(
     settings = settings or CompareSettings()
     settings = dataclasses.replace(settings, methods=(*settings.methods, *methods))
     check_shared(config, settings)
+    _check_levels(settings, make)
     asked = asked_methods(settings, own or {})
     levels = levels_of(config, settings)
-    read = {drawn_by(level): prepare(level.data, level.run.seed) for level in levels}
-    cells, notes = cells_of(levels, asked, settings, read)
-    params = params_of(cells, read[drawn_by(levels[0])])
+    read = {} if make is not None else {drawn_by(level): prepare(level.data, level.run.seed) for level in levels}
+    probe = (lambda one: make_trainer(one, read[drawn_by(one)])) if make is None else partial(make, test=True)
+    plan = plan_of(levels, asked, settings, probe, noise_of if make is None else lambda level: "as it is")
+    cells = plan.cells
     config = named(config, "compare", config.data.data.rsplit("/", 1)[-1])
     record = {**dataclasses.asdict(settings), **config.flat()}
     directory = directory_of(config, record, "comparison", _MAY_CHANGE)
     display = SweepDisplay(len({digest(cell.config) for cell in cells}), config.run.epochs, console, "run")
-    for text in (f"comparison: {directory.path}", *notes):
+    for text in (f"comparison: {directory.path}", *plan.notes):
         display.console.print(printable(text), soft_wrap=True, markup=False)
     with display:
         try:
-            claimed, places = _run(cells, config, settings, Configured(read, verbose), directory, record, display)
+            makers = Configured(read, verbose) if make is None else always(make)
+            claimed, places = _run(cells, config, settings.concurrent, makers, directory, record, display, verbose)
         except KeyboardInterrupt as stop:
             saved = f"saved: {directory.path}, its finished runs, and the checkpoints of the others"
             raise StoppedByUser(saved, str(config.run.run_name)) from stop
     figures = {
-        "data": config.data.data,
-        "student": config.student.student,
+        "data": config.data.data if make is None else "your own data",
+        "student": config.student.student if make is None else "of your own",
         "epochs": config.run.epochs,
         "seeds": sorted({cell.seed for cell in cells}),
         "says": {name: method.says for name, method in asked.items()},
-        "notes": notes,
+        "notes": plan.notes,
         "seconds": time.time() - began,
         "versions": versions(),
     }
-    return _closed(rows_of(cells, places, params), curves_of(cells, places), figures, claimed, display)
+    return _closed(rows_of(cells, places, plan.params), curves_of(cells, places), figures, claimed, display)
+
+
+def _check_levels(settings: CompareSettings, make: MakeTrainer | None) -> None:
+    if make is not None and (settings.noises or settings.meta_sizes):
+        raise UserError(
+            "noises and meta_sizes say what is drawn of data that the settings describe, but `make` brings its own; "
+            "leave them out, and compare once with each of your data"
+        )
 
 
 def _run(
     cells: Sequence[Cell],
     config: TrainConfig,
-    settings: CompareSettings,
-    makers: Configured,
+    concurrent: int | None,
+    makers: Makers,
     directory: RunDirectory,
     record: Mapping[str, Any],
     display: SweepDisplay,
+    verbose: bool,
 ) -> tuple[ClaimedDirectory, list[Place]]:
     """All runs, to their ends, side by side."""
     labels: dict[str, str] = {}
@@ -150,9 +167,9 @@ def _run(
     def note(text: str) -> None:
         display.show({"kind": "note", "text": text})
 
-    with place(directory, config.run, settings.concurrent, len(labels), note, verbose=makers.verbose) as here:
+    with place(directory, config.run, concurrent, len(labels), note, verbose=verbose) as here:
         here.directory.write(CONFIG, to_toml(record).encode())
-        done = _finished(cells, here.directory)
+        done = _finished(cells, here.directory, as_described=isinstance(makers, Configured))
         for name in done:
             display.show({"kind": "ended", "trial": labels[name], "state": "finished", "objective": None})
         again = [cell.config for cell in cells if digest(cell.config) not in done]
@@ -161,8 +178,11 @@ def _run(
         return here.directory, [found[digest(cell.config)] for cell in cells]
 
 
-def _finished(cells: Sequence[Cell], directory: RunDirectory) -> dict[str, Place]:
+def _finished(cells: Sequence[Cell], directory: RunDirectory, *, as_described: bool) -> dict[str, Place]:
     """The runs that an earlier call has finished, by their digests.
+
+    Args:
+        as_described: their settings say all that they are.
 
     Raises:
         UserError: one whose settings are not those that it is named by.
@@ -172,7 +192,8 @@ def _finished(cells: Sequence[Cell], directory: RunDirectory) -> dict[str, Place
         name = digest(cell.config)
         run = newest_run(f"{directory.path}/{RUNS}", name)
         if name not in done and run.size(RESULT) is not None:
-            check_same_run(cell.config.flat(), run)
+            if as_described:
+                check_same_run(cell.config.flat(), run)
             done[name] = run
     return done
 

@@ -6,15 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ray_mentor.comparison.cells import Cell
-from ray_mentor.config import TrainConfig
-from ray_mentor.core.mentor.learner import MentorLearner
-from ray_mentor.core.methods.table import method_of
-from ray_mentor.data.splits.splits import Splits
 from ray_mentor.on_ray.tune.resumed import table_in
 from ray_mentor.on_ray.tune.trial import PEAK, metrics_of
 from ray_mentor.run.directory import RESULT, RunDirectory
 from ray_mentor.run.over_seeds.lines import ACCURACIES
-from ray_mentor.students import make_student
 
 Place = RunDirectory | str
 """A finished run's folder, or why there is none."""
@@ -35,20 +30,6 @@ def rows_of(cells: Sequence[Cell], places: Sequence[Place], params: Numbers) -> 
 def curves_of(cells: Sequence[Cell], places: Sequence[Place]) -> list[dict[str, Any]]:
     """A row a finished run and epoch."""
     return [row for cell, place in zip(cells, places, strict=True) for row in _epochs(cell, place)]
-
-
-def params_of(cells: Sequence[Cell], splits: Splits) -> Numbers:
-    """Numbers that are trained: the student's and, where one learns, the mentor's."""
-    shape, classes = splits.train.inputs.shape, len(splits.train.classes)
-    configs = {cell.method: cell.config for cell in cells}
-    return {name: _trained(config, shape, classes) for name, config in configs.items()}
-
-
-def _trained(config: TrainConfig, shape: Any, classes: int) -> int:
-    student = make_student(config.student.student, shape, classes)
-    own = sum(param.numel() for param in student.parameters() if param.requires_grad)
-    learns = method_of(config.curriculum.method).learns
-    return own + (MentorLearner(config.mentor, classes, config.run.seed).n_params if learns else 0)
 
 
 def _named(cell: Cell) -> dict[str, Any]:

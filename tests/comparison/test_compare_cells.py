@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import ray.train.torch
 import torch
+from small_sweeps import MakeSmall
 
-from ray_mentor.comparison.cells import Cell, asked_methods, cells_of, check_shared, levels_of
-from ray_mentor.comparison.measured import params_of
+from ray_mentor import compare, students
+from ray_mentor.comparison.cells import Cell, asked_methods, check_shared, levels_of, noise_of, plan_of
 from ray_mentor.config import CurriculumConfig, TrainConfig
 from ray_mentor.config.compare import CompareSettings
 from ray_mentor.config.compared import METHODS
@@ -22,6 +23,7 @@ from ray_mentor.data.splits.splits import Splits, prepare
 from ray_mentor.errors import UserError
 from ray_mentor.many_runs import Drawn, drawn_by
 from ray_mentor.on_ray.train.assemble import make_student
+from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 from ray_mentor.on_ray.tune.resumed import digest
 from ray_mentor.training import make_trainer
 
@@ -34,9 +36,12 @@ def splits_at(drawn: Drawn) -> Splits:
 
 
 def made(settings: CompareSettings, base: TrainConfig = BASE, **own: Any) -> tuple[list[Cell], list[str]]:
-    levels = levels_of(base, settings)
-    read = {drawn_by(level): splits_at(drawn_by(level)) for level in levels}
-    return cells_of(levels, asked_methods(settings, own), settings, read)
+    plan = plan_of(levels_of(base, settings), asked_methods(settings, own), settings, probe, noise_of)
+    return plan.cells, plan.notes
+
+
+def probe(config: TrainConfig) -> CurriculumTrainer:
+    return make_trainer(config, splits_at(drawn_by(config)))
 
 
 def test_a_cell_a_level_method_and_seed_a_seed_of_all_methods_first() -> None:
@@ -133,16 +138,34 @@ def test_trusted_samples_are_in_training_and_drawn_where_sizes_are_compared() ->
 
 def test_there_must_be_something_to_measure_by() -> None:
     nothing = BASE.changed(noise="none", meta_holdout=0.0)
-    splits = splits_at(drawn_by(nothing))
-    unknown = Splits(splits.train, splits.validation, splits.meta, None, ())
+    unknown = dataclasses.replace(splits_at(drawn_by(nothing)), test=None)
+    settings = CompareSettings()
+    asked = asked_methods(settings, {})
     with pytest.raises(UserError, match=r"meta_holdout is 0, of 100 trusted samples, which leaves none to measure"):
-        cells_of([nothing], asked_methods(CompareSettings(), {}), CompareSettings(), {drawn_by(nothing): unknown})
+        plan_of([nothing], asked, settings, lambda config: make_trainer(config, unknown), noise_of)
 
 
 def test_params_are_those_of_student_and_mentor() -> None:
-    cells, _ = made(CompareSettings(("mentornet",), seeds=1))
-    params = params_of(cells, splits_at(drawn_by(BASE)))
-    student = 64 * 256 + 256 + 256 * 256 + 256 + 256 * 10 + 10
-    assert params["uniform-trusted"] == params["oracle"]
+    settings = CompareSettings(("mentornet",), seeds=1)
+    params = plan_of([BASE], asked_methods(settings, {}), settings, probe, noise_of).params
+    student = students.make_student("mlp", splits_at(drawn_by(BASE)).train.inputs.shape, 10)
+    assert params["uniform-trusted"] == params["oracle"] == sum(param.numel() for param in student.parameters())
     assert params["mentornet"] - params["uniform-trusted"] == 2 * 100 + 100 + 100 + 1
-    assert np.isclose(params["oracle"], student, rtol=1.0)
+
+
+def test_a_model_of_ones_own() -> None:
+    """What makes it says all of its data: how many are trusted, and whether the truth is known."""
+    settings = CompareSettings(("gce",), seeds=2)
+    plan = plan_of([BASE], asked_methods(settings, {}), settings, functools.partial(MakeSmall(), test=True), _as_it_is)
+    assert {(cell.noise, cell.meta_size) for cell in plan.cells} == {("as it is", 30)}
+    assert [cell.method for cell in plan.cells] == ["uniform-trusted", "gce", "oracle"] * 2
+    assert plan.params["gce"] == 8 * 16 + 16 + 16 * 3 + 3
+
+
+def _as_it_is(level: TrainConfig) -> str:
+    return "as it is"
+
+
+def test_levels_are_of_data_that_settings_describe() -> None:
+    with pytest.raises(UserError, match="noises and meta_sizes say what is drawn of data that the settings describe"):
+        compare(settings=CompareSettings(meta_sizes=(10, 20)), make=MakeSmall())

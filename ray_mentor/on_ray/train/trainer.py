@@ -268,6 +268,17 @@ class CurriculumTrainer:
         shell = kernel()
         return (lambda row: None) if shell is None else NotebookDisplay(shell, self.config.run.epochs).show
 
+    @property
+    def splits(self) -> Splits:
+        """The data."""
+        return self._splits
+
+    def n_params(self) -> int:
+        """Numbers that are trained: the student's and, where one learns, the mentor's."""
+        own = sum(param.numel() for param in self._job.student().parameters() if param.requires_grad)
+        classes = len(self._splits.train.classes)
+        return own + (MentorLearner(self._job.mentor, classes, 0).n_params if self._method.learns else 0)
+
     def stored_at(self, place: ray.ObjectRef[Splits]) -> None:
         """Says that the data lie in Ray's object store, whole and as they are here: workers are sent there."""
         self._stored = place
