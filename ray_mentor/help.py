@@ -121,7 +121,7 @@ def daily_help(prog: str, says: str, daily: Mapping[str, str], defaults: Mapping
 
 
 def _default(value: Any) -> str:
-    return "" if value is None or value is False else f" ({value})"
+    return "" if value is None or value is False or value == () else f" ({value})"
 
 
 def full_help(prog: str, says: str, groups: Sequence[type], defaults: Mapping[str, Any]) -> str:

@@ -40,7 +40,8 @@ def test_help_has_fifteen_options_with_their_defaults_and_three_examples(
     for name in daily:
         default = DEFAULTS[command][name]
         line = lines[name.replace("_", "-")]
-        assert line.endswith(f"({default})") == (default is not None and default is not False), line
+        assert line.endswith(f"({default})") == (default is not None and default is not False and default != ()), line
+        assert "()" not in line
     assert len(re.findall(r"^  ray-mentor ", text, re.MULTILINE)) == 3
     assert max(map(len, text.splitlines())) <= 110
     assert len(text.splitlines()) <= 35
