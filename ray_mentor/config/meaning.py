@@ -78,6 +78,11 @@ RULES = (
         "nobody makes it small, and nothing is mixed by what it shows of memory",
     ),
     Rule(("mentor_params",), {"method": _is_not("mentornet-pd")}, "only mentornet-pd reads published params"),
+    Rule(
+        ("mentor_from",),
+        {"method": _is_not(*LEARNING_METHODS, "mentornet-frozen")},
+        "the method has no mentor that could begin as another",
+    ),
     Rule(("mentor_hidden",), {"mentor": _is_not("mlp")}, "only an mlp has hidden layers to choose"),
     Rule(("history_length",), {"mentor": _is_not("mlp")}, "only an mlp sees the history"),
     Rule(("mentor_embedding",), {"mentor": _is_not("mentornet")}, "an mlp's first layer is its embedding"),

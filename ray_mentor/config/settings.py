@@ -274,6 +274,9 @@ class MentorConfig:
     """Who scores a batch: the actor, or each worker with its copy of the latest mentor (bit-identical)."""
     mentor_params: str | None = None
     """Published MentorNet params (.npz); needed by method mentornet-pd."""
+    mentor_from: str | None = None
+    """Folder of a run, or its mentor.npz: the mentor begins as that one ended. Needed by method mentornet-frozen, whose
+    mentor stays so."""
 
     def __post_init__(self) -> None:
         one_of(self.mentor, ("mlp", "mentornet"), "mentor")
@@ -347,7 +350,7 @@ class CurriculumConfig:
 
     method: str = "mentornet"
     """mentornet (learned), mentornet-pd (published), uniform, oracle, self-paced, l2rw, spcl, predefined,
-    focal, hard-mining."""
+    focal, hard-mining, mentornet-frozen (another run's)."""
     pace: str = "hard"
     """How a weight of self-paced falls with the loss: hard, linear, logarithmic, mixture."""
     loss: str | None = None

@@ -12,6 +12,7 @@ from torch import nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig, RunSettings, TrainConfig
 from ray_mentor.core.losses import PerSampleLoss
+from ray_mentor.core.mentor.learner import MentorState
 from ray_mentor.core.mentor.pace import paced
 from ray_mentor.core.methods.table import burn_in_of
 from ray_mentor.data.plan.order import AbstractOrder
@@ -40,6 +41,7 @@ class Job:
         owner: the driver that has taken it up; empty: whoever runs the job does.
         local: the run is one process without Ray, and holds its mentor itself.
         board: takes progress rows.
+        mentor_start: what the mentor is when the run begins; None: a fresh one.
         mentor_actor: a handle of the mentor that all workers share; None for methods without a learning mentor, and
             where the mentor is local.
         gate: where the run waits at the end of each epoch; None: it does not.
@@ -57,6 +59,7 @@ class Job:
     data: dict[str, str]
     local: bool
     board: Board
+    mentor_start: MentorState | None = None
     mentor_actor: Any = None
     gate: Any = None
     owner: str = ""

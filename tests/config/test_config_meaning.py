@@ -79,6 +79,7 @@ def test_each_mentor_setting_is_the_learning_mentors_or_every_methods() -> None:
         "normalisation",
         "loss_percentile",
         "percentile_decay",
+        "mentor_from",
         "mentor_params",
         "meta_batch_size",
         "meta_holdout",
@@ -99,7 +100,7 @@ def test_the_rules_speak_of_student_mentor_and_curriculum_alone() -> None:
 
 def test_the_values_of_these_tests_leave_no_setting_of_the_rules_out() -> None:
     named = {name for rule in RULES for name in (*rule.settings, *rule.where)}
-    assert named - set(VALUES) == {"mentor_params"}
+    assert named - set(VALUES) == {"mentor_params", "mentor_from"}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +91,15 @@ class MentorLearner:
         interval = interval_of(self._config)
         rate = rate_of(self._config, (self.version + 1) * interval) * interval
         return {"lr": rate, "weight_decay": self._config.mentor_weight_decay}
+
+    @property
+    def network(self) -> AbstractMentor:
+        """The mentor itself."""
+        return self._mentor
+
+    def begin_as(self, params: Mapping[str, Tensor]) -> None:
+        """Takes another mentor's params, as a fresh one with nothing learnt since."""
+        self._mentor.load_state_dict(dict(params))
 
     @torch.no_grad()
     def score(self, features: Features) -> Float[Tensor, " batch"]:

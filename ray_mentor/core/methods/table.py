@@ -9,6 +9,7 @@ from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.losses import CROSS_ENTROPY, ExpectedError, PerSampleLoss, TargetLoss, cross_entropy, make_loss
 from ray_mentor.core.mentor.access import AbstractMentorAccess
+from ray_mentor.core.mentor.mentor_file import frozen_from
 from ray_mentor.core.mentor.networks import load_published
 from ray_mentor.core.methods.mixing import make_mixing, require_floats
 from ray_mentor.core.methods.parts import Parts
@@ -63,6 +64,15 @@ def _published(_: CurriculumConfig, config: MentorConfig, __: AbstractMentorAcce
     return Published(load_published(config.mentor_params))
 
 
+def _frozen(_: CurriculumConfig, config: MentorConfig, __: AbstractMentorAccess | None) -> AbstractWeighting:
+    if config.mentor_from is None:
+        raise UserError(
+            "method is 'mentornet-frozen', which takes another run's mentor; give --mentor-from RUN, a run "
+            "whose mentor learned"
+        )
+    return Published(frozen_from(config.mentor_from).network)
+
+
 METHODS: dict[str, Method] = {
     "mentornet": Method(_learned, learns=True, burn_in=0.15),
     "mentornet-pd": Method(_published),
@@ -74,6 +84,7 @@ METHODS: dict[str, Method] = {
     "predefined": Method(lambda *_: Predefined()),
     "focal": Method(lambda *_: FocalWeights()),
     "hard-mining": Method(lambda *_: HardMining()),
+    "mentornet-frozen": Method(_frozen, burn_in=0.15),
 }
 
 
@@ -112,7 +123,7 @@ def parts_of(
         gradient_rule=GRADIENT_RULES[one_of(curriculum.gradient_rule, GRADIENT_RULES, "gradient_rule")](),
         mentor=access if method.learns else None,
         meta_batch=meta_batch,
-        in_nats=not own or makes_errors,
+        in_nats=is_in_nats(mentor, own_loss=own),
         burn_in=burn_in_of(curriculum),
     )
 
@@ -176,6 +187,11 @@ def meta_loss_of(mentor: MentorConfig, *, own_loss: bool) -> str:
         own_loss: whether the user gave the loss: nobody else knows whether exp(−ℓ) is a probability.
     """
     return mentor.meta_loss or ("loss" if own_loss else "error")
+
+
+def is_in_nats(mentor: MentorConfig, *, own_loss: bool) -> bool:
+    """Whether a mentor is shown losses as they are: where they are a cross-entropy, or said to be a likelihood's."""
+    return not own_loss or meta_loss_of(mentor, own_loss=own_loss) == "error"
 
 
 def mixing_of(curriculum: CurriculumConfig, mentor: MentorConfig, *, own_loss: bool, floats: bool) -> str:

@@ -21,8 +21,9 @@ from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.access import LocalMentor
 from ray_mentor.core.mentor.guards import Guards
 from ray_mentor.core.mentor.learner import MentorLearner
+from ray_mentor.core.mentor.mentor_file import begun_as
 from ray_mentor.core.mentor.pace import paced
-from ray_mentor.core.methods.table import burn_in_of, method_of, parts_of
+from ray_mentor.core.methods.table import burn_in_of, is_in_nats, method_of, parts_of
 from ray_mentor.core.own_loop.arguments import all_of, check_arguments, ranks_of
 from ray_mentor.core.own_loop.forward_watch import ForwardWatch
 from ray_mentor.core.own_loop.meta_set import MetaSet, meta_batches
@@ -112,7 +113,7 @@ class LearnedCurriculum:
         ranks = exchange or ranks_of(student)
         device = next(student.parameters()).device
         learns = method_of(schedule.method).learns
-        self.mentor = LocalMentor(MentorLearner(settings, n_classes or 1, seed)) if learns else None
+        self.mentor = LocalMentor(_learner(settings, n_classes or 1, seed, loss)) if learns else None
         self._meta = meta_batches(meta_loader, settings.meta_batch_size, ranks, device, seed)
         self.curriculum = Curriculum(
             student,
@@ -316,3 +317,11 @@ def _nothing_compiled() -> AbstractContextManager[Any]:
 def _full_precision() -> AbstractContextManager[Any]:
     """The mentor and its bookkeeping, all on the CPU, leave out an autocast that is on for the student."""
     return torch.autocast("cpu", enabled=False)
+
+
+def _learner(settings: MentorConfig, n_classes: int, seed: int, loss: PerSampleLoss | None) -> MentorLearner:
+    """A fresh mentor, or one that begins as another ended."""
+    if settings.mentor_from is None:
+        return MentorLearner(settings, n_classes, seed)
+    in_nats = is_in_nats(settings, own_loss=loss is not None)
+    return begun_as(settings.mentor_from, settings, n_classes, seed, in_nats=in_nats)

@@ -21,8 +21,9 @@ from ray_mentor.config import TrainConfig
 from ray_mentor.config.file import to_toml
 from ray_mentor.core.influence.step_jacobian import check_optimizer
 from ray_mentor.core.losses import PerSampleLoss
-from ray_mentor.core.mentor.learner import MentorLearner
-from ray_mentor.core.methods.table import check_one_loss, meta_loss_of, method_of, mixing_of
+from ray_mentor.core.mentor.learner import MentorLearner, MentorState
+from ray_mentor.core.mentor.mentor_file import MENTOR_FILE, begun_as, mentor_bytes
+from ray_mentor.core.methods.table import check_one_loss, is_in_nats, meta_loss_of, method_of, mixing_of
 from ray_mentor.core.methods.weightings.oracle import TRUTH_MISSING
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.core.student.random_state import untouched
@@ -244,10 +245,21 @@ class CurriculumTrainer:
         state = self._final_state()
         wrong = detection(self.directory, self.config.run.epochs - 1, by_loss=self._method.says_same)
         result = result_of(self.config, len(self._splits.train), state, marks, wrong)
+        if state.curriculum.mentor is not None:
+            self._claimed.write(MENTOR_FILE, self._mentor_bytes(state.curriculum.mentor))
         result = closed(self._claimed, result, self.config.run.epochs)
         self._claimed.release()
         student, files = kept_student(state.kept, state.student), self._run.storage_filesystem
         return Outcome(result, state.log.metrics, self.directory.path, student, files)
+
+    def _mentor_bytes(self, mentor: MentorState) -> bytes:
+        """For other runs, whose mentors may begin as this one."""
+        classes, in_nats = len(self._splits.train.classes), is_in_nats(self.config.mentor, own_loss=self._own_loss)
+        return mentor_bytes(mentor, self.config.mentor, classes, in_nats=in_nats)
+
+    @property
+    def _own_loss(self) -> bool:
+        return self._job.loss is not None
 
     def _name_afresh(self) -> None:
         """The next run of a trainer whose runs nobody has named."""
@@ -295,10 +307,16 @@ class CurriculumTrainer:
             check_can_be_held(self._splits.train)
         if self._method.needs_truth and self._splits.train.true_labels is None:
             raise UserError(TRUTH_MISSING)
-        own_loss, floats = self._job.loss is not None, self._splits.train.inputs.dtype.is_floating_point
+        own_loss, floats = self._own_loss, self._splits.train.inputs.dtype.is_floating_point
         mixing_of(self.config.curriculum, self.config.mentor, own_loss=own_loss, floats=floats)
         if self._method.learns:
-            MentorLearner(self.config.mentor, len(self._splits.train.classes), self.config.run.seed)
+            made_with = self.config.mentor, len(self._splits.train.classes), self.config.run.seed
+            if self.config.mentor.mentor_from is None:
+                MentorLearner(*made_with)
+            else:
+                in_nats = is_in_nats(self.config.mentor, own_loss=own_loss)
+                start = begun_as(self.config.mentor.mentor_from, *made_with, in_nats=in_nats).state()
+                self._job = dataclasses.replace(self._job, mentor_start=start)
             check_optimizer(self._job.optimizer([nn.Parameter(torch.ones(2, 2))]))
         else:
             self._method.weighting(self.config.curriculum, self.config.mentor, None)

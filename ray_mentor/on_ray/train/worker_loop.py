@@ -73,6 +73,8 @@ def worker_loop(config: dict[str, Job]) -> None:
         check_same_data(state, job.data, directory)
         restore(state, curriculum, schedule)
         kept.load(state.kept)
+    elif job.mentor_start is not None and curriculum.parts.mentor is not None:
+        curriculum.parts.mentor.load(job.mentor_start)
     first = curriculum.step_number
     log.begin(state.log if state else None)
     if state is not None or job.run.resume:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import tomllib
@@ -9,17 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 import ray.train
 import torch
-from small_runs import assert_same_bits, without_clocks
+from small_runs import MENTOR, assert_same_bits, assert_same_run, trainer_for, without_clocks
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ray_mentor.config import MentorConfig, TrainConfig
-from ray_mentor.data import FeatureInputs, Samples
-from ray_mentor.errors import UserError
+from ray_mentor.config import CurriculumConfig, MentorConfig, TrainConfig
+from ray_mentor.core.mentor.mentor_file import MENTOR_FILE, frozen_from
+from ray_mentor.core.step.features import Features
+from ray_mentor.data import FeatureInputs, Samples, Splits
+from ray_mentor.errors import StoppedByUser, UserError
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
+from ray_mentor.run.outcome import Outcome
 
 
 class Points(Dataset[tuple[Tensor, int]]):
@@ -198,3 +203,62 @@ def test_readers_of_what_nobody_has_to_read_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError) as raised:
         user_trainer(tmp_path, data_workers=-1)
     assert str(raised.value) == "data_workers is -1, but it must be at least 0"
+
+
+# A mentor of another run
+
+
+def first_step(outcome: Outcome) -> tuple[Tensor, Tensor]:
+    """Losses and scored weights of the first step."""
+    ledger = outcome.ledger().filter(pc.equal(outcome.ledger()["step"], 0))
+    return tuple(torch.tensor(ledger[name].to_numpy()) for name in ("loss", "scored_weight"))  # type: ignore[return-value]
+
+
+def said_by(path: str, loss: Tensor) -> Tensor:
+    """What a run's last mentor says of the first step of a run."""
+    difference = loss - float(torch.quantile(loss.double(), MENTOR.loss_percentile))
+    n = len(loss)
+    seen = Features(loss, difference, torch.zeros(n, dtype=torch.long), torch.zeros(n), torch.zeros(n, 0))
+    return frozen_from(path).network.sample_weights(seen).detach()
+
+
+def test_a_mentor_begins_as_another_runs_and_goes_on_from_its_own_checkpoints(
+    small_splits: Splits, tmp_path: Path
+) -> None:
+    def stop(row: dict[str, Any]) -> None:
+        if row["kind"] == "epoch" and row["epoch"] == 1:
+            raise KeyboardInterrupt
+
+    first = trainer_for(small_splits, tmp_path, "first").fit()
+    changes = {"mentor": dataclasses.replace(MENTOR, mentor_from=first.path)}
+    whole = trainer_for(small_splits, tmp_path, "whole", **changes).fit()
+    loss, weights = first_step(whole)
+    torch.testing.assert_close(weights, said_by(first.path, loss), rtol=1e-5, atol=1e-6)
+    assert float(weights.std()) > 0.01
+    assert float(first_step(first)[1].std()) < 1e-6, "a fresh mentor says the same of all"
+    with pytest.raises(StoppedByUser):
+        trainer_for(small_splits, tmp_path, "stopped", **changes).fit(stop)
+    assert_same_run(trainer_for(small_splits, tmp_path, "stopped", resume=True, **changes).fit(), whole)
+
+
+def test_a_frozen_mentor_stays_what_it_was(small_splits: Splits, tmp_path: Path) -> None:
+    first = trainer_for(small_splits, tmp_path, "first").fit()
+    changes = {
+        "mentor": dataclasses.replace(MENTOR, mentor_from=first.path),
+        "curriculum": CurriculumConfig("mentornet-frozen", burn_in=0.0),
+    }
+    frozen = trainer_for(small_splits, tmp_path, "frozen", **changes).fit()
+    loss, weights = first_step(frozen)
+    torch.testing.assert_close(weights, said_by(first.path, loss), rtol=1e-5, atol=1e-6)
+    assert frozen.result["meta_updates"] == 0
+    assert not (Path(frozen.path) / MENTOR_FILE).exists()
+
+
+def test_a_mentor_that_sees_something_else_is_refused_before_anything_is_written(
+    small_splits: Splits, tmp_path: Path
+) -> None:
+    first = trainer_for(small_splits, tmp_path, "first").fit()
+    other = dataclasses.replace(MENTOR, mentor_from=first.path, mentor_hidden=(9,))
+    with pytest.raises(UserError, match=r"has mentor_hidden \[8\], but the one that is to begin so has \[9\]"):
+        trainer_for(small_splits, tmp_path, "second", mentor=other)
+    assert not (tmp_path / "second").exists()
