@@ -40,6 +40,24 @@ def _ruled(rule: str) -> dict[str, str]:
     return {"method": "uniform", "gradient_rule": rule}
 
 
+_META_WEIGHT_NET = {
+    "method": "mentornet",
+    "mixing": "none",
+    "burn_in": 0.0,
+    "mentor_features": ("loss",),
+    "mentor_hidden": (100,),
+    "update_interval": 1,
+    "meta_loss": "loss",
+    "mentor_learning_rate": 1e-3,
+    "mentor_weight_decay": 1e-4,
+    "normalisation": "batch",
+    "entropy": 0.0,
+    "anchor": 0.0,
+    "min_effective_share": 0.0,
+    "min_class_share": 0.0,
+}
+"""As published (Shu et al. 2019), but for the step that is looked through: the student's real one, momentum and all."""
+
 METHODS: dict[str, Compared] = {
     "uniform": Compared("plain training, without trusted samples", {"method": "uniform", "meta_in_training": 0.0}),
     "uniform-trusted": Compared("plain training", {"method": "uniform"}),
@@ -66,6 +84,7 @@ METHODS: dict[str, Compared] = {
     "predefined": Compared("the curriculum that MentorNet PD imitates, as a formula", {"method": "predefined"}),
     "l2rw": Compared("learning to reweight: the influence is the weight", {"method": "l2rw"}),
     "mentornet-pd": Compared("the published network with its published params", {"method": "mentornet-pd"}),
+    "meta-weight-net": Compared("a mentor by Meta-Weight-Net's own recipe, an update at every step", _META_WEIGHT_NET),
     "mentornet-unmixed": Compared("the mentor, nothing mixed", {"method": "mentornet", "mixing": "none"}),
     "mentornet-gce": Compared("the mentor on generalised cross-entropy", {"method": "mentornet", "loss": "gce"}),
     "mentornet-elr": Compared("the mentor on early-learning regularisation", {"method": "mentornet", "loss": "elr"}),
