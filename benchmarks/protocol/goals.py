@@ -62,7 +62,7 @@ def report(rows: Sequence[Row]) -> str:
     """A Markdown table of the cells, and a line a goal."""
     found = summaries(rows)
     head = "| data | changed | equal weights | mentor | oracle | ahead | gap closed |\n|---|---|---|---|---|---|---|"
-    return "\n".join([head, *map(_line, found), "", *_goals(found)])
+    return "\n".join([head, *map(_line, found), "", *(f"- {goal}" for goal in _goals(found))])
 
 
 def _is_of(row: Row, cell: tuple[str, str, str], method: str) -> bool:

@@ -1,7 +1,8 @@
 """The tables of the pages, written from the rows that are kept beside them.
 
 A page holds ``<!-- table: NAME KIND -->``, what is written, and ``<!-- end of table -->``; KIND is ``whole``,
-``brief``, or ``rates``: what selection saw. A regime without final rows leaves what the page says.
+``brief``, ``rates``: what selection saw, or ``grid``: of :mod:`~protocol.goals`. A regime without final rows leaves
+what the page says.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from protocol import table
+from protocol import goals, table
 from protocol.methods import BASELINE, MENTOR, ORACLE
 from protocol.regimes import regimes
 from protocol.rows import Row, read
@@ -21,7 +22,7 @@ PAGES = (ROOT / "README.md", ROOT / "docs" / "measured.md")
 BRIEF = (
     "uniform", "uniform+trusted", "uniform+trusted+mixup", "pruned+trusted", "self-paced+trusted", MENTOR, ORACLE,
 )  # fmt: skip
-_BLOCK = re.compile(r"(<!-- table: (\w+) (whole|brief|rates) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- table: (\w+) (whole|brief|rates|grid) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
 def selection_of(name: str, folder: Path = TABLES) -> Path:
@@ -45,6 +46,9 @@ def written(text: str, folder: Path = TABLES) -> str:
 
     def block(found: re.Match[str]) -> str:
         name, kind = found[2], found[3]
+        if kind == "grid":
+            rows = folder / f"{name}-final.csv"
+            return found[1] + goals.report(read(rows)) + "\n" + found[4] if rows.exists() else found[0]
         if not final_of(name, folder).exists():
             return found[0]
         return (
