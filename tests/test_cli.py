@@ -72,7 +72,7 @@ def test_help(command: Any, flag: str) -> None:
 
 
 def test_an_unknown_command(command: Any) -> None:
-    assert command("fly") == Said(2, "", "error: unknown command 'fly'; valid: train, tune, suspects\n")
+    assert command("fly") == Said(2, "", "error: unknown command 'fly'; valid: train, tune, compare, suspects\n")
 
 
 def test_the_version(command: Any) -> None:

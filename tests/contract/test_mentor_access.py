@@ -358,7 +358,8 @@ def test_an_update_whose_reply_was_lost_is_applied_once(one_actor: Any, scoring:
     assert_same_mentor(ray.get(one_actor.state.remote()), learnt(0, 10).state())
 
 
-@pytest.mark.parametrize("scoring", ["actor", pytest.param("replica", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("scoring", ["actor", "replica"])
+@pytest.mark.slow
 def test_an_actor_that_died_is_handed_the_last_mentor(one_actor: Any, scoring: str) -> None:
     """It dies between score and learn, and after an update, before its reply was used."""
     access = SharedMentor(one_actor, Alone(), fresh(), scoring, HANG)

@@ -45,6 +45,7 @@ def saved(driver: Driver) -> list[int]:
     return [int(file.stem.split("-")[1]) for file in (driver.run / "checkpoints").glob("step-*.pt")]
 
 
+@pytest.mark.slow
 def test_a_run_in_one_process(drive: Any, small_splits: Splits, tmp_path: Path) -> None:
     driver = drive(slow=0.3)
     wait_for_a_step(driver)

@@ -38,6 +38,7 @@ def drive(tmp_path: Path) -> Iterator[Any]:
         driver.end()
 
 
+@pytest.mark.slow
 def test_a_driver_that_was_stopped_while_another_finished_its_run(
     drive: Any, whole: Outcome, small_splits: Splits
 ) -> None:

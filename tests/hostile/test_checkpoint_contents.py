@@ -241,6 +241,7 @@ def test_a_checkpoint_larger_than_memory(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs ulimit -v")
+@pytest.mark.slow
 def test_a_checkpoint_larger_than_what_the_process_may_have(first: Path) -> None:
     """It would fit into the machine, but not under ``ulimit -v``, nor beside what the process has already."""
     run = first / "runs/bounded"

@@ -53,7 +53,7 @@ def assemble(
     numbers = job.mentor.history_length + (len(splits.train.classes) if remembers else 0)
     require_memory(
         4 * numbers * n_samples // exchange.world_size,
-        "what is remembered of the samples",
+        "the samples' past losses and targets" if remembers else "the samples' past losses",
         "give a smaller --history-length, or more --workers",
     )
     student = make_student(job, exchange)

@@ -122,10 +122,14 @@ def _count(name: str, trials: Any) -> int:
 def settings_of(sample: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that a sample of a space means: spelled out, in Python's types, without those that mean nothing.
 
+    A gradient rule that the sample does not name is taken to be none.
+
     Raises:
         UserError: a value of the wrong type.
     """
-    return settled(_spelled_out(sample))
+    spelled_out = _spelled_out(sample)
+    known = settled({"gradient_rule": CurriculumConfig.gradient_rule, **spelled_out})
+    return {name: value for name, value in known.items() if name in spelled_out}
 
 
 def config_of(base: TrainConfig, sample: Mapping[str, Any]) -> TrainConfig:

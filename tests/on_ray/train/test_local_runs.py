@@ -113,6 +113,7 @@ def test_the_student_learns_in_spite_of_the_noise(finished: Outcome) -> None:
 def test_the_run_directory(finished: Outcome) -> None:
     path, epoch = Path(finished.path), STEPS // EPOCHS
     written = {"config.toml", "classes.json", "result.json", "metrics.csv", "suspects.csv", "predictions.parquet"}
+    written |= {"mentor.npz"}
     assert names_in(path) == written | {"attempt"}
     assert {file.name for file in path.iterdir() if file.is_dir()} == {"ledger", "checkpoints", "student"}
     assert names_in(path / "checkpoints") == {f"step-{step:012d}.pt" for step in (STEPS - epoch, STEPS)}

@@ -129,6 +129,7 @@ def told(small_splits: Splits, storage: Path) -> CurriculumTrainer:
     return trainer
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The `parse_obj` method is deprecated")  # Ray's own use of it
 def test_ray_and_its_callbacks_are_told_of_two_workers(told: CurriculumTrainer, storage: Path) -> None:
     """Each epoch once, by both; and at the end of each attempt of the student, which lies where the run does."""
@@ -201,7 +202,7 @@ def test_the_run_directory_of_two_workers(undisturbed: Outcome) -> None:
     """Our files, and the two newest checkpoints among them; of Ray Train its books, which know of the student."""
     names = {entry.name for entry in Path(undisturbed.path).iterdir() if not entry.name.startswith(".")}
     ours = {"config.toml", "result.json", "metrics.csv", "attempt", "ledger", "checkpoints", "student"}
-    found = {"suspects.csv", "predictions.parquet", "classes.json"}
+    found = {"suspects.csv", "predictions.parquet", "classes.json", "mentor.npz"}
     assert names == {*ours, *found, "checkpoint_manager_snapshot.json"}
     assert len(list((Path(undisturbed.path) / "checkpoints").glob("*.pt"))) == 2
     result = json.loads((Path(undisturbed.path) / "result.json").read_text())
