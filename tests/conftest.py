@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import accidents
+import hypothesis
 import pytest
 import ray
 import torch
@@ -25,6 +26,8 @@ pytest_plugins = ("one_ray", "not_tested_here")
 
 ray.cloudpickle.register_pickle_by_value(accidents)  # type: ignore[attr-defined]
 torch.set_num_threads(1)  # the machines that run these tests have few cores, and rounding depends on the number
+hypothesis.settings.register_profile("busy", deadline=None)  # an example takes as long as the machine is busy
+hypothesis.settings.load_profile("busy")
 os.environ.update({**ENVIRONMENT, **os.environ})  # for the Rays that are started here
 
 
