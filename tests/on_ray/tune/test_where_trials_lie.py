@@ -62,6 +62,7 @@ def test_trials_with_workers_leave_the_head_alone_and_gates_lie_with_them(cluste
         num_samples=TRIALS,
         storage_path=str(tmp_path),
         max_concurrent_trials=TRIALS,
+        max_failures=3,  # a busy machine loses an actor now and then
         verbose=0,
     )
     assert len(found.trials) == TRIALS
