@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TABLES = ROOT / "docs" / "tables"
 PAGES = (ROOT / "README.md", ROOT / "docs" / "measured.md")
 BRIEF = (
-    "uniform", "uniform+trusted", "uniform+trusted+mixup", "pruned+trusted", "self-paced+trusted", MENTOR, ORACLE,
+    "uniform+trusted", "uniform+trusted+mixup", "pruned+trusted+mentormix", "self-paced+trusted+mentormix", MENTOR,
+    ORACLE,
 )  # fmt: skip
 _BLOCK = re.compile(r"(<!-- table: (\w+) (whole|brief|rates|grid) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
