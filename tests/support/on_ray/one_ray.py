@@ -23,9 +23,12 @@ PROCESSES = {
     "distributed",
     "hostile",
     "packaging",
+    "cluster",
     "test_sweep_page_in_a_browser",
     "test_examples",
+    "test_layers",
     "test_lightning",
+    "test_platforms",
 }
 """Folders and files whose tests take processes of their own; they are marked, too."""
 
