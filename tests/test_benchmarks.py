@@ -83,6 +83,7 @@ def _fails_first(cell: Mapping[str, Any]) -> dict[str, float]:
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_a_run_that_fails_takes_no_row_of_another_with_it(tmp_path: Path) -> None:
     rows = Rows(tmp_path / "rows.csv", KEY, ("test_accuracy",))
     with pytest.raises(ZeroDivisionError, match="of seed 0"):

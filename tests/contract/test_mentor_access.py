@@ -381,6 +381,7 @@ def test_an_actor_that_died_is_handed_the_last_mentor(one_actor: Any, scoring: s
     assert torch.equal(access.score(features(3)), undisturbed.score(features(3)))
 
 
+@pytest.mark.slow
 def test_an_actor_that_died_is_handed_the_count(one_actor: Any) -> None:
     access = SharedMentor(one_actor, Alone(), fresh(), "actor", HANG)
     access.load(fresh().state())
@@ -391,6 +392,7 @@ def test_an_actor_that_died_is_handed_the_count(one_actor: Any) -> None:
     assert ray.get(one_actor.state.remote()).skipped == 2
 
 
+@pytest.mark.slow
 def test_a_call_to_an_actor_that_is_dying_is_answered_in_the_end(one_actor: Any) -> None:
     """Ray repeats the call; the actor that comes back lacks the version, and is handed it."""
     access = SharedMentor(one_actor, Alone(), fresh(), "actor", HANG)

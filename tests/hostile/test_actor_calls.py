@@ -236,6 +236,7 @@ def test_a_pickle_in_the_place_of_a_state(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("local_ray")
+@pytest.mark.slow
 def test_through_a_real_actor() -> None:
     """The error is the caller's, the actor lives on, and holds the mentor that it held."""
     actor: Any = ray.remote(MentorActor).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote(CONFIG, C, 0)

@@ -156,6 +156,7 @@ def test_there_is_one_call_per_step_and_no_other(undisturbed_storage: Path) -> N
     assert calls == {"started": 1, "score": STEPS, "learn": (n := STEPS // INTERVAL), "learned": n, "loaded": 0}
 
 
+@pytest.mark.slow
 def test_actor_and_replica_scoring_give_the_same_bits(undisturbed: Outcome, broke: Broke) -> None:
     """And a run that went on from its checkpoint, on mapped data, those of one that never stopped."""
     assert_same_run(broke.outcome, undisturbed)
@@ -215,6 +216,7 @@ def test_rows_are_shown_while_the_run_goes_on(undisturbed: Outcome, undisturbed_
     assert [row for row in rows if row["kind"] == "epoch"] == [{"kind": "epoch", **row} for row in undisturbed.metrics]
 
 
+@pytest.mark.slow
 def test_a_bad_loss_stops_both_workers(small_splits: Splits, broke: Broke) -> None:
     """An error that names step and samples."""
     text = str(broke.error)
@@ -225,6 +227,7 @@ def test_a_bad_loss_stops_both_workers(small_splits: Splits, broke: Broke) -> No
     assert not broke.had_result
 
 
+@pytest.mark.slow
 def test_the_run_goes_on_from_its_checkpoint(small_splits: Splits, broke: Broke) -> None:
     assert [row["epoch"] for row in broke.rows if row["kind"] == "epoch"] == [2, 3]
     assert_one_row_per_sample_and_epoch(broke.outcome.ledger(), small_splits)
@@ -250,6 +253,7 @@ def breaking(broken: str, after_steps: int) -> Any:
     return make
 
 
+@pytest.mark.slow
 def test_ctrl_c_means_what_it_meant_before(broke: Broke) -> None:
     assert signal.getsignal(signal.SIGINT) is ON_CTRL_C
 
@@ -288,6 +292,7 @@ def wait_for_rows(seen: list[dict[str, Any]], count: int) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_no_actor_of_ours_outlives_its_run(broke: Broke) -> None:
     """Runs on a Ray of the user's own must leave it as they found it; after failed runs too."""
     deadline = time.monotonic() + 60
@@ -301,6 +306,7 @@ def actors_of_ours() -> list[Any]:
     return [actor for actor in actors if actor.class_name in OURS and actor.state != "DEAD"]
 
 
+@pytest.mark.slow
 def test_all_cpus_are_free_again(broke: Broke) -> None:
     deadline = time.monotonic() + 60
     while ray.available_resources().get("CPU") != 2.0:
