@@ -7,17 +7,15 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
-from truth_curriculum import as_batch, make_learner
+from truth_curriculum import as_batch, curriculum_of_settings
 from truth_students import CLASSES, make_student, samples
 
 from ray_mentor import CurriculumConfig, LearnedCurriculum, MentorConfig, UserError
-from ray_mentor.core.batch import Batch, MetaBatch
+from ray_mentor.core.batch import Batch
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.exchange import Alone
 from ray_mentor.core.history.table import LossHistory
 from ray_mentor.core.losses import TargetLoss, make_loss
-from ray_mentor.core.mentor.access import LocalMentor
-from ray_mentor.core.methods.table import check_one_loss, mixing_of, parts_of
+from ray_mentor.core.methods.table import check_one_loss, mixing_of
 from ray_mentor.core.state.curriculum import CurriculumState, capture_curriculum, restore_curriculum
 
 N, B = 12, 6
@@ -36,20 +34,7 @@ def curriculum_of(student: nn.Module, *, method: str = "uniform", history: int =
     features = ("loss", "history") if history else ("loss", "loss_difference")
     config = MentorConfig(update_interval=1, history_length=history, mentor_features=features)
     schedule = CurriculumConfig(method, loss="elr:2:0.6", burn_in=0.0)
-    access = LocalMentor(make_learner(config, CLASSES)) if method == "mentornet" else None
-    meta = MetaBatch(*samples("mlp", 6, 9), size=6)
-    return Curriculum(
-        student,
-        torch.optim.SGD(student.parameters(), 0.1),
-        parts_of(schedule, config, access, None, lambda _: meta),
-        Alone(),
-        schedule,
-        config,
-        total_steps=20,
-        n_samples=N,
-        seed=0,
-        n_classes=CLASSES,
-    )
+    return curriculum_of_settings(student, schedule, config, n_samples=N)
 
 
 def batch_at(step: int) -> Batch:

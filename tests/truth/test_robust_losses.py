@@ -5,33 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from truth_curriculum import as_batch, make_learner
-from truth_students import CLASSES, make_student, samples
+from truth_curriculum import as_batch, curriculum_of_settings, make_learner
+from truth_students import make_student, samples
 
 from ray_mentor import CurriculumConfig, MentorConfig, UserError
 from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.exchange import Alone
 from ray_mentor.core.losses import ROBUST, ExpectedError, cross_entropy, make_loss
 from ray_mentor.core.mentor.access import LocalMentor
 from ray_mentor.core.methods.table import check_one_loss, parts_of
 
 
 def curriculum_of(student: nn.Module, schedule: CurriculumConfig) -> Curriculum:
-    config = MentorConfig(update_interval=1)
-    meta = MetaBatch(*samples("mlp", 6, 9), size=6)
-    learner = LocalMentor(make_learner(config, CLASSES))
-    return Curriculum(
-        student,
-        torch.optim.SGD(student.parameters(), 0.1),
-        parts_of(schedule, config, learner, None, lambda _: meta),
-        Alone(),
-        schedule,
-        config,
-        total_steps=4,
-        n_samples=20,
-        seed=0,
-    )
+    return curriculum_of_settings(student, schedule, MentorConfig(update_interval=1), total_steps=4)
 
 
 @pytest.mark.parametrize("mixing", ["none", "mixup", "mentormix"])

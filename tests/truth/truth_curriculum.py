@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from truth_students import CLASSES, samples
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import Batch, MetaBatch
@@ -20,6 +21,7 @@ from ray_mentor.core.mentor.learner import MentorLearner, MentorState
 from ray_mentor.core.mentor.networks import AbstractMentor, make_mentor
 from ray_mentor.core.methods.mixing import AbstractMixing, NoMixing
 from ray_mentor.core.methods.parts import Parts
+from ray_mentor.core.methods.table import method_of, parts_of
 from ray_mentor.core.methods.weightings import AbstractWeighting, Learned
 from ray_mentor.core.step.gradient_rules import AbstractGradientRule, Identity
 
@@ -116,6 +118,31 @@ def make_curriculum(
         total_steps=total_steps,
         n_samples=100,
         seed=0,
+    )
+
+
+def curriculum_of_settings(
+    student: nn.Module,
+    schedule: CurriculumConfig,
+    config: MentorConfig,
+    *,
+    n_samples: int = 20,
+    total_steps: int = 20,
+) -> Curriculum:
+    """Of the parts that the settings name, on six meta samples of the mlp."""
+    access = LocalMentor(make_learner(config, CLASSES)) if method_of(schedule.method).learns else None
+    meta = MetaBatch(*samples("mlp", 6, 9), size=6)
+    return Curriculum(
+        student,
+        torch.optim.SGD(student.parameters(), 0.1),
+        parts_of(schedule, config, access, None, lambda _: meta),
+        Alone(),
+        schedule,
+        config,
+        total_steps=total_steps,
+        n_samples=n_samples,
+        seed=0,
+        n_classes=CLASSES,
     )
 
 

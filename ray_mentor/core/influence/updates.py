@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -161,9 +162,15 @@ class MetaUpdates:
 
     def gradient_before(self, step: int) -> Gradient:
         """∇M(θ), before the step, for gradient rules: a meta batch of its own each step."""
-        meta = self._parts.meta_batch(step)
+        return self._gradient_on(self._parts.meta_batch(step))
+
+    def _gradient_on(self, meta: MetaBatch) -> Gradient:
         device = next(self._student.parameters()).device
         return self._meta_gradient(meta, Precision.now(device), None)[0]
+
+    @functools.cached_property
+    def _forward_mode(self) -> ForwardMode:
+        return ForwardMode()
 
     def slopes(self, step: int, batch: Batch) -> Float[Tensor, " batch"]:
         """⟨∇M(θ), ∇ℓ_i⟩ of the global batch, θ the student as it stands: one forward-mode pass. A collective call.
@@ -172,13 +179,13 @@ class MetaUpdates:
             batch: this rank's samples, before the student's training forward, whose dropout masks are used.
         """
         before = remember(self._student, self._optimizers, whole_optimizer=False)
-        direction = self.gradient_before(step)
+        meta = self._parts.meta_batch(step)
+        direction = self._gradient_on(meta)
         weights = torch.zeros(len(batch), device=batch.labels.device)
         at_hand = TakenStep(
             self._student, self._optimizers, self._parts.loss, self._parts.meta_loss, batch, weights, before, {}
         )
-        meta = self._parts.meta_batch(step)
-        found = ForwardMode()((at_hand,), meta, direction, torch.arange(len(batch), device=weights.device))
+        found = self._forward_mode((at_hand,), meta, direction, torch.arange(len(batch), device=weights.device))
         sizes = batch.rank_sizes or self._exchange.sizes(len(batch))
         return self._exchange.gather(found.detach().double().cpu()[:, None], sizes)[:, 0]
 

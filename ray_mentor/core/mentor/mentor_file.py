@@ -57,7 +57,10 @@ def begun_as(path: str, config: MentorConfig, n_classes: int, seed: int, *, in_n
     """
     name, table = _read(path)
     _check_same(name, _described(name, table), _about(config, n_classes, in_nats=in_nats))
-    learner = MentorLearner(config, n_classes, seed)
+    return _with_params(name, table, MentorLearner(config, n_classes, seed))
+
+
+def _with_params(name: str, table: Mapping[str, Any], learner: MentorLearner) -> MentorLearner:
     try:
         learner.begin_as({key[len(_PARAM) :]: _tensor(table[key]) for key in table if key.startswith(_PARAM)})
     except Exception as error:  # names, shapes and types that none of its kind has
@@ -145,8 +148,10 @@ def frozen_from(path: str) -> MentorLearner:
             made["mentor_features"] = (*MentorConfig.mentor_features, "label")
         config = dataclasses.replace(MentorConfig(), **made)
         classes, in_nats = int(about.get("classes", 1)), about["losses"] == "in nats"
+        learner = MentorLearner(config, classes, seed=0)
     except UserError:
         raise
     except Exception as error:
         raise _damaged(name, error) from error
-    return begun_as(path, config, classes, 0, in_nats=in_nats)
+    _check_same(name, about, _about(config, classes, in_nats=in_nats))
+    return _with_params(name, table, learner)

@@ -26,7 +26,7 @@ from ray_mentor.core.methods.weightings import (
     SelfPaced,
     Uniform,
 )
-from ray_mentor.core.step.gradient_rules import GRADIENT_RULES
+from ray_mentor.core.step.gradient_rules import GRADIENT_RULES, AbstractGradientRule
 from ray_mentor.errors import UserError, one_of
 
 MakeWeighting = Callable[[CurriculumConfig, MentorConfig, AbstractMentorAccess | None], AbstractWeighting]
@@ -112,15 +112,13 @@ def parts_of(
     train_loss = loss if loss is not None else named_loss_of(curriculum)
     shown_loss = train_loss if own else cross_entropy
     makes_errors = meta_loss_of(mentor, own_loss=own) == "error"
-    if isinstance(train_loss, TargetLoss):
-        _check_remembers(curriculum)
     return Parts(
         loss=train_loss,
         seen_loss=shown_loss,
         meta_loss=ExpectedError(shown_loss, in_doubt=own) if makes_errors else shown_loss,
         weighting=method.weighting(curriculum, mentor, access),
         mixing=make_mixing(mixing_of(curriculum, mentor, own_loss=own, floats=floats), curriculum.mixup_alpha),
-        gradient_rule=GRADIENT_RULES[one_of(curriculum.gradient_rule, GRADIENT_RULES, "gradient_rule")](),
+        gradient_rule=gradient_rule_of(curriculum),
         mentor=access if method.learns else None,
         meta_batch=meta_batch,
         in_nats=is_in_nats(mentor, own_loss=own),
@@ -135,6 +133,15 @@ def named_loss_of(curriculum: CurriculumConfig) -> PerSampleLoss:
         UserError: an unknown name, or numbers that it can't have.
     """
     return make_loss(method_of(curriculum.method).loss if curriculum.loss is None else curriculum.loss)
+
+
+def gradient_rule_of(curriculum: CurriculumConfig) -> AbstractGradientRule:
+    """What happens to the train gradient.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    return GRADIENT_RULES[one_of(curriculum.gradient_rule, GRADIENT_RULES, "gradient_rule")]()
 
 
 def _check_remembers(curriculum: CurriculumConfig) -> None:

@@ -28,17 +28,16 @@ def gathered(
         sizes: samples on each rank.
     """
     if history.is_split:
-        return _with_past(columns, _all_rows(columns, batch, sizes, exchange), sizes, history, exchange)
+        return _with_past(columns, all_rows(batch, sizes, exchange), sizes, history, exchange)
     table = exchange.gather(columns, sizes)
     return table, history.past(table[:, ROWS].long())
 
 
-def _all_rows(
-    columns: Float[Tensor, "own columns"], batch: Batch, sizes: tuple[int, ...], exchange: AbstractExchange
-) -> Int[Tensor, " batch"]:
+def all_rows(batch: Batch, sizes: tuple[int, ...], exchange: AbstractExchange) -> Int[Tensor, " batch"]:
+    """The rows of the global batch, in rank order: as the loader says, or else by a message."""
     if batch.all_rows is not None:
         return torch.from_numpy(batch.all_rows)
-    return exchange.gather(columns[:, ROWS, None], sizes)[:, 0].long()
+    return exchange.gather(batch.rows.double().cpu()[:, None], sizes)[:, 0].long()
 
 
 def _with_past(

@@ -10,6 +10,7 @@ from ray_mentor.core.batch import Batch
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.history.table import LossHistory
 from ray_mentor.core.losses import TargetLoss
+from ray_mentor.core.step.gathered import all_rows
 
 
 def with_targets(
@@ -24,7 +25,7 @@ def with_targets(
     Costs two messages a step of as many numbers as the global batch has logits, where ranks split the store.
     """
     sizes = batch.rank_sizes or exchange.sizes(len(batch))
-    rows = exchange.gather(batch.rows.cpu()[:, None].double(), sizes)[:, 0].long()
+    rows = all_rows(batch, sizes, exchange)
     start = sum(sizes[: exchange.rank])
     before = _remembered(rows, history, exchange)[start : start + len(batch)]
     targets = loss.target(logits.detach().float(), before.to(logits.device))

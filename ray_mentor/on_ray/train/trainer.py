@@ -23,7 +23,14 @@ from ray_mentor.core.influence.step_jacobian import check_optimizer
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.learner import MentorLearner, MentorState
 from ray_mentor.core.mentor.mentor_file import MENTOR_FILE, begun_as, mentor_bytes
-from ray_mentor.core.methods.table import check_one_loss, is_in_nats, meta_loss_of, method_of, mixing_of
+from ray_mentor.core.methods.table import (
+    check_one_loss,
+    gradient_rule_of,
+    is_in_nats,
+    meta_loss_of,
+    method_of,
+    mixing_of,
+)
 from ray_mentor.core.methods.weightings.oracle import TRUTH_MISSING
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.core.student.random_state import untouched
@@ -307,6 +314,7 @@ class CurriculumTrainer:
             check_can_be_held(self._splits.train)
         if self._method.needs_truth and self._splits.train.true_labels is None:
             raise UserError(TRUTH_MISSING)
+        gradient_rule_of(self.config.curriculum)
         own_loss, floats = self._own_loss, self._splits.train.inputs.dtype.is_floating_point
         mixing_of(self.config.curriculum, self.config.mentor, own_loss=own_loss, floats=floats)
         if self._method.learns:

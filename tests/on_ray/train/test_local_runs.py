@@ -545,6 +545,8 @@ def test_a_job_does_not_write_into_rays_copy_of_what_it_uploaded(
         ({"schedule": "step"}, "unknown schedule 'step'; valid: cosine, constant"),
         ({"augment": "fli"}, "unknown augment 'fli'; valid: none, flip-shift, randaugment, trivialaugment"),
         ({"augment": "flip-shift"}, "augment is 'flip-shift', but it needs images"),
+        ({"gradient_rule": "surgery"}, "unknown gradient_rule 'surgery'; valid: none, pcgrad, gradient-vaccine"),
+        ({"loss": "gcee"}, "unknown loss 'gcee'; valid: cross-entropy, gce"),
         ({"epochs": 0}, "epochs is 0, but it must be at least 1"),
         ({"batch_size": 0}, "batch_size is 0, but it must be at least 1"),
         ({"seed": 2**64}, "it must lie between"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
 import json
 import re
@@ -14,6 +13,7 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 from compared_runs import failed, runs
+from page_text import figures, words
 from plotly.offline import get_plotlyjs
 from rich.console import Console
 
@@ -60,18 +60,6 @@ def curves_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def made(rows: Sequence[Mapping[str, Any]], **changes: Any) -> str:
     comparison = compared(rows, **changes)
     return page(comparison["lines"], rows, curves_of(rows), comparison)
-
-
-def figures(whole: str) -> dict[str, Any]:
-    found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', whole, re.DOTALL)
-    assert found is not None
-    drawn: dict[str, Any] = json.loads(found[1])
-    return drawn
-
-
-def words(whole: str) -> str:
-    body = re.sub(r"<script.*?</script>", "", whole[whole.index("<main>") :], flags=re.DOTALL)
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", "", body.replace("<td", " <td"))).split())
 
 
 def test_the_page_says_what_to_take() -> None:

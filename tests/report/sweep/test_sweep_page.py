@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import html
 import json
 import math
 import re
@@ -19,6 +18,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 from made_sweeps import CONFIRMED, made_sweep, made_trials
+from page_text import figures, words
 from plotly.offline import get_plotlyjs
 
 from ray_mentor.report.sweep.page import page
@@ -30,19 +30,6 @@ ALL = ["pareto", "importance", "parallel", "curves"]
 def made(count: int, **changes: Any) -> str:
     trials, curves = made_trials(count)
     return page(trials, curves, made_sweep(trials, **changes))
-
-
-def figures(whole: str) -> dict[str, Any]:
-    found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', whole, re.DOTALL)
-    assert found is not None
-    drawn: dict[str, Any] = json.loads(found[1])
-    return drawn
-
-
-def words(whole: str) -> str:
-    """The page's text as it is read."""
-    body = re.sub(r"<script.*?</script>", "", whole[whole.index("<main>") :], flags=re.DOTALL)
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", "", body.replace("<td", " <td"))).split())
 
 
 def without_plotly(whole: str) -> str:
