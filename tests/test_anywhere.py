@@ -66,6 +66,7 @@ def test_labels_that_people_gave(tmp_path: Path) -> None:
     assert test["label"].to_pylist() == test["true_label"].to_pylist() == [0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [MENTOR, BASELINE, "pruned+trusted"])
 def test_a_run_is_measured_once_as_a_trainer_would(name: str, tmp_path: Path) -> None:
     base = TrainConfig().changed(epochs=3, meta_size=30, train_size=200, test_size=100)

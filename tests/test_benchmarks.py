@@ -66,7 +66,7 @@ def test_what_is_in_the_file_is_not_run_again(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.processes
+@pytest.mark.long
 def test_processes_share_the_cells(tmp_path: Path) -> None:
     rows = Rows(tmp_path / "rows.csv", KEY, ("test_accuracy",))
     cells = [cell("uniform", 0.08, seed) for seed in range(6)]
@@ -82,7 +82,7 @@ def _fails_first(cell: Mapping[str, Any]) -> dict[str, float]:
     return {"test_accuracy": 0.5}
 
 
-@pytest.mark.processes
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_run_that_fails_takes_no_row_of_another_with_it(tmp_path: Path) -> None:
     rows = Rows(tmp_path / "rows.csv", KEY, ("test_accuracy",))

@@ -208,6 +208,7 @@ def test_what_is_slow_to_load_is_loaded_after_the_first_line() -> None:
 # A run
 
 
+@pytest.mark.long
 def test_ctrl_c_writes_a_checkpoint_and_the_command_that_it_prints_goes_on(
     command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -244,6 +244,7 @@ SEES_THE_LOSS: Table = {"mentor_features": ("loss",)}
 MIXES: Table = {"mixing": None, "learning_rate": 0.3, "meta_holdout": 0.1}  # at which the student memorises
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("changed", "nothing", "something"),
     [
@@ -288,6 +289,7 @@ def valid(draw: random.Random) -> Table:
     return table
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("seed", "method"), list(enumerate(["mentornet"] * 5 + ["self-paced", "uniform", "oracle"])))
 def test_a_settled_run_trains_the_same_student(seed: int, method: str, small_splits: Splits, tmp_path: Path) -> None:
     table = {**valid(random.Random(seed)), "method": method}

@@ -77,6 +77,7 @@ def test_last_layer_knows_the_stops_of_a_loss(name: str, head_only: bool) -> Non
     assert error <= EXACT if head_only else error < 1
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # Dynamo's own
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_a_compiled_part(backend: str) -> None:
@@ -107,6 +108,7 @@ def test_a_function_of_ones_own_without_forward_mode(name: str, function: str) -
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("estimator", ["jvp", "finite_difference"])
 def test_a_hook_on_a_gradient(estimator: str) -> None:
     with pytest.raises(UserError) as raised:

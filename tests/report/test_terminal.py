@@ -186,6 +186,7 @@ def test_a_resumed_run_counts_the_time_left_from_its_own_epochs(monkeypatch: pyt
     assert sink.getvalue().strip().endswith("  20 s left"), "two more epochs of ten seconds each"
 
 
+@pytest.mark.long
 def test_a_reader_that_leaves_does_not_end_the_run() -> None:
     """As with `ray-mentor train | head -1`."""
     code = (

@@ -151,6 +151,7 @@ def length(path: Path, contest: str, which: int) -> int:
     return process.operations
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "contest", CONTESTS[:4]
 )  # workers are not later than the driver that takes the run from theirs
@@ -195,6 +196,7 @@ def test_any_schedule_of_two_that_changes_a_few_times(
 _LOOKED = (3, 4)  # a driver or workers have chosen their id and are about to make their folder
 
 
+@pytest.mark.long
 def test_some_schedules_of_three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawn at random: short turns and long ones."""
     draw = random.Random(0)

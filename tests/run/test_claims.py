@@ -59,6 +59,7 @@ def operations(tmp_path: Path, kind: str, world: int) -> int:
     return -count.left
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("world", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_process_that_sleeps_before_any_operation_while_another_finishes_its_run(tmp_path: Path, world: int) -> None:
     """Between its look at who the writer is and the write itself, too: it ends, and no byte has changed."""
@@ -84,6 +85,7 @@ def test_a_process_that_sleeps_before_any_operation_while_another_finishes_its_r
         assert files_of(path) == after, sleep.met
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("world", [1, 2])
 def test_in_an_object_store_what_comes_late_counts_for_nothing(tmp_path: Path, world: int) -> None:
     """It can't be held back once it is on its way; only files with one name for all could be an old one's."""
@@ -101,6 +103,7 @@ def test_in_an_object_store_what_comes_late_counts_for_nothing(tmp_path: Path, w
             assert_whole(path, "other")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["local", "s3"])
 @pytest.mark.parametrize("world", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_process_that_dies_before_any_operation(tmp_path: Path, world: int, kind: str) -> None:

@@ -227,6 +227,7 @@ def learning_by_heart(patience: int, *, random: bool) -> tuple[Curriculum, list[
     return train(dataclasses.replace(job, loss=by_class, config=alone, student=student), 24)
 
 
+@pytest.mark.long
 def test_a_mentor_that_learns_random_meta_labels_by_heart_is_seen() -> None:
     for random in (True, False):
         curriculum, rows = learning_by_heart(0, random=random)
@@ -238,6 +239,7 @@ def test_a_mentor_that_learns_random_meta_labels_by_heart_is_seen() -> None:
         assert curriculum.guards.stopped_at is None, "it has all the patience in the world"
 
 
+@pytest.mark.long
 def test_a_mentor_that_learns_random_meta_labels_by_heart_is_stopped() -> None:
     stopped, rows = learning_by_heart(5, random=True)
     at = stopped.guards.stopped_at

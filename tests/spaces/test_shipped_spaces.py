@@ -125,6 +125,7 @@ def test_what_one_choice_makes_meaningless_is_left_out_of_joint() -> None:
     assert {settings.get("mentor") for settings in samples} == {None, "mlp", "mentornet"}
 
 
+@pytest.mark.long
 def test_a_space_loads_nothing_of_ours_nor_torch() -> None:
     code = (
         "import tune_spaces.joint, sys;"
@@ -134,6 +135,7 @@ def test_a_space_loads_nothing_of_ours_nor_torch() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("folder", ["", ".."])
 def test_the_spaces_of_a_source_tree_are_found_from_anywhere(folder: str, tmp_path: Path) -> None:
     code = "from ray_mentor.on_ray.tune.spaces import find_space; print(find_space('smoke').objective)"

@@ -111,6 +111,7 @@ def trained(
     return curriculum, made, student
 
 
+@pytest.mark.long
 @EACH
 def test_influences_are_those_of_real_steps(kind: str) -> None:
     """Central differences of the mean meta loss in each ŵ_i, over real steps of copies."""
@@ -140,6 +141,7 @@ def test_influences_are_those_of_real_steps(kind: str) -> None:
     assert float(truth.abs().min()) > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scale", [1.0, 2**-10, pytest.param(2**10, marks=pytest.mark.slow)])
 @EACH
 def test_the_mentor_learns_under_the_defaults(kind: str, scale: float) -> None:

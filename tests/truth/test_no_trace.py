@@ -75,6 +75,7 @@ def run(
     return traces
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("name", STUDENTS)
 def test_no_trace(name: str, optimizer: str) -> None:

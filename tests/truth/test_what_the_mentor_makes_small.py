@@ -81,6 +81,7 @@ def test_dropped_samples_have_no_part_in_the_pull() -> None:
     assert (found[keep] != 0).all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("strength", [0.5, 2.0])
 def test_the_best_weights_are_exponential_in_the_influence(strength: float) -> None:
     learner = make_learner(changed(FREE, entropy=strength, mentor_learning_rate=0.1), N)

@@ -193,6 +193,7 @@ def whole(loop: Loop, records: list[StepRecord]) -> dict[str, Any]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("meta", META)
 @pytest.mark.parametrize("make_optimizer", [momentum, adam])
 @pytest.mark.parametrize("make_student", [student, coupled_student])
@@ -246,6 +247,7 @@ def saved(loop: Loop) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("meta", ["tensors", "a loader that shuffles", "a loader that draws"])
 @pytest.mark.parametrize("stop", [1, 5, 8, 9])
 def test_a_run_that_stops_in_burn_in_goes_on_the_same(stop: int, meta: str) -> None:

@@ -425,6 +425,7 @@ def memorised() -> nn.Module:
     return made
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scale", [1.0, 3.0, 100.0])
 @pytest.mark.parametrize("estimator", ["jvp", "finite_difference", "last_layer"])
 def test_a_student_that_has_learnt_by_heart(estimator: str, scale: float) -> None:

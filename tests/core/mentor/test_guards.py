@@ -246,6 +246,7 @@ def clusters(seed: int, n: int = SIZE) -> tuple[Tensor, Tensor]:
     return torch.eye(CLASSES, 4)[labels] * 2 + torch.randn(n, 4, generator=draw), labels
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("features", "weight", "bias", "settings"),
     [

@@ -196,6 +196,7 @@ def test_it_is_the_cores_step_in_parts(
 class TestGoingOn:
     """A run that stops and goes on is the run that did not stop."""
 
+    @pytest.mark.long
     @pytest.mark.parametrize(
         "changes",
         [
@@ -479,6 +480,7 @@ class TestBetweenTheLines:
 class TestStudents:
     """Whatever a student is made of and called with."""
 
+    @pytest.mark.long
     @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
     @pytest.mark.parametrize("how", ["wrapped", "in place", "a part of it"])
     def test_compiled(self, backend: str, how: str) -> None:
@@ -666,6 +668,7 @@ def test_training_draws_are_the_same_with_and_without_a_mentor() -> None:
     assert torch.equal(draws("mentornet"), draws("uniform"))
 
 
+@pytest.mark.long
 def test_it_has_no_need_of_ray() -> None:
     code = "import sys; from ray_mentor import LearnedCurriculum; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

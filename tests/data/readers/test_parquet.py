@@ -325,6 +325,7 @@ def test_any_bytes_as_image_give_samples_or_a_user_error(tmp_path, data, prefix)
     assert message(path) is None or "the image in row 0" in message(path)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not CIFAR10.exists(), reason="needs ../shared/data/cifar10, which is absent")
 def test_the_real_cifar10_test_shard():
     raw = read_path(CIFAR10 / "test.parquet", image_column="image")

@@ -143,6 +143,7 @@ def test_inputs_of_different_shapes_are_explained():
         inputs.take(np.array([0, 1]))
 
 
+@pytest.mark.long
 def test_importing_the_layer_leaves_heavy_modules_and_ray_alone():
     code = "import sys, ray_mentor.data; print([m for m in ('ray', 'sklearn', 'torchvision') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -65,6 +65,7 @@ def several_batches(monkeypatch):
     monkeypatch.setattr(arrow_file, "_BATCH_BYTES", 1)
 
 
+@pytest.mark.long
 @ALL
 @pytest.mark.parametrize("backend", ["arrow", "ray"])
 @pytest.mark.parametrize("seed", [0, 1])

@@ -139,6 +139,7 @@ def test_who_comes_at_the_same_time_waits(source, decodings):
     cached(source)
 
 
+@pytest.mark.long
 def test_a_process_that_is_killed_leaves_nothing_that_looks_finished(source, decodings):
     stuck = (
         "import sys, time\n"
@@ -281,6 +282,7 @@ TAMPERED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", TAMPERED)
 def test_another_content_under_its_name_is_made_anew(source, kind, decodings):
     mapped(source)
@@ -307,6 +309,7 @@ def test_the_same_content_in_another_form_is_made_anew(source, change, decodings
     assert len(decodings) == 2
 
 
+@pytest.mark.long
 @given(place=st.floats(0, 1, exclude_max=True), data=st.binary(min_size=1, max_size=8))
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_changed_give_images_of_the_same_shape(source, place, data):

@@ -36,6 +36,7 @@ def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.mark.long
 def test_to_import_us_changes_nothing() -> None:
     code = (
         "import logging, os, ray, ray.train, ray.tune, sklearn, torch\n"  # they set some themselves

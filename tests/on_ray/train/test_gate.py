@@ -111,6 +111,7 @@ def test_a_run_waits_at_each_epoch_and_ends_as_one_that_did_not(small_splits: Sp
     assert_same_run(run.outcome, trainer_for(small_splits, tmp_path, "free").fit())
 
 
+@pytest.mark.long
 def test_waiting_is_not_training(small_splits: Splits, tmp_path: Path) -> None:
     held = 3.0
     with running(small_splits, tmp_path) as run:

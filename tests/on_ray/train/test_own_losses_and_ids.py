@@ -79,6 +79,7 @@ LOSSES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], float]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_loss_of_any_size_under_the_defaults(tmp_path: Path, name: str) -> None:
     loss, rate = LOSSES[name]

@@ -46,6 +46,7 @@ def generators() -> tuple[Any, ...]:
     return torch.get_rng_state().tolist(), numbers[1].tolist(), numbers[2], random.getstate()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", [4, 8, 13])
 def test_a_run_goes_on_with_the_same_bits(small_splits: Splits, tmp_path: Path, step: int) -> None:
     """In the middle of an epoch, and whatever was drawn before."""

@@ -163,6 +163,7 @@ class Shaken(Points):
         return point + 0.1 * torch.randn(5), label
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("train", [Points, Shaken])
 def test_who_reads_a_data_set_decides_nothing(train: type[Points], tmp_path: Path) -> None:
     """Bit for bit the same run, with transforms that draw from PyTorch's generator, too."""
@@ -178,6 +179,7 @@ def with_dropout() -> torch.nn.Module:
     return torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 2))
 
 
+@pytest.mark.long
 def test_a_run_whose_data_are_read_ahead_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
     shaken: dict[str, Any] = {"data": Shaken(100, 1), "data_workers": 2}
     whole = user_trainer(tmp_path / "whole", **shaken).fit()
@@ -222,6 +224,7 @@ def said_by(path: str, loss: Tensor) -> Tensor:
     return frozen_from(path).network.sample_weights(seen).detach()
 
 
+@pytest.mark.long
 def test_a_mentor_begins_as_another_runs_and_goes_on_from_its_own_checkpoints(
     small_splits: Splits, tmp_path: Path
 ) -> None:

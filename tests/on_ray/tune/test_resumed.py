@@ -209,6 +209,7 @@ def damaged(name: str, content: str | bytes) -> Callable[[Path], None]:
     return damage
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("damage", "says"),
     [

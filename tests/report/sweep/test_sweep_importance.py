@@ -40,6 +40,7 @@ EFFECTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", list(EFFECTS))
 def test_the_only_setting_that_counts_has_nearly_all_importance(name: str) -> None:
     settings = draws()

@@ -175,6 +175,7 @@ DRAWN = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", list(DRAWN))
 def test_plotly_knows_every_word_of_the_figures(case: str) -> None:
     """Its own check of names and values; a colour that the style sheet names stands for any."""
@@ -307,6 +308,7 @@ def test_values_of_numpy_are_read_like_pythons() -> None:
     assert figures(page(typed, curves, made_sweep(trials))) == figures(page(trials, curves, made_sweep(trials)))
 
 
+@pytest.mark.long
 def test_neither_page_nor_display_needs_ray() -> None:
     code = (
         "import sys, ray_mentor.report.sweep.page, ray_mentor.report.sweep.display\n"

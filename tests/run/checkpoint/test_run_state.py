@@ -90,6 +90,7 @@ def test_a_flipped_byte_gives_an_error_or_changes_nothing(whole: bytes, seed: in
         assert_same_values(found, expected)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("first", [0, *(pytest.param(first, marks=pytest.mark.slow) for first in range(1, 5))])
 def test_a_flipped_bit_in_the_archives_directory(whole: bytes, first: int) -> None:
     """There a part can be marked as a folder, which torch would read as whatever was in memory."""

@@ -55,6 +55,7 @@ def test_a_wish_waits_until_a_checkpoint_can_hold_everything() -> None:
     assert table.due(2, ready=True)
 
 
+@pytest.mark.long
 def test_nobody_is_asked_more_often_than_about_once_a_second() -> None:
     asked: list[float] = []
     table = Timetable(3600.0, 0, 0, LAST, Alone(), lambda: bool(asked.append(time.monotonic())))

@@ -131,6 +131,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("world", [1, 2])
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_damage_to_rows_of_the_newest_checkpoint(path: Path, kind: str, world: int) -> None:
@@ -146,6 +147,7 @@ def test_damage_to_rows_of_the_newest_checkpoint(path: Path, kind: str, world: i
     assert f"; going on from {path}/checkpoints/step-{6:012d}-" in notes[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("column", ["loss", "more"])
 def test_columns_that_are_none_of_a_ledger_are_not_read(path: Path, column: str) -> None:
     """One row of a few kilobytes may hold gigabytes."""

@@ -18,7 +18,7 @@ from ray_mentor.on_ray.session.session import start_patiently
 STARTS = ("local_ray", "head")
 """Fixtures that start Ray."""
 
-PROCESSES = {
+LONG = {
     "faults",
     "distributed",
     "hostile",
@@ -65,8 +65,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if set(STARTS) & set(_fixtures(item)):
             item.add_marker("ray")
-        if PROCESSES & {*item.path.parts, item.path.stem}:
-            item.add_marker("processes")
+        if LONG & {*item.path.parts, item.path.stem}:
+            item.add_marker("long")
     items.sort(key=_turn)
 
 
