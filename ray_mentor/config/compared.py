@@ -83,6 +83,7 @@ METHODS: dict[str, Compared] = {
     "spcl": Compared("the same with a slope", {"method": "spcl"}),
     "predefined": Compared("the curriculum that MentorNet PD imitates, as a formula", {"method": "predefined"}),
     "l2rw": Compared("learning to reweight: the influence is the weight", {"method": "l2rw"}),
+    "co-teaching": Compared("two students, each on what the other finds easy", {"method": "co-teaching"}),
     "mentornet-pd": Compared("the published network with its published params", {"method": "mentornet-pd"}),
     "meta-weight-net": Compared("a mentor by Meta-Weight-Net's own recipe, an update at every step", _META_WEIGHT_NET),
     "mentornet-unmixed": Compared("the mentor, nothing mixed", {"method": "mentornet", "mixing": "none"}),
@@ -98,7 +99,7 @@ BASELINE, ORACLE = "uniform-trusted", "oracle"
 
 PRESETS: dict[str, Sequence[str]] = {
     "quick": ("uniform", "self-paced", "gce", "mixup", "mentornet"),
-    "seed": ("uniform", "self-paced", "mentornet-pd", "mentornet", "gce", "sce", "mixup", "randaugment"),
+    "seed": ("uniform", "self-paced", "mentornet-pd", "mentornet", "gce", "sce", "co-teaching", "mixup", "randaugment"),
     "all": tuple(METHODS),
 }
 """Methods by the name of what is asked with them. Of a preset, what can't be run is left out, with a note."""

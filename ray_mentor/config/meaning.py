@@ -96,6 +96,7 @@ RULES = (
     Rule(("mixup_alpha",), {"mixing": _is(None), "meta_holdout": _is(0)}, "nothing is mixed"),
     Rule(("momentum", "nesterov"), {"optimizer": _is_not("sgd")}, "only sgd has a momentum to choose"),
     Rule(("pace",), {"method": _is_not("self-paced")}, "only self-paced has a pace"),
+    Rule(("forget_rate", "forget_epochs"), {"method": _is_not("co-teaching")}, "only co-teaching forgets"),
     Rule(("burn_in",), {"method": _is("uniform")}, "all sample weights are 1 in any case"),
     Rule(
         ("normalisation",),
@@ -104,7 +105,7 @@ RULES = (
     ),
     Rule(
         ("loss_percentile", "percentile_decay"),
-        {"method": _is("uniform", "oracle", "focal", "l2rw")},
+        {"method": _is("uniform", "oracle", "focal", "l2rw", "co-teaching")},
         "the method does not see the loss difference",
     ),
     Rule(

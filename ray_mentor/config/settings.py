@@ -350,9 +350,14 @@ class CurriculumConfig:
 
     method: str = "mentornet"
     """mentornet (learned), mentornet-pd (published), uniform, oracle, self-paced, l2rw, spcl, predefined,
-    focal, hard-mining, mentornet-frozen (another run's)."""
+    focal, hard-mining, mentornet-frozen (another run's), co-teaching (two students)."""
     pace: str = "hard"
     """How a weight of self-paced falls with the loss: hard, linear, logarithmic, mixture."""
+    forget_rate: float = 0.3
+    """co-teaching: share of a batch's samples that neither student learns from, those of the largest loss under the
+    other, in [0, 1). Published: the share of wrong labels; give that if you know it."""
+    forget_epochs: float = 10.0
+    """co-teaching: epochs in which that share rises from 0, >= 0."""
     loss: str | None = None
     """Per-sample loss of classes, with its numbers behind colons where they are not the published ones: cross-entropy,
     gce:0.7, sce:0.1:1, mae, bootstrap-soft:0.95, bootstrap-hard:0.8, elr:3:0.7, focal:2, label-smoothing:0.1. Mentor,
@@ -383,6 +388,8 @@ class CurriculumConfig:
         if self.mixing is not None:
             one_of(self.mixing, MIXINGS, "mixing")
         require(self.mixup_alpha > 0, "mixup_alpha", self.mixup_alpha, "it must be above 0")
+        require(0 <= self.forget_rate < 1, "forget_rate", self.forget_rate, "it must lie in [0, 1)")
+        require(self.forget_epochs >= 0, "forget_epochs", self.forget_epochs, "it must be at least 0")
         require(self.burn_in is None or 0 <= self.burn_in < 1, "burn_in", self.burn_in, "it must lie in [0, 1)")
         require(0 <= self.meta_in_training <= 1, "meta_in_training", self.meta_in_training, "it must lie in [0, 1]")
         parse_schedule(self.example_dropout)

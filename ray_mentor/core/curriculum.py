@@ -32,6 +32,7 @@ from ray_mentor.core.step.percentile import RunningPercentile
 from ray_mentor.core.step.record import StepRecord, Weighed, record_of
 from ray_mentor.core.step.schedules import kept, rate_at, scheduled_weights
 from ray_mentor.core.step.student_step import student_step, weighted_loss
+from ray_mentor.core.step.students import across
 from ray_mentor.core.step.targets import with_targets
 from ray_mentor.core.step.units import RunningUnits
 from ray_mentor.core.student.kept_buffers import kept_buffers
@@ -44,14 +45,15 @@ class Curriculum:
 
     :meth:`step` is the whole of it. A training loop of one's own calls its parts: :meth:`before_forward`,
     :meth:`observe_losses`, :meth:`score`, :meth:`weigh` (whose loss what came before it must follow) and
-    :meth:`after_step`. Methods in which students pick
-    samples for each other score one student's batch as the other sees it.
+    :meth:`after_step`. A pair of students is one module (:class:`~ray_mentor.core.student.pair.Pair`), and each of the
+    two has a column of losses and of sample weights.
 
     Args:
         student: wrapped for data parallelism where there is more than one rank.
         optimizer: the student's own, with its real state.
         more_optimizers: those that move the student beside it, each other params.
         total_steps: planned steps, which progress is measured against.
+        epochs: how many passes over the samples these steps are.
         n_samples: samples that the student is trained on, for the loss history.
         n_classes: C; needed where the loss remembers a target of each sample.
         split_history: whether each rank holds only its part of the loss history; then no rank alone has the whole.
@@ -71,6 +73,7 @@ class Curriculum:
         seed: int,
         split_history: bool = False,
         n_classes: int = 0,
+        epochs: int = 1,
         more_optimizers: Sequence[torch.optim.Optimizer] = (),
     ) -> None:
         self.student = student
@@ -92,6 +95,7 @@ class Curriculum:
         self._normalisation = mentor.normalisation
         self._dropout = parse_schedule(curriculum.example_dropout)
         self._total_steps = total_steps
+        self._epochs = epochs
         self._seed = seed
 
     @property
@@ -143,7 +147,7 @@ class Curriculum:
         return dataclasses.replace(self.observe_losses(shown, losses, beside), slopes=slopes)
 
     def observe_losses(
-        self, batch: Batch, losses: Float[Tensor, " own"], shown: Float[Tensor, " own"] | None = None
+        self, batch: Batch, losses: Float[Tensor, "own ..."], shown: Float[Tensor, " own"] | None = None
     ) -> Observation:
         """Per-sample losses → features, of a batch that the student has seen.
 
@@ -153,13 +157,14 @@ class Curriculum:
         when = self.step_number, self.progress
         seen = observe(batch, losses, self.exchange, self.percentile, self.history, *when, self.units, shown)
         self.memorising.note_trained(seen.features.loss[seen.features.trusted])
-        return seen
+        return dataclasses.replace(seen, epochs=self.progress * self._epochs)
 
-    def score(self, seen: Observation) -> Float[Tensor, " batch"]:
+    def score(self, seen: Observation) -> Float[Tensor, "batch ..."]:
         """Features → mentor → what it says of each sample of the global batch; nobody is asked of a trusted one: 1."""
-        return self.parts.weighting(seen).masked_fill(seen.features.trusted, 1.0)
+        scored = self.parts.weighting(seen)
+        return scored.masked_fill(across(seen.features.trusted, scored), 1.0)
 
-    def weigh(self, seen: Observation, scored: Float[Tensor, " batch"]) -> Weighed:
+    def weigh(self, seen: Observation, scored: Float[Tensor, "batch ..."]) -> Weighed:
         """What the mentor says → sample weights → weighted loss."""
         keep = kept(len(scored), rate_at(self._dropout, self.progress), self.generator("dropout"))
         overruled = not self._in_burn_in and self.guards.collapsed(seen, scored)
@@ -170,7 +175,7 @@ class Curriculum:
 
     def after_step(self, weighed: Weighed, before: Before | None) -> StepRecord:
         """(Meta update) → record; call it when the optimizer has stepped, with the gradients still there."""
-        influence, meta_loss = torch.full_like(weighed.scored, torch.nan), None
+        influence, meta_loss = torch.full_like(weighed.seen.features.loss, torch.nan), None
         if before:
             is_due = self.meta_is_due
             influence, meta_loss = self.meta.look_back(self.step_number, weighed, before, is_due=is_due)

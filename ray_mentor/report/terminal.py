@@ -133,14 +133,18 @@ def given_agreement(row: Mapping[str, Any]) -> float | None:
 def accuracy_rows(result: Mapping[str, Any]) -> Rows:
     """How good the kept student is: what is known to be true comes first, agreement with given labels last."""
     rows: Rows = [("test accuracy", result.get("test_accuracy"), "{:.4f}")]
+    rows += [(f"  of the {name} student alone", result.get(f"test_accuracy_{name}"), "{:.4f}") for name in _STUDENTS]
     if result.get("trusted_accuracy") is not None:
         low, high = result["trusted_interval"]
         name = f"accuracy on {result['trusted_held_out']} held-out trusted samples, 95 % interval"
         rows.append((name, result["trusted_accuracy"], f"{{:.3f}} ({low:.3f} to {high:.3f})"))
     rows.append((_AGREEMENT, given_agreement(result), "{:.4f}"))
+    rows += [(f"  of the {name} student alone", result.get(f"test_agreement_{name}"), "{:.4f}") for name in _STUDENTS]
     rows.append(("epoch whose student is kept", result.get("kept_epoch"), "{}"))
     return rows
 
+
+_STUDENTS = ("first", "second")  # where a method has two
 
 _AGREEMENT = "agreement with given labels (at best the share that is right)"
 

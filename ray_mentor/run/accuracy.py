@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool
-from torch import Tensor
+from torch import Tensor, nn
 
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.step.evaluation import gives_probabilities, hits, total_loss
+from ray_mentor.core.student.pair import members_of
 from ray_mentor.data.plan.batches import rank_slice
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.splits import Splits
@@ -28,7 +29,9 @@ class Measured:
     Attributes:
         figures: ``trusted_accuracy`` on held-out trusted samples and ``meta_holdout_loss`` on the same;
             ``test_accuracy`` where the test split's truth is known, else ``test_agreement`` with its given labels; and
-            ``validation_agreement`` with the given labels of the validation split. None where there is none.
+            ``validation_agreement`` with the given labels of the validation split. None where there is none. Where two
+            students are trained these are of the mean of both probabilities, and ``test_accuracy_first`` and
+            ``test_accuracy_second`` of each by itself (or ``test_agreement_…``).
         hits: which held-out trusted samples the student gives their label, in their order; None where there are none.
     """
 
@@ -86,7 +89,17 @@ def shares(
         "test_accuracy": tested if is_true else None,
         "test_agreement": None if is_true else tested,
         "validation_agreement": _share(curriculum, splits.validation, "validation", exchange, beat),
+        **{
+            f"{'test_accuracy' if is_true else 'test_agreement'}_{name}": _share(
+                curriculum, splits.test, "test", exchange, beat, student
+            )
+            for name, student in members_of(curriculum.bare).items()
+        },
     }
+
+
+OF_EACH = tuple(f"{what}_{name}" for what in ("test_accuracy", "test_agreement") for name in ("first", "second"))
+"""The figures that there are of each of two students, as far as they are there."""
 
 
 def _meta_holdout_loss(curriculum: Curriculum, held_out: Samples | None, exchange: AbstractExchange) -> float | None:
@@ -104,19 +117,30 @@ def _meta_holdout_loss(curriculum: Curriculum, held_out: Samples | None, exchang
 
 
 def _share(
-    curriculum: Curriculum, samples: Samples | None, name: str, exchange: AbstractExchange, beat: Callable[[], None]
+    curriculum: Curriculum,
+    samples: Samples | None,
+    name: str,
+    exchange: AbstractExchange,
+    beat: Callable[[], None],
+    student: nn.Module | None = None,
 ) -> float | None:
-    own = _own_hits(curriculum, samples, name, exchange, beat)
+    """Of the curriculum's student, or of one of its two."""
+    own = _own_hits(curriculum, samples, name, exchange, beat, student)
     return None if own is None or samples is None else exchange.total(float(own.sum())) / len(samples)
 
 
 def _own_hits(
-    curriculum: Curriculum, samples: Samples | None, name: str, exchange: AbstractExchange, beat: Callable[[], None]
+    curriculum: Curriculum,
+    samples: Samples | None,
+    name: str,
+    exchange: AbstractExchange,
+    beat: Callable[[], None],
+    student: nn.Module | None = None,
 ) -> Bool[Tensor, " samples"] | None:
     """Of this rank's share; None on every rank without samples, or if the student's outputs are no logits."""
     if samples is None:
         return None
-    own = hits(curriculum.bare, _parts(samples, name, curriculum, exchange, beat))
+    own = hits(student or curriculum.bare, _parts(samples, name, curriculum, exchange, beat))
     return None if exchange.total(float(own is None)) else own
 
 

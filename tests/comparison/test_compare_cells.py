@@ -18,6 +18,7 @@ from ray_mentor.config import CurriculumConfig, TrainConfig
 from ray_mentor.config.compare import CompareSettings
 from ray_mentor.config.compared import METHODS
 from ray_mentor.core.exchange import Alone
+from ray_mentor.core.student.pair import members_of
 from ray_mentor.data.plan.batches import Plan
 from ray_mentor.data.splits.splits import Splits, prepare
 from ray_mentor.errors import UserError
@@ -74,7 +75,8 @@ def test_all_have_the_same_splits_schedule_and_initial_student(tmp_path: Path, m
         own = [cell for cell in cells if cell.seed == seed]
         assert len({drawn_by(cell.config) for cell in own}) == 1, "what splits are drawn by"
         trainers = [make_trainer(cell.config, splits_at(drawn_by(cell.config))) for cell in own]
-        first, *others = (make_student(trainer._job, Alone()).state_dict() for trainer in trainers)
+        students = [make_student(trainer._job, Alone()) for trainer in trainers]
+        first, *others = (members_of(each).get("first", each).state_dict() for each in students)
         assert all(torch.equal(other[name], first[name]) for other in others for name in first)
         schedules = [
             Plan(t._job.order, t.config.run.batch_size, t.config.run.seed, t.config.run.epochs) for t in trainers

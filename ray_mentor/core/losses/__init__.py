@@ -12,6 +12,7 @@ from ray_mentor.core.losses.base import PerSampleLoss, TargetLoss
 from ray_mentor.core.losses.cross_entropy import cross_entropy
 from ray_mentor.core.losses.expected_error import ExpectedError, expected_error, values_of
 from ray_mentor.core.losses.named import CROSS_ENTROPY, ROBUST, make_loss
+from ray_mentor.core.losses.of_both import OfBoth, mean_of_views
 from ray_mentor.core.student.inputs import unwritten
 
 
@@ -35,12 +36,14 @@ def passed_through(student: nn.Module, batch: Batch) -> Any:
         return outputs_of(student, batch.inputs)
 
 
-def losses_of(outputs: Any, loss: PerSampleLoss, batch: Batch) -> Float[Tensor, " batch"]:
-    """As :func:`per_sample_losses`, from outputs that are already there.
+def losses_of(outputs: Any, loss: PerSampleLoss, batch: Batch) -> Float[Tensor, "batch ..."]:
+    """As :func:`per_sample_losses`, from outputs that are already there; of two students a column each.
 
     Raises:
         ValueError: if ``loss`` does not return one value per sample.
     """
+    if isinstance(loss, OfBoth):
+        return loss(outputs, batch.labels)
     if isinstance(loss, TargetLoss):
         return _one_each(loss(outputs, batch.labels, batch.targets), batch)
     losses = _one_each(loss(outputs, batch.labels), batch)
@@ -62,12 +65,14 @@ __all__ = [
     "CROSS_ENTROPY",
     "ROBUST",
     "ExpectedError",
+    "OfBoth",
     "PerSampleLoss",
     "TargetLoss",
     "cross_entropy",
     "expected_error",
     "losses_of",
     "make_loss",
+    "mean_of_views",
     "passed_through",
     "per_sample_losses",
     "values_of",

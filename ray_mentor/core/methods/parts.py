@@ -18,7 +18,7 @@ class Parts:
     """The exchangeable parts of a method, and how this run's steps reach mentor and meta set.
 
     Attributes:
-        loss: the per-sample loss that the student is trained on.
+        loss: the per-sample loss that the student is trained on; of two students that of each, a column a student.
         meta_loss: the per-sample loss whose mean over a meta batch is M.
         mentor: access to the learning mentor; None for weightings that do not learn.
         meta_batch: this rank's share of the n-th meta batch.

@@ -7,11 +7,20 @@ from dataclasses import dataclass
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import MetaBatch
-from ray_mentor.core.losses import CROSS_ENTROPY, ExpectedError, PerSampleLoss, TargetLoss, cross_entropy, make_loss
+from ray_mentor.core.losses import (
+    CROSS_ENTROPY,
+    ExpectedError,
+    OfBoth,
+    PerSampleLoss,
+    TargetLoss,
+    cross_entropy,
+    make_loss,
+)
 from ray_mentor.core.mentor.access import AbstractMentorAccess
 from ray_mentor.core.mentor.mentor_file import frozen_from
 from ray_mentor.core.mentor.networks import load_published
 from ray_mentor.core.methods.mixing import make_mixing, require_floats
+from ray_mentor.core.methods.pairs import CoTeaching
 from ray_mentor.core.methods.parts import Parts
 from ray_mentor.core.methods.weightings import (
     AbstractWeighting,
@@ -43,6 +52,7 @@ class Method:
         needs_truth: whether the true labels must be known.
         says_same: whether its sample weights are the same for all, and say nothing of a label.
         burn_in: share of training in which all sample weights are 1, unless the user says otherwise.
+        students: how many it trains: one, or a pair.
     """
 
     weighting: MakeWeighting
@@ -51,6 +61,7 @@ class Method:
     loss: str = CROSS_ENTROPY
     burn_in: float = 0.0
     says_same: bool = False
+    students: int = 1
 
 
 def _learned(_: CurriculumConfig, __: MentorConfig, access: AbstractMentorAccess | None) -> AbstractWeighting:
@@ -73,6 +84,10 @@ def _frozen(_: CurriculumConfig, config: MentorConfig, __: AbstractMentorAccess 
     return Published(frozen_from(config.mentor_from).network)
 
 
+def _co_teaching(config: CurriculumConfig, _: MentorConfig, __: AbstractMentorAccess | None) -> AbstractWeighting:
+    return CoTeaching(config.forget_rate, config.forget_epochs)
+
+
 METHODS: dict[str, Method] = {
     "mentornet": Method(_learned, learns=True, burn_in=0.15),
     "mentornet-pd": Method(_published),
@@ -85,6 +100,7 @@ METHODS: dict[str, Method] = {
     "focal": Method(lambda *_: FocalWeights()),
     "hard-mining": Method(lambda *_: HardMining()),
     "mentornet-frozen": Method(_frozen, burn_in=0.15),
+    "co-teaching": Method(_co_teaching, students=2),
 }
 
 
@@ -111,10 +127,11 @@ def parts_of(
     own = loss is not None
     train_loss = loss if loss is not None else named_loss_of(curriculum)
     shown_loss = train_loss if own else cross_entropy
+    is_pair = method.students > 1
     makes_errors = meta_loss_of(mentor, own_loss=own) == "error"
     return Parts(
-        loss=train_loss,
-        seen_loss=shown_loss,
+        loss=OfBoth(cross_entropy) if is_pair else train_loss,
+        seen_loss=None if is_pair else shown_loss,
         meta_loss=ExpectedError(shown_loss, in_doubt=own) if makes_errors else shown_loss,
         weighting=method.weighting(curriculum, mentor, access),
         mixing=make_mixing(mixing_of(curriculum, mentor, own_loss=own, floats=floats), curriculum.mixup_alpha),

@@ -11,6 +11,7 @@ from torch import nn
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
 from ray_mentor.core.losses import CROSS_ENTROPY, TargetLoss, make_loss
+from ray_mentor.core.methods.table import method_of
 from ray_mentor.errors import UserError
 
 
@@ -94,6 +95,10 @@ def check_arguments(
     if curriculum.method == "l2rw":
         raise UserError(
             "method is 'l2rw', which looks at a batch before the student is trained on it; only the trainer can do that"
+        )
+    if method_of(curriculum.method).students > 1:
+        raise UserError(
+            f"method is {curriculum.method!r}, which trains a second student beside yours; only the trainer builds one"
         )
     if curriculum.gradient_rule != "none":
         raise UserError(

@@ -14,6 +14,7 @@ from ray_mentor.core.history.table import LossHistory, filled
 from ray_mentor.core.step.features import Features
 from ray_mentor.core.step.gathered import gathered
 from ray_mentor.core.step.percentile import RunningPercentile
+from ray_mentor.core.step.students import mean_of_students
 from ray_mentor.core.step.units import RunningUnits, Units
 from ray_mentor.errors import NonFiniteLossError, UserError
 
@@ -26,23 +27,28 @@ class Observation:
 
     Attributes:
         batch: this rank's samples, as the student learns from them.
-        losses: this rank's per-sample losses, with their graph.
-        features: of the global batch; where it was mixed by weight, as it was unmixed.
+        losses: this rank's per-sample losses, with their graph; of two students a column each.
+        features: of the global batch; where it was mixed by weight, as it was unmixed. Of two students' losses they see
+            the mean.
         clean: whether each given label of the global batch is true; None where the truth is not known.
         rank_sizes: rows per rank.
         own: this rank's rows of the global batch.
         units: that a mentor is shown losses in; None: as they are.
         slopes: ⟨∇M(θ), ∇ℓ_i⟩ of each sample of the global batch; None where no weighting needs them.
+        of_students: the losses of the global batch that each of two students has; None where there is one.
+        epochs: passes over the samples so far, the one that is under way as a fraction.
     """
 
     batch: Batch
-    losses: Float[Tensor, " own"]
+    losses: Float[Tensor, "own ..."]
     features: Features
     clean: Bool[Tensor, " batch"] | None
     rank_sizes: tuple[int, ...]
     own: slice
     units: Units | None = None
     slopes: Float[Tensor, " batch"] | None = None
+    of_students: Float[Tensor, "batch 2"] | None = None
+    epochs: float = 0.0
 
     @property
     def shown(self) -> Features:
@@ -52,7 +58,7 @@ class Observation:
 
 def observe(
     batch: Batch,
-    losses: Float[Tensor, " own"],
+    losses: Float[Tensor, "own ..."],
     exchange: AbstractExchange,
     percentile: RunningPercentile,
     history: LossHistory,
@@ -75,14 +81,16 @@ def observe(
     truth = unknown if batch.true_labels is None else batch.true_labels
     label = batch.labels if batch.labels.ndim == 1 else unknown  # a mentor can see a class, not a mask or a text
     trusted = torch.zeros(len(batch)) if batch.trusted is None else batch.trusted
-    looked_at = losses.detach() if shown is None else shown.where(losses.isfinite(), losses).detach()
-    columns = [looked_at, label, truth, batch.rows, batch.ids, trusted]
+    looked_at = losses if shown is None else shown.where(losses.isfinite(), losses)
+    looked_at = looked_at.detach().double().cpu()
+    of_students = looked_at.unbind(dim=1) if looked_at.ndim == 2 else ()
+    columns = [mean_of_students(looked_at), label, truth, batch.rows, batch.ids, trusted, *of_students]
     sizes = batch.rank_sizes or exchange.sizes(len(batch))
     if not any(sizes):
         raise UserError("the batch holds no sample; leave it out, on every rank alike")
     own = torch.stack([column.double().cpu() for column in columns], dim=1)
     table, past = gathered(own, batch, sizes, history, exchange)
-    loss, label, true_label, rows, ids, is_trusted = table.unbind(dim=1)
+    loss, label, true_label, rows, ids, is_trusted = table[:, :_SHARED].unbind(dim=1)
     check_finite(loss, ids, step)
     loss = loss.to(losses.dtype)
     features = Features(
@@ -107,7 +115,11 @@ def observe(
         sizes,
         slice(start, start + sizes[exchange.rank]),
         in_units,
+        of_students=table[:, _SHARED:].to(losses.dtype) if of_students else None,
     )
+
+
+_SHARED = 6  # columns that there are with one student and with two
 
 
 def check_finite(loss: Float[Tensor, " batch"], ids: Int[Tensor, " batch"], step: int) -> None:

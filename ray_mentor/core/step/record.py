@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.step.observation import Observation
+from ray_mentor.core.step.students import mean_of_students
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Weighed:
 
     Attributes:
         seen: the batch as it was observed.
-        scored: what the weighting said, of the global batch, in [0, 1].
+        scored: what the weighting said, of the global batch, in [0, 1]; of two students a column each, as below.
         keep: False where example dropout set the sample weight to 0.
         overruled: whether the weights are equal because those of the mentor had collapsed.
         sample_weights: scored, after burn-in, guards and example dropout, of the global batch.
@@ -26,17 +27,19 @@ class Weighed:
     """
 
     seen: Observation
-    scored: Float[Tensor, " batch"]
+    scored: Float[Tensor, "batch ..."]
     keep: Bool[Tensor, " batch"]
     overruled: bool
-    sample_weights: Float[Tensor, " batch"]
-    normalised: Float[Tensor, " own"]
+    sample_weights: Float[Tensor, "batch ..."]
+    normalised: Float[Tensor, "own ..."]
     loss: Float[Tensor, ""]
 
 
 @dataclass(frozen=True)
 class StepRecord:
     """What one step did to this rank's samples, those of the trusted set left out: a block of ledger rows.
+
+    Where there are two students, losses and weights are the means over both.
 
     Attributes:
         step: the global step, from 0.
@@ -72,8 +75,8 @@ def record_of(step: int, weighed: Weighed, influence: Float[Tensor, " batch"], m
         step=step,
         batch=seen.batch if isinstance(rows, slice) else seen.batch[rows],
         losses=seen.features.loss[seen.own][rows],
-        scored=weighed.scored[seen.own][rows],
-        sample_weights=weighed.sample_weights[seen.own][rows],
+        scored=mean_of_students(weighed.scored[seen.own][rows]),
+        sample_weights=mean_of_students(weighed.sample_weights[seen.own][rows]),
         influence=influence[seen.own][rows],
         meta_loss=meta_loss,
     )

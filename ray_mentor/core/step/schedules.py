@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ray_mentor.core.step.students import across
+
 
 def rate_at(schedule: tuple[tuple[float, float], ...], progress: float) -> float:
     """The dropout rate at ``progress`` in [0, 1), of pairs (rate, share of training); 0 without any."""
@@ -31,7 +33,7 @@ def kept(n: int, rate: float, generator: torch.Generator) -> Bool[Tensor, " batc
 
 
 def scheduled_weights(
-    scored: Float[Tensor, " batch"], keep: Bool[Tensor, " batch"], equal: bool
-) -> Float[Tensor, " batch"]:
+    scored: Float[Tensor, "batch ..."], keep: Bool[Tensor, " batch"], equal: bool
+) -> Float[Tensor, "batch ..."]:
     """w_i = keep_i · (1 where the schedule or a guard wants equal weights, else the scored weight)."""
-    return torch.where(keep, torch.ones_like(scored) if equal else scored, 0.0)
+    return torch.where(across(keep, scored), torch.ones_like(scored) if equal else scored, 0.0)

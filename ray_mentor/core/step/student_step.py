@@ -13,12 +13,12 @@ from ray_mentor.core.step.gradient_rules.base import Gradient
 
 
 def weighted_loss(
-    losses: Float[Tensor, " own"], normalised: Float[Tensor, " own"], world_size: int
+    losses: Float[Tensor, "own ..."], normalised: Float[Tensor, "own ..."], world_size: int
 ) -> Float[Tensor, ""]:
     """This rank's part of Σ_i ŵ_i ℓ_i over the global batch, ready for ``backward``.
 
     Distributed data parallel averages gradients over ranks; ŵ is normalised over the global batch, so
-    the mean is turned back into the sum.
+    the mean is turned back into the sum. Of two students it is the sum of both, who share no params.
 
     Args:
         losses: this rank's per-sample losses, with their graph.

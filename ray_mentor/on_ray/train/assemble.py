@@ -19,6 +19,7 @@ from ray_mentor.core.losses import TargetLoss
 from ray_mentor.core.mentor.access import AbstractMentorAccess, LocalMentor
 from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.core.methods.table import method_of, named_loss_of, parts_of
+from ray_mentor.core.student.pair import members_of
 from ray_mentor.core.student.precision import in_bf16
 from ray_mentor.core.student.sync_batch_norm import synchronised
 from ray_mentor.data.memory import require_memory
@@ -75,6 +76,7 @@ def assemble(
         seed=job.run.seed,
         split_history=True,
         n_classes=len(splits.train.classes),
+        epochs=job.run.epochs,
     )
 
 
@@ -87,7 +89,8 @@ def make_student(job: Job, exchange: AbstractExchange) -> nn.Module:
     if job.config.student.channels_last:
         student = student.to(memory_format=torch.channels_last)
     if job.config.student.precision == "bf16":
-        student = in_bf16(student)
+        for each in members_of(student).values() or (student,):
+            in_bf16(each)
     if job.local:
         return student.to(ray.train.torch.get_device())  # the rest asks for what Ray Train refuses inside of Tune
     strategy = "ddp" if exchange.world_size > 1 else None

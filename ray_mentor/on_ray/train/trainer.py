@@ -23,6 +23,7 @@ from ray_mentor.core.influence.step_jacobian import check_optimizer
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.learner import MentorLearner, MentorState
 from ray_mentor.core.mentor.mentor_file import MENTOR_FILE, begun_as, mentor_bytes
+from ray_mentor.core.methods.pairs import check_goes_with_two
 from ray_mentor.core.methods.table import (
     check_one_loss,
     gradient_rule_of,
@@ -33,6 +34,7 @@ from ray_mentor.core.methods.table import (
 )
 from ray_mentor.core.methods.weightings.oracle import TRUTH_MISSING
 from ray_mentor.core.student.optimizers import make_optimizer
+from ray_mentor.core.student.pair import pair_of
 from ray_mentor.core.student.random_state import untouched
 from ray_mentor.data.plan.batches import Plan
 from ray_mentor.data.samples.augment import POLICIES, check_are_pixels
@@ -97,7 +99,8 @@ class CurriculumTrainer:
         >>> outcome.result["trusted_accuracy"], outcome.ledger()
 
     Args:
-        student: builds a fresh student; called on every worker with the same seed.
+        student: builds a fresh student; called on every worker with the same seed, and twice by a method of two
+            students.
         data: training samples with given labels: a map-style torch data set of (input, label), or :class:`Samples`.
         meta: the small trusted set; the same kinds.
         test: measured after every epoch; the same kinds, or None. With ``clean_test=True``, or true labels in its
@@ -163,6 +166,9 @@ class CurriculumTrainer:
             asked = asked.changed(run_name=fresh_name(asked.curriculum.method))
         check_factories(student, optimizer)
         self._method = method_of(asked.curriculum.method)
+        if self._method.students > 1:
+            check_goes_with_two(asked.curriculum, loss)
+            student = functools.partial(pair_of, student)
         self._splits = splits_of(data, meta, test, validation, data_workers, clean_test=asked.data.clean_test)
         self._run = placed(run_config, asked.run)
         self.directory = RunDirectory.within(
@@ -293,7 +299,7 @@ class CurriculumTrainer:
         return self._splits
 
     def n_params(self) -> int:
-        """Numbers that are trained: the student's and, where one learns, the mentor's."""
+        """Numbers that are trained: the student's (both, where there are two) and, where one learns, the mentor's."""
         own = sum(param.numel() for param in self._job.student().parameters() if param.requires_grad)
         classes = len(self._splits.train.classes)
         return own + (MentorLearner(self._job.mentor, classes, 0).n_params if self._method.learns else 0)

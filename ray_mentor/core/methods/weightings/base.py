@@ -12,7 +12,8 @@ from ray_mentor.core.step.observation import Observation
 
 
 class AbstractWeighting(ABC):
-    """Gives every sample of the global batch a sample weight in [0, 1].
+    """Gives every sample of the global batch a sample weight in [0, 1]; of two students a column each, where the
+    observation has losses of both.
 
     Attributes:
         needs_slopes: whether it asks for ⟨∇M(θ), ∇ℓ_i⟩ of each sample before the step, which costs two plain steps.
@@ -21,5 +22,5 @@ class AbstractWeighting(ABC):
     needs_slopes: ClassVar[bool] = False
 
     @abstractmethod
-    def __call__(self, observation: Observation) -> Float[Tensor, " batch"]:
+    def __call__(self, observation: Observation) -> Float[Tensor, "batch ..."]:
         """Returns w on the CPU, the same on every rank; a collective call where ranks share a mentor."""

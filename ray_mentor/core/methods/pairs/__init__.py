@@ -1,0 +1,8 @@
+"""Two students: what each learns from is found out by the other."""
+
+from __future__ import annotations
+
+from ray_mentor.core.methods.pairs.co_teaching import CoTeaching
+from ray_mentor.core.methods.pairs.refusals import check_goes_with_two
+
+__all__ = ["CoTeaching", "check_goes_with_two"]
