@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,6 +53,7 @@ class LearnedCurriculumCallback(Callback):
         update_interval: optimizer steps between two meta updates; None: as ``mentor`` says.
         curriculum: the method, and the schedule around it.
         n_classes: C; needed where the mentor sees the label.
+        class_sizes: training samples of each class, by given label; needed by mentor cmw, and C follows from it.
         n_samples: size of the training split, where the mentor sees the loss history; sample ids are 0..N-1 then.
         seed: of the mentor and of whatever the schedule draws.
 
@@ -75,6 +76,7 @@ class LearnedCurriculumCallback(Callback):
         update_interval: int | None = None,
         curriculum: CurriculumConfig | None = None,
         n_classes: int | None = None,
+        class_sizes: Sequence[int] | None = None,
         n_samples: int = 0,
         seed: int = 0,
     ) -> None:
@@ -88,6 +90,7 @@ class LearnedCurriculumCallback(Callback):
             "update_interval": update_interval,
             "curriculum": curriculum,
             "n_classes": n_classes,
+            "class_sizes": class_sizes,
             "n_samples": n_samples,
             "seed": seed,
         }

@@ -21,8 +21,9 @@ class CompareSettings:
     """Methods by name, `a,b` being two: uniform, uniform-trusted, mixup, mentormix-uniform, randaugment,
     trivialaugment, pcgrad, gradient-vaccine, label-smoothing, bootstrap-soft, bootstrap-hard, mae, gce, sce, elr,
     focal-loss, focal, hard-mining, self-paced, spcl, predefined, l2rw, mentornet-pd, meta-weight-net,
-    mentornet-unmixed, mentornet-gce, mentornet-elr, mentornet, co-teaching, oracle; NAME=FILE is one of your own,
-    with the settings in FILE (TOML or YAML). uniform-trusted and oracle run in any case. Empty: those of the preset."""
+    cmw-net, mentornet-lstm, mentornet-unmixed, mentornet-gce, mentornet-elr, mentornet, co-teaching, oracle; NAME=FILE
+    is one of your own, with the settings in FILE (TOML or YAML). uniform-trusted and oracle run in any case. Empty:
+    those of the preset."""
     preset: Literal["quick", "seed", "all"] | None = None
     """Methods by what is asked: quick (uniform, self-paced, gce, mixup, mentornet), seed (those, sce, co-teaching,
     randaugment on images, and mentornet-pd where its params are given), all. None: quick where no methods are named,

@@ -40,15 +40,11 @@ def _ruled(rule: str) -> dict[str, str]:
     return {"method": "uniform", "gradient_rule": rule}
 
 
-_META_WEIGHT_NET = {
+_META_RECIPE = {
     "method": "mentornet",
     "mixing": "none",
     "burn_in": 0.0,
-    "mentor_features": ("loss",),
-    "mentor_hidden": (100,),
-    "update_interval": 1,
     "meta_loss": "loss",
-    "mentor_learning_rate": 1e-3,
     "mentor_weight_decay": 1e-4,
     "normalisation": "batch",
     "entropy": 0.0,
@@ -56,7 +52,19 @@ _META_WEIGHT_NET = {
     "min_effective_share": 0.0,
     "min_class_share": 0.0,
 }
-"""As published (Shu et al. 2019), but for the step that is looked through: the student's real one, momentum and all."""
+"""As published, but for the step that is looked through: the student's real one, momentum and all."""
+
+_META_WEIGHT_NET = {
+    **_META_RECIPE,
+    "mentor_features": ("loss",),
+    "mentor_hidden": (100,),
+    "update_interval": 1,
+    "mentor_learning_rate": 1e-3,
+}
+"""Shu et al. 2019."""
+
+_CMW_NET = {**_META_RECIPE, "mentor": "cmw", "update_interval": 10, "mentor_learning_rate": 1e-4}
+"""Shu et al. 2022: Adam's 1e-3 an update; the meta set is the trusted one here, not samples of small loss."""
 
 METHODS: dict[str, Compared] = {
     "uniform": Compared("plain training, without trusted samples", {"method": "uniform", "meta_in_training": 0.0}),
@@ -86,6 +94,10 @@ METHODS: dict[str, Compared] = {
     "co-teaching": Compared("two students, each on what the other finds easy", {"method": "co-teaching"}),
     "mentornet-pd": Compared("the published network with its published params", {"method": "mentornet-pd"}),
     "meta-weight-net": Compared("a mentor by Meta-Weight-Net's own recipe, an update at every step", _META_WEIGHT_NET),
+    "cmw-net": Compared("a mentor by CMW-Net's own recipe: the loss, and how large the class is", _CMW_NET),
+    "mentornet-lstm": Compared(
+        "the mentor over a sample's last five losses", {"method": "mentornet", "mentor": "lstm", "history_length": 4}
+    ),
     "mentornet-unmixed": Compared("the mentor, nothing mixed", {"method": "mentornet", "mixing": "none"}),
     "mentornet-gce": Compared("the mentor on generalised cross-entropy", {"method": "mentornet", "loss": "gce"}),
     "mentornet-elr": Compared("the mentor on early-learning regularisation", {"method": "mentornet", "loss": "elr"}),

@@ -84,9 +84,14 @@ RULES = (
         "the method has no mentor that could begin as another",
     ),
     Rule(("mentor_hidden",), {"mentor": _is_not("mlp")}, "only an mlp has hidden layers to choose"),
-    Rule(("history_length",), {"mentor": _is_not("mlp")}, "only an mlp sees the history"),
-    Rule(("mentor_embedding",), {"mentor": _is_not("mentornet")}, "an mlp's first layer is its embedding"),
-    Rule(("history_length",), {"mentor_features": _lacks("history")}, "the mentor does not see the history"),
+    Rule(("history_length",), {"mentor": _is_not("mlp", "lstm")}, "only an mlp and an lstm see the history"),
+    Rule(("mentor_embedding",), {"mentor": _is("mlp", "cmw")}, "the mentor has no embeddings of its own"),
+    Rule(("mentor_features",), {"mentor": _is("cmw")}, "a cmw sees the loss and the size of the class"),
+    Rule(
+        ("history_length",),
+        {"mentor": _is("mlp"), "mentor_features": _lacks("history")},
+        "the mentor does not see the history",
+    ),
     Rule(("unroll_steps",), {"estimator": _is_not("unrolled")}, "the estimator looks one step ahead"),
     Rule(("anchor",), {"normalisation": _is_not("sum")}, "the scale of the sample weights is not free"),
     Rule(("mentor_patience",), {"meta_holdout": _is(0)}, "nothing is held out"),
@@ -113,6 +118,11 @@ RULES = (
         {"method": _is(*LEARNING_METHODS), "mentor": _is("mlp"), "mentor_features": _lacks("loss_difference")},
         "the mentor does not see the loss difference",
     ),
+    Rule(
+        ("loss_percentile", "percentile_decay"),
+        {"method": _is(*LEARNING_METHODS), "mentor": _is("cmw")},
+        "the mentor does not see the loss difference",
+    ),
 )
 """Each setting that a rule looks at is meaningless only where those that the rule drops are, too; so no setting that
 means nothing decides about one that does."""
@@ -121,14 +131,14 @@ means nothing decides about one that does."""
 def settled(table: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of ``table`` that mean something beside each other; what is left out keeps its default.
 
-    Of the features, a mentornet reads only whether the label is among them; they are settled to what it sees.
+    Of the features, mentornet and lstm read only whether the label is among them; they are settled to what these see.
 
     Args:
         table: flat settings, all or a part of them. Data and how a run is carried out are left as they are.
     """
     kept = {name: value for name, value in table.items() if reason_against(name, table) is None}
-    if "mentor_features" in kept and kept.get("mentor") == "mentornet":
-        features = _seen_by_mentornet(kept.pop("mentor_features"))
+    if "mentor_features" in kept and kept.get("mentor") in ("mentornet", "lstm"):
+        features = _seen_besides(kept.pop("mentor_features"))
         kept.update({} if features is None else {"mentor_features": features})
     return kept
 
@@ -142,6 +152,6 @@ def _holds(rule: Rule, table: Mapping[str, Any]) -> bool:
     return all(name in table and condition(table[name]) for name, condition in rule.where.items())
 
 
-def _seen_by_mentornet(features: tuple[str, ...]) -> tuple[str, ...] | None:
-    """It always sees loss, loss difference and progress; None for the default."""
+def _seen_besides(features: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Such a mentor always sees loss, loss difference and progress; None for the default."""
     return (*MentorConfig.mentor_features, "label") if "label" in features else None

@@ -209,17 +209,19 @@ class StudentConfig:
 class MentorConfig:
     """The mentor, what it sees, how it learns and what that may cost."""
 
-    mentor: Literal["mlp", "mentornet"] = "mlp"
-    """Architecture: mlp, or mentornet (the published network)."""
+    mentor: Literal["mlp", "mentornet", "lstm", "cmw"] = "mlp"
+    """Architecture: mlp, mentornet (the published network, of one loss), lstm (a sample's last history_length losses
+    and the current one), or cmw (CMW-Net's: the loss, and how large the sample's class is)."""
     mentor_hidden: tuple[int, ...] = (100,)
     """Widths of the mlp's hidden layers."""
     mentor_embedding: tuple[int, int] = (2, 5)
-    """Widths of the mentornet's two embeddings, of the label and of the percent of training, each from 1 to 100."""
+    """Widths of the two embeddings of mentornet and lstm, of the label and of the percent of training, each from 1 to
+    100."""
     mentor_features: tuple[str, ...] = ("loss", "loss_difference")
     """Features the mlp sees: loss, loss_difference, label, progress, history."""
     history_length: int = 0
-    """Past losses per sample that the feature `history` holds, in epochs, >= 0. Each takes 4 bytes a sample of memory,
-    which the workers share out among themselves."""
+    """Past losses per sample that the feature `history` holds and an lstm sees, in epochs, >= 0. Each takes 4 bytes a
+    sample of memory, which the workers share out among themselves."""
     mentor_learning_rate: float | None = None
     """Learning rate of the mentor's Adam per student step, > 0: an update counts for the steps since the last one, and
     its rate is this times update_interval. None: 0.3 over the steps for which the mentor has learned, from 0.01
@@ -279,7 +281,7 @@ class MentorConfig:
     mentor stays so."""
 
     def __post_init__(self) -> None:
-        one_of(self.mentor, ("mlp", "mentornet"), "mentor")
+        one_of(self.mentor, ("mlp", "mentornet", "lstm", "cmw"), "mentor")
         one_of(self.normalisation, ("sum", "batch"), "normalisation")
         one_of(self.scoring, ("actor", "replica"), "scoring")
         if self.meta_loss is not None:
@@ -342,6 +344,18 @@ class MentorConfig:
             self.history_length,
             "the feature `history` needs at least 1",
         )
+        require(
+            self.mentor != "lstm" or self.history_length > 0,
+            "history_length",
+            self.history_length,
+            "mentor lstm looks at a sample's past losses",
+            "e.g. --history-length 4",
+        )
+
+    @property
+    def sees_label(self) -> bool:
+        """Whether the mentor sees a sample's given label."""
+        return self.mentor == "cmw" or "label" in self.mentor_features
 
 
 @dataclass(frozen=True)

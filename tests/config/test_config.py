@@ -153,7 +153,7 @@ def test_a_whole_number_is_a_float_too() -> None:
         (StudentConfig, {"momentum": 0.0}, "nesterov is True, but it needs a momentum above 0; "
          "give --no-nesterov or a momentum"),
         (StudentConfig, {"weight_decay": -1.0}, "weight_decay is -1.0, but it must be at least 0"),
-        (MentorConfig, {"mentor": "cnn"}, "unknown mentor 'cnn'; valid: mlp, mentornet"),
+        (MentorConfig, {"mentor": "cnn"}, "unknown mentor 'cnn'; valid: mlp, mentornet, lstm, cmw"),
         (MentorConfig, {"mentor_features": ()}, "mentor_features is (), but at least one is needed"),
         (MentorConfig, {"mentor_features": ("age",)}, "unknown mentor feature 'age'; "
          "valid: loss, loss_difference, label, progress, history"),

@@ -26,7 +26,7 @@ Table = dict[str, Any]
 VALUES: dict[str, list[Any]] = {
     "method": ["mentornet", "self-paced", "uniform", "oracle", "l2rw"],
     "gradient_rule": ["none", "pcgrad"],
-    "mentor": ["mlp", "mentornet"],
+    "mentor": ["mlp", "mentornet", "lstm", "cmw"],
     "mentor_hidden": [(8,), (), (4, 4)],
     "mentor_embedding": [(2, 5), (3, 4)],
     "mentor_features": [("loss", "loss_difference"), ("loss",), ("label", "loss"), ("loss", "history")],
@@ -116,7 +116,12 @@ def test_the_values_of_these_tests_leave_no_setting_of_the_rules_out() -> None:
          {"mentor": "mentornet", "mentor_embedding": (3, 4)}),
         ({"mentor": "mlp", "mentor_hidden": (8,), "mentor_embedding": (3, 4)},
          {"mentor": "mlp", "mentor_hidden": (8,)}),
-        ({"mentor_features": ("loss",), "history_length": 2}, {"mentor_features": ("loss",)}),
+        ({"mentor": "mlp", "mentor_features": ("loss",), "history_length": 2},
+         {"mentor": "mlp", "mentor_features": ("loss",)}),
+        ({"mentor": "lstm", "mentor_features": ("loss",), "history_length": 2, "mentor_hidden": (8,)},
+         {"mentor": "lstm", "history_length": 2}),
+        ({"method": "mentornet", "mentor": "cmw", "mentor_features": ("loss",), "history_length": 2,
+          "mentor_embedding": (3, 4), "loss_percentile": 0.4}, {"method": "mentornet", "mentor": "cmw"}),
         ({"mentor_features": ("history",), "history_length": 2},
          {"mentor_features": ("history",), "history_length": 2}),
         ({"estimator": "jvp", "unroll_steps": 2}, {"estimator": "jvp"}),
@@ -174,7 +179,7 @@ def test_settling_twice_is_settling_once(table: Table) -> None:
 @given(TABLES)
 def test_what_stays_has_the_value_that_it_had(table: Table) -> None:
     found = settled(table)
-    features_are_read_in_part = found.get("mentor") == "mentornet"
+    features_are_read_in_part = found.get("mentor") in ("mentornet", "lstm")
     for name, value in found.items():
         assert value == table[name] or (name == "mentor_features" and features_are_read_in_part)
     assert table.keys() - found.keys() - {"mentor_features"} == dropped(table) - {"mentor_features"}
@@ -264,8 +269,11 @@ MIXES: Table = {"mixing": None, "learning_rate": 0.3, "meta_holdout": 0.1}  # at
          {"method": "uniform", "example_dropout": "0.5:1"}),
         ({"forget_rate": 0.6, "forget_epochs": 0.0}, {"method": "self-paced"}, {"method": "co-teaching"}),
         ({"momentum": 0.5}, {"optimizer": "adamw"}, {"optimizer": "sgd"}),
-        ({"history_length": 3}, {**SEES_THE_LOSS, "history_length": 1},
+        ({"history_length": 3}, {**SEES_THE_LOSS, "mentor": "mlp", "history_length": 1},
          {"mentor_features": ("loss", "history"), "history_length": 1}),
+        ({"history_length": 3}, {"mentor": "mentornet", "history_length": 1}, {"mentor": "lstm", "history_length": 1}),
+        ({"loss_percentile": 0.3}, {"method": "mentornet", "mentor": "cmw"}, {"method": "mentornet", "mentor": "lstm",
+          "history_length": 1}),
     ],
 )  # fmt: skip
 def test_a_setting_that_means_nothing_changes_no_bit(

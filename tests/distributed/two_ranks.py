@@ -62,6 +62,8 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "config": {"mentor_features": ("loss", "history", "label"), "history_length": 2},
         "curriculum": CurriculumConfig(example_dropout="0.3:1"),
     },
+    "mlp, a mentor over the last losses": {"student": mlp, "config": {"mentor": "lstm", "history_length": 2}},
+    "mlp, a mentor that knows how large classes are": {"student": mlp, "config": {"mentor": "cmw"}},
     "mlp, adam": {"student": mlp, "adam": True},
     "mlp, weights that count as collapsed": {"student": mlp, "config": {"min_effective_share": 0.998}},
     "mlp, a class that counts as shut out": {"student": mlp, "config": {"min_class_share": 0.99}},

@@ -24,6 +24,7 @@ from truth_students import CLASSES, STUDENTS, make_student, samples
 from unrolled import Snapshot, cross_entropies, unrolled_step
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
+from ray_mentor.core.mentor.networks import MENTORS
 
 TOLERANCE = 1e-10
 B = 9
@@ -140,6 +141,12 @@ def test_samples_that_example_dropout_took_out_have_an_influence_but_no_hypergra
         warm=2,
         curriculum=settings,
     )
+
+
+@pytest.mark.parametrize("kind", [name for name in MENTORS if name != "mlp"])
+def test_every_kind_of_mentor(kind: str) -> None:
+    config = changed(mentor=kind, history_length=2, mentor_features=("loss", "loss_difference", "label"))
+    check("mlp", lambda made: make_optimizer("nesterov", made), config, warm=2)
 
 
 def test_the_mentor_sees_losses_percentile_labels_and_progress() -> None:

@@ -74,11 +74,11 @@ def _about(config: MentorConfig, n_classes: int, *, in_nats: bool) -> dict[str, 
     about: dict[str, Any] = {"mentor": config.mentor, "losses": "in nats" if in_nats else "in units of their own"}
     if config.mentor == "mlp":
         about.update(mentor_hidden=list(config.mentor_hidden), mentor_features=list(features))
-    else:
+    elif config.mentor != "cmw":
         about.update(mentor_embedding=list(config.mentor_embedding), sees_label="label" in features)
-    if "history" in features:
+    if config.mentor == "lstm" or (config.mentor == "mlp" and "history" in features):
         about["history_length"] = config.history_length
-    if "label" in features:
+    if config.sees_label:
         about["classes"] = n_classes
     return about
 

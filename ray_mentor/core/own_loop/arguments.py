@@ -79,7 +79,7 @@ def check_arguments(
         raise UserError(f"total_steps is {total_steps}, but it must be at least 1; it is what progress is measured by")
     if mentor.history_length and n_samples < 1:
         raise UserError(f"n_samples is {n_samples}, but a loss history needs the size of the training split")
-    if "label" in mentor.mentor_features and n_classes is None:
+    if mentor.sees_label and n_classes is None:
         raise UserError("n_classes is None, but the mentor sees the label; give the number of classes")
     if curriculum.mixing not in (None, "none"):
         raise UserError(f"mixing is {curriculum.mixing!r}, but in a loop of one's own the batch is mixed by the loop")

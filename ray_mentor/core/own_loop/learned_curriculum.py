@@ -20,9 +20,8 @@ from ray_mentor.core.influence.taken_step import Before
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.access import LocalMentor
 from ray_mentor.core.mentor.guards import Guards
-from ray_mentor.core.mentor.learner import MentorLearner
-from ray_mentor.core.mentor.mentor_file import begun_as
 from ray_mentor.core.mentor.pace import paced
+from ray_mentor.core.mentor.start import first_mentor
 from ray_mentor.core.methods.table import burn_in_of, is_in_nats, method_of, parts_of
 from ray_mentor.core.own_loop.arguments import all_of, check_arguments, ranks_of
 from ray_mentor.core.own_loop.forward_watch import ForwardWatch
@@ -79,6 +78,7 @@ class LearnedCurriculum:
         update_interval: optimizer steps between two meta updates; None: as ``mentor`` says.
         curriculum: the method, and the schedule around it.
         n_classes: C; needed where the mentor sees the label.
+        class_sizes: training samples of each class, by given label; needed by mentor cmw, and C follows from it.
         n_samples: size of the training split, where the mentor sees the loss history; sample ids are 0..N-1 then.
         exchange: how ranks talk. None: over all ranks if the student is wrapped for data parallelism.
         seed: of the mentor and of whatever the schedule draws.
@@ -99,6 +99,7 @@ class LearnedCurriculum:
         update_interval: int | None = None,
         curriculum: CurriculumConfig | None = None,
         n_classes: int | None = None,
+        class_sizes: Sequence[int] | None = None,
         n_samples: int = 0,
         exchange: AbstractExchange | None = None,
         seed: int = 0,
@@ -109,11 +110,15 @@ class LearnedCurriculum:
         burn_in = burn_in_of(schedule)
         settings = paced(settings, total_steps * (1 - burn_in))
         optimizers = all_of(optimizer)
+        if n_classes is None and class_sizes is not None:
+            n_classes = len(class_sizes)
         check_arguments(student, optimizers, total_steps, settings, schedule, n_classes, n_samples)
         ranks = exchange or ranks_of(student)
         device = next(student.parameters()).device
-        learns = method_of(schedule.method).learns
-        self.mentor = LocalMentor(_learner(settings, n_classes or 1, seed, loss)) if learns else None
+        learns, in_nats = method_of(schedule.method).learns, is_in_nats(settings, own_loss=loss is not None)
+        self.mentor = (
+            LocalMentor(first_mentor(settings, n_classes or 1, seed, class_sizes, in_nats=in_nats)) if learns else None
+        )
         self._meta = meta_batches(meta_loader, settings.meta_batch_size, ranks, device, seed)
         self.curriculum = Curriculum(
             student,
@@ -129,7 +134,7 @@ class LearnedCurriculum:
         )
         self._n_samples = n_samples
         self._watch = ForwardWatch(student, self.curriculum)
-        self._sees_label = learns and "label" in settings.mentor_features
+        self._sees_label = learns and settings.sees_label
         self._weighed: Weighed | None = None
         self._before: Before | None = None
         self._steps = StepWatch(self.curriculum.bare, optimizers)
@@ -317,11 +322,3 @@ def _nothing_compiled() -> AbstractContextManager[Any]:
 def _full_precision() -> AbstractContextManager[Any]:
     """The mentor and its bookkeeping, all on the CPU, leave out an autocast that is on for the student."""
     return torch.autocast("cpu", enabled=False)
-
-
-def _learner(settings: MentorConfig, n_classes: int, seed: int, loss: PerSampleLoss | None) -> MentorLearner:
-    """A fresh mentor, or one that begins as another ended."""
-    if settings.mentor_from is None:
-        return MentorLearner(settings, n_classes, seed)
-    in_nats = is_in_nats(settings, own_loss=loss is not None)
-    return begun_as(settings.mentor_from, settings, n_classes, seed, in_nats=in_nats)

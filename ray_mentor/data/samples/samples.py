@@ -65,6 +65,12 @@ class Samples:
     def __len__(self) -> int:
         return len(self.inputs)
 
+    @property
+    def class_sizes(self) -> list[int]:
+        """How many samples are given each of the C labels."""
+        sizes: list[int] = np.bincount(self.labels, minlength=len(self.classes)).tolist()
+        return sizes
+
     def select(self, rows: Rows) -> Samples:
         """Those rows only, in that order."""
         truth = None if self.true_labels is None else self.true_labels[rows]

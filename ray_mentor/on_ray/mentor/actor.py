@@ -35,7 +35,7 @@ class LearnReply:
 class MentorActor:
     """Owns mentor, optimizer and version; holds nothing of the student.
 
-    Every call names the version it expects. An actor that was restarted is back at version 0, answers
+    Every call names the version it expects. An actor that was restarted is back at its start, version 0, answers
     "not that version", is handed the latest state, and is asked again. An update is applied once per
     update id, whoever repeats it.
 
@@ -45,10 +45,13 @@ class MentorActor:
     _learner: MentorLearner
     _state: MentorState
 
-    def __init__(self, config: MentorConfig, n_classes: int, seed: int) -> None:
+    def __init__(self, config: MentorConfig, n_classes: int, seed: int, start: MentorState | None = None) -> None:
+        """Takes what the mentor is made with, and what it is before its first update; None: fresh."""
         self._made_with = (config, n_classes, seed)
         self._rules = CallRules(config, n_classes)
         self._take(MentorLearner(config, n_classes, seed))
+        if start is not None:
+            self.load(start)
 
     def load(self, state: MentorState) -> None:
         """Becomes the mentor that ``state`` was taken of."""

@@ -19,7 +19,7 @@ class CallRules:
     def __init__(self, config: MentorConfig, n_classes: int) -> None:
         self._columns = COLUMNS + config.history_length
         self._n_classes = n_classes
-        self._sees_label = "label" in config.mentor_features
+        self._sees_label = config.sees_label
 
     def check_score(self, version: object, features: object) -> None:
         """Raises a UserError that names value, rule and fix."""

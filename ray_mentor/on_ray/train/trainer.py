@@ -22,7 +22,8 @@ from ray_mentor.config.file import to_toml
 from ray_mentor.core.influence.step_jacobian import check_optimizer
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.learner import MentorLearner, MentorState
-from ray_mentor.core.mentor.mentor_file import MENTOR_FILE, begun_as, mentor_bytes
+from ray_mentor.core.mentor.mentor_file import MENTOR_FILE, mentor_bytes
+from ray_mentor.core.mentor.start import first_mentor, starts_otherwise
 from ray_mentor.core.methods.pairs import check_goes_with_two
 from ray_mentor.core.methods.table import (
     check_one_loss,
@@ -324,13 +325,11 @@ class CurriculumTrainer:
         own_loss, floats = self._own_loss, self._splits.train.inputs.dtype.is_floating_point
         mixing_of(self.config.curriculum, self.config.mentor, own_loss=own_loss, floats=floats)
         if self._method.learns:
-            made_with = self.config.mentor, len(self._splits.train.classes), self.config.run.seed
-            if self.config.mentor.mentor_from is None:
-                MentorLearner(*made_with)
-            else:
-                in_nats = is_in_nats(self.config.mentor, own_loss=own_loss)
-                start = begun_as(self.config.mentor.mentor_from, *made_with, in_nats=in_nats).state()
-                self._job = dataclasses.replace(self._job, mentor_start=start)
+            settings, sizes = self.config.mentor, self._splits.train.class_sizes
+            in_nats = is_in_nats(settings, own_loss=own_loss)
+            start = first_mentor(settings, len(sizes), self.config.run.seed, sizes, in_nats=in_nats)
+            if starts_otherwise(settings):
+                self._job = dataclasses.replace(self._job, mentor_start=start.state())
             check_optimizer(self._job.optimizer([nn.Parameter(torch.ones(2, 2))]))
         else:
             self._method.weighting(self.config.curriculum, self.config.mentor, None)
@@ -425,5 +424,5 @@ class CurriculumTrainer:
             return None
         actor: Any = ray.remote(MentorActor).options(num_cpus=0, num_gpus=0, max_restarts=-1, max_task_retries=-1)
         classes, seed = len(self._splits.train.classes), self.config.run.seed
-        handle: ActorHandle[MentorActor] = actor.remote(self._job.mentor, classes, seed)
+        handle: ActorHandle[MentorActor] = actor.remote(self._job.mentor, classes, seed, self._job.mentor_start)
         return handle

@@ -27,6 +27,8 @@ KINDS = {
     "mentornet that sees the label": MentorConfig(
         update_interval=1, mentor="mentornet", mentor_features=("loss", "loss_difference", "label")
     ),
+    "cmw": MentorConfig(update_interval=1, mentor="cmw"),
+    "lstm": MentorConfig(update_interval=1, mentor="lstm", history_length=3),
 }
 
 

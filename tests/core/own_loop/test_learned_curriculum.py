@@ -152,10 +152,14 @@ def test_it_tells_wrong_labels_from_right_ones() -> None:
             ),
             CurriculumConfig(),
         ),
+        (
+            MentorConfig(mentor="lstm", update_interval=2, history_length=2, mentor_learning_rate=0.01),
+            CurriculumConfig(),
+        ),
         (MentorConfig(), CurriculumConfig(method="self-paced")),
         (MentorConfig(), CurriculumConfig(method="oracle")),
     ],
-    ids=["every step", "dropout, burn-in", "history, label", "self-paced", "oracle"],
+    ids=["every step", "dropout, burn-in", "history, label", "lstm", "self-paced", "oracle"],
 )
 def test_it_is_the_cores_step_in_parts(
     make_student: Callable[[], nn.Module],
@@ -203,12 +207,24 @@ class TestGoingOn:
             {},
             {"curriculum": CurriculumConfig(example_dropout="0.3:1", burn_in=0.3)},
             {"mentor": MentorConfig(update_interval=3, mentor_features=("history",), history_length=2)},
+            {"mentor": MentorConfig(mentor="lstm", update_interval=3, history_length=2)},
+            {"mentor": MentorConfig(mentor="cmw", update_interval=3), "class_sizes": (30, 12, 18)},
             {"meta_loader": DataLoader(TensorDataset(*blobs(30, 1)), batch_size=8, shuffle=True)},
             {"curriculum": CurriculumConfig(method="self-paced")},
             {"mentor": MentorConfig(update_interval=2, mentor_learning_rate=0.01, min_class_share=0.99)},
             {"loss": per_sample, "mentor": MentorConfig(update_interval=2, mentor_learning_rate=0.01)},
         ],
-        ids=["plain", "schedule", "history", "shuffled loader", "no mentor", "overruled", "a loss of one's own"],
+        ids=[
+            "plain",
+            "schedule",
+            "history",
+            "lstm",
+            "cmw",
+            "shuffled loader",
+            "no mentor",
+            "overruled",
+            "a loss of one's own",
+        ],
     )
     @pytest.mark.parametrize("stop", [1, 4, 7])
     def test_bit_for_bit(self, changes: dict[str, Any], stop: int) -> None:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from ray_mentor.core.mentor.networks.base import AbstractMentor
+from ray_mentor.core.mentor.networks.cmw import CMWMentor
+from ray_mentor.core.mentor.networks.lstm import LSTMMentor
 from ray_mentor.core.mentor.networks.mentornet import MentorNet, load_published
 from ray_mentor.core.mentor.networks.mlp import MLPMentor
 from ray_mentor.errors import UserError, one_of
 
-__all__ = ["MENTORS", "AbstractMentor", "MLPMentor", "MentorNet", "load_published", "make_mentor"]
+__all__ = [
+    "MENTORS",
+    "AbstractMentor",
+    "CMWMentor",
+    "LSTMMentor",
+    "MLPMentor",
+    "MentorNet",
+    "load_published",
+    "make_mentor",
+]
 
-MENTORS = ("mlp", "mentornet")
+MENTORS = ("mlp", "mentornet", "lstm", "cmw")
 
 
 def make_mentor(
@@ -26,15 +37,16 @@ def make_mentor(
     """Builds a fresh mentor of the named kind.
 
     Args:
-        kind: ``mlp`` or ``mentornet``.
-        features: what an mlp sees. A mentornet always sees loss, loss_difference and progress, and the given
-            label if ``label`` is named here.
-        hidden: widths of an mlp's hidden layers; a mentornet has its own.
+        kind: ``mlp``, ``mentornet``, ``lstm`` or ``cmw``.
+        features: what an mlp sees. A mentornet always sees loss, loss_difference and progress, an lstm the history
+            as well, and both the given label if ``label`` is named here. A cmw sees loss and label, no more.
+        hidden: widths of an mlp's hidden layers; the others have their own.
         n_classes: number of classes C.
         history_length: past losses per sample in the feature ``history``.
         initial_sample_weight: the sample weight that the fresh mentor gives to every sample, in (0, 1).
         seed: of the initial params; the global random state is untouched.
-        embedding: widths of a mentornet's embeddings of label and percent; an mlp has none (see :class:`MLPMentor`).
+        embedding: widths of the embeddings of label and percent, of the kinds that have some (for an mlp see
+            :class:`MLPMentor`).
 
     Raises:
         UserError: an unknown kind, or an argument that the kind refuses.
@@ -42,7 +54,34 @@ def make_mentor(
     one_of(kind, MENTORS, "mentor")
     if kind == "mlp":
         return MLPMentor(features, hidden, n_classes, history_length, initial_sample_weight, seed)
+    if kind == "cmw":
+        return CMWMentor(n_classes, initial_sample_weight, seed)
+    if kind == "lstm":
+        return _lstm(features, embedding, n_classes, history_length, initial_sample_weight, seed)
     return _mentornet(features, embedding, n_classes, initial_sample_weight, seed)
+
+
+def _lstm(
+    features: tuple[str, ...],
+    embedding: tuple[int, int],
+    n_classes: int,
+    history_length: int,
+    initial_sample_weight: float,
+    seed: int,
+) -> LSTMMentor:
+    if history_length < 1:
+        raise UserError(
+            f"history_length is {history_length}, but mentor lstm looks at a sample's past losses; give at least 1, "
+            "e.g. --history-length 4"
+        )
+    return LSTMMentor(
+        history_length=history_length,
+        n_labels=n_classes if "label" in features else None,
+        label_width=embedding[0],
+        percent_width=embedding[1],
+        initial_sample_weight=initial_sample_weight,
+        seed=seed,
+    )
 
 
 def _mentornet(
@@ -51,7 +90,7 @@ def _mentornet(
     if "history" in features:
         raise UserError(
             f"features is {features!r}, but mentor mentornet can't see 'history' "
-            "(it sees loss, loss_difference, progress and, if named, label); use mentor mlp"
+            "(it sees loss, loss_difference, progress and, if named, label); use mentor mlp or lstm"
         )
     label_feature = "label" in features
     return MentorNet(

@@ -88,20 +88,20 @@ class MentorNet(AbstractMentor):
                 raise UserError(f"{name} is {size!r}, but it must be at least 1; published: 2, 2 and 5")
         self.label_feature = label_feature
         generator = torch.Generator().manual_seed(seed)
-        self.label_embedding = nn.Parameter(_glorot(n_labels, label_width, generator))
-        percent_embedding = _glorot(N_PERCENTS, percent_width, generator)
+        self.label_embedding = nn.Parameter(glorot(n_labels, label_width, generator))
+        percent_embedding = glorot(N_PERCENTS, percent_width, generator)
         if train_percent:
             self.percent_embedding = nn.Parameter(percent_embedding)
         else:
             self.register_buffer("percent_embedding", percent_embedding)
-        self.forward_kernel = nn.Parameter(_glorot(3, 4, generator))
-        self.forward_bias = nn.Parameter(_zeros(4))
-        self.backward_kernel = nn.Parameter(_glorot(3, 4, generator))
-        self.backward_bias = nn.Parameter(_zeros(4))
-        self.hidden_matrix = nn.Parameter(_glorot(label_width + percent_width + 2, N_HIDDEN, generator))
-        self.hidden_bias = nn.Parameter(_zeros(N_HIDDEN))
-        self.output_matrix = nn.Parameter(_zeros(N_HIDDEN, 1))
-        self.output_bias = nn.Parameter(_zeros(1))
+        self.forward_kernel = nn.Parameter(glorot(3, 4, generator))
+        self.forward_bias = nn.Parameter(zeros(4))
+        self.backward_kernel = nn.Parameter(glorot(3, 4, generator))
+        self.backward_bias = nn.Parameter(zeros(4))
+        self.hidden_matrix = nn.Parameter(glorot(label_width + percent_width + 2, N_HIDDEN, generator))
+        self.hidden_bias = nn.Parameter(zeros(N_HIDDEN))
+        self.output_matrix = nn.Parameter(zeros(N_HIDDEN, 1))
+        self.output_bias = nn.Parameter(zeros(1))
 
     def forward(self, features: Features) -> Float[Tensor, " batch"]:
         """Returns the logits z_i; with ``label_feature`` the labels lie in 0..n_labels-1."""
@@ -220,11 +220,12 @@ def _check_array(array: np.ndarray, shape: tuple[int, ...], name: str) -> None:
         raise UserError(f"{name} holds {array.dtype} values, but they must be finite floats")
 
 
-def _glorot(n_rows: int, n_columns: int, generator: torch.Generator) -> Float[Tensor, "rows columns"]:
+def glorot(n_rows: int, n_columns: int, generator: torch.Generator) -> Float[Tensor, "rows columns"]:
+    """Uniform within ±√(6/(rows + columns)) (Glorot and Bengio 2010)."""
     bound = math.sqrt(6.0 / (n_rows + n_columns))
-    return _zeros(n_rows, n_columns).uniform_(-bound, bound, generator=generator)
+    return zeros(n_rows, n_columns).uniform_(-bound, bound, generator=generator)
 
 
-def _zeros(*shape: int) -> Tensor:
-    """On the CPU, whatever the default device: the generator lives there."""
+def zeros(*shape: int) -> Tensor:
+    """Zeros on the CPU, whatever the default device: the generator lives there."""
     return torch.zeros(*shape, device="cpu")

@@ -11,7 +11,15 @@ import torch
 from torch import Tensor
 
 from ray_mentor.config import FEATURES
-from ray_mentor.core.mentor.networks import MENTORS, AbstractMentor, MentorNet, MLPMentor, make_mentor
+from ray_mentor.core.mentor.networks import (
+    MENTORS,
+    AbstractMentor,
+    CMWMentor,
+    LSTMMentor,
+    MentorNet,
+    MLPMentor,
+    make_mentor,
+)
 from ray_mentor.core.step.features import Features
 from ray_mentor.errors import UserError
 
@@ -37,7 +45,20 @@ MAKERS: dict[str, Callable[[int], AbstractMentor]] = {
         initial_sample_weight=0.9,
         seed=seed,
     ),
+    "lstm": lambda seed: LSTMMentor(history_length=H, initial_sample_weight=0.9, seed=seed),
+    "lstm that sees the label, of three cells": lambda seed: LSTMMentor(
+        history_length=H, n_labels=C, cells=3, initial_sample_weight=0.9, seed=seed
+    ),
 }
+
+
+def cmw(seed: int) -> AbstractMentor:
+    mentor = CMWMentor(C, 0.9, seed)
+    mentor.take_sizes((9, 3, 5, 3, 9))
+    return mentor
+
+
+MAKERS["cmw"] = cmw
 
 
 @pytest.fixture(params=MAKERS)
@@ -183,7 +204,7 @@ def test_an_initial_sample_weight_without_a_finite_logit_is_refused(kind: str, w
         r"e\.g\. 0\.9 to start with every sample trusted$"
     )
     with pytest.raises(UserError, match=message):
-        made(kind, initial_sample_weight=weight)
+        made(kind, initial_sample_weight=weight, history_length=H)
 
 
 def made(kind: str, **changes: object) -> AbstractMentor:
@@ -214,14 +235,14 @@ def test_mentornet_sees_the_label_if_it_is_named() -> None:
 
 
 def test_an_unknown_mentor_is_refused() -> None:
-    with pytest.raises(UserError, match=r"^unknown mentor 'lstm'; valid: mlp, mentornet$"):
-        made("lstm")
+    with pytest.raises(UserError, match=r"^unknown mentor 'gru'; valid: mlp, mentornet, lstm, cmw$"):
+        made("gru")
 
 
 def test_mentornet_refuses_history() -> None:
     message = (
         r"^features is \('loss', 'history'\), but mentor mentornet can't see 'history' "
-        r"\(it sees loss, loss_difference, progress and, if named, label\); use mentor mlp$"
+        r"\(it sees loss, loss_difference, progress and, if named, label\); use mentor mlp or lstm$"
     )
     with pytest.raises(UserError, match=message):
         made("mentornet", features=("loss", "history"))
