@@ -83,7 +83,8 @@ def scales_of(sizes: Sequence[int], scales: int = N_SCALES) -> list[int]:
     def cost(starts: np.ndarray, end: int) -> np.ndarray:
         """Σ n² − (Σ n)²/count of the distinct sizes from each start to ``end``, which is left out."""
         count, total, squares = (each[end] - each[starts] for each in sums)
-        return squares - total**2 / count
+        within: np.ndarray = squares - total**2 / count
+        return within
 
     best = np.array([np.inf, *(cost(np.array([0]), end)[0] for end in range(1, len(values) + 1))])
     cuts: list[list[int]] = []
