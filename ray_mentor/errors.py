@@ -30,6 +30,10 @@ def _is_installed(file: str) -> bool:
     return file.startswith(tuple(home + os.sep for home in homes)) or "site-packages" in file
 
 
+class NoTrustedSamplesError(UserError):
+    """A run without trusted samples that can't do without."""
+
+
 class RunStoppedError(Exception):
     """Whoever watches over a run has ended it at the end of an epoch; it can go on from its newest checkpoint."""
 

@@ -64,7 +64,7 @@ COMPARE = {
     "preset": "methods by what is asked: quick, seed or all; quick if none are given",
     "seeds": "seeds of each method",
     "noises": "compare at each of these, as in symmetric:0.2,symmetric:0.4",
-    "meta_sizes": "compare with each of these numbers of trusted samples, as in 10 100",
+    "meta_sizes": "compare with each of these numbers of trusted samples, as in 0,10,100",
     "concurrent": "runs at a time; as many as fit if not given",
     **_DATA,
     "noise": TRAIN["noise"],

@@ -13,7 +13,7 @@ from ray_mentor.config.compared import BASELINE, METHODS, ORACLE, OWN_BY_METHOD,
 from ray_mentor.config.file import read_config
 from ray_mentor.data.splits.meta_parts import meta_parts
 from ray_mentor.data.splits.splits import Splits
-from ray_mentor.errors import UserError, shown
+from ray_mentor.errors import NoTrustedSamplesError, UserError, shown
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 
 
@@ -85,7 +85,7 @@ def asked_methods(settings: CompareSettings, own: Mapping[str, Mapping[str, Any]
 def levels_of(config: TrainConfig, settings: CompareSettings) -> list[TrainConfig]:
     """The settings of all runs at each level, at the first seed."""
     noises = settings.noise_levels or (config.data.noise,)
-    sizes = settings.meta_sizes or (config.data.meta_size,)
+    sizes = settings.sizes or (config.data.meta_size,)
     return [config.changed(noise=noise, meta_size=size) for noise, size in itertools.product(noises, sizes)]
 
 
@@ -99,11 +99,13 @@ class Plan:
 
     Attributes:
         cells: a seed of all methods before the next.
+        unable: what can't be run for want of trusted samples, at the first seed, and why.
         notes: on methods that are left out.
         params: how many numbers each method trains.
     """
 
     cells: list[Cell]
+    unable: list[tuple[Cell, str]]
     notes: list[str]
     params: Mapping[str, int]
 
@@ -125,6 +127,7 @@ def plan_of(
         UserError: a method that was asked for by name and can't be run; nothing to measure accuracy by.
     """
     cells: list[Cell] = []
+    unable: list[tuple[Cell, str]] = []
     notes: list[str] = []
     params: dict[str, int] = {}
     for level in levels:
@@ -133,13 +136,17 @@ def plan_of(
         able = []
         for name, method in methods.items():
             by_name = name in settings.names or name not in METHODS
-            trainer = _able(name, method, level, splits, probe, notes, by_name=by_name)
+            try:
+                trainer = _able(name, method, level, splits, probe, notes, by_name=by_name)
+            except NoTrustedSamplesError as error:
+                unable.append((Cell(noise(level), 0, name, method.config(level)), str(error)))
+                continue
             if trainer is not None:
                 params[name] = trainer.n_params()
                 able.append(name)
         for seed, name in itertools.product(range(level.run.seed, level.run.seed + settings.seeds), able):
             cells.append(Cell(noise(level), len(splits.meta), name, methods[name].config(level, seed=seed)))
-    return Plan(cells, list(dict.fromkeys(notes)), params)
+    return Plan(cells, unable, list(dict.fromkeys(notes)), params)
 
 
 def noise_of(level: TrainConfig) -> str:
@@ -158,13 +165,20 @@ def _able(
     *,
     by_name: bool,
 ) -> CurriculumTrainer | None:
-    """Its trainer; None, and a note, where it can't be run and may be left out."""
+    """Its trainer; None, and a note, where it can't be run and may be left out.
+
+    Raises:
+        NoTrustedSamplesError: it needs some, and at this level there are none.
+        UserError: it was asked for by name, and can't be run.
+    """
     if name == ORACLE and splits.train.true_labels is None:
         notes.append("oracle is left out: it needs the true labels, which are not known; so there is no gap to close")
         return None
     try:
         return _tried(name, method, level, probe)
     except UserError as error:
+        if isinstance(error.__cause__, NoTrustedSamplesError):
+            raise error.__cause__ from error
         if by_name:
             raise
         notes.append(f"{name} is left out: {error.__cause__}")

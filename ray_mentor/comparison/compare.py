@@ -132,7 +132,9 @@ def compare(
         "seconds": time.time() - began,
         "versions": versions(),
     }
-    return _closed(rows_of(cells, places, plan.params), curves_of(cells, places), figures, claimed, display)
+    of_all = [*zip(cells, places, strict=True), *plan.unable]
+    runs = rows_of([cell for cell, _ in of_all], [place for _, place in of_all], plan.params)
+    return _closed(runs, curves_of(cells, places), figures, claimed, display)
 
 
 def _check_levels(settings: CompareSettings, make: MakeTrainer | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,11 +20,11 @@ class CompareSettings:
 
     methods: tuple[str, ...] = ()
     """Methods by name, `a,b` being two: uniform, uniform-trusted, mixup, mentormix-uniform, randaugment,
-    trivialaugment, pcgrad, gradient-vaccine, label-smoothing, bootstrap-soft, bootstrap-hard, mae, gce, sce, elr,
-    focal-loss, focal, hard-mining, self-paced, spcl, predefined, l2rw, mentornet-pd, meta-weight-net,
-    cmw-net, mentornet-lstm, mentornet-unmixed, mentornet-gce, mentornet-elr, mentornet, co-teaching, oracle; NAME=FILE
-    is one of your own, with the settings in FILE (TOML or YAML). uniform-trusted and oracle run in any case. Empty:
-    those of the preset."""
+    trivialaugment, pcgrad, gradient-vaccine, label-smoothing, bootstrap-soft, bootstrap-hard, mae, gce, gce-truncated,
+    sce, elr, forward, focal-loss, focal, hard-mining, self-paced, spcl, predefined, l2rw, mentornet-pd,
+    meta-weight-net, cmw-net, mentornet-lstm, mentornet-unmixed, mentormix-published, mentornet-gce, mentornet-elr,
+    mentornet, co-teaching, oracle; NAME=FILE is one of your own, with the settings in FILE (TOML or YAML).
+    uniform-trusted and oracle run in any case. Empty: those of the preset."""
     preset: Literal["quick", "seed", "all"] | None = None
     """Methods by what is asked: quick (uniform, self-paced, gce, mixup, mentornet), seed (those, sce, co-teaching,
     randaugment on images, and mentornet-pd where its params are given), all. None: quick where no methods are named,
@@ -32,8 +33,9 @@ class CompareSettings:
     """Seeds of each method, >= 1: seed, seed + 1, ... One says nothing of chance."""
     noises: tuple[str, ...] = ()
     """Compare at each of these, as `noise` has them, `a,b` being two. Empty: at that of the runs."""
-    meta_sizes: tuple[int, ...] = ()
-    """Compare with each of these numbers of trusted samples, as `meta_size` has them. Empty: with that of the runs."""
+    meta_sizes: tuple[int | str, ...] = ()
+    """Compare with each of these numbers of trusted samples, as `meta_size` has them, `0,10` being two; with 0, a
+    method that needs some is a row that says so. Empty: with that of the runs."""
     concurrent: int | None = None
     """Runs at a time, >= 1, at most as many as fit; with an autoscaler, for so many it is asked. None: as many as fit
     at the start."""
@@ -47,10 +49,9 @@ class CompareSettings:
             require(not sign or bool(file), "methods", name, "behind = there must be a file", "e.g. mine=mine.toml")
         for noise in self.noise_levels:
             parse_noise(noise)
-        for size in self.meta_sizes:
-            rule = "without any there is nothing that a method or the choice of an epoch could learn from"
-            require(size >= 1, "meta_sizes", size, rule, "give 1 or more; `uniform` trains without them")
-        for name, levels in (("noises", self.noise_levels), ("meta_sizes", self.meta_sizes)):
+        for size in self.sizes:
+            require(size >= 0, "meta_sizes", size, "it must be at least 0")
+        for name, levels in (("noises", self.noise_levels), ("meta_sizes", self.sizes)):
             require(len(set(levels)) == len(levels), name, levels, "each must be there once")
         require(self.seeds >= 1, "seeds", self.seeds, "it must be at least 1")
         require(self.concurrent is None or self.concurrent >= 1, "concurrent", self.concurrent, "it must be at least 1")
@@ -66,10 +67,21 @@ class CompareSettings:
         return _one_by_one(self.noises)
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """The numbers of trusted samples, one by one."""
+        texts = _one_by_one(tuple(map(str, self.meta_sizes)))
+        for text in texts:
+            require(bool(_WHOLE.fullmatch(text)), "meta_sizes", text, "each must be a whole number", "e.g. 0,10,100")
+        return tuple(map(int, texts))
+
+    @property
     def from_preset(self) -> tuple[str, ...]:
         """The methods of the preset that counts."""
         preset = self.preset or (None if self.methods else "quick")
         return () if preset is None else tuple(PRESETS[preset])
+
+
+_WHOLE = re.compile("-?[0-9]{1,18}")
 
 
 def _one_by_one(given: tuple[str, ...]) -> tuple[str, ...]:

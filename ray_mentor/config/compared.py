@@ -82,8 +82,12 @@ METHODS: dict[str, Compared] = {
     "bootstrap-hard": Compared("a part of the class that the student would say", _robust("bootstrap-hard")),
     "mae": Compared("mean absolute error", _robust("mae")),
     "gce": Compared("generalised cross-entropy", _robust("gce")),
+    "gce-truncated": Compared(
+        "the same, without the labels that the student gives no chance", _robust("gce-truncated")
+    ),
     "sce": Compared("symmetric cross-entropy", _robust("sce")),
     "elr": Compared("early-learning regularisation: a remembered target a sample", _robust("elr")),
+    "forward": Compared("labels believed to have gone wrong as the trusted samples show", _robust("forward")),
     "focal-loss": Compared("hard samples count more, as a loss", _robust("focal")),
     "focal": Compared("hard samples count more, as sample weights", {"method": "focal"}),
     "hard-mining": Compared("hard samples alone", {"method": "hard-mining"}),
@@ -99,6 +103,10 @@ METHODS: dict[str, Compared] = {
         "the mentor over a sample's last five losses", {"method": "mentornet", "mentor": "lstm", "history_length": 4}
     ),
     "mentornet-unmixed": Compared("the mentor, nothing mixed", {"method": "mentornet", "mixing": "none"}),
+    "mentormix-published": Compared(
+        "the mentor, every batch mixed and weighed twice, as published for 40 % of wrong labels",
+        {"method": "mentornet", "mixing": "mentormix-published", "mixup_alpha": 8.0},
+    ),
     "mentornet-gce": Compared("the mentor on generalised cross-entropy", {"method": "mentornet", "loss": "gce"}),
     "mentornet-elr": Compared("the mentor on early-learning regularisation", {"method": "mentornet", "loss": "elr"}),
     "mentornet": Compared("the mentor", {"method": "mentornet"}),

@@ -20,7 +20,7 @@ from ray_mentor.wording import MEANT
 FEATURES = ("loss", "loss_difference", "label", "progress", "history")
 """What a mentor may look at, per sample."""
 
-MIXINGS = ("none", "mixup", "mentormix")
+MIXINGS = ("none", "mixup", "mentormix", "mentormix-published")
 """What can be mixed into a batch."""
 
 BACKENDS = ("memory", "arrow", "ray")
@@ -111,7 +111,8 @@ class DataConfig:
     """Label noise to add: none, symmetric:R, asymmetric:R, instance:R with rate R in [0, 1).
     auto: symmetric:0.4 on digits (the demonstration), none on everything else."""
     meta_size: int = 100
-    """Samples taken from the training split, before noise, as the meta set (class-balanced where possible)."""
+    """Samples taken from the training split, before noise, as the trusted set (class-balanced where possible), >= 0;
+    with 0 nothing is known to be right, and a method that learns from it is refused."""
     meta_data: str | None = None
     """Parquet with a trusted meta set of its own; replaces meta_size."""
     test_share: float = 0.2
@@ -141,13 +142,7 @@ class DataConfig:
         is_folder = bool(self.data_cache) and "://" not in self.data_cache
         require(is_folder, "data_cache", self.data_cache, "it must be a folder of a disk", "e.g. /scratch/cache")
         require(self.shuffle_rows >= 1, "shuffle_rows", self.shuffle_rows, "it must be at least 1")
-        require(
-            self.meta_size > 0 or self.meta_data is not None,
-            "meta_size",
-            self.meta_size,
-            "the meta set must not be empty",
-            "give at least one sample per class, or meta_data",
-        )
+        require(self.meta_size >= 0, "meta_size", self.meta_size, "it must be at least 0")
         require(0.0 < self.test_share < 1.0, "test_share", self.test_share, "it must lie in (0, 1)")
         require(0.0 <= self.validation_share < 1.0, "validation_share", self.validation_share, "it must lie in [0, 1)")
         for name in ("train_size", "test_size"):
@@ -374,16 +369,18 @@ class CurriculumConfig:
     """co-teaching: epochs in which that share rises from 0, >= 0."""
     loss: str | None = None
     """Per-sample loss of classes, with its numbers behind colons where they are not the published ones: cross-entropy,
-    gce:0.7, sce:0.1:1, mae, bootstrap-soft:0.95, bootstrap-hard:0.8, elr:3:0.7, focal:2, label-smoothing:0.1. Mentor,
-    percentile and ledger see the cross-entropy beside it. None: cross-entropy, or the loss that you give."""
+    gce:0.7, gce-truncated:0.7:0.5, sce:0.1:1, mae, bootstrap-soft:0.95, bootstrap-hard:0.8, elr:3:0.7, forward:5 (a
+    transition matrix from the trusted samples after so many epochs), focal:2, label-smoothing:0.1. Mentor, percentile
+    and ledger see the cross-entropy beside it. None: cross-entropy, or the loss that you give."""
     gradient_rule: str = "none"
     """What happens to the train gradient where it disagrees with that of the meta loss, which is then computed at every
     step: none, pcgrad (what points against it is taken away), gradient-vaccine (turned towards it until they agree as
     they use to)."""
     mixing: str | None = None
-    """Mixing of a batch: none, mixup, or mentormix: with samples in proportion to their sample weights, in as many
-    steps as the student memorises. None: the method's own, mentormix for mentornet if some of the meta set is trained
-    on and some held out; none for the others, for integer inputs, and for a loss of your own unless meta_loss is error.
+    """Mixing of a batch: none, mixup, mentormix: with samples in proportion to their sample weights, in as many steps
+    as the student memorises, or mentormix-published: in every step, weighed anew when it is mixed. None: the method's
+    own, mentormix for mentornet if some of the meta set is trained on and some held out; none for the others, for
+    integer inputs, and for a loss of your own unless meta_loss is error.
     """
     mixup_alpha: float = 1.0
     """α of the mixing's Beta(α, α), > 0."""

@@ -48,6 +48,7 @@ class Batch:
         labels: given labels.
         true_labels: true labels where they are known; read by the method `oracle` and the ledger alone.
         partner_labels: given labels of the samples that were mixed in; None if nothing was.
+        partner_trusted: which of the samples that were mixed in belong to the trusted set; None if none does.
         share: share of a sample's own input and label in the mix, in [0, 1]; None if nothing was mixed.
         targets: of a loss that remembers one for each sample; None for any other.
         trusted: which samples belong to the trusted set, whose labels are right; None if none does.
@@ -61,6 +62,7 @@ class Batch:
     labels: Int[Tensor, "batch ..."]
     true_labels: Int[Tensor, " batch"] | None = None
     partner_labels: Int[Tensor, " batch"] | None = None
+    partner_trusted: Bool[Tensor, " batch"] | None = None
     share: Float[Tensor, " batch"] | None = None
     targets: Float[Tensor, "batch classes"] | None = None
     trusted: Bool[Tensor, " batch"] | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig, parse_schedule
 from ray_mentor.core.batch import Batch
+from ray_mentor.core.epoch import EpochEnd
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.history.table import LossHistory
 from ray_mentor.core.influence.meta_gradient import unwrapped
@@ -25,9 +26,10 @@ from ray_mentor.core.influence.updates import MetaUpdates
 from ray_mentor.core.losses import TargetLoss, losses_of, passed_through, per_sample_losses, values_of
 from ray_mentor.core.mentor.guards import Guards
 from ray_mentor.core.methods.parts import Parts
+from ray_mentor.core.step.evaluation import Batches, predicted_by_class
 from ray_mentor.core.step.memorising import Memorising
 from ray_mentor.core.step.normalisation import normalise
-from ray_mentor.core.step.observation import Observation, check_finite, observe
+from ray_mentor.core.step.observation import Observation, again_observed, check_finite, observe
 from ray_mentor.core.step.percentile import RunningPercentile
 from ray_mentor.core.step.record import StepRecord, Weighed, record_of
 from ray_mentor.core.step.schedules import kept, rate_at, scheduled_weights
@@ -55,7 +57,8 @@ class Curriculum:
         total_steps: planned steps, which progress is measured against.
         epochs: how many passes over the samples these steps are.
         n_samples: samples that the student is trained on, for the loss history.
-        n_classes: C; needed where the loss remembers a target of each sample.
+        n_classes: C; needed where the loss remembers a target of each sample, or a part of the method finds something
+            out at the end of an epoch.
         split_history: whether each rank holds only its part of the loss history; then no rank alone has the whole.
     """
 
@@ -97,6 +100,7 @@ class Curriculum:
         self._total_steps = total_steps
         self._epochs = epochs
         self._seed = seed
+        self.n_classes = n_classes
 
     @property
     def progress(self) -> float:
@@ -166,8 +170,11 @@ class Curriculum:
 
     def weigh(self, seen: Observation, scored: Float[Tensor, "batch ..."]) -> Weighed:
         """What the mentor says → sample weights → weighted loss."""
-        keep = kept(len(scored), rate_at(self._dropout, self.progress), self.generator("dropout"))
         overruled = not self._in_burn_in and self.guards.collapsed(seen, scored)
+        return self._scheduled(seen, scored, overruled=overruled)
+
+    def _scheduled(self, seen: Observation, scored: Float[Tensor, " batch"], *, overruled: bool) -> Weighed:
+        keep = kept(len(scored), rate_at(self._dropout, self.progress), self.generator("dropout"))
         weights = scheduled_weights(scored, keep, equal=self._in_burn_in or overruled)
         normalised = normalise(weights, self._normalisation)[seen.own].to(seen.losses)
         loss = weighted_loss(seen.losses, normalised, self.exchange.world_size)
@@ -191,13 +198,30 @@ class Curriculum:
         if self.meta.done:  # before its first update nothing is the mentor's doing
             self.guards.note_holdout(loss, self.step_number)
 
+    def end_epoch(self, done: int, trusted: Callable[[], Batches]) -> None:
+        """Lets parts of the method find out what they do once an epoch. A collective call.
+
+        Args:
+            done: epochs done, this one included.
+            trusted: this rank's share of the trusted samples that are not held out; called where somebody asks.
+        """
+        end = EpochEnd(
+            done,
+            progress=min(self.step_number / self._total_steps, 1.0),
+            predicted=lambda: predicted_by_class(self.bare, trusted(), self.n_classes, self.exchange),
+        )
+        for part in self.parts.at_epoch:
+            part.at_epoch(end)
+
     def _weighed(self, seen: Observation) -> Weighed:
         return self.weigh(seen, self.score(seen))
 
     @property
     def _is_mixed_by_weight(self) -> bool:
-        """In as many steps as the student memorises; the same on every rank."""
-        share = self.memorising.share if self.parts.mixing.by_weight else 0.0
+        """In every step, or in as many as the student memorises; the same on every rank."""
+        if not self.parts.mixing.as_memorised:
+            return self.parts.mixing.by_weight
+        share = self.memorising.share
         return share > 0 and float(torch.rand((), generator=self.generator("memorising"), dtype=torch.float64)) < share
 
     @property
@@ -210,19 +234,28 @@ class Curriculum:
         slopes = self._slopes(batch)
         with torch.no_grad(), kept_buffers(self.bare), untouched(self._device):
             losses = per_sample_losses(self.bare, self.parts.shown_loss, batch)
-        return self._weighed(dataclasses.replace(self.observe_losses(batch, losses), slopes=slopes))
+        seen = dataclasses.replace(self.observe_losses(batch, losses), slopes=slopes)
+        if self.parts.mixing.weighs_anew:  # the guards look at the weights that the student learns under
+            return self._scheduled(seen, self.score(seen), overruled=False)
+        return self._weighed(seen)
 
     def _slopes(self, batch: Batch) -> Float[Tensor, " batch"] | None:
         """Before the training forward, whose buffers and random state another pass must not change."""
         return self.meta.slopes(self.step_number, batch) if self.parts.weighting.needs_slopes else None
 
     def _mixed(self, looked: Weighed) -> Weighed:
-        """Mixed by the sample weights that it has: what the student learns from, under the same weights."""
+        """Mixed by the sample weights that it has: what the student learns from, under the same weights or new ones."""
         own = looked.sample_weights[looked.seen.own]
         batch = self.parts.mixing(looked.seen.batch, self._mixing_draw, own)
-        losses = per_sample_losses(self.student, self.parts.loss, batch)
+        outputs = passed_through(self.student, batch)
+        losses = losses_of(outputs, self.parts.loss, batch)
         check_finite(losses.detach(), batch.ids, self.step_number)
         seen = dataclasses.replace(looked.seen, batch=batch, losses=losses)
+        if self.parts.mixing.weighs_anew:
+            with torch.no_grad():
+                shown = losses_of(outputs, self.parts.shown_loss, batch)
+            again = self._weighed(again_observed(seen, shown, self.exchange, self.percentile))
+            return dataclasses.replace(again, unmixed=looked)
         loss = weighted_loss(losses, looked.normalised, self.exchange.world_size)
         return dataclasses.replace(looked, seen=seen, loss=loss)
 

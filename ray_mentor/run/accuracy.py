@@ -62,9 +62,9 @@ def measured(
     return Measured({"meta_holdout_loss": loss, "trusted_accuracy": trusted, **shown}, right)
 
 
-def note_on_outputs(curriculum: Curriculum, meta: Samples, exchange: AbstractExchange) -> str | None:
+def note_on_outputs(curriculum: Curriculum, samples: Samples, exchange: AbstractExchange) -> str | None:
     """What there is to say of a student whose outputs cross-entropy takes for logits, and which are none."""
-    inputs, _ = next(_parts(meta, "held out", curriculum, exchange))
+    inputs, _ = next(own_parts(samples, "held out", curriculum, exchange))
     if not gives_probabilities(curriculum.bare, inputs):
         return None
     return (
@@ -109,9 +109,9 @@ def _meta_holdout_loss(curriculum: Curriculum, held_out: Samples | None, exchang
 
     In evaluation mode: so few samples make a poor batch for batch norm, and dropout would be noise.
     """
-    if held_out is None or (curriculum.parts.mentor is None and not curriculum.parts.mixing.by_weight):
+    if held_out is None or (curriculum.parts.mentor is None and not curriculum.parts.mixing.as_memorised):
         return None
-    parts = _parts(held_out, "held out", curriculum, exchange)
+    parts = own_parts(held_out, "held out", curriculum, exchange)
     total = total_loss(curriculum.bare, curriculum.parts.meta_loss, parts)
     return exchange.total(total) / len(held_out)
 
@@ -140,18 +140,22 @@ def _own_hits(
     """Of this rank's share; None on every rank without samples, or if the student's outputs are no logits."""
     if samples is None:
         return None
-    own = hits(student or curriculum.bare, _parts(samples, name, curriculum, exchange, beat))
+    own = hits(student or curriculum.bare, own_parts(samples, name, curriculum, exchange, beat))
     return None if exchange.total(float(own is None)) else own
 
 
-def _parts(
+def own_parts(
     samples: Samples,
     name: str,
     curriculum: Curriculum,
     exchange: AbstractExchange,
     beat: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """This rank's share, some at a time."""
+    """This rank's share of a split, some samples at a time.
+
+    Args:
+        name: of the split; what random transforms draw depends on it.
+    """
     own = rank_slice(np.arange(len(samples)), exchange.rank, exchange.world_size)
     draws = curriculum.generator(name, exchange.rank).initial_seed()
     parts = [(own[start : start + _PART], (draws, start)) for start in range(0, len(own), _PART)]

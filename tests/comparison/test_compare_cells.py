@@ -14,6 +14,7 @@ from small_sweeps import MakeSmall
 
 from ray_mentor import compare, students
 from ray_mentor.comparison.cells import Cell, asked_methods, check_shared, levels_of, noise_of, plan_of
+from ray_mentor.comparison.measured import rows_of
 from ray_mentor.config import CurriculumConfig, TrainConfig
 from ray_mentor.config.compare import CompareSettings
 from ray_mentor.config.compared import METHODS
@@ -26,6 +27,7 @@ from ray_mentor.many_runs import Drawn, drawn_by
 from ray_mentor.on_ray.train.assemble import make_student
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 from ray_mentor.on_ray.tune.resumed import digest
+from ray_mentor.run.over_seeds.lines import lines
 from ray_mentor.training import make_trainer
 
 BASE = TrainConfig().changed(workers=0, epochs=2, train_size=300, test_size=100)
@@ -57,6 +59,27 @@ def test_a_cell_a_level_method_and_seed_a_seed_of_all_methods_first() -> None:
         for method in ("uniform-trusted", "gce", *(["oracle"] if noise != "none" else []))
     ]
     assert len({digest(cell.config) for cell in cells}) == len(cells)
+
+
+def test_what_needs_trusted_samples_is_a_row_that_says_so_where_there_are_none() -> None:
+    settings = CompareSettings(("gce", "mentornet", "forward"), preset="quick", seeds=2, meta_sizes=("0,30",))
+    plan = plan_of(levels_of(BASE, settings), asked_methods(settings, {}), settings, probe, noise_of)
+    assert [(cell.method, cell.meta_size, cell.seed) for cell, _ in plan.unable] == [
+        ("forward", 0, 0),
+        ("mentornet", 0, 0),
+    ]
+    assert plan.unable[1][1] == (
+        "method is 'mentornet', whose mentor learns from a meta set, but there is no trusted sample (meta_size is 0); "
+        "give some, e.g. --meta-size 100 or --meta-data FILE, or train with what needs none, e.g. --method self-paced "
+        "or --loss gce"
+    )
+    able = {size: {cell.method for cell in plan.cells if cell.meta_size == size} for size in (0, 30)}
+    assert able[30] - able[0] == {"mentornet", "forward"}
+    assert able[0] == {"uniform", "uniform-trusted", "mixup", "gce", "self-paced", "oracle"}
+    rows = rows_of([cell for cell, _ in plan.unable], [reason for _, reason in plan.unable], plan.params)
+    (line, _) = lines(rows, "test_accuracy")
+    assert line["seeds"] == 0
+    assert line["error"].startswith("seed 0: ")
 
 
 def test_uniform_trusted_and_the_oracle_run_in_any_case() -> None:

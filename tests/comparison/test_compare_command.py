@@ -58,7 +58,7 @@ def said(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest
         ),
         (("--preset", "fast"), "invalid choice 'fast' for argument '--preset'"),
         (("--seeds", "0"), "seeds is 0, but it must be at least 1"),
-        (("--meta-sizes", "0"), "meta_sizes is 0, but without any there is nothing that a method or the choice"),
+        (("--meta-sizes", "-1"), "meta_sizes is -1, but it must be at least 0"),
         (("--run-name", "gone", "--resume"), "error: there is no comparison"),
         (("--student", "mpl"), "error: method 'uniform-trusted': unknown student 'mpl'; valid: "),
     ],

@@ -22,6 +22,7 @@ def test_names_are_one_by_one() -> None:
     settings = CompareSettings(methods=("uniform, gce", "mine=a.toml"), noises=("none,symmetric:0.2",))
     assert settings.names == ("uniform", "gce", "mine=a.toml")
     assert settings.noise_levels == ("none", "symmetric:0.2")
+    assert CompareSettings(meta_sizes=(500, "0, 10,50")).sizes == (500, 0, 10, 50)
 
 
 def test_the_preset_counts_where_no_methods_are_named_or_it_is_asked_for() -> None:
@@ -53,7 +54,9 @@ def test_all_methods_but_uniform_have_the_trusted_samples_in_training() -> None:
         ({"seeds": 0}, "seeds is 0, but it must be at least 1"),
         ({"noises": ("symetric:0.4",)}, "unknown noise 'symetric'; valid: none, symmetric, asymmetric, instance"),
         ({"noises": ("none", "none")}, "noises is ('none', 'none'), but each must be there once"),
-        ({"meta_sizes": (0, 10)}, "meta_sizes is 0, but without any there is nothing that a method or the choice"),
+        ({"meta_sizes": (-1, 10)}, "meta_sizes is -1, but it must be at least 0"),
+        ({"meta_sizes": ("0,ten",)}, "meta_sizes is 'ten', but each must be a whole number; e.g. 0,10,100"),
+        ({"meta_sizes": (10, "0,10")}, "meta_sizes is (10, 0, 10), but each must be there once"),
         ({"concurrent": 0}, "concurrent is 0, but it must be at least 1"),
     ],
 )

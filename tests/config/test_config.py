@@ -138,8 +138,7 @@ def test_a_whole_number_is_a_float_too() -> None:
     [
         (DataConfig, {"noise": "symmetric:1"}, "noise rate is 1.0, but it must lie in [0, 1); "
          "e.g. symmetric:0.4 for 40 %"),
-        (DataConfig, {"meta_size": 0}, "meta_size is 0, but the meta set must not be empty; "
-         "give at least one sample per class, or meta_data"),
+        (DataConfig, {"meta_size": -1}, "meta_size is -1, but it must be at least 0"),
         (DataConfig, {"data": ""}, "data is '', but it must name a data set or a path"),
         (DataConfig, {"test_share": 1.0}, "test_share is 1.0, but it must lie in (0, 1)"),
         (DataConfig, {"validation_share": -0.1}, "validation_share is -0.1, but it must lie in [0, 1)"),
@@ -174,7 +173,8 @@ def test_a_whole_number_is_a_float_too() -> None:
         (MentorConfig, {"mentor_patience": 3, "meta_holdout": 0.0}, "mentor_patience is 3, but it needs held-out meta "
          "samples; give --meta-holdout"),
         (MentorConfig, {"loss_percentile": 1.0}, "loss_percentile is 1.0, but it must lie in (0, 1)"),
-        (CurriculumConfig, {"mixing": "cutmix"}, "unknown mixing 'cutmix'; valid: none, mixup, mentormix"),
+        (CurriculumConfig, {"mixing": "cutmix"}, "unknown mixing 'cutmix'; valid: none, mixup, mentormix, "
+         "mentormix-published"),
         (CurriculumConfig, {"mixup_alpha": 0.0}, "mixup_alpha is 0.0, but it must be above 0"),
         (CurriculumConfig, {"burn_in": 1.0}, "burn_in is 1.0, but it must lie in [0, 1)"),
         (CurriculumConfig, {"meta_in_training": 1.1}, "meta_in_training is 1.1, but it must lie in [0, 1]"),

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
+from torch.func import functional_call
 from truth_curriculum import as_batch, curriculum_of_settings, make_learner
 from truth_students import make_student, samples
 
 from ray_mentor import CurriculumConfig, MentorConfig, UserError
-from ray_mentor.core.batch import MetaBatch
+from ray_mentor.core.batch import Batch, MetaBatch
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.losses import ROBUST, ExpectedError, cross_entropy, make_loss
+from ray_mentor.core.epoch import AtEpoch
+from ray_mentor.core.losses import ROBUST, ExpectedError, PerSampleLoss, cross_entropy, losses_of, make_loss
+from ray_mentor.core.losses.forward import Forward
 from ray_mentor.core.mentor.access import LocalMentor
 from ray_mentor.core.methods.table import check_one_loss, parts_of
+from ray_mentor.core.step.memorising import MemorisingState
 
 
 def curriculum_of(student: nn.Module, schedule: CurriculumConfig) -> Curriculum:
@@ -72,3 +78,42 @@ def test_not_two_losses() -> None:
         check_one_loss(CurriculumConfig(loss="gce"), cross_entropy)
     with pytest.raises(UserError, match="unknown loss 'gc'"):
         check_one_loss(CurriculumConfig(loss="gc"), None)
+
+
+def found_at_epochs(loss: PerSampleLoss) -> PerSampleLoss:
+    """As it is when what it finds out once an epoch is there."""
+    if isinstance(loss, Forward):
+        loss.state = torch.tensor([[0.7, 0.2, 0.1], [0.05, 0.9, 0.05], [0.3, 0.0, 0.7]], dtype=torch.float64)
+    elif isinstance(loss, AtEpoch):
+        loss.state = torch.ones((), dtype=torch.float64)
+    return loss
+
+
+@pytest.mark.parametrize("mixing", ["none", "mentormix"])
+@pytest.mark.parametrize("text", [text for text in ROBUST if text != "elr"])
+def test_influences_are_those_of_double_backward(text: str, mixing: str) -> None:
+    """Of the loss that the student is trained on, whatever it has found out, with trusted samples in the batch."""
+    student = make_student("mlp")
+    before = {name: param.detach().clone().requires_grad_() for name, param in student.named_parameters()}
+    curriculum = curriculum_of(student, CurriculumConfig(loss=text, mixing=mixing, burn_in=0.0))
+    loss = found_at_epochs(curriculum.parts.loss)
+    curriculum.memorising.state = MemorisingState(share=1.0)
+    trusted = torch.arange(8) % 4 == 3
+    batch = dataclasses.replace(as_batch(samples("mlp", 8, 1)), trusted=trusted)
+    shown: list[Batch] = []
+    look_back = curriculum.meta.look_back
+    curriculum.meta.look_back = lambda step, weighed, *rest, **more: (  # type: ignore[method-assign]
+        shown.append(weighed.seen.batch), look_back(step, weighed, *rest, **more))[1]  # fmt: skip
+    record = curriculum.step(batch)
+    (seen,) = shown
+    w = torch.ones(8, dtype=torch.float64)
+    w[~trusted] = record.sample_weights
+    w = (w / w.sum()).requires_grad_()
+    losses = losses_of(functional_call(student, before, (seen.inputs,)), loss, seen)
+    gradients = torch.autograd.grad((w * losses).sum(), list(before.values()), create_graph=True)
+    moved = {name: before[name] - 0.1 * gradient for name, gradient in zip(before, gradients, strict=True)}
+    inputs, labels = samples("mlp", 6, 9)
+    meta_loss = (1 - torch.softmax(functional_call(student, moved, (inputs,)), 1)[torch.arange(6), labels]).mean()
+    (truth,) = torch.autograd.grad(meta_loss, w)
+    torch.testing.assert_close(record.influence, truth[~trusted], rtol=1e-9, atol=1e-13)
+    assert (mixing == "none") == (seen.share is None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import math
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from ray_mentor.config import MentorConfig
 from ray_mentor.core.batch import Batch, MetaBatch
+from ray_mentor.core.epoch import AtEpoch
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.influence.checked_estimator import CheckedEstimator
 from ray_mentor.core.influence.estimators import AbstractEstimator, make_estimator
@@ -22,7 +24,7 @@ from ray_mentor.core.influence.heard_gradient import HeardGradient
 from ray_mentor.core.influence.meta_gradient import meta_gradient, step_direction, types_explained
 from ray_mentor.core.influence.owners import check_all_owned, check_owners
 from ray_mentor.core.influence.taken_step import Before, TakenStep, dense_gradient_of, remember
-from ray_mentor.core.losses import ExpectedError
+from ray_mentor.core.losses import ExpectedError, PerSampleLoss
 from ray_mentor.core.mentor.guards import Guards
 from ray_mentor.core.mentor.learner import MetaUpdate
 from ray_mentor.core.mentor.pace import interval_of
@@ -194,6 +196,12 @@ class MetaUpdates:
         awaited = self._awaited
         return awaited if awaited and step == awaited.step + len(awaited.taken) else None
 
+    @property
+    def _loss(self) -> PerSampleLoss:
+        """As it is now: an update that looks several steps ahead may see an epoch end, and the loss change."""
+        loss = self._parts.loss
+        return copy.copy(loss) if isinstance(loss, AtEpoch) else loss
+
     def _taken(self, weighed: Weighed, before: Before) -> TakenStep:
         applied = dense_gradient_of(self._student)
         check_all_owned(self._student, applied, before.owned)
@@ -205,7 +213,7 @@ class MetaUpdates:
         return TakenStep(
             self._student,
             self._optimizers,
-            self._parts.loss,
+            self._loss,
             self._parts.meta_loss,
             weighed.seen.batch,
             weighed.normalised,

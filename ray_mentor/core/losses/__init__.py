@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ray_mentor.core.batch import Batch, outputs_of
-from ray_mentor.core.losses.base import PerSampleLoss, TargetLoss
+from ray_mentor.core.losses.base import GivenLabelLoss, PerSampleLoss, TargetLoss
 from ray_mentor.core.losses.cross_entropy import cross_entropy
 from ray_mentor.core.losses.expected_error import ExpectedError, expected_error, values_of
 from ray_mentor.core.losses.named import CROSS_ENTROPY, ROBUST, make_loss
@@ -46,10 +46,17 @@ def losses_of(outputs: Any, loss: PerSampleLoss, batch: Batch) -> Float[Tensor, 
         return loss(outputs, batch.labels)
     if isinstance(loss, TargetLoss):
         return _one_each(loss(outputs, batch.labels, batch.targets), batch)
-    losses = _one_each(loss(outputs, batch.labels), batch)
+    losses = _given(outputs, loss, batch, batch.labels, batch.trusted)
     if batch.share is None or batch.partner_labels is None:
         return losses
-    return batch.share * losses + (1 - batch.share) * _one_each(loss(outputs, batch.partner_labels), batch)
+    theirs = _given(outputs, loss, batch, batch.partner_labels, batch.partner_trusted)
+    return batch.share * losses + (1 - batch.share) * theirs
+
+
+def _given(outputs: Any, loss: PerSampleLoss, batch: Batch, labels: Tensor, trusted: Tensor | None) -> Tensor:
+    """Of labels that were given, or are known to be right."""
+    found = loss(outputs, labels, trusted) if isinstance(loss, GivenLabelLoss) else loss(outputs, labels)
+    return _one_each(found, batch)
 
 
 def _one_each(losses: Tensor, batch: Batch) -> Tensor:

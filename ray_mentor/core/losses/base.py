@@ -6,12 +6,29 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 PerSampleLoss = Callable[[Any, Tensor], Tensor]
 """(what the student returns, as a rule logits (batch, classes); labels (batch,)) -> losses (batch,), differentiable,
 one per sample."""
+
+
+class GivenLabelLoss(ABC):
+    """A loss of labels that may be wrong; where a label is known to be right, it is another."""
+
+    @abstractmethod
+    def __call__(
+        self,
+        logits: Float[Tensor, "batch classes"],
+        labels: Int[Tensor, " batch"],
+        trusted: Bool[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, " batch"]:
+        """The per-sample losses.
+
+        Args:
+            trusted: whose labels are right; None: nobody's are known to be.
+        """
 
 
 class TargetLoss(ABC):

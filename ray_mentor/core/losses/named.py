@@ -11,7 +11,8 @@ from ray_mentor.core.losses.bootstrap import HardBootstrap, SoftBootstrap
 from ray_mentor.core.losses.cross_entropy import cross_entropy
 from ray_mentor.core.losses.elr import EarlyLearning
 from ray_mentor.core.losses.focal import Focal
-from ray_mentor.core.losses.gce import GeneralisedCrossEntropy
+from ray_mentor.core.losses.forward import Forward
+from ray_mentor.core.losses.gce import GeneralisedCrossEntropy, TruncatedGCE
 from ray_mentor.core.losses.label_smoothing import LabelSmoothing
 from ray_mentor.core.losses.mae import MeanAbsoluteError
 from ray_mentor.core.losses.sce import SymmetricCrossEntropy
@@ -28,6 +29,8 @@ ROBUST: Mapping[str, Callable[..., PerSampleLoss]] = {
     "elr": EarlyLearning,
     "focal": Focal,
     "label-smoothing": LabelSmoothing,
+    "forward": Forward,
+    "gce-truncated": TruncatedGCE,
 }
 """Dataclasses of numbers, in the order in which a text gives them. One of your own is a line here."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ray_mentor.core.batch import MetaBatch
+from ray_mentor.core.epoch import AtEpoch
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.access import AbstractMentorAccess
 from ray_mentor.core.methods.mixing import AbstractMixing
@@ -44,3 +45,9 @@ class Parts:
     def shown_loss(self) -> PerSampleLoss:
         """The loss that features are made of."""
         return self.loss if self.seen_loss is None else self.seen_loss
+
+    @property
+    def at_epoch(self) -> tuple[AtEpoch, ...]:
+        """Those that find something out when an epoch has ended; what they have found is in every checkpoint."""
+        parts: tuple[object, ...] = (self.loss,)
+        return tuple(part for part in parts if isinstance(part, AtEpoch))

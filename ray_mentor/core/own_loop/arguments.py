@@ -9,6 +9,7 @@ import torch.distributed as dist
 from torch import nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
+from ray_mentor.core.epoch import AtEpoch
 from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
 from ray_mentor.core.losses import CROSS_ENTROPY, TargetLoss, make_loss
 from ray_mentor.core.methods.table import method_of
@@ -84,9 +85,14 @@ def check_arguments(
     if curriculum.mixing not in (None, "none"):
         raise UserError(f"mixing is {curriculum.mixing!r}, but in a loop of one's own the batch is mixed by the loop")
     if curriculum.loss not in (None, CROSS_ENTROPY):
-        if isinstance(make_loss(str(curriculum.loss)), TargetLoss):
+        named = make_loss(str(curriculum.loss))
+        if isinstance(named, TargetLoss):
             raise UserError(
                 f"loss is {curriculum.loss!r}, which remembers a target of each sample; only the trainer can do that"
+            )
+        if isinstance(named, AtEpoch):
+            raise UserError(
+                f"loss is {curriculum.loss!r}, which changes when an epoch has ended; only the trainer can do that"
             )
         raise UserError(
             f"loss of the curriculum is {curriculum.loss!r}, but in a loop of one's own the loop computes the loss; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, float64
 
 from ray_mentor.core.schema import A_FLOAT, A_SHARE, COUNT, Each, Fields, Is, Maybe, check
 from ray_mentor.core.state.curriculum import CurriculumState
@@ -16,6 +16,10 @@ def _is_history(value: Any) -> bool:
     return is_table and not bool(value.isinf().any())
 
 
+def _is_found(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dtype == float64 and bool(value.isfinite().all())
+
+
 _UNIT = Is(lambda value: A_FLOAT.holds(value) and value >= 0, "a finite number from 0 on")
 
 CURRICULUM = Fields(
@@ -24,6 +28,7 @@ CURRICULUM = Fields(
     percentile=Maybe(A_FLOAT),
     memorising=Fields(share=A_SHARE, total=A_FLOAT, samples=COUNT),
     gradient_rule=Maybe(A_FLOAT),
+    at_epoch=Each(Maybe(Is(_is_found, "a table of finite numbers"))),
     units=Maybe(Fields(level=_UNIT, spread=_UNIT)),
     history=Maybe(Is(_is_history, "a table of finite losses, samples by epochs, or NaN for none yet")),
     guards=Fields(

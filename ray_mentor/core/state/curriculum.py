@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -30,6 +30,7 @@ class CurriculumState:
         guards: what the guards on it remember, and their counts.
         units: that the mentor is shown losses in; None for a loss in nats, and before the first step.
         gradient_rule: what the gradient rule remembers; None for nothing.
+        at_epoch: what each of the method's parts that find something out once an epoch has found; None for nothing yet.
     """
 
     step: int
@@ -41,6 +42,7 @@ class CurriculumState:
     guards: GuardState
     units: Units | None = None
     gradient_rule: float | None = None
+    at_epoch: list[Tensor | None] = field(default_factory=list)
 
     def table(self) -> dict[str, Any]:
         """The state in plain types, which ``torch.load(weights_only=True)`` reads."""
@@ -72,6 +74,7 @@ def capture_curriculum(curriculum: Curriculum, history: Tensor | None) -> Curric
         guards=curriculum.guards.state,
         units=None if curriculum.units is None else curriculum.units.value,
         gradient_rule=curriculum.parts.gradient_rule.state,
+        at_epoch=[None if part.state is None else part.state.clone() for part in curriculum.parts.at_epoch],
     )
 
 
@@ -89,6 +92,8 @@ def restore_curriculum(state: CurriculumState, curriculum: Curriculum) -> None:
         curriculum.units.value = state.units
     curriculum.memorising.state = state.memorising
     curriculum.parts.gradient_rule.state = state.gradient_rule
+    for part, found in zip(curriculum.parts.at_epoch, state.at_epoch, strict=True):
+        part.state = found
     if state.history is not None:
         curriculum.history.load(state.history)
     curriculum.step_number = state.step
@@ -101,6 +106,16 @@ def restore_curriculum(state: CurriculumState, curriculum: Curriculum) -> None:
 def _check_fit(state: CurriculumState, curriculum: Curriculum) -> None:
     if state.history is not None:
         curriculum.history.check_shape(tuple(state.history.shape))
+    own = curriculum.parts.at_epoch
+    fits = len(state.at_epoch) == len(own) and all(
+        found is None or part.could_be(found, curriculum.n_classes)
+        for part, found in zip(own, state.at_epoch, strict=True)
+    )
+    if not fits:
+        raise UserError(
+            "what the state's method has found out at the ends of epochs is not what this curriculum's could have; "
+            "method and loss must be as they were"
+        )
     if (state.mentor is None) != (curriculum.parts.mentor is None):
         one, other = ("no", "one") if state.mentor is None else ("a", "none")
         raise UserError(f"the state holds {one} mentor, but this curriculum has {other}; the method must be as it was")

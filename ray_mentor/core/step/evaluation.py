@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
+from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.student.random_state import untouched
 
@@ -50,6 +51,27 @@ def total_loss(student: nn.Module, loss: PerSampleLoss, batches: Batches) -> flo
         return sum(
             float(loss(student(inputs.to(device)), labels.to(device)).double().sum()) for inputs, labels in batches
         )
+
+
+@torch.no_grad()
+def predicted_by_class(
+    student: nn.Module, batches: Batches, n_classes: int, exchange: AbstractExchange
+) -> Float[Tensor, "classes classes+1"]:
+    """Σ softmax(z) over the samples of each class, and behind it how many these are, over all ranks, in float64.
+
+    A collective call; the same bits on every rank.
+
+    Args:
+        batches: this rank's.
+    """
+    device = next(student.parameters()).device
+    table = torch.zeros(n_classes, n_classes + 1, dtype=torch.float64)
+    with evaluating(student), untouched(device):
+        for inputs, labels in batches:
+            p = torch.softmax(student(inputs.to(device)).double(), dim=1).cpu()
+            table.index_add_(0, labels.cpu(), torch.cat([p, torch.ones(len(p), 1, dtype=p.dtype)], dim=1))
+    whole = exchange.gather(table, (n_classes,) * exchange.world_size)
+    return whole.view(exchange.world_size, n_classes, n_classes + 1).sum(0)
 
 
 @contextmanager

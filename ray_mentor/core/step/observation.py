@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -120,6 +121,19 @@ def observe(
 
 
 _SHARED = 6  # columns that there are with one student and with two
+
+
+def again_observed(
+    seen: Observation, shown: Float[Tensor, " own"], exchange: AbstractExchange, percentile: RunningPercentile
+) -> Observation:
+    """The batch as it is now, mixed, with features of its own; neither percentile nor history takes it in.
+
+    Args:
+        shown: this rank's losses that features are made of.
+    """
+    loss = exchange.gather(shown.detach().double().cpu()[:, None], seen.rank_sizes)[:, 0].to(seen.features.loss)
+    features = dataclasses.replace(seen.features, loss=loss, loss_difference=loss - (percentile.value or 0.0))
+    return dataclasses.replace(seen, features=features)
 
 
 def check_finite(loss: Float[Tensor, " batch"], ids: Int[Tensor, " batch"], step: int) -> None:

@@ -24,6 +24,7 @@ class Weighed:
         sample_weights: scored, after burn-in, guards and example dropout, of the global batch.
         normalised: ŵ of this rank's samples.
         loss: this rank's part of the weighted loss, with its graph; call ``backward`` on it.
+        unmixed: the batch as it was weighed before it was mixed and weighed anew; None if it was not.
     """
 
     seen: Observation
@@ -33,6 +34,7 @@ class Weighed:
     sample_weights: Float[Tensor, "batch ..."]
     normalised: Float[Tensor, "own ..."]
     loss: Float[Tensor, ""]
+    unmixed: Weighed | None = None
 
 
 @dataclass(frozen=True)
@@ -63,19 +65,19 @@ class StepRecord:
 
 
 def record_of(step: int, weighed: Weighed, influence: Float[Tensor, " batch"], meta_loss: float | None) -> StepRecord:
-    """What is taken down of a step.
+    """What is taken down of a step; of a batch that was weighed twice, what was said of the samples as they are.
 
     Args:
         influence: of the global batch.
     """
-    seen = weighed.seen
+    seen, first = weighed.seen, weighed.unmixed or weighed
     trusted = seen.features.trusted[seen.own]
     rows = (~trusted).nonzero()[:, 0] if trusted.any() else slice(None)
     return StepRecord(
         step=step,
         batch=seen.batch if isinstance(rows, slice) else seen.batch[rows],
-        losses=seen.features.loss[seen.own][rows],
-        scored=mean_of_students(weighed.scored[seen.own][rows]),
+        losses=first.seen.features.loss[seen.own][rows],
+        scored=mean_of_students(first.scored[seen.own][rows]),
         sample_weights=mean_of_students(weighed.sample_weights[seen.own][rows]),
         influence=influence[seen.own][rows],
         meta_loss=meta_loss,

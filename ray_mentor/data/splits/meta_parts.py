@@ -38,6 +38,8 @@ def meta_parts(meta: Samples, *, holdout: float, training: float, seed: int) -> 
         holdout: share of ``meta`` that is held out, in [0, 1).
         training: share of the others that the student is trained on, in [0, 1]; 0 for none of them.
     """
+    if len(meta) == 0:
+        return MetaParts(meta, None, None)
     learnt, held_out = _taken(meta, round(holdout * len(meta)), seed, _HOLDOUT)
     if training == 0:
         return MetaParts(learnt, held_out, None)

@@ -30,7 +30,7 @@ class Splits:
     Attributes:
         train: what the student learns from, with its noise.
         validation: held out with its noise, to select an epoch; None if nothing was held out.
-        meta: the small trusted set.
+        meta: the small trusted set; of no samples where there is none.
         test: its true labels where they are known, as given and as true ones; else its given labels, without true ones,
             and what they show is no accuracy. None where a caller has none.
         notes: what the user should be told; those that begin with "warning:" before anything runs.
@@ -147,6 +147,8 @@ def _stored_validation(
 
 def _drawn_meta(pool: Pool, config: DataConfig, seed: int, notes: list[str]) -> tuple[Samples, Pool]:
     """A class-balanced meta set out of the training split, one sample of each content; copies of them are left out."""
+    if config.meta_size == 0:
+        return pool.samples.select(np.arange(0)), pool
     distinct = pool.distinct()
     if config.meta_size >= len(distinct):
         raise UserError(
@@ -202,7 +204,7 @@ def _note_left_out(count: int, what: str, notes: list[str], prefix: str = "") ->
 def _note_missing_classes(meta: Samples, config: DataConfig, notes: list[str]) -> None:
     counts = np.bincount(meta.labels, minlength=len(meta.classes))
     missing = [meta.classes[label] for label in np.flatnonzero(counts == 0)]
-    if missing:
+    if missing and len(meta):
         fix = "raise --meta-size" if config.meta_data is None else "add them to --meta-data"
         names = listed(missing, _SHOWN)
         notes.append(

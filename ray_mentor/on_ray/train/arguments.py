@@ -7,6 +7,7 @@ import sys
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
 import ray.train
 import torch
 from torch import nn
@@ -26,11 +27,18 @@ Data = Samples | Dataset[Any]
 
 
 def splits_of(
-    data: Data, meta: Data, test: Data | None, validation: Data | None, readers: int = 0, *, clean_test: bool = False
+    data: Data,
+    meta: Data | None,
+    test: Data | None,
+    validation: Data | None,
+    readers: int = 0,
+    *,
+    clean_test: bool = False,
 ) -> Splits:
     """All of a run's data, with the training data's classes.
 
     Args:
+        meta: None: no trusted sample.
         clean_test: whether the test split's given labels are the true ones; else it may bring true labels of its own.
         readers: processes that read ahead what is a data set.
 
@@ -57,7 +65,7 @@ def splits_of(
     splits = Splits(
         train=train,
         validation=None if validation is None else alike(validation, "validation"),
-        meta=alike(meta, "meta"),
+        meta=train.select(np.arange(0)) if meta is None else alike(meta, "meta"),
         test=tested,
         notes=(),
     )
@@ -113,7 +121,7 @@ def check_shares(splits: Splits, batch_size: int, scaling: Any) -> None:
             f"{smallest}, but each of the {most} workers needs a sample of every batch; raise --batch-size, or give "
             "fewer --workers"
         )
-    if len(splits.meta) < most:
+    if 0 < len(splits.meta) < most:
         raise UserError(
             f"the meta set has {len(splits.meta)} samples, but each of the {most} workers needs one; give more, or "
             "fewer --workers"

@@ -109,12 +109,12 @@ def _access(
 
 def _check_parts(parts: MetaParts, whole: int, job: Job, exchange: AbstractExchange) -> None:
     """Refuses a meta set, of so many samples, that leaves a worker nothing, or what needs held-out samples."""
-    if len(parts.learnt) < exchange.world_size:
+    if 0 < len(parts.learnt) < exchange.world_size:
         raise UserError(
             f"meta_holdout {job.mentor.meta_holdout:g} leaves the mentor {len(parts.learnt)} of {whole} meta samples, "
             f"but each of the {exchange.world_size} workers needs one; give more, or --meta-holdout 0"
         )
-    if parts.held_out is not None:
+    if parts.held_out is not None or whole == 0:
         return
     if job.mentor.mentor_patience > 0 and method_of(job.curriculum.method).learns:
         _refuse(f"mentor_patience is {job.mentor.mentor_patience}", "--mentor-patience 0", whole, job)

@@ -27,12 +27,12 @@ from ray_mentor.core.mentor.start import first_mentor, starts_otherwise
 from ray_mentor.core.methods.pairs import check_goes_with_two
 from ray_mentor.core.methods.table import (
     check_one_loss,
-    gradient_rule_of,
     is_in_nats,
     meta_loss_of,
     method_of,
     mixing_of,
 )
+from ray_mentor.core.methods.trusted import check_has_trusted
 from ray_mentor.core.methods.weightings.oracle import TRUTH_MISSING
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.core.student.pair import pair_of
@@ -103,7 +103,7 @@ class CurriculumTrainer:
         student: builds a fresh student; called on every worker with the same seed, and twice by a method of two
             students.
         data: training samples with given labels: a map-style torch data set of (input, label), or :class:`Samples`.
-        meta: the small trusted set; the same kinds.
+        meta: the small trusted set; the same kinds. None: there is none, and a method that needs one is refused.
         test: measured after every epoch; the same kinds, or None. With ``clean_test=True``, or true labels in its
             :class:`Samples`, it shows accuracy; else agreement with given labels.
         validation: as noisy as ``data``, to show the agreement with given labels; the same kinds, or None.
@@ -142,7 +142,7 @@ class CurriculumTrainer:
         self,
         student: Callable[[], nn.Module],
         data: Data,
-        meta: Data,
+        meta: Data | None = None,
         *,
         test: Data | None = None,
         validation: Data | None = None,
@@ -321,7 +321,7 @@ class CurriculumTrainer:
             check_can_be_held(self._splits.train)
         if self._method.needs_truth and self._splits.train.true_labels is None:
             raise UserError(TRUTH_MISSING)
-        gradient_rule_of(self.config.curriculum)
+        check_has_trusted(self.config.curriculum, self.config.mentor, len(self._splits.meta))
         own_loss, floats = self._own_loss, self._splits.train.inputs.dtype.is_floating_point
         mixing_of(self.config.curriculum, self.config.mentor, own_loss=own_loss, floats=floats)
         if self._method.learns:

@@ -35,7 +35,7 @@ from ray_mentor.on_ray.train.pulse import HeardExchange, Pulse
 from ray_mentor.on_ray.train.reports import Reports
 from ray_mentor.on_ray.train.stream import RayDataSpread
 from ray_mentor.on_ray.train.wishes import Wishes
-from ray_mentor.run.accuracy import measured, note_on_outputs
+from ray_mentor.run.accuracy import measured, note_on_outputs, own_parts
 from ray_mentor.run.batch_of import batch_of
 from ray_mentor.run.checkpoint.checkpoints import Checkpoints
 from ray_mentor.run.checkpoint.kept import Kept
@@ -113,9 +113,10 @@ def worker_loop(config: dict[str, Job]) -> None:
             if ends_epoch:
                 with pulse.slow():
                     found = measured(curriculum, splits, meta.held_out, exchange, pulse.beat)
+                    curriculum.end_epoch(epoch + 1, lambda: own_parts(meta.learnt, "trusted", curriculum, exchange))
                     kept.note(epoch, found.hits, curriculum.bare)
                     if epoch == 0 and job.loss is None:
-                        warning = note_on_outputs(curriculum, splits.meta, exchange)
+                        warning = note_on_outputs(curriculum, splits.meta if len(splits.meta) else train, exchange)
                         if warning is not None:
                             log.note(warning)
                     log.end_epoch(epoch, curriculum, found.figures)

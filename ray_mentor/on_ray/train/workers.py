@@ -116,7 +116,7 @@ def _by_size(config: TrainConfig, each: int, splits: Splits) -> Choice:
         return Choice(0, "there is one CPU")
     else:
         count, why = TWO, f"about {_long(seconds)} of one core's work"
-    most = min(count, batch, len(splits.meta))
+    most = min(count, batch, len(splits.meta) or count)
     return Choice(most, why) if most >= TWO else Choice(0, "each worker needs a sample of each batch and a trusted one")
 
 

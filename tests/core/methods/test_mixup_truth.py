@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from ray_mentor.config import MIXINGS
 from ray_mentor.core.losses import cross_entropy as per_sample
 from ray_mentor.core.losses import per_sample_losses
-from ray_mentor.core.methods.mixing import AbstractMixing, MentorMix, MixUp, NoMixing, make_mixing
+from ray_mentor.core.methods.mixing import AbstractMixing, MentorMix, MixUp, NoMixing, PublishedMentorMix, make_mixing
 from ray_mentor.errors import UserError
 
 
@@ -68,7 +68,12 @@ def test_the_share_follows_beta() -> None:
 
 
 def test_names() -> None:
-    assert [type(make_mixing(name, 1.0)) for name in MIXINGS] == [NoMixing, MixUp, MentorMix]
+    assert [type(make_mixing(name, 1.0)) for name in MIXINGS] == [
+        NoMixing,
+        MixUp,
+        MentorMix,
+        PublishedMentorMix,
+    ]
 
 
 def test_a_mixed_step_is_recorded_under_the_samples_own_labels() -> None:

@@ -266,6 +266,68 @@ def test_what_was_not_given_is_null(small_splits: Splits, tmp_path: Path) -> Non
     assert outcome.ledger()["true_label"].null_count == 150
 
 
+@pytest.mark.parametrize("method", ["uniform", "self-paced", "oracle"])
+def test_a_run_without_trusted_samples(method: str, small_splits: Splits, tmp_path: Path) -> None:
+    outcome = trainer_for(
+        small_splits, tmp_path, method, meta=None, curriculum=CurriculumConfig(method), epochs=2
+    ).fit()
+    assert outcome.result["trusted_accuracy"] is None
+    assert outcome.result["trusted_held_out"] == 0
+    assert outcome.result["kept_epoch"] == 2
+    assert len(outcome.ledger()) == 300
+
+
+@pytest.mark.parametrize(
+    ("curriculum", "says"),
+    [
+        (CurriculumConfig(), "method is 'mentornet', whose mentor learns from a meta set, but there is no trusted"),
+        (CurriculumConfig("l2rw"), "method is 'l2rw', which weighs samples by a meta set, but there is no trusted"),
+        (
+            CurriculumConfig("uniform", gradient_rule="pcgrad"),
+            "gradient_rule is 'pcgrad', which takes the gradient of a meta set, but there is no trusted",
+        ),
+        (
+            CurriculumConfig("uniform", loss="forward:3"),
+            "loss is 'forward:3', which estimates from trusted samples how labels go wrong, but there is no trusted",
+        ),
+        (
+            CurriculumConfig("uniform", mixing="mentormix"),
+            "mixing is 'mentormix', which reads off trusted samples how much the student memorises, but there is no",
+        ),
+    ],
+)
+def test_what_needs_trusted_samples_is_refused_without(
+    curriculum: CurriculumConfig, says: str, small_splits: Splits, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError) as refused:
+        trainer_for(small_splits, tmp_path, "none", meta=None, curriculum=curriculum)
+    assert str(refused.value).startswith(says)
+    assert str(refused.value).endswith(
+        "give some, e.g. --meta-size 100 or --meta-data FILE, or train with what needs none, e.g. --method self-paced "
+        "or --loss gce"
+    )
+
+
+@pytest.mark.parametrize(
+    "curriculum",
+    [
+        CurriculumConfig("uniform", loss="forward:2", burn_in=0.0),
+        CurriculumConfig("mentornet", loss="gce-truncated:0.7:0.5:0.4", mixing="mentormix-published", burn_in=0.0),
+    ],
+    ids=["forward", "truncated, mixed as published"],
+)
+def test_what_is_found_once_an_epoch_survives_a_stop(
+    curriculum: CurriculumConfig, small_splits: Splits, tmp_path: Path
+) -> None:
+    """Stopped before it is found, and after it, in the middle of an epoch."""
+    whole = trainer_for(small_splits, tmp_path, "whole", curriculum=curriculum).fit()
+    for steps in (8, 13):
+        changes: dict[str, Any] = {"curriculum": curriculum, "checkpoint_steps": 3}
+        with pytest.raises(KeyboardInterrupt):
+            trainer_for(small_splits, tmp_path, f"stopped{steps}", optimizer=interrupted(steps), **changes).fit()
+        assert_same_run(trainer_for(small_splits, tmp_path, f"stopped{steps}", resume=True, **changes).fit(), whole)
+
+
 # Stopped, failed and resumed runs
 
 

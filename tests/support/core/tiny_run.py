@@ -67,6 +67,7 @@ def curriculum_of(
         total_steps=total_steps,
         n_samples=20,
         seed=0,
+        n_classes=3,
     )
 
 

@@ -20,11 +20,15 @@ class AbstractMixing(ABC):
 
     Attributes:
         by_weight: whether it draws by sample weight. The student then looks at the batch as it is first, without
-            learning, and the batch is mixed when it has been weighed; and that in as many steps as the student
-            memorises (:class:`~ray_mentor.core.step.memorising.Memorising`). Others mix before it sees a batch.
+            learning, and the batch is mixed when it has been weighed. Others mix before it sees a batch.
+        as_memorised: whether it mixes in as many steps as the student memorises
+            (:class:`~ray_mentor.core.step.memorising.Memorising`), rather than in all; by weight only.
+        weighs_anew: whether the mixed batch is weighed, too, and learnt from under these weights; by weight only.
     """
 
     by_weight: ClassVar[bool] = False
+    as_memorised: ClassVar[bool] = False
+    weighs_anew: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(
@@ -46,11 +50,11 @@ class NoMixing(AbstractMixing):
         return batch
 
 
-def mixed(batch: Batch, share: float, partner: Int[Tensor, " batch"], mixing: str) -> Batch:
+def mixed(batch: Batch, share: float | Float[Tensor, " batch"], partner: Int[Tensor, " batch"], mixing: str) -> Batch:
     """x̃_i = λ·x_i + (1 − λ)·x_π(i), and the labels beside each other, for a loss that is mixed likewise.
 
     Args:
-        share: λ.
+        share: λ, one for all or one each.
         partner: π, rows of the batch.
         mixing: its name, for the error.
 
@@ -61,12 +65,17 @@ def mixed(batch: Batch, share: float, partner: Int[Tensor, " batch"], mixing: st
         raise UserError(f"mixing is {mixing!r}, which mixes one tensor of inputs; a student of several cannot be mixed")
     require_floats(mixing, is_float=batch.inputs.is_floating_point() or batch.inputs.dtype == torch.uint8)
     partner = partner.to(batch.labels.device)
-    inputs = share * batch.inputs + (1 - share) * batch.inputs[partner]
+    dtype = batch.inputs.dtype if batch.inputs.is_floating_point() else torch.get_default_dtype()
+    exact = torch.as_tensor(share, dtype=torch.float64).expand(len(batch))
+    own, theirs = (value.to(batch.inputs.device, dtype) for value in (exact, 1 - exact))
+    shape = (len(batch), *(1,) * (batch.inputs.ndim - 1))
+    inputs = own.view(shape) * batch.inputs + theirs.view(shape) * batch.inputs[partner]
     return dataclasses.replace(
         batch,
         inputs=inputs,
         partner_labels=batch.labels[partner],
-        share=inputs.new_full((len(batch),), share),
+        partner_trusted=None if batch.trusted is None else batch.trusted[partner],
+        share=own,
     )
 
 

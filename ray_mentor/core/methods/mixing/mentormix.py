@@ -20,6 +20,7 @@ class MentorMix(AbstractMixing):
     """
 
     by_weight = True
+    as_memorised = True
 
     def __init__(self, alpha: float) -> None:
         self.alpha = alpha

@@ -1,0 +1,44 @@
+"""What parts of a method find out once an epoch, when it has ended."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class EpochEnd:
+    """The end of an epoch. What is asked for takes a pass over samples, is the same on every rank, and is a collective
+    call: all ranks ask, or none.
+
+    Attributes:
+        done: epochs done, this one included.
+        progress: share of the planned steps that are done, in (0, 1].
+        predicted: Σ of what the student predicts for the trusted samples of each class, behind it how many these are.
+    """
+
+    done: int
+    progress: float
+    predicted: Callable[[], Float[Tensor, "classes classes+1"]]
+
+
+class AtEpoch(ABC):
+    """A part of a method that finds something out when an epoch has ended.
+
+    Attributes:
+        state: what it has found, float64; None where nothing yet. It is in every checkpoint.
+    """
+
+    state: Tensor | None = None
+
+    @abstractmethod
+    def at_epoch(self, end: EpochEnd) -> None:
+        """Takes in the end of an epoch."""
+
+    @abstractmethod
+    def could_be(self, state: Tensor, n_classes: int) -> bool:
+        """Whether a tensor of finite float64 from a checkpoint could be what this part has found."""
