@@ -20,8 +20,9 @@ from typing import Any
 from protocol import goals
 from protocol.methods import BASELINE, MENTOR, METHODS, ORACLE
 from protocol.pages import TABLES
-from protocol.places import FACTORS, KEY, PEOPLE, PLACES, Place, cells_of, places
-from protocol.regimes import CIFAR, FINAL_TEST, SELECTION_TEST
+from protocol.people import CIFAR, PEOPLE
+from protocol.places import FACTORS, KEY, PLACES, Place, cells_of, places
+from protocol.regimes import FINAL_TEST, SELECTION_TEST
 from protocol.rows import Cell, Rows
 from protocol.running import FIGURES, run_method
 

@@ -3,7 +3,7 @@
     python benchmarks/digits.py
 
 Writes docs/digits.png, as `outcome.plot()` draws one run with the defaults. The tables are those of
-benchmarks/regimes.py.
+benchmarks/compare.py.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from protocol.methods import METHODS
-from protocol.regimes import CIFAR, regimes
+from protocol.people import CIFAR
+from protocol.regimes import regimes
 from protocol.rows import Cell, Row, Rows, number
 from protocol.running import run_method
 from rich.console import Console

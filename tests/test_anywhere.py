@@ -67,12 +67,12 @@ def test_labels_that_people_gave(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", [MENTOR, BASELINE, "pruned+trusted"])
+@pytest.mark.parametrize("name", [MENTOR, BASELINE, "pruned"])
 def test_a_run_is_measured_once_as_a_trainer_would(name: str, tmp_path: Path) -> None:
     base = TrainConfig().changed(epochs=3, meta_size=30, train_size=200, test_size=100)
     config = METHODS[name].config(base, seed=3)
     found = run_method(name, config)
-    if name != "pruned+trusted":  # that one has data of its own
+    if name != "pruned":  # that one has data of its own
         outcome = trained(config, prepare(config.data, 3), str(tmp_path))
         assert found["test_accuracy"] == pytest.approx(outcome.result["test_accuracy"], abs=1e-9)
         assert found["trusted_accuracy"] == outcome.result["trusted_accuracy"]

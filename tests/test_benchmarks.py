@@ -19,15 +19,16 @@ from peers.double_backward import DoubleBackward
 from peers.ours import Defaults, Ours
 from peers.problem import Setting, flat, true_hypergradient
 from protocol import pages, running, table
-from protocol.methods import BASELINE, MENTOR, METHODS, ORACLE
+from protocol.methods import BASELINE, MENTOR, MENTORS, METHODS, ORACLE
 from protocol.pruning import agreeing, fold_rows
-from protocol.regimes import KEY, RunCell, regimes
+from protocol.regimes import HUMAN, KEY, SYMMETRIC, RunCell, regimes
 from protocol.rows import Rows, read
 from protocol.running import FIGURES, run_method
 from protocol.selection import chosen
 from scipy import stats
 
 from ray_mentor import TrainConfig
+from ray_mentor.config import compared
 from ray_mentor.data.splits.meta_parts import meta_parts
 from ray_mentor.data.splits.splits import Splits, prepare
 from ray_mentor.run.over_seeds.intervals import gap_closed, mean
@@ -39,7 +40,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def cell(method: str, rate: float = 0.04, seed: int = 0) -> dict[str, Any]:
-    return {"method": method, "learning_rate": rate, "seed": seed}
+    return {"noise": SYMMETRIC, "method": method, "learning_rate": rate, "seed": seed}
 
 
 def test_what_is_in_the_file_is_not_run_again(tmp_path: Path) -> None:
@@ -57,12 +58,13 @@ def test_what_is_in_the_file_is_not_run_again(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         rows().fill([cell("uniform", 0.08, seed) for seed in range(4)], run)
     with rows().path.open("a") as file:
-        file.write("uniform,0.08,2,0.")  # and the process is killed while it writes
+        file.write(f"{SYMMETRIC},uniform,0.08,2,0.")  # and the process is killed while it writes
     assert [row["seed"] for row in rows().read()] == ["0", "1"]
     rows().fill([cell("uniform", 0.08, seed) for seed in (0, 1, 3)], run)
     assert ran == [0, 1, 2, 3]
     assert rows().read()[-1] == {
-        "method": "uniform", "learning_rate": "0.08", "seed": "3", "test_accuracy": "0.333333", "noise_auroc": "",
+        "noise": SYMMETRIC, "method": "uniform", "learning_rate": "0.08", "seed": "3", "test_accuracy": "0.333333",
+        "noise_auroc": "",
     }  # fmt: skip
 
 
@@ -93,7 +95,7 @@ def test_a_run_that_fails_takes_no_row_of_another_with_it(tmp_path: Path) -> Non
 
 def test_a_file_of_other_columns_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("method,seed\n")
-    with pytest.raises(ValueError, match=r"has the columns \('method', 'seed'\), not \('method', 'learning_rate', "):
+    with pytest.raises(ValueError, match=r"has the columns \('method', 'seed'\), not \('noise', 'method', 'learning"):
         Rows(tmp_path / "rows.csv", KEY, ())
 
 
@@ -145,20 +147,38 @@ def test_what_is_reported_was_not_chosen_on(name: str) -> None:
 # Methods
 
 
-def test_all_have_the_means_that_their_names_say() -> None:
+def test_all_have_the_same_means() -> None:
     configs = {name: method.config(TrainConfig(), seed=3, learning_rate=0.02) for name, method in METHODS.items()}
     for name, config in configs.items():
-        has_trusted = "+trusted" in name or name.startswith("mentornet")
-        assert config.curriculum.meta_in_training == (1.0 if has_trusted else 0.0)
-        mixing = name.partition("+trusted+")[2] or None
-        assert config.curriculum.mixing == {"mentornet": "mentormix", "mentornet-unmixed": "none"}.get(name, mixing)
-        assert (config.run.seed, config.student.learning_rate) == (3, 0.02)
-        assert config.mentor == TrainConfig().mentor
+        assert config.curriculum.meta_in_training == (0.0 if name in ("uniform", "trusted-only") else 1.0), name
+        assert (config.run, config.student) == (
+            dataclasses.replace(TrainConfig().run, seed=3),
+            dataclasses.replace(TrainConfig().student, learning_rate=0.02),
+        )
+        if name.endswith("-mentormix"):
+            assert config.curriculum.mixing == "mentormix"
     assert [configs[name].curriculum.method for name in (MENTOR, BASELINE, ORACLE)] == [
         "mentornet", "uniform", "oracle",
     ]  # fmt: skip
-    same = [dataclasses.replace(configs[name].curriculum, method="") for name in (MENTOR, BASELINE, ORACLE)]
-    assert same[0] == same[1] == same[2]
+    assert configs[MENTOR].changed(mixing="mentormix", method="") == configs[BASELINE].changed(method="")
+    assert configs[ORACLE].changed(method="") == configs[BASELINE].changed(method="")
+
+
+def test_every_line_of_compare_is_measured_and_oracles_come_last() -> None:
+    assert set(compared.METHODS) < set(METHODS)
+    assert list(METHODS)[-2:] == ["oracle", ORACLE]
+    assert {MENTOR, "mentornet-gce", "meta-weight-net"} <= MENTORS
+    assert not MENTORS & {BASELINE, ORACLE, "gce", "l2rw"}
+
+
+def test_labels_that_people_gave_are_a_noise_of_photographs_alone() -> None:
+    found = regimes(people=lambda which: Path(which))
+    assert HUMAN not in found["digits"].noises
+    assert not {"randaugment", "trivialaugment"} & set(found["digits"].methods)
+    config = found["A"].at(HUMAN)
+    assert (config.data.data, config.data.noise, config.data.true_label_column) == ("random1", "none", "true_label")
+    assert found["A"].at("asymmetric:0.4") == found["A"].base.changed(noise="asymmetric:0.4")
+    assert {cell["noise"] for cell in found["A"].cells(HUMAN, ["gce"])} == {HUMAN}
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +288,7 @@ def test_of_a_gap_that_may_be_none_nothing_is_known() -> None:
 # Tables and pages
 
 ACCURACY = {
-    "uniform+trusted+mixup": [0.8, 0.82], MENTOR: [0.86, 0.88], BASELINE: [0.7, 0.72], ORACLE: [0.9, 0.91],
+    "mixup": [0.8, 0.82], MENTOR: [0.86, 0.88], BASELINE: [0.7, 0.72], ORACLE: [0.9, 0.91],
 }  # fmt: skip
 
 
@@ -282,7 +302,7 @@ def reported(accuracy: Mapping[str, list[float]] = ACCURACY) -> list[dict[str, s
 
 def test_a_table_has_the_gap_and_the_mentors_lead() -> None:
     found = {line.method: line for line in table.lines(reported())}
-    gap, ahead = found[MENTOR].gap, found["uniform+trusted+mixup"].ahead
+    gap, ahead = found[MENTOR].gap, found["mixup"].ahead
     assert gap is not None
     assert gap.value == pytest.approx(0.16 / 0.195)
     assert ahead is not None
@@ -297,7 +317,9 @@ def test_a_table_has_the_gap_and_the_mentors_lead() -> None:
 def test_the_rates_that_were_tried_are_shown_whatever_was_chosen() -> None:
     rows = trials({0.02: (0.9, 0.8), 0.04: (0.7, 0.8), 0.08: (0.8, 0.8)})
     shown = table.rates(rows, {"uniform": 0.02}, (0.02, 0.04, 0.08))
-    assert shown.splitlines()[2] == "| plain training (`uniform`) | **0.150** | 0.250 | 0.200 |"
+    assert (
+        shown.splitlines()[2] == "| plain training, without trusted samples (`uniform`) | **0.150** | 0.250 | 0.200 |"
+    )
 
 
 def test_a_method_with_other_seeds_or_more_than_one_rate_is_no_line() -> None:
@@ -307,6 +329,23 @@ def test_a_method_with_other_seeds_or_more_than_one_rate_is_no_line() -> None:
     rows[0]["learning_rate"] = "0.08"
     with pytest.raises(ValueError, match=r"rows at the learning rates \[0.04, 0.08\], but a method is reported at one"):
         table.lines(rows)
+
+
+def test_the_table_of_noises_says_what_lies_above_the_best_mentor() -> None:
+    far = {"gce": [0.95, 0.952], "mixup": [0.871, 0.872], "co-teaching": [0.99, 0.99]}
+    found = {SYMMETRIC: table.lines(reported()), "instance:0.4": table.lines(reported(ACCURACY | far))}
+    shown = table.noises(found).splitlines()
+    assert shown[0] == "| method | symmetric:0.4 | instance:0.4 |"
+    (line,) = [line for line in shown if "(`gce`)" in line]
+    assert line.endswith("| – | 0.951 ± 0.001 |")
+    (line,) = [line for line in shown if f"(`{MENTOR}`)" in line]
+    assert line.endswith("| **0.870 ± 0.014** | 0.870 ± 0.014 |")
+    assert shown[-2:] == [
+        f"- {SYMMETRIC}: best mentor `mentornet`, 0.870; above it by more than a standard deviation, with one "
+        "student: none",
+        "- instance:0.4: best mentor `mentornet`, 0.870; above it by more than a standard deviation, with one "
+        "student: `gce` 8.1 points",
+    ]
 
 
 @pytest.mark.parametrize("inside", ["", "as it was\n"])
@@ -324,7 +363,7 @@ def test_a_regime_without_final_rows_leaves_what_the_page_says(tmp_path: Path) -
 
 @pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: page.name)
 def test_the_pages_tables_are_those_of_the_rows(page: Path) -> None:
-    """If not: python benchmarks/regimes.py digits --final --pages."""
+    """If not: python benchmarks/compare.py digits --final --pages."""
     text = page.read_text()
     assert pages.written(text) == text
 
@@ -334,7 +373,7 @@ def test_a_figure_that_is_not_of_the_rows_is_found() -> None:
     text = (ROOT / "docs" / "measured.md").read_text()
     for report in reports:
         assert f"<!-- table: {report.stem.removesuffix('_final')} whole -->" in text
-        (line,) = [line for line in table.lines(read(report)) if line.method == MENTOR]
+        (line,) = [line for line in table.lines(pages.at(SYMMETRIC, read(report))) if line.method == MENTOR]
         figure = table.accuracy(line.accuracy)
         assert figure in text
         assert pages.written(text.replace(figure, "0.999 (0.998 to 1.000)")) == text

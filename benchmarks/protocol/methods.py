@@ -1,8 +1,7 @@
-"""What is compared: each method as settings over those of a regime, with the same means where its name says so.
+"""What is compared: the lines of `ray-mentor compare`, and baselines that need data of their own.
 
-``+trusted``: the trusted samples that are not held out are trained on, too, as the mentor's student is. ``+mixup``:
-each batch is mixed. ``+mentormix``: mixed as the mentor mixes, by sample weight, in as many steps as the student
-memorises.
+All but ``uniform`` have the same trusted samples in training. ``-mentormix``: mixed as the mentor mixes, by sample
+weight, in as many steps as the student memorises.
 """
 
 from __future__ import annotations
@@ -10,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ray_mentor.config import compared
 from ray_mentor.config.compared import Compared
-
-_TRUSTED = {"meta_in_training": 1.0}
 
 
 @dataclass(frozen=True)
@@ -29,48 +27,41 @@ class Method(Compared):
     data: Literal["all", "trusted", "pruned"] = "all"
 
 
-METHODS: dict[str, Method] = {
-    "uniform": Method("plain training", {"method": "uniform", "meta_in_training": 0.0}),
-    "uniform+trusted": Method("plain training, trusted samples in it", {"method": "uniform", **_TRUSTED}),
-    "uniform+trusted+mixup": Method(
-        "MixUp, trusted samples in it", {"method": "uniform", "mixing": "mixup", **_TRUSTED}
-    ),
-    "uniform+trusted+mentormix": Method(
-        "plain training, mixed as often as the mentor mixes, trusted samples in it",
-        {"method": "uniform", "mixing": "mentormix", **_TRUSTED},
-    ),
+_MIXED = {"mixing": "mentormix"}
+_BESIDE = {
     "trusted-only": Method(
         "the trusted samples alone, for as many steps", {"method": "uniform", "meta_in_training": 0.0}, data="trusted"
     ),
-    "pruned+trusted": Method(
-        "cross-validated pruning, trusted samples in it",
-        {"method": "uniform", **_TRUSTED},
+    "pruned": Method("cross-validated pruning", {"method": "uniform"}, data="pruned"),
+    "pruned-mixup": Method(
+        "cross-validated pruning, then MixUp", {"method": "uniform", "mixing": "mixup"}, data="pruned"
+    ),
+    "pruned-mentormix": Method(
+        "cross-validated pruning, then mixed as often as the mentor mixes",
+        {"method": "uniform", **_MIXED},
         data="pruned",
     ),
-    "pruned+trusted+mixup": Method(
-        "cross-validated pruning, then MixUp, trusted samples in it",
-        {"method": "uniform", "mixing": "mixup", **_TRUSTED},
-        data="pruned",
-    ),
-    "pruned+trusted+mentormix": Method(
-        "cross-validated pruning, then mixed as often as the mentor mixes, trusted samples in it",
-        {"method": "uniform", "mixing": "mentormix", **_TRUSTED},
-        data="pruned",
-    ),
-    "self-paced+trusted": Method("self-paced, trusted samples in it", {"method": "self-paced", **_TRUSTED}),
-    "self-paced+trusted+mentormix": Method(
-        "self-paced, mixed as the mentor mixes, trusted samples in it",
-        {"method": "self-paced", "mixing": "mentormix", **_TRUSTED},
-    ),
-    "mentornet-unmixed": Method("the mentor, nothing mixed", {"method": "mentornet", "mixing": "none", **_TRUSTED}),
-    "mentornet": Method("the mentor", {"method": "mentornet", "mixing": "mentormix", **_TRUSTED}),
-    "oracle+trusted": Method("told which labels are right", {"method": "oracle", **_TRUSTED}),
-    "oracle+trusted+mentormix": Method(
-        "told which labels are right, mixed as the mentor mixes",
-        {"method": "oracle", "mixing": "mentormix", **_TRUSTED},
+    "self-paced-mentormix": Method("self-paced, mixed as the mentor mixes", {"method": "self-paced", **_MIXED}),
+    "oracle-mentormix": Method(
+        "told which labels are right, mixed as the mentor mixes", {"method": "oracle", **_MIXED}
     ),
 }
-"""By name, in the order of the tables."""
 
-MENTOR, BASELINE, ORACLE = "mentornet", "uniform+trusted+mentormix", "oracle+trusted+mentormix"
+_COMPARED = {name: Method(line.says, line.settings) for name, line in compared.METHODS.items()}
+_LAST = ("mentornet", "oracle")
+
+METHODS: dict[str, Method] = {
+    **{name: line for name, line in _COMPARED.items() if not name.startswith(_LAST)},
+    **{name: line for name, line in _BESIDE.items() if not name.startswith(_LAST)},
+    **{name: line for name, line in (_COMPARED | _BESIDE).items() if name.startswith(_LAST)},
+}
+"""By name, in the order of the tables: without a mentor, mentors, oracles."""
+
+MENTOR, BASELINE, ORACLE = "mentornet", "mentormix-uniform", "oracle-mentormix"
 """Between the last two, which have all of the mentor's means but the mentor, lies the gap that it can close."""
+
+MENTORS = frozenset(name for name, line in METHODS.items() if line.settings.get("method", "").startswith("mentornet"))
+"""Whose samples a mentor weighs, whatever it is called."""
+
+TWO_STUDENTS = ("co-teaching", "dividemix")
+"""At twice the cost."""

@@ -1,8 +1,8 @@
 """The tables of the pages, written from the rows that are kept beside them.
 
 A page holds ``<!-- table: NAME KIND -->``, what is written, and ``<!-- end of table -->``; KIND is ``whole``,
-``brief``, ``rates``: what selection saw, or ``grid``: of :mod:`~protocol.goals`. A regime without final rows leaves
-what the page says.
+``brief``, ``rates``: what selection saw, all three of symmetric noise; ``noises``: of every kind; or ``grid``: of
+:mod:`~protocol.goals`. A regime without final rows leaves what the page says.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from protocol import goals, table
 from protocol.methods import BASELINE, MENTOR, ORACLE
-from protocol.regimes import regimes
+from protocol.regimes import NOISES, SYMMETRIC, regimes
 from protocol.rows import Row, read
 from protocol.selection import chosen
 
@@ -20,10 +20,10 @@ ROOT = Path(__file__).resolve().parents[2]
 TABLES = ROOT / "docs" / "tables"
 PAGES = (ROOT / "README.md", ROOT / "docs" / "measured.md")
 BRIEF = (
-    "uniform+trusted", "uniform+trusted+mixup", "pruned+trusted+mentormix", "self-paced+trusted+mentormix", MENTOR,
+    "uniform-trusted", "mixup", "pruned-mentormix", "self-paced-mentormix", MENTOR,
     ORACLE,
 )  # fmt: skip
-_BLOCK = re.compile(r"(<!-- table: (\w+) (whole|brief|rates|grid) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- table: (\w+) (whole|brief|rates|noises|grid) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
 def selection_of(name: str, folder: Path = TABLES) -> Path:
@@ -34,6 +34,11 @@ def selection_of(name: str, folder: Path = TABLES) -> Path:
 def final_of(name: str, folder: Path = TABLES) -> Path:
     """Where the rows lie that are reported."""
     return folder / f"{name}_final.csv"
+
+
+def at(noise: str, rows: list[Row]) -> list[Row]:
+    """Those of this noise."""
+    return [row for row in rows if row["noise"] == noise]
 
 
 def write() -> None:
@@ -63,7 +68,10 @@ def written(text: str, folder: Path = TABLES) -> str:
 
 
 def _content(name: str, kind: str, final: list[Row], selection: list[Row]) -> str:
-    found = table.lines(final)
+    if kind == "noises":
+        of = {noise: at(noise, final) for noise in NOISES if at(noise, final)}
+        return f"{_said(name, final, selection)}\n\n{table.noises({noise: table.lines(of[noise]) for noise in of})}"
+    found, selection = table.lines(at(SYMMETRIC, final)), at(SYMMETRIC, selection)
     if kind == "brief":
         return table.brief(found, BRIEF)
     regime = regimes()[name]
@@ -71,15 +79,20 @@ def _content(name: str, kind: str, final: list[Row], selection: list[Row]) -> st
     if kind == "rates":
         return table.rates(selection, rates, regime.rates)
     assert rates == {line.method: line.rate for line in found}, "the report is not at the rates that were chosen"
+    return f"{_said(name, at(SYMMETRIC, final), selection)}\n\n{table.markdown(found)}"
+
+
+def _said(name: str, final: list[Row], selection: list[Row]) -> str:
+    """What was chosen on what."""
+    regime = regimes()[name]
     seeds = sorted({int(row["seed"]) for row in final})
     asked = sorted({int(row["seed"]) for row in selection})
     images = "" if regime.final_test is None else ", on test images that nothing was chosen on"
     tried = ", ".join(f"{rate:g}" for rate in regime.rates)
-    said = (
+    return (
         f"Seeds {seeds[0]} to {seeds[-1]}{images}; mean, and 95 % interval over seeds. Each method at a "
         f"learning rate of its own, of {tried}, chosen by accuracy on held-out trusted "
         f"samples on seeds {', '.join(map(str, asked))}; the gap closed is that between `{BASELINE}` and `{ORACLE}`, "
         f"which have all that the mentor has but the mentor. Rows: `{final_of(name).relative_to(ROOT)}`, "
         f"`{selection_of(name).relative_to(ROOT)}`."
     )
-    return f"{said}\n\n{table.markdown(found)}"

@@ -8,23 +8,18 @@ Breast cancer and wine (tables of scikit-learn's, 569 and 178 rows), digits with
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from sklearn import datasets
 
 from protocol.methods import ORACLE
-from protocol.regimes import CIFAR, regimes
+from protocol.people import labelled_by_people, told_by_people, write
+from protocol.regimes import regimes
 from protocol.rows import Cell
 from ray_mentor import DataConfig, StudentConfig, TrainConfig
-
-PEOPLE = CIFAR.parent / "cifar10n" / "labels.parquet"
-"""Labels that people gave CIFAR-10's training images (CIFAR-N: Wei et al. 2022, CC BY-NC 4.0), beside the project."""
 
 PLACES = (
     "wine", "breast-cancer", "digits-mlp", "digits-cnn", "cifar-1000", "cifar-4000", "cifar-10000", "cifar-50000",
@@ -87,7 +82,7 @@ class Place:
                 return self.base.changed(meta_size=int(value))
             case "human":
                 assert self.people is not None
-                return self.base.changed(data=str(self.people(value)), noise="none", true_label_column="true_label")
+                return told_by_people(self.base, self.people(value))
         raise ValueError(f"there is no factor {factor!r}")
 
 
@@ -139,31 +134,6 @@ def _table(name: str, trusted: int, noise: str, work: Path) -> TrainConfig:
     if not path.exists():
         found = getattr(datasets, f"load_{name}")()
         columns = {f"feature_{i}": column for i, column in enumerate(found.data.T)}
-        _write(pa.table({**columns, "label": found.target}), path)
+        write(pa.table({**columns, "label": found.target}), path)
     data = DataConfig(data=str(path), meta_size=trusted, noise=noise, test_share=0.4)
     return TrainConfig(data=data)
-
-
-def labelled_by_people(which: str, *, work: Path, cifar: Path, people: Path) -> Path:
-    """A folder of CIFAR-10 whose training labels are those of CIFAR-N, the official ones beside them."""
-    folder = work / f"cifar10n-{which}"
-    if not (folder / "test.parquet").exists():
-        given = pq.read_table(people)
-        train = pa.concat_tables(pq.read_table(path) for path in sorted(cifar.glob("train*.parquet")))
-        rows = pc.index_in(train["sample_id"], given["sample_id"])
-        assert rows.null_count == 0, "an image has no label"
-        labels = given[which].take(rows)
-        test = pq.read_table(cifar / "test.parquet")
-        for name, table, label in (("train", train, labels), ("test", test, test["label"])):
-            whole = table.append_column("true_label", table["label"])
-            at = whole.schema.get_field_index("label")
-            whole = whole.set_column(at, "label", label.cast(pa.int8()))
-            _write(whole.replace_schema_metadata(train.schema.metadata), folder / f"{name}.parquet")
-    return folder
-
-
-def _write(table: pa.Table, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    pq.write_table(table, part, row_group_size=max(1, math.ceil(len(table) / 4)))
-    part.rename(path)

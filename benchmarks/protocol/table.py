@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from protocol.methods import BASELINE, MENTOR, METHODS, ORACLE
+from protocol.methods import BASELINE, MENTOR, MENTORS, METHODS, ORACLE, TWO_STUDENTS
 from protocol.rows import Row, number
 from ray_mentor.run.over_seeds.intervals import Estimate, difference, gap_closed, mean
 
@@ -22,6 +22,7 @@ class Line:
         gap: that it closes between equal weights and the oracle, both with all that the mentor has; None without them.
         ahead: the mentor's accuracy less its own, seed by seed; None without a mentor, and of the mentor.
         auroc: mean noise AUROC; None where its weights and losses say nothing of given labels.
+        deviation: standard deviation of its accuracy over seeds.
     """
 
     method: str
@@ -30,6 +31,17 @@ class Line:
     gap: Estimate | None
     ahead: Estimate | None
     auroc: float | None
+    deviation: float = 0.0
+
+    @property
+    def is_mentors(self) -> bool:
+        """Whether a mentor weighs its samples."""
+        return self.method in MENTORS
+
+    @property
+    def is_rival(self) -> bool:
+        """Whether it is held against the mentors: one student, and nobody who tells it the truth."""
+        return not self.is_mentors and not self.method.startswith("oracle") and self.method not in TWO_STUDENTS
 
 
 def lines(rows: Sequence[Row]) -> list[Line]:
@@ -88,6 +100,43 @@ def rates(rows: Sequence[Row], chosen: Mapping[str, float], tried: Sequence[floa
     return _table(["learning rate", *(f"{rate:g}" for rate in tried)], body)
 
 
+def noises(of: Mapping[str, Sequence[Line]]) -> str:
+    """Accuracy ± standard deviation at each noise, in bold the best that is told nothing; a line a goal."""
+    by = {noise: {line.method: line for line in found} for noise, found in of.items()}
+    best = {noise: max(_untold(found), key=lambda line: line.accuracy.value).method for noise, found in of.items()}
+    body = []
+    for name in METHODS:
+        if not any(name in found for found in by.values()):
+            continue
+        cells = []
+        for noise, found in by.items():
+            line = found.get(name)
+            text = "–" if line is None else f"{line.accuracy.value:.3f} ± {line.deviation:.3f}"
+            cells.append(f"**{text}**" if name == best[noise] else text)
+        body.append([f"{METHODS[name].says} (`{name}`)", *cells])
+    goals = [f"- {noise}: {_goal(found)}" for noise, found in of.items()]
+    return "\n".join([_table(["method", *by], body), "", *goals])
+
+
+def _untold(found: Sequence[Line]) -> list[Line]:
+    return [line for line in found if not line.method.startswith("oracle")]
+
+
+def _goal(found: Sequence[Line]) -> str:
+    """Which methods of one student lie above the best mentor by more than a standard deviation."""
+    mentors = [line for line in found if line.is_mentors]
+    if not mentors:
+        return "no mentor was run"
+    best = max(mentors, key=lambda line: line.accuracy.value)
+    above = [
+        f"`{line.method}` {points(Estimate(line.accuracy.value - best.accuracy.value, None, None))}"
+        for line in found
+        if line.is_rival and line.accuracy.value > best.accuracy.value + max(line.deviation, best.deviation)
+    ]
+    told = f"above it by more than a standard deviation, with one student: {', '.join(above) or 'none'}"
+    return f"best mentor `{best.method}`, {best.accuracy.value:.3f}; {told}"
+
+
 def accuracy(of: Estimate) -> str:
     """0.946 (0.938 to 0.954)."""
     return f"{of.value:.3f}" if of.low is None else f"{of.value:.3f} ({of.low:.3f} to {of.high:.3f})"
@@ -129,6 +178,7 @@ def _line(name: str, of: dict[str, list[Row]]) -> Line:
         gap_closed(found[name], found[BASELINE], found[ORACLE]) if known and name not in (BASELINE, ORACLE) else None,
         difference(found[MENTOR], found[name]) if compared else None,
         statistics.fmean(aurocs) if aurocs else None,
+        statistics.stdev(found[name]) if len(found[name]) > 1 else 0.0,
     )
 
 

@@ -68,10 +68,10 @@ _CMW_NET = {**_META_RECIPE, "mentor": "cmw", "update_interval": 10, "mentor_lear
 
 METHODS: dict[str, Compared] = {
     "uniform": Compared("plain training, without trusted samples", {"method": "uniform", "meta_in_training": 0.0}),
-    "uniform-trusted": Compared("plain training", {"method": "uniform"}),
-    "mixup": Compared("each batch mixed", {"method": "uniform", "mixing": "mixup"}),
+    "uniform-trusted": Compared("plain training, trusted samples in it", {"method": "uniform"}),
+    "mixup": Compared("MixUp: each batch mixed", {"method": "uniform", "mixing": "mixup"}),
     "mentormix-uniform": Compared(
-        "mixed as the mentor mixes, without a mentor", {"method": "uniform", "mixing": "mentormix"}
+        "plain training, mixed as often as the mentor mixes", {"method": "uniform", "mixing": "mentormix"}
     ),
     "randaugment": Compared("images changed by RandAugment", {"method": "uniform", "augment": "randaugment"}),
     "trivialaugment": Compared("images changed by TrivialAugment", {"method": "uniform", "augment": "trivialaugment"}),
@@ -91,8 +91,8 @@ METHODS: dict[str, Compared] = {
     "focal-loss": Compared("hard samples count more, as a loss", _robust("focal")),
     "focal": Compared("hard samples count more, as sample weights", {"method": "focal"}),
     "hard-mining": Compared("hard samples alone", {"method": "hard-mining"}),
-    "self-paced": Compared("samples of large loss are dropped", {"method": "self-paced"}),
-    "spcl": Compared("the same with a slope", {"method": "spcl"}),
+    "self-paced": Compared("self-paced: samples of large loss are dropped", {"method": "self-paced"}),
+    "spcl": Compared("self-paced, with a slope", {"method": "spcl"}),
     "predefined": Compared("the curriculum that MentorNet PD imitates, as a formula", {"method": "predefined"}),
     "l2rw": Compared("learning to reweight: the influence is the weight", {"method": "l2rw"}),
     "co-teaching": Compared("two students, each on what the other finds easy", {"method": "co-teaching"}),
