@@ -26,6 +26,7 @@ from ray_mentor.core.influence.updates import MetaUpdates
 from ray_mentor.core.losses import TargetLoss, losses_of, passed_through, per_sample_losses, values_of
 from ray_mentor.core.mentor.guards import Guards
 from ray_mentor.core.methods.parts import Parts
+from ray_mentor.core.methods.remembering import remember
 from ray_mentor.core.step.evaluation import Batches, predicted_by_class
 from ray_mentor.core.step.memorising import Memorising
 from ray_mentor.core.step.normalisation import normalise
@@ -87,8 +88,9 @@ class Curriculum:
         self.percentile = RunningPercentile(mentor.loss_percentile, mentor.percentile_decay)
         self.units = None if parts.in_nats else RunningUnits(mentor.percentile_decay)
         share = (exchange.rank, exchange.world_size) if split_history else (0, 1)
-        beside = n_classes if isinstance(parts.loss, TargetLoss) else 0
-        self.history = LossHistory(n_samples, mentor.history_length, *share, beside=beside)
+        targets = n_classes if isinstance(parts.loss, TargetLoss) else 0
+        self._kept = slice(targets, targets + (parts.remembering.keeps if parts.remembering else 0))
+        self.history = LossHistory(n_samples, mentor.history_length, *share, beside=self._kept.stop)
         self.guards = Guards(mentor, parts.mentor)
         self.memorising = Memorising(values_of(parts.meta_loss))
         self.bare = unwrapped(student)
@@ -161,7 +163,9 @@ class Curriculum:
         when = self.step_number, self.progress
         seen = observe(batch, losses, self.exchange, self.percentile, self.history, *when, self.units, shown)
         self.memorising.note_trained(seen.features.loss[seen.features.trusted])
-        return dataclasses.replace(seen, epochs=self.progress * self._epochs)
+        seen = dataclasses.replace(seen, epochs=self.progress * self._epochs)
+        part = self.parts.remembering
+        return seen if part is None else remember(part, seen, self.history, self.exchange, self._kept)
 
     def score(self, seen: Observation) -> Float[Tensor, "batch ..."]:
         """Features → mentor → what it says of each sample of the global batch; nobody is asked of a trusted one: 1."""
@@ -209,6 +213,7 @@ class Curriculum:
             done,
             progress=min(self.step_number / self._total_steps, 1.0),
             predicted=lambda: predicted_by_class(self.bare, trusted(), self.n_classes, self.exchange),
+            remembered=lambda: self.history.whole(self.exchange)[:, self.history.length :][:, self._kept],
         )
         for part in self.parts.at_epoch:
             part.at_epoch(end)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,12 +19,15 @@ class EpochEnd:
     Attributes:
         done: epochs done, this one included.
         progress: share of the planned steps that are done, in (0, 1].
+        remembered: what the part that keeps numbers of each sample has kept, by row, NaN where there is nothing. Takes
+            no pass, but a message of as many numbers.
         predicted: Σ of what the student predicts for the trusted samples of each class, behind it how many these are.
     """
 
     done: int
     progress: float
     predicted: Callable[[], Float[Tensor, "classes classes+1"]]
+    remembered: Callable[[], Float[Tensor, "samples keeps"]] = lambda: torch.empty(0, 0)
 
 
 class AtEpoch(ABC):

@@ -14,8 +14,9 @@ from ray_mentor.errors import UserError
 class LossHistory:
     """The last ``length`` losses of every training sample, newest first; of a rank's own rows where ranks split it.
 
-    Behind them lie ``beside`` other numbers of each sample, for a loss that remembers (a running prediction). Rank r of
-    R owns the rows ⌊r·N/R⌋ to ⌊(r + 1)·N/R⌋ − 1. Cost: 4·(length + beside)/R bytes a sample.
+    Behind them lie ``beside`` other numbers of each sample, for a loss that remembers (a running prediction) and for
+    what is found out each epoch. Rank r of R owns the rows ⌊r·N/R⌋ to ⌊(r + 1)·N/R⌋ − 1. Cost: 4·(length + beside)/R
+    bytes a sample.
 
     Args:
         n_samples: N.
@@ -81,10 +82,17 @@ class LossHistory:
         pushed = [losses[:, None].to(self.table), kept[:, : self.length - 1], kept[:, self.length :]]
         self._write(places, torch.cat(pushed, dim=1))
 
-    def put(self, rows: Int[Tensor, " batch"], values: Float[Tensor, "batch beside"]) -> None:
-        """Keeps these numbers beside the losses of those of ``rows`` that this rank owns."""
+    def put(self, rows: Int[Tensor, " batch"], values: Float[Tensor, "batch some"], first: int = 0) -> None:
+        """Keeps these numbers beside the losses of those of ``rows`` that this rank owns.
+
+        Args:
+            first: of the columns beside the losses, where they begin; those around them stay as they are.
+        """
         places, values = self._own(rows, values)
-        self._write(places, torch.cat([self.table.index_select(0, places)[:, : self.length], values.to(self.table)], 1))
+        kept = self.table.index_select(0, places)
+        start = self.length + first
+        kept[:, start : start + values.shape[1]] = values.to(kept)
+        self._write(places, kept)
 
     def _own(self, rows: Int[Tensor, " batch"], values: Tensor) -> tuple[Int[Tensor, " own"], Tensor]:
         """Places in the own table of the own rows, and their values."""

@@ -10,6 +10,7 @@ from ray_mentor.core.epoch import AtEpoch
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.access import AbstractMentorAccess
 from ray_mentor.core.methods.mixing import AbstractMixing
+from ray_mentor.core.methods.remembering import Remembering
 from ray_mentor.core.methods.weightings import AbstractWeighting
 from ray_mentor.core.step.gradient_rules import AbstractGradientRule
 
@@ -49,5 +50,10 @@ class Parts:
     @property
     def at_epoch(self) -> tuple[AtEpoch, ...]:
         """Those that find something out when an epoch has ended; what they have found is in every checkpoint."""
-        parts: tuple[object, ...] = (self.loss,)
+        parts: tuple[object, ...] = (self.loss, self.weighting)
         return tuple(part for part in parts if isinstance(part, AtEpoch))
+
+    @property
+    def remembering(self) -> Remembering | None:
+        """The one of them that keeps numbers of each sample."""
+        return next((part for part in self.at_epoch if isinstance(part, Remembering)), None)

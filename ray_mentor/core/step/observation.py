@@ -37,6 +37,8 @@ class Observation:
         units: that a mentor is shown losses in; None: as they are.
         slopes: ⟨∇M(θ), ∇ℓ_i⟩ of each sample of the global batch; None where no weighting needs them.
         of_students: the losses of the global batch that each of two students has; None where there is one.
+        remembered: what was kept of the global batch's samples for what is found out each epoch, NaN at the first
+            visit; None where nothing is.
         epochs: passes over the samples so far, the one that is under way as a fraction.
     """
 
@@ -49,6 +51,7 @@ class Observation:
     units: Units | None = None
     slopes: Float[Tensor, " batch"] | None = None
     of_students: Float[Tensor, "batch 2"] | None = None
+    remembered: Float[Tensor, "batch keeps"] | None = None
     epochs: float = 0.0
 
     @property

@@ -27,20 +27,25 @@ def with_targets(
     sizes = batch.rank_sizes or exchange.sizes(len(batch))
     rows = all_rows(batch, sizes, exchange)
     start = sum(sizes[: exchange.rank])
-    before = _remembered(rows, history, exchange)[start : start + len(batch)]
+    columns = slice(0, logits.shape[1])
+    before = remembered(rows, history, exchange, columns)[start : start + len(batch)]
     targets = loss.target(logits.detach().float(), before.to(logits.device))
     history.put(rows, exchange.gather(targets.cpu().double(), sizes).float())
     return batch.with_targets(targets.to(logits))
 
 
-def _remembered(
-    rows: Int[Tensor, " batch"], history: LossHistory, exchange: AbstractExchange
-) -> Float[Tensor, "batch classes"]:
-    """What is kept of the global batch's samples, on every rank."""
+def remembered(
+    rows: Int[Tensor, " batch"], history: LossHistory, exchange: AbstractExchange, columns: slice
+) -> Float[Tensor, "batch columns"]:
+    """What is kept of the global batch's samples, on every rank. A collective call.
+
+    Args:
+        columns: which, of what lies beside the losses.
+    """
     if not history.is_split:
-        return history.beside(rows)
+        return history.beside(rows)[:, columns]
     owners = history.owners(rows)
-    own = history.beside(rows[owners == history.rank])
+    own = history.beside(rows[owners == history.rank])[:, columns]
     counts = torch.bincount(owners, minlength=history.ranks).tolist()
     found = torch.empty(len(rows), own.shape[1])
     order = torch.argsort(owners, stable=True)  # the ranks' answers, one after the other

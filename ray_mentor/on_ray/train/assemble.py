@@ -18,7 +18,7 @@ from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.losses import TargetLoss
 from ray_mentor.core.mentor.access import AbstractMentorAccess, LocalMentor
 from ray_mentor.core.mentor.learner import MentorLearner
-from ray_mentor.core.methods.table import method_of, named_loss_of, parts_of
+from ray_mentor.core.methods.table import method_of, parts_of
 from ray_mentor.core.student.pair import members_of
 from ray_mentor.core.student.precision import in_bf16
 from ray_mentor.core.student.sync_batch_norm import synchronised
@@ -50,19 +50,19 @@ def assemble(
         waiting: makes a context for what waits for the mentor's answer.
     """
     n_samples = trained_on(splits.train, parts_of_meta)
-    remembers = job.loss is None and isinstance(named_loss_of(job.curriculum), TargetLoss)
-    numbers = job.mentor.history_length + (len(splits.train.classes) if remembers else 0)
-    require_memory(
-        4 * numbers * n_samples // exchange.world_size,
-        "the samples' past losses and targets" if remembers else "the samples' past losses",
-        "give a smaller --history-length, or more --workers",
-    )
     student = make_student(job, exchange)
     mentor = _access(job, splits, exchange, waiting) if method_of(job.curriculum.method).learns else None
     _check_parts(parts_of_meta, len(splits.meta), job, exchange)
     meta_batches = _MetaBatches(parts_of_meta.learnt, job, exchange, next(student.parameters()).device)
     floats = splits.train.inputs.dtype.is_floating_point
     parts = parts_of(job.curriculum, job.mentor, mentor, job.loss, meta_batches, floats=floats)
+    beside = len(splits.train.classes) if isinstance(parts.loss, TargetLoss) else 0
+    beside += parts.remembering.keeps if parts.remembering else 0
+    require_memory(
+        4 * (job.mentor.history_length + beside) * n_samples // exchange.world_size,
+        "the samples' past losses and what is kept beside them" if beside else "the samples' past losses",
+        "give a smaller --history-length, or more --workers",
+    )
     optimizer = job.optimizer([param for param in student.parameters() if param.requires_grad])
     return Curriculum(
         student,
