@@ -96,7 +96,8 @@ METHODS: dict[str, Compared] = {
     "predefined": Compared("the curriculum that MentorNet PD imitates, as a formula", {"method": "predefined"}),
     "l2rw": Compared("learning to reweight: the influence is the weight", {"method": "l2rw"}),
     "co-teaching": Compared("two students, each on what the other finds easy", {"method": "co-teaching"}),
-    "mentornet-pd": Compared("the published network with its published params", {"method": "mentornet-pd"}),
+    "mentornet-pd": Compared("the published network, fitted to a formula", {"method": "mentornet-pd"}),
+    "mentornet-refined": Compared("the same, learning on from there", {"method": "mentornet-refined"}),
     "meta-weight-net": Compared("a mentor by Meta-Weight-Net's own recipe, an update at every step", _META_WEIGHT_NET),
     "cmw-net": Compared("a mentor by CMW-Net's own recipe: the loss, and how large the class is", _CMW_NET),
     "mentornet-lstm": Compared(

@@ -63,7 +63,7 @@ LEARNED = (
 )
 """Settings of a mentor that learns: what it is, what it sees, how it learns and who watches over it."""
 
-LEARNING_METHODS = ("mentornet",)
+LEARNING_METHODS = ("mentornet", "mentornet-refined")
 
 RULES = (
     Rule(LEARNED, {"method": _is_not(*LEARNING_METHODS)}, "the method has no mentor that learns"),
@@ -77,11 +77,20 @@ RULES = (
         {"method": _is_not(*LEARNING_METHODS, "l2rw"), "mixing": _is_not("mentormix"), "gradient_rule": _is("none")},
         "nobody makes it small, and nothing is mixed by what it shows of memory",
     ),
-    Rule(("mentor_params",), {"method": _is_not("mentornet-pd")}, "only mentornet-pd reads published params"),
+    Rule(
+        ("mentor_params",),
+        {"method": _is_not("mentornet-pd", "mentornet-refined")},
+        "only mentornet-pd and mentornet-refined read published params",
+    ),
     Rule(
         ("mentor_from",),
-        {"method": _is_not(*LEARNING_METHODS, "mentornet-frozen")},
+        {"method": _is_not("mentornet", "mentornet-frozen")},
         "the method has no mentor that could begin as another",
+    ),
+    Rule(
+        ("mentor", "mentor_hidden", "mentor_embedding", "mentor_features", "history_length", "initial_sample_weight"),
+        {"method": _is("mentornet-refined")},
+        "the mentor is the published network, as it was fitted",
     ),
     Rule(("mentor_hidden",), {"mentor": _is_not("mlp")}, "only an mlp has hidden layers to choose"),
     Rule(("history_length",), {"mentor": _is_not("mlp", "lstm")}, "only an mlp and an lstm see the history"),
@@ -115,12 +124,12 @@ RULES = (
     ),
     Rule(
         ("loss_percentile", "percentile_decay"),
-        {"method": _is(*LEARNING_METHODS), "mentor": _is("mlp"), "mentor_features": _lacks("loss_difference")},
+        {"method": _is("mentornet"), "mentor": _is("mlp"), "mentor_features": _lacks("loss_difference")},
         "the mentor does not see the loss difference",
     ),
     Rule(
         ("loss_percentile", "percentile_decay"),
-        {"method": _is(*LEARNING_METHODS), "mentor": _is("cmw")},
+        {"method": _is("mentornet"), "mentor": _is("cmw")},
         "the mentor does not see the loss difference",
     ),
 )

@@ -270,7 +270,8 @@ class MentorConfig:
     scoring: Literal["actor", "replica"] = "actor"
     """Who scores a batch: the actor, or each worker with its copy of the latest mentor (bit-identical)."""
     mentor_params: str | None = None
-    """Published MentorNet params (.npz); needed by method mentornet-pd."""
+    """Published MentorNet params (.npz) for method mentornet-pd. None: those that were fitted here to the published
+    formula."""
     mentor_from: str | None = None
     """Folder of a run, or its mentor.npz: the mentor begins as that one ended. Needed by method mentornet-frozen, whose
     mentor stays so."""
@@ -358,8 +359,11 @@ class CurriculumConfig:
     """Which method weighs the samples, and the schedule around it."""
 
     method: str = "mentornet"
-    """mentornet (learned), mentornet-pd (published), uniform, oracle, self-paced, l2rw, spcl, predefined,
-    focal, hard-mining, mentornet-frozen (another run's), co-teaching (two students)."""
+    """mentornet (learned), mentornet-pd (fitted to a formula), mentornet-refined (the same, and learning on), uniform,
+    oracle, self-paced, l2rw, spcl, predefined, focal, hard-mining, mentornet-frozen (another run's),
+    co-teaching (two students)."""
+    refine: bool = False
+    """mentornet-pd: let the mentor learn on from there, by influences; another way to say mentornet-refined."""
     pace: str = "hard"
     """How a weight of self-paced falls with the loss: hard, linear, logarithmic, mixture."""
     forget_rate: float = 0.3
@@ -396,6 +400,12 @@ class CurriculumConfig:
     (published: 0.5:0.17,0.05:0.83). Empty for none."""
 
     def __post_init__(self) -> None:
+        if self.refine:
+            refined = "mentornet-refined"
+            rule, fix = f"method {shown(self.method)} has no params to go on from", "give --method mentornet-pd, too"
+            require(self.method in ("mentornet-pd", refined), "refine", True, rule, fix)
+            object.__setattr__(self, "method", refined)
+            object.__setattr__(self, "refine", False)
         if self.mixing is not None:
             one_of(self.mixing, MIXINGS, "mixing")
         require(self.mixup_alpha > 0, "mixup_alpha", self.mixup_alpha, "it must be above 0")

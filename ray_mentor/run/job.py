@@ -14,6 +14,7 @@ from ray_mentor.config import CurriculumConfig, MentorConfig, RunSettings, Train
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.learner import MentorState
 from ray_mentor.core.mentor.pace import paced
+from ray_mentor.core.mentor.start import made_for
 from ray_mentor.core.methods.table import burn_in_of
 from ray_mentor.data.plan.order import AbstractOrder
 from ray_mentor.data.splits.splits import Splits
@@ -91,5 +92,5 @@ def settled(config: TrainConfig, total_steps: int) -> TrainConfig:
     return dataclasses.replace(
         config,
         curriculum=dataclasses.replace(config.curriculum, burn_in=burn_in),
-        mentor=paced(config.mentor, total_steps * (1 - burn_in)),
+        mentor=paced(made_for(config.curriculum, config.mentor), total_steps * (1 - burn_in)),
     )

@@ -92,8 +92,8 @@ def test_all_have_the_same_splits_schedule_and_initial_student(tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(ray.train.torch, "get_device", lambda: torch.device("cpu"))
     cells, notes = made(CompareSettings(preset="all", seeds=2), mine={"method": "self-paced", "pace": "linear"})
-    assert [note.partition(":")[0] for note in notes] == ["mentornet-pd is left out"]
-    assert {cell.method for cell in cells} == {*METHODS, "mine"} - {"mentornet-pd"}
+    assert notes == []
+    assert {cell.method for cell in cells} == {*METHODS, "mine"}
     for seed in (0, 1):
         own = [cell for cell in cells if cell.seed == seed]
         assert len({drawn_by(cell.config) for cell in own}) == 1, "what splits are drawn by"
@@ -112,11 +112,13 @@ def test_all_have_the_same_splits_schedule_and_initial_student(tmp_path: Path, m
 
 def test_what_is_left_out_of_a_preset_is_refused_by_name() -> None:
     with pytest.raises(UserError) as refused:
-        made(CompareSettings(("mentornet-pd",)))
+        made(CompareSettings(("mentornet-pd",)), BASE.changed(mentor_params="no.npz"))
     assert str(refused.value) == (
-        "method 'mentornet-pd': method is 'mentornet-pd', which needs the published params; give --mentor-params "
-        "FILE.npz"
+        "method 'mentornet-pd': no.npz does not exist; give the path of published MentorNet params (.npz)"
     )
+    cells, notes = made(CompareSettings(preset="seed", seeds=1), BASE.changed(mentor_params="no.npz"))
+    assert [note.partition(":")[0] for note in notes] == ["mentornet-pd is left out", "randaugment is left out"][:1]
+    assert "mentornet-pd" not in {cell.method for cell in cells}
 
 
 def test_a_method_of_ones_own_that_makes_no_sense_is_refused() -> None:

@@ -53,8 +53,8 @@ def said(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest
         (("--metods", "gce"), "error: unknown option --metods: did you mean --methods?"),
         (("--methods", "mine=mine.toml"), "error: there is no config file 'mine.toml'"),
         (
-            ("--methods", "mentornet-pd"),
-            "error: method 'mentornet-pd': method is 'mentornet-pd', which needs the publi",
+            ("--methods", "mentornet-pd", "--mentor-params", "no.npz"),
+            "error: method 'mentornet-pd': no.npz does not exist; give the path of publ",
         ),
         (("--preset", "fast"), "invalid choice 'fast' for argument '--preset'"),
         (("--seeds", "0"), "seeds is 0, but it must be at least 1"),

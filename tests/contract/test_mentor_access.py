@@ -103,6 +103,18 @@ def make_actor() -> Any:
     return actor.remote(CONFIG, C, SEED)
 
 
+def test_an_actor_that_dies_before_the_first_update_begins_where_it_began(local_ray: None) -> None:
+    started: Any = ray.remote(MentorActor).options(num_cpus=0, num_gpus=0, max_restarts=-1, max_task_retries=-1)
+    start = dataclasses.replace(learnt(0).state(), version=0, update_id=-1)
+    actor = started.remote(CONFIG, C, SEED, start)
+    rows, asked = features(0).matrix(), []
+    for _ in range(2):
+        asked.append(torch.from_numpy(ray.get(actor.score.remote(0, rows)).sample_weights.copy()))
+        ray.kill(actor, no_restart=False)
+    assert torch.equal(asked[0], learnt(0).score(features(0)))
+    assert torch.equal(asked[1], asked[0])
+
+
 def kill_and_restart(actor: Any) -> None:
     """Returns when the actor is back, and knows nothing: only an actor that has learnt can be seen to forget."""
     assert ray.get(actor.state.remote()).version > 0

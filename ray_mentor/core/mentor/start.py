@@ -2,27 +2,62 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
-from ray_mentor.config import MentorConfig
+from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.core.mentor.mentor_file import begun_as
-from ray_mentor.core.mentor.networks import CMWMentor
+from ray_mentor.core.mentor.networks import CMWMentor, MentorNet, load_published
+from ray_mentor.core.mentor.offline.predefined import PD_PARAMS
 from ray_mentor.errors import UserError
+
+REFINED = "mentornet-refined"
+"""The method whose mentor begins with PD params, and learns on."""
+
+
+def pd_mentor(config: MentorConfig) -> MentorNet:
+    """MentorNet PD: with the params that the settings name, or with those that were fitted here.
+
+    Raises:
+        UserError: what :func:`~.networks.load_published` says.
+    """
+    return load_published(config.mentor_params or PD_PARAMS)
+
+
+def made_for(curriculum: CurriculumConfig, config: MentorConfig) -> MentorConfig:
+    """The settings of the mentor that the method has: a refined one is the published network, whatever they say."""
+    if curriculum.method != REFINED:
+        return config
+    published = pd_mentor(config)
+    widths = published.label_embedding.shape[1], published.percent_embedding.shape[1]
+    features = MentorConfig.mentor_features
+    return dataclasses.replace(
+        config, mentor="mentornet", mentor_embedding=widths, mentor_features=features, history_length=0
+    )
 
 
 def first_mentor(
-    config: MentorConfig, n_classes: int, seed: int, class_sizes: Sequence[int] | None, *, in_nats: bool
+    curriculum: CurriculumConfig,
+    config: MentorConfig,
+    n_classes: int,
+    seed: int,
+    class_sizes: Sequence[int] | None,
+    *,
+    in_nats: bool,
 ) -> MentorLearner:
-    """A fresh mentor, or one that begins as another ended.
+    """A fresh mentor, one that begins as another ended, or MentorNet PD.
 
     Args:
+        config: as :func:`made_for` gives it.
         class_sizes: training samples of each class, by given label; read where the mentor looks at them.
         in_nats: whether it will be shown losses in nats.
 
     Raises:
         UserError: no sizes for a mentor that needs them, or what :func:`~.mentor_file.begun_as` says.
     """
+    if curriculum.method == REFINED:
+        return _refined(config, n_classes, seed)
     if config.mentor_from is None:
         learner = MentorLearner(config, n_classes, seed)
     else:
@@ -37,6 +72,15 @@ def first_mentor(
     return learner
 
 
-def starts_otherwise(config: MentorConfig) -> bool:
+def _refined(config: MentorConfig, n_classes: int, seed: int) -> MentorLearner:
+    """PD params; of the label embedding the row that they were fitted with, since the label is always 0."""
+    learner, params = MentorLearner(config, n_classes, seed), pd_mentor(config).state_dict()
+    rows = len(learner.network.state_dict()["label_embedding"])
+    params["label_embedding"] = params["label_embedding"][:1].repeat(rows, 1)
+    learner.begin_as(params)
+    return learner
+
+
+def starts_otherwise(curriculum: CurriculumConfig, config: MentorConfig) -> bool:
     """Whether a mentor made with these settings, and nothing else, is not yet what :func:`first_mentor` gives."""
-    return config.mentor_from is not None or config.mentor == "cmw"
+    return curriculum.method == REFINED or config.mentor_from is not None or config.mentor == "cmw"

@@ -18,7 +18,7 @@ from ray_mentor.core.losses import (
 )
 from ray_mentor.core.mentor.access import AbstractMentorAccess
 from ray_mentor.core.mentor.mentor_file import frozen_from
-from ray_mentor.core.mentor.networks import load_published
+from ray_mentor.core.mentor.start import REFINED, pd_mentor
 from ray_mentor.core.methods.mixing import make_mixing, require_floats
 from ray_mentor.core.methods.pairs import CoTeaching
 from ray_mentor.core.methods.parts import Parts
@@ -70,9 +70,7 @@ def _learned(_: CurriculumConfig, __: MentorConfig, access: AbstractMentorAccess
 
 
 def _published(_: CurriculumConfig, config: MentorConfig, __: AbstractMentorAccess | None) -> AbstractWeighting:
-    if config.mentor_params is None:
-        raise UserError("method is 'mentornet-pd', which needs the published params; give --mentor-params FILE.npz")
-    return Published(load_published(config.mentor_params))
+    return Published(pd_mentor(config))
 
 
 def _frozen(_: CurriculumConfig, config: MentorConfig, __: AbstractMentorAccess | None) -> AbstractWeighting:
@@ -101,6 +99,7 @@ METHODS: dict[str, Method] = {
     "hard-mining": Method(lambda *_: HardMining()),
     "mentornet-frozen": Method(_frozen, burn_in=0.15),
     "co-teaching": Method(_co_teaching, students=2),
+    REFINED: Method(_learned, learns=True, burn_in=0.15),
 }
 
 

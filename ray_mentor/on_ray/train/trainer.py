@@ -269,7 +269,7 @@ class CurriculumTrainer:
     def _mentor_bytes(self, mentor: MentorState) -> bytes:
         """For other runs, whose mentors may begin as this one."""
         classes, in_nats = len(self._splits.train.classes), is_in_nats(self.config.mentor, own_loss=self._own_loss)
-        return mentor_bytes(mentor, self.config.mentor, classes, in_nats=in_nats)
+        return mentor_bytes(mentor, self._job.mentor, classes, in_nats=in_nats)
 
     @property
     def _own_loss(self) -> bool:
@@ -325,10 +325,10 @@ class CurriculumTrainer:
         own_loss, floats = self._own_loss, self._splits.train.inputs.dtype.is_floating_point
         mixing_of(self.config.curriculum, self.config.mentor, own_loss=own_loss, floats=floats)
         if self._method.learns:
-            settings, sizes = self.config.mentor, self._splits.train.class_sizes
+            settings, schedule, sizes = self._job.mentor, self._job.curriculum, self._splits.train.class_sizes
             in_nats = is_in_nats(settings, own_loss=own_loss)
-            start = first_mentor(settings, len(sizes), self.config.run.seed, sizes, in_nats=in_nats)
-            if starts_otherwise(settings):
+            start = first_mentor(schedule, settings, len(sizes), self.config.run.seed, sizes, in_nats=in_nats)
+            if starts_otherwise(schedule, settings):
                 self._job = dataclasses.replace(self._job, mentor_start=start.state())
             check_optimizer(self._job.optimizer([nn.Parameter(torch.ones(2, 2))]))
         else:

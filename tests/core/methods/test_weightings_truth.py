@@ -127,7 +127,7 @@ def test_oracle_without_the_truth() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in METHODS if name not in ("mentornet-pd", "mentornet-frozen") and METHODS[name].students == 1],
+    [name for name in METHODS if name != "mentornet-frozen" and METHODS[name].students == 1],
 )
 def test_every_method_of_the_table_takes_a_step(name: str) -> None:
     method = method_of(name)
@@ -152,13 +152,8 @@ def test_an_unknown_method_is_told_the_names() -> None:
         method_of("mentor-net")
     assert str(caught.value) == (
         "unknown method 'mentor-net'; valid: mentornet, mentornet-pd, uniform, oracle, self-paced, l2rw, spcl, "
-        "predefined, focal, hard-mining, mentornet-frozen, co-teaching"
+        "predefined, focal, hard-mining, mentornet-frozen, co-teaching, mentornet-refined"
     )
-
-
-def test_the_published_mentor_needs_its_params() -> None:
-    with pytest.raises(UserError, match=r"needs the published params; give --mentor-params FILE\.npz"):
-        method_of("mentornet-pd").weighting(CurriculumConfig(), MentorConfig(), None)
 
 
 REFUSED = (

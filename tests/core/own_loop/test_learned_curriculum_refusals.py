@@ -58,7 +58,7 @@ def refusal(message: str) -> Any:
         (
             {"curriculum": CurriculumConfig(method="best")},
             "unknown method 'best'; valid: mentornet, mentornet-pd, uniform, oracle, self-paced, l2rw, spcl, "
-            "predefined, focal, hard-mining, mentornet-frozen",
+            "predefined, focal, hard-mining, mentornet-frozen, co-teaching, mentornet-refined",
         ),
     ],
 )

@@ -758,12 +758,11 @@ def test_an_unknown_method_is_refused(small_splits: Splits, tmp_path: Path) -> N
     assert str(raised.value).startswith("unknown method 'odd'; valid: mentornet, mentornet-pd, uniform, ")
 
 
-def test_the_published_mentor_needs_its_params(small_splits: Splits, tmp_path: Path) -> None:
-    with pytest.raises(UserError) as raised:
-        trainer_for(small_splits, tmp_path, "pd", curriculum=CurriculumConfig(method="mentornet-pd"))
-    assert str(raised.value) == (
-        "method is 'mentornet-pd', which needs the published params; give --mentor-params FILE.npz"
-    )
+def test_params_that_are_not_there_are_refused(small_splits: Splits, tmp_path: Path) -> None:
+    mentor = dataclasses.replace(MENTOR, mentor_params="no.npz")
+    for method in ("mentornet-pd", "mentornet-refined"):
+        with pytest.raises(UserError, match=r"^no\.npz does not exist; give the path of published MentorNet params"):
+            trainer_for(small_splits, tmp_path, "pd", mentor=mentor, curriculum=CurriculumConfig(method=method))
 
 
 def test_a_mentor_that_cannot_be_made_is_refused(small_splits: Splits, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 
 from ray_mentor.config import CurriculumConfig, MentorConfig, TrainConfig
 from ray_mentor.core.mentor.mentor_file import MENTOR_FILE, frozen_from
+from ray_mentor.core.mentor.networks.cmw import scales_of
 from ray_mentor.core.step.features import Features
 from ray_mentor.data import FeatureInputs, Samples, Splits
 from ray_mentor.errors import StoppedByUser, UserError
@@ -207,7 +208,13 @@ def test_readers_of_what_nobody_has_to_read_are_refused(tmp_path: Path) -> None:
     assert str(raised.value) == "data_workers is -1, but it must be at least 0"
 
 
-# A mentor of another run
+# A mentor that does not begin as a fresh one
+
+
+def stop(row: dict[str, Any]) -> None:
+    """Ctrl-C after two epochs."""
+    if row["kind"] == "epoch" and row["epoch"] == 1:
+        raise KeyboardInterrupt
 
 
 def first_step(outcome: Outcome) -> tuple[Tensor, Tensor]:
@@ -228,10 +235,6 @@ def said_by(path: str, loss: Tensor) -> Tensor:
 def test_a_mentor_begins_as_another_runs_and_goes_on_from_its_own_checkpoints(
     small_splits: Splits, tmp_path: Path
 ) -> None:
-    def stop(row: dict[str, Any]) -> None:
-        if row["kind"] == "epoch" and row["epoch"] == 1:
-            raise KeyboardInterrupt
-
     first = trainer_for(small_splits, tmp_path, "first").fit()
     changes = {"mentor": dataclasses.replace(MENTOR, mentor_from=first.path)}
     whole = trainer_for(small_splits, tmp_path, "whole", **changes).fit()
@@ -239,6 +242,28 @@ def test_a_mentor_begins_as_another_runs_and_goes_on_from_its_own_checkpoints(
     torch.testing.assert_close(weights, said_by(first.path, loss), rtol=1e-5, atol=1e-6)
     assert float(weights.std()) > 0.01
     assert float(first_step(first)[1].std()) < 1e-6, "a fresh mentor says the same of all"
+    with pytest.raises(StoppedByUser):
+        trainer_for(small_splits, tmp_path, "stopped", **changes).fit(stop)
+    assert_same_run(trainer_for(small_splits, tmp_path, "stopped", resume=True, **changes).fit(), whole)
+
+
+def test_a_refined_mentor_goes_on_from_its_own_checkpoints(small_splits: Splits, tmp_path: Path) -> None:
+    changes = {"curriculum": CurriculumConfig("mentornet-pd", refine=True, burn_in=0.0)}
+    whole = trainer_for(small_splits, tmp_path, "whole", **changes).fit()
+    assert (whole.result["method"], whole.result["meta_updates"]) == ("mentornet-refined", 10)
+    assert frozen_from(whole.path).network.state_dict()["percent_embedding"].shape == (100, 5)
+    with pytest.raises(StoppedByUser):
+        trainer_for(small_splits, tmp_path, "stopped", **changes).fit(stop)
+    assert_same_run(trainer_for(small_splits, tmp_path, "stopped", resume=True, **changes).fit(), whole)
+
+
+def test_a_mentor_that_knows_how_large_classes_are_goes_on_from_its_own_checkpoints(
+    small_splits: Splits, tmp_path: Path
+) -> None:
+    changes = {"mentor": dataclasses.replace(MENTOR, mentor="cmw")}
+    whole = trainer_for(small_splits, tmp_path, "whole", **changes).fit()
+    membership = frozen_from(whole.path).network.state_dict()["membership"]
+    assert membership.argmax(dim=1).tolist() == scales_of(small_splits.train.class_sizes)
     with pytest.raises(StoppedByUser):
         trainer_for(small_splits, tmp_path, "stopped", **changes).fit(stop)
     assert_same_run(trainer_for(small_splits, tmp_path, "stopped", resume=True, **changes).fit(), whole)

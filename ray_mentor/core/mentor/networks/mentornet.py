@@ -175,6 +175,13 @@ def load_published(
     return mentor
 
 
+def save_published(mentor: MentorNet, path: str | Path) -> None:
+    """Writes params as :func:`load_published` reads them; what the format has no place for, z_0, must be 0."""
+    assert not bool(mentor.logit_offset), "the published network has no constant"
+    state = mentor.state_dict()
+    np.savez(path, **{theirs: state[ours].numpy() for theirs, ours in PUBLISHED_NAMES.items()})
+
+
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         if path.exists() and not path.is_file():

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ray_mentor.core.mentor.networks.mentornet import percent_of
+from ray_mentor.core.mentor.offline.predefined import predefined
 from ray_mentor.core.methods.weightings.base import AbstractWeighting
-from ray_mentor.core.methods.weightings.self_paced import hard
-from ray_mentor.core.methods.weightings.spcl import LinearSPCL
 from ray_mentor.core.step.observation import Observation
-
-_ROUNDING = 1e-5  # float32 holds 0.19 as a little less
 
 
 class Predefined(AbstractWeighting):
@@ -20,11 +17,5 @@ class Predefined(AbstractWeighting):
     A network that imitates it is worth having to be refined from there, and for nothing else.
     """
 
-    def __init__(self) -> None:
-        self._late = LinearSPCL()
-
     def __call__(self, observation: Observation) -> Float[Tensor, " batch"]:
-        d = observation.features.loss_difference
-        percent = torch.floor(100 * observation.features.progress.double() + _ROUNDING)
-        late = torch.where(percent < 90, hard(d, d), self._late(observation))
-        return torch.where(percent <= 18, torch.ones_like(d), late)
+        return predefined(observation.features.loss_difference, percent_of(observation.features.progress))

@@ -11,7 +11,7 @@ import torch
 from own_loop import Loop, blobs
 from sklearn.cluster import KMeans
 
-from ray_mentor.config import MentorConfig
+from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.core.mentor.mentor_file import MENTOR_FILE, frozen_from, mentor_bytes
 from ray_mentor.core.mentor.networks import CMWMentor
@@ -81,7 +81,7 @@ def test_each_class_has_the_head_of_its_scale() -> None:
 
 
 def test_the_sizes_travel_with_the_mentor() -> None:
-    learner = first_mentor(CMW, 6, 0, SIZES, in_nats=True)
+    learner = first_mentor(CurriculumConfig(), CMW, 6, 0, SIZES, in_nats=True)
     again = MentorLearner(CMW, 6, 0)
     again.load(learner.state())
     assert torch.equal(again.network.membership, learner.network.membership)
@@ -90,14 +90,14 @@ def test_the_sizes_travel_with_the_mentor() -> None:
 
 def test_a_file_of_another_data_set_begins_with_this_ones_sizes(tmp_path: Path) -> None:
     path = str(tmp_path)
-    state = first_mentor(CMW, 6, 0, SIZES, in_nats=True).state()
+    state = first_mentor(CurriculumConfig(), CMW, 6, 0, SIZES, in_nats=True).state()
     (tmp_path / MENTOR_FILE).write_bytes(mentor_bytes(state, CMW, 6, in_nats=True))
     other = MentorConfig(mentor="cmw", update_interval=1, mentor_from=path)
-    found = first_mentor(other, 6, 0, SIZES[::-1], in_nats=True).network
+    found = first_mentor(CurriculumConfig(), other, 6, 0, SIZES[::-1], in_nats=True).network
     assert found.membership.argmax(dim=1).tolist() == [0, 1, 2, 0, 0, 2]
     assert frozen_from(path).network.membership.argmax(dim=1).tolist() == [2, 0, 0, 2, 1, 0]
     with pytest.raises(UserError, match=r"has classes 6, but the one that is to begin so has 5; they must be the same"):
-        first_mentor(other, 5, 0, SIZES[:5], in_nats=True)
+        first_mentor(CurriculumConfig(), other, 5, 0, SIZES[:5], in_nats=True)
 
 
 def test_a_loop_of_ones_own_says_how_large_its_classes_are() -> None:
