@@ -27,8 +27,7 @@ class CompareSettings:
     settings in FILE (TOML or YAML). uniform-trusted and oracle run in any case. Empty: those of the preset."""
     preset: Literal["quick", "seed", "all"] | None = None
     """Methods by what is asked: quick (uniform, self-paced, gce, mixup, mentornet), seed (those, sce, co-teaching,
-    mentornet-pd, randaugment on images), all. None: quick where no methods are named,
-    else those alone."""
+    mentornet-pd, randaugment on images), all. None: quick where no methods are named, else those alone."""
     seeds: int = 3
     """Seeds of each method, >= 1: seed, seed + 1, ... One says nothing of chance."""
     noises: tuple[str, ...] = ()
