@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import os
+import shutil
+import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import bookkeeping
 import numpy as np
 import pytest
 import torch
@@ -28,7 +32,9 @@ from protocol.selection import chosen
 from scipy import stats
 
 from ray_mentor import TrainConfig
+from ray_mentor.cli import _parsed
 from ray_mentor.config import compared
+from ray_mentor.config.compare import CompareConfig
 from ray_mentor.data.splits.meta_parts import meta_parts
 from ray_mentor.data.splits.splits import Splits, prepare
 from ray_mentor.run.over_seeds.intervals import gap_closed, mean
@@ -389,6 +395,47 @@ def test_the_regimes_of_photographs_start(name: str) -> None:
     found = RunCell(dataclasses.replace(regime, base=few), range(4_000, 4_100))(cell(MENTOR, 0.1))
     assert 0 <= found["test_accuracy"] <= 1
     assert found["trusted_held_out"] in (150, 300)
+
+
+# Cost
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["uniform-trusted", MENTOR])
+def test_what_is_beside_a_student_is_a_part_of_its_step(name: str) -> None:
+    beside = bookkeeping.milliseconds(name, bookkeeping.OneWeight, batch=16, steps=20)
+    own = bookkeeping.milliseconds(name, lambda: make_student("cnn", (3, 32, 32), 10), batch=16, steps=4)
+    assert 0 < beside < own
+
+
+def asked_of_compare(folder: Path, **environment: str) -> list[CompareConfig]:
+    """What benchmarks/noisy_cifar.sh asks of a machine whose `ray-mentor` prints its words."""
+    (folder / ".venv/bin").mkdir(parents=True)
+    (folder / "benchmarks").mkdir()
+    script = shutil.copy(ROOT / "benchmarks/noisy_cifar.sh", folder / "benchmarks")
+    command = folder / ".venv/bin/ray-mentor"
+    command.write_text('#!/bin/sh\necho "$@"\n')
+    command.chmod(0o755)
+    (folder / ".venv/bin/python").symlink_to("/bin/true")
+    done = subprocess.run(
+        ["bash", script, "--epochs", "1"],
+        env={"PATH": os.environ["PATH"], **environment}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [_parsed(line.split()[1:], CompareConfig, "compare")[0] for line in done.stdout.splitlines()]
+
+
+def test_the_script_for_a_gpu_compares_on_both_data_sets(tmp_path: Path) -> None:
+    found = asked_of_compare(tmp_path / "all")
+    assert [(each.train.data.data, each.train.run.run_name) for each in found] == [
+        ("cifar10", "noisy-cifar10"), ("cifar100", "noisy-cifar100"),
+    ]  # fmt: skip
+    for each in found:
+        assert each.train.run.gpu
+        assert each.train.data.hold_on_device
+        assert each.train.run.epochs == 1
+        assert each.compare.noises == ("symmetric:0.2,symmetric:0.4,symmetric:0.8,asymmetric:0.4",)
+    (one,) = asked_of_compare(tmp_path / "one", DEVICE="cpu", CIFAR10="folder", CIFAR100="")
+    assert (one.train.data.data, one.train.run.gpu, one.train.student.student) == ("folder", False, "resnet32")
 
 
 # Peers

@@ -105,6 +105,7 @@ def test_ci_installs_a_browser_where_there_is_none(tmp_path: Path, user: int, pr
     assert Machine(tmp_path, user).says() == [*(prefix + line for line in INSTALL), *CHECKS]
 
 
-def test_the_shell_of_ci_is_clean() -> None:
-    done = subprocess.run([BIN / "shellcheck", ROOT / ".ci/run"], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("script", [".ci/run", "benchmarks/gpu.sh", "benchmarks/noisy_cifar.sh"])
+def test_the_shell_is_clean(script: str) -> None:
+    done = subprocess.run([BIN / "shellcheck", ROOT / script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
