@@ -96,6 +96,7 @@ METHODS: dict[str, Compared] = {
     "predefined": Compared("the curriculum that MentorNet PD imitates, as a formula", {"method": "predefined"}),
     "l2rw": Compared("learning to reweight: the influence is the weight", {"method": "l2rw"}),
     "co-teaching": Compared("two students, each on what the other finds easy", {"method": "co-teaching"}),
+    "dividemix": Compared("two students that relabel together what neither believes", {"method": "dividemix"}),
     "mentornet-pd": Compared("the published network, fitted to a formula", {"method": "mentornet-pd"}),
     "mentornet-refined": Compared("the same, learning on from there", {"method": "mentornet-refined"}),
     "meta-weight-net": Compared("a mentor by Meta-Weight-Net's own recipe, an update at every step", _META_WEIGHT_NET),
@@ -120,7 +121,10 @@ BASELINE, ORACLE = "uniform-trusted", "oracle"
 
 PRESETS: dict[str, Sequence[str]] = {
     "quick": ("uniform", "self-paced", "gce", "mixup", "mentornet"),
-    "seed": ("uniform", "self-paced", "mentornet-pd", "mentornet", "gce", "sce", "co-teaching", "mixup", "randaugment"),
+    "seed": (
+        *("uniform", "self-paced", "mentornet-pd", "mentornet", "gce", "sce"),
+        *("co-teaching", "dividemix", "mixup", "randaugment"),
+    ),
     "all": tuple(METHODS),
 }
 """Methods by the name of what is asked with them. Of a preset, what can't be run is left out, with a note."""

@@ -111,6 +111,8 @@ RULES = (
     Rule(("momentum", "nesterov"), {"optimizer": _is_not("sgd")}, "only sgd has a momentum to choose"),
     Rule(("pace",), {"method": _is_not("self-paced")}, "only self-paced has a pace"),
     Rule(("forget_rate", "forget_epochs"), {"method": _is_not("co-teaching")}, "only co-teaching forgets"),
+    Rule(("unlabelled_weight",), {"method": _is_not("dividemix")}, "only dividemix has unlabelled samples"),
+    Rule(("normalisation",), {"method": _is("dividemix")}, "what is believed has a mean, and so has the rest"),
     Rule(("burn_in",), {"method": _is("uniform")}, "all sample weights are 1 in any case"),
     Rule(
         ("normalisation",),
@@ -119,7 +121,7 @@ RULES = (
     ),
     Rule(
         ("loss_percentile", "percentile_decay"),
-        {"method": _is("uniform", "oracle", "focal", "l2rw", "co-teaching")},
+        {"method": _is("uniform", "oracle", "focal", "l2rw", "co-teaching", "dividemix")},
         "the method does not see the loss difference",
     ),
     Rule(

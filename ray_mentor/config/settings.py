@@ -361,7 +361,7 @@ class CurriculumConfig:
     method: str = "mentornet"
     """mentornet (learned), mentornet-pd (fitted to a formula), mentornet-refined (the same, and learning on), uniform,
     oracle, self-paced, l2rw, spcl, predefined, focal, hard-mining, mentornet-frozen (another run's),
-    co-teaching (two students)."""
+    co-teaching, dividemix (two students)."""
     refine: bool = False
     """mentornet-pd: let the mentor learn on from there, by influences; another way to say mentornet-refined."""
     pace: str = "hard"
@@ -371,6 +371,9 @@ class CurriculumConfig:
     other, in [0, 1). Published: the share of wrong labels; give that if you know it."""
     forget_epochs: float = 10.0
     """co-teaching: epochs in which that share rises from 0, >= 0."""
+    unlabelled_weight: float = 25.0
+    """dividemix: λ, how much the samples count whose given label is not believed, >= 0. Published: 25, but 0 where a
+    fifth or less is wrong and for asymmetric noise, and 150 where most is wrong among many classes."""
     loss: str | None = None
     """Per-sample loss of classes, with its numbers behind colons where they are not the published ones: cross-entropy,
     gce:0.7, gce-truncated:0.7:0.5, sce:0.1:1, mae, bootstrap-soft:0.95, bootstrap-hard:0.8, elr:3:0.7, forward:5 (a
@@ -391,7 +394,8 @@ class CurriculumConfig:
     burn_in: float | None = None
     """Share of training, from its start, during which every sample weight is 1 and no mentor learns, in [0, 1).
     None: the method's own, 0 but for mentornet: 0.15, or 5 epochs where that is less, as far as epochs are known; a
-    student that sees wrong labels more often knows them by heart."""
+    student that sees wrong labels more often knows them by heart. It is dividemix's warm-up, too, of 10 epochs at
+    most."""
     meta_in_training: float = 1.0
     """Share of the meta set, but for what is held out, that the student is trained on as well, each sample with weight
     1, in [0, 1]; 0 for none."""
@@ -410,7 +414,8 @@ class CurriculumConfig:
             one_of(self.mixing, MIXINGS, "mixing")
         require(self.mixup_alpha > 0, "mixup_alpha", self.mixup_alpha, "it must be above 0")
         require(0 <= self.forget_rate < 1, "forget_rate", self.forget_rate, "it must lie in [0, 1)")
-        require(self.forget_epochs >= 0, "forget_epochs", self.forget_epochs, "it must be at least 0")
+        for name in ("forget_epochs", "unlabelled_weight"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "it must be at least 0")
         require(self.burn_in is None or 0 <= self.burn_in < 1, "burn_in", self.burn_in, "it must lie in [0, 1)")
         require(0 <= self.meta_in_training <= 1, "meta_in_training", self.meta_in_training, "it must lie in [0, 1]")
         parse_schedule(self.example_dropout)

@@ -23,7 +23,7 @@ from ray_mentor.core.history.table import LossHistory
 from ray_mentor.core.influence.meta_gradient import unwrapped
 from ray_mentor.core.influence.taken_step import Before
 from ray_mentor.core.influence.updates import MetaUpdates
-from ray_mentor.core.losses import TargetLoss, losses_of, passed_through, per_sample_losses, values_of
+from ray_mentor.core.losses import TargetLoss, losses_of, passed_through, values_of
 from ray_mentor.core.mentor.guards import Guards
 from ray_mentor.core.methods.parts import Parts
 from ray_mentor.core.methods.remembering import remember
@@ -35,7 +35,7 @@ from ray_mentor.core.step.percentile import RunningPercentile
 from ray_mentor.core.step.record import StepRecord, Weighed, record_of
 from ray_mentor.core.step.schedules import kept, rate_at, scheduled_weights
 from ray_mentor.core.step.student_step import student_step, weighted_loss
-from ray_mentor.core.step.students import across
+from ray_mentor.core.step.students import across, mean_of_students
 from ray_mentor.core.step.targets import with_targets
 from ray_mentor.core.step.units import RunningUnits
 from ray_mentor.core.student.kept_buffers import kept_buffers
@@ -127,9 +127,9 @@ class Curriculum:
     def step(self, batch: Batch) -> StepRecord:
         """One student step on this rank's share of a batch, and a meta update where one is due."""
         batch = batch.to(self._device)
-        looked = self._looked(batch) if self._is_mixed_by_weight else None
+        looked = self._looked(batch) if self._is_relabelled or self._is_mixed_by_weight else None
         before = self.before_forward()
-        weighed = self._mixed(looked) if looked else self._weighed(self.observe(batch))
+        weighed = self._learnt_from(looked) if looked else self._weighed(self.observe(batch))
         self._student_step(weighed, before)
         return self.after_step(weighed, before)
 
@@ -222,6 +222,15 @@ class Curriculum:
         return self.weigh(seen, self.score(seen))
 
     @property
+    def views(self) -> int:
+        """In how many ways each sample of the batch that comes is to be shown, where there are several."""
+        return self.parts.relabelling.views if self.parts.relabelling and self._is_relabelled else 1
+
+    @property
+    def _is_relabelled(self) -> bool:
+        return self.parts.relabelling is not None and self.parts.relabelling.is_due
+
+    @property
     def _is_mixed_by_weight(self) -> bool:
         """In every step, or in as many as the student memorises; the same on every rank."""
         if not self.parts.mixing.as_memorised:
@@ -238,8 +247,9 @@ class Curriculum:
         share_buffers(self.student)
         slopes = self._slopes(batch)
         with torch.no_grad(), kept_buffers(self.bare), untouched(self._device):
-            losses = per_sample_losses(self.bare, self.parts.shown_loss, batch)
-        seen = dataclasses.replace(self.observe_losses(batch, losses), slopes=slopes)
+            outputs = passed_through(self.bare, batch)
+            losses = losses_of(outputs, self.parts.shown_loss, batch)
+        seen = dataclasses.replace(self.observe_losses(batch, losses), slopes=slopes, outputs=outputs)
         if self.parts.mixing.weighs_anew:  # the guards look at the weights that the student learns under
             return self._scheduled(seen, self.score(seen), overruled=False)
         return self._weighed(seen)
@@ -247,6 +257,13 @@ class Curriculum:
     def _slopes(self, batch: Batch) -> Float[Tensor, " batch"] | None:
         """Before the training forward, whose buffers and random state another pass must not change."""
         return self.meta.slopes(self.step_number, batch) if self.parts.weighting.needs_slopes else None
+
+    def _learnt_from(self, looked: Weighed) -> Weighed:
+        if self.parts.relabelling is None:
+            return self._mixed(looked)
+        weighed = self.parts.relabelling(looked, self.student, self.exchange, self._mixing_draw)
+        check_finite(mean_of_students(weighed.seen.losses.detach()), weighed.seen.batch.ids, self.step_number)
+        return weighed
 
     def _mixed(self, looked: Weighed) -> Weighed:
         """Mixed by the sample weights that it has: what the student learns from, under the same weights or new ones."""

@@ -52,6 +52,12 @@ class Mixture:
         a, b, c, d, e, f, low, high = map(float, numbers)
         return Mixture((a, b), (c, d), (e, f), low, high)
 
+    @staticmethod
+    def could_be(numbers: list[float]) -> bool:
+        """Whether these could be a mixture's :meth:`numbers`."""
+        shares, variances, (low, high) = numbers[:2], numbers[4:6], numbers[6:]
+        return all(0 < share <= 1 for share in shares) and all(v > 0 for v in variances) and low < high
+
 
 NUMBERS = 8
 """That a mixture is made of."""

@@ -21,7 +21,10 @@ from ray_mentor.errors import UserError
 from ray_mentor.run.outcome import Outcome
 from ray_mentor.students import MLP
 
-METHODS = {"co-teaching": CurriculumConfig("co-teaching", forget_rate=0.3, forget_epochs=2.0)}
+METHODS = {
+    "co-teaching": CurriculumConfig("co-teaching", forget_rate=0.3, forget_epochs=2.0),
+    "dividemix": CurriculumConfig("dividemix", burn_in=0.25),
+}
 
 
 @pytest.fixture(scope="module", params=METHODS)

@@ -10,6 +10,7 @@ from ray_mentor.core.epoch import AtEpoch
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.access import AbstractMentorAccess
 from ray_mentor.core.methods.mixing import AbstractMixing
+from ray_mentor.core.methods.relabelling import AbstractRelabelling
 from ray_mentor.core.methods.remembering import Remembering
 from ray_mentor.core.methods.weightings import AbstractWeighting
 from ray_mentor.core.step.gradient_rules import AbstractGradientRule
@@ -29,6 +30,7 @@ class Parts:
         burn_in: share of training, from its start, in which all sample weights are 1 and no mentor learns.
         seen_loss: the one that features, percentile and ledger are made of: cross-entropy where the loss is a robust
             one, whose size says little of a sample that it has given up. None: the loss.
+        relabelling: makes what is learnt from out of what the student says; None: the given labels are.
     """
 
     loss: PerSampleLoss
@@ -41,6 +43,7 @@ class Parts:
     in_nats: bool = True
     burn_in: float = 0.0
     seen_loss: PerSampleLoss | None = None
+    relabelling: AbstractRelabelling | None = None
 
     @property
     def shown_loss(self) -> PerSampleLoss:

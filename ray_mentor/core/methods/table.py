@@ -20,8 +20,9 @@ from ray_mentor.core.mentor.access import AbstractMentorAccess
 from ray_mentor.core.mentor.mentor_file import frozen_from
 from ray_mentor.core.mentor.start import REFINED, pd_mentor
 from ray_mentor.core.methods.mixing import make_mixing, require_floats
-from ray_mentor.core.methods.pairs import CoTeaching
+from ray_mentor.core.methods.pairs import CoDivide, CoTeaching, DivideMix
 from ray_mentor.core.methods.parts import Parts
+from ray_mentor.core.methods.relabelling import AbstractRelabelling
 from ray_mentor.core.methods.weightings import (
     AbstractWeighting,
     FocalWeights,
@@ -52,6 +53,9 @@ class Method:
         needs_truth: whether the true labels must be known.
         says_same: whether its sample weights are the same for all, and say nothing of a label.
         burn_in: share of training in which all sample weights are 1, unless the user says otherwise.
+        burn_in_epochs: that it takes at most then.
+        relabelling: makes the part that learns from other labels than the given ones, beside its weighting; None: it
+            learns from those.
         students: how many it trains: one, or a pair.
     """
 
@@ -62,6 +66,8 @@ class Method:
     burn_in: float = 0.0
     says_same: bool = False
     students: int = 1
+    burn_in_epochs: int = 5
+    relabelling: Callable[[CurriculumConfig, AbstractWeighting], AbstractRelabelling] | None = None
 
 
 def _learned(_: CurriculumConfig, __: MentorConfig, access: AbstractMentorAccess | None) -> AbstractWeighting:
@@ -86,6 +92,11 @@ def _co_teaching(config: CurriculumConfig, _: MentorConfig, __: AbstractMentorAc
     return CoTeaching(config.forget_rate, config.forget_epochs)
 
 
+def _dividemix(config: CurriculumConfig, weighting: AbstractWeighting) -> AbstractRelabelling:
+    assert isinstance(weighting, CoDivide)
+    return DivideMix(weighting, config.unlabelled_weight)
+
+
 METHODS: dict[str, Method] = {
     "mentornet": Method(_learned, learns=True, burn_in=0.15),
     "mentornet-pd": Method(_published),
@@ -99,6 +110,13 @@ METHODS: dict[str, Method] = {
     "hard-mining": Method(lambda *_: HardMining()),
     "mentornet-frozen": Method(_frozen, burn_in=0.15),
     "co-teaching": Method(_co_teaching, students=2),
+    "dividemix": Method(
+        lambda config, *_: CoDivide(burn_in_of(config)),
+        students=2,
+        burn_in=0.15,
+        burn_in_epochs=10,
+        relabelling=_dividemix,
+    ),
     REFINED: Method(_learned, learns=True, burn_in=0.15),
 }
 
@@ -127,12 +145,14 @@ def parts_of(
     train_loss = loss if loss is not None else named_loss_of(curriculum)
     shown_loss = train_loss if own else cross_entropy
     is_pair = method.students > 1
+    weighting = method.weighting(curriculum, mentor, access)
     makes_errors = meta_loss_of(mentor, own_loss=own) == "error"
     return Parts(
         loss=OfBoth(cross_entropy) if is_pair else train_loss,
         seen_loss=None if is_pair else shown_loss,
         meta_loss=ExpectedError(shown_loss, in_doubt=own) if makes_errors else shown_loss,
-        weighting=method.weighting(curriculum, mentor, access),
+        weighting=weighting,
+        relabelling=None if method.relabelling is None else method.relabelling(curriculum, weighting),
         mixing=make_mixing(mixing_of(curriculum, mentor, own_loss=own, floats=floats), curriculum.mixup_alpha),
         gradient_rule=gradient_rule_of(curriculum),
         mentor=access if method.learns else None,
@@ -186,11 +206,8 @@ def check_one_loss(curriculum: CurriculumConfig, own: PerSampleLoss | None) -> N
         raise UserError(f"loss is {curriculum.loss!r}, but a loss of your own was given, too; leave one of them out")
 
 
-BURN_IN_EPOCHS = 5
-
-
 def burn_in_of(curriculum: CurriculumConfig, epochs: int | None = None) -> float:
-    """Share of training before a mentor learns: what is given, or the method's own, which is no more than 5 epochs.
+    """Share of training before a mentor learns: what is given, or the method's own, which is no more than some epochs.
 
     A student knows wrong labels by heart when it has met them some ten times, however long it is to be trained.
 
@@ -199,8 +216,8 @@ def burn_in_of(curriculum: CurriculumConfig, epochs: int | None = None) -> float
     """
     if curriculum.burn_in is not None:
         return curriculum.burn_in
-    own = method_of(curriculum.method).burn_in
-    return own if epochs is None else min(own, BURN_IN_EPOCHS / epochs)
+    method = method_of(curriculum.method)
+    return method.burn_in if epochs is None else min(method.burn_in, method.burn_in_epochs / epochs)
 
 
 def meta_loss_of(mentor: MentorConfig, *, own_loss: bool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -40,6 +41,7 @@ class Observation:
         remembered: what was kept of the global batch's samples for what is found out each epoch, NaN at the first
             visit; None where nothing is.
         epochs: passes over the samples so far, the one that is under way as a fraction.
+        outputs: what the student said of this rank's samples where it looked at them first, without a graph; else None.
     """
 
     batch: Batch
@@ -53,6 +55,7 @@ class Observation:
     of_students: Float[Tensor, "batch 2"] | None = None
     remembered: Float[Tensor, "batch keeps"] | None = None
     epochs: float = 0.0
+    outputs: Any = None
 
     @property
     def shown(self) -> Features:

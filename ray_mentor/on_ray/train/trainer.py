@@ -24,7 +24,7 @@ from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.learner import MentorLearner, MentorState
 from ray_mentor.core.mentor.mentor_file import MENTOR_FILE, mentor_bytes
 from ray_mentor.core.mentor.start import first_mentor, starts_otherwise
-from ray_mentor.core.methods.pairs import check_goes_with_two
+from ray_mentor.core.methods.pairs import check_can_be_relabelled, check_goes_with_two
 from ray_mentor.core.methods.table import (
     check_one_loss,
     is_in_nats,
@@ -324,6 +324,8 @@ class CurriculumTrainer:
         check_has_trusted(self.config.curriculum, self.config.mentor, len(self._splits.meta))
         own_loss, floats = self._own_loss, self._splits.train.inputs.dtype.is_floating_point
         mixing_of(self.config.curriculum, self.config.mentor, own_loss=own_loss, floats=floats)
+        if self._method.relabelling is not None:
+            check_can_be_relabelled(self.config.curriculum, floats=floats)
         if self._method.learns:
             settings, schedule, sizes = self._job.mentor, self._job.curriculum, self._splits.train.class_sizes
             in_nats = is_in_nats(settings, own_loss=own_loss)

@@ -182,10 +182,11 @@ _LAST_WORDS = 1.0  # seconds that the note takes at most
 
 
 def _augmented(batch: Batch, job: Job, curriculum: Curriculum, trusted: AbstractInputs) -> Batch:
-    """The batch shown in another way; trusted images are normalised as all are."""
+    """The batch shown in another way, or in several, one after the other; trusted images are normalised as all are."""
     if job.config.data.augment == "none":
         return batch
     assert isinstance(batch.inputs, Tensor)
     scale = trusted.scale if isinstance(trusted, ImageInputs) else None
     draw = curriculum.generator("augment", curriculum.exchange.rank)
-    return batch.with_inputs(augmented(job.config.data.augment, batch.inputs, scale, draw))
+    shown = [augmented(job.config.data.augment, batch.inputs, scale, draw) for _ in range(curriculum.views)]
+    return batch.with_inputs(shown[0] if len(shown) == 1 else torch.cat(shown))

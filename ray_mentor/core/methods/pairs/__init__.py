@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ray_mentor.core.methods.pairs.co_divide import CoDivide
 from ray_mentor.core.methods.pairs.co_teaching import CoTeaching
-from ray_mentor.core.methods.pairs.refusals import check_goes_with_two
+from ray_mentor.core.methods.pairs.dividemix import DivideMix
+from ray_mentor.core.methods.pairs.refusals import check_can_be_relabelled, check_goes_with_two
 
-__all__ = ["CoTeaching", "check_goes_with_two"]
+__all__ = ["CoDivide", "CoTeaching", "DivideMix", "check_can_be_relabelled", "check_goes_with_two"]

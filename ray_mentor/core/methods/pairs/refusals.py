@@ -37,3 +37,26 @@ def check_goes_with_two(curriculum: CurriculumConfig, own: PerSampleLoss | None)
             f"gradient_rule is {curriculum.gradient_rule!r}, which compares one student's gradient with that of the "
             f"meta loss, but method {method!r} trains two; give --gradient-rule none"
         )
+
+
+def check_can_be_relabelled(curriculum: CurriculumConfig, *, floats: bool) -> None:
+    """Refuses what a method that mixes samples and gives them labels of its own has no room for.
+
+    Args:
+        floats: whether the inputs are floats, which can be blended.
+
+    Raises:
+        UserError: naming what it is, rule and fix.
+    """
+    method = curriculum.method
+    if not floats:
+        raise UserError(
+            f"method is {method!r}, which blends inputs, but these are integers, and between two ids or codes lies no "
+            "third; take another method, such as co-teaching, or inputs that are floats"
+        )
+    if curriculum.example_dropout:
+        raise UserError(
+            f"example_dropout is {curriculum.example_dropout!r}, which sets sample weights to 0, but to method "
+            f"{method!r} that says that a label is not believed, and it learns from the sample all the same; leave "
+            "--example-dropout out"
+        )
