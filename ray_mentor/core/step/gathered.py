@@ -57,6 +57,6 @@ def _with_past(
     messages = exchange.gather(message[:, None], lengths)[:, 0].split(lengths)
     past = torch.empty(len(rows), length)
     for rank, (message, size) in enumerate(zip(messages, sizes, strict=True)):
-        past[owners == rank] = message[size * width :].view(-1, length).float()
+        past[owners == rank] = message[size * width :].view(owned[rank], length).float()
     table = [message[: size * width].view(-1, width) for message, size in zip(messages, sizes, strict=True)]
     return torch.cat(table), past

@@ -120,10 +120,11 @@ def test_it_goes_on_from_a_state() -> None:
     assert other.kept[-1][:, 1].tolist() == [2] * N
 
 
-def test_ranks_that_split_the_store_remember_what_one_process_does() -> None:
+@pytest.mark.parametrize("length", [0, 1])
+def test_ranks_that_split_the_store_remember_what_one_process_does(length: int) -> None:
     def kept(exchange: AbstractExchange) -> tuple[list[Tensor], Tensor]:
         each = Visits()
-        history = LossHistory(N, 1, exchange.rank, exchange.world_size, beside=5)
+        history = LossHistory(N, length, exchange.rank, exchange.world_size, beside=5)
         seen = []
         for step in range(4):
             rows = torch.randperm(N, generator=torch.Generator().manual_seed(step))[:B]
@@ -138,4 +139,4 @@ def test_ranks_that_split_the_store_remember_what_one_process_does() -> None:
     for found, table in on_ranks(2, kept):
         torch.testing.assert_close(found, alone, rtol=0, atol=0, equal_nan=True)
         torch.testing.assert_close(table, whole, rtol=0, atol=0, equal_nan=True)
-    assert whole[:, 1:4].isnan().all(), "what is another's stays as it is"
+    assert whole[:, length : length + 3].isnan().all(), "what is another's stays as it is"
