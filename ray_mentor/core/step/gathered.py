@@ -27,7 +27,7 @@ def gathered(
         columns: of this rank's samples, in float64.
         sizes: samples on each rank.
     """
-    if history.is_split:
+    if history.is_split and history.length:
         return _with_past(columns, all_rows(batch, sizes, exchange), sizes, history, exchange)
     table = exchange.gather(columns, sizes)
     return table, history.past(table[:, ROWS].long())
