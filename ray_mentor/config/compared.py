@@ -1,7 +1,8 @@
 """The methods that a comparison knows, each a line: settings over those of the comparison.
 
 All of them have the same means: the same data, student and schedule, and the trusted samples that are not held out in
-training, but for ``uniform``, which is what one has without any. So a method may not set what all have in common.
+training, but for ``uniform`` and ``mentornet-pseudo-clean``, which are what one has without any. So a method may not
+set what all have in common.
 """
 
 from __future__ import annotations
@@ -111,6 +112,10 @@ METHODS: dict[str, Compared] = {
     ),
     "mentornet-gce": Compared("the mentor on generalised cross-entropy", {"method": "mentornet", "loss": "gce"}),
     "mentornet-elr": Compared("the mentor on early-learning regularisation", {"method": "mentornet", "loss": "elr"}),
+    "mentornet-pseudo-clean": Compared(
+        "the mentor, without trusted samples: it learns from labels that look right",
+        {"method": "mentornet", "meta_from": "pseudo-clean", "meta_in_training": 0.0},
+    ),
     "mentornet": Compared("the mentor", {"method": "mentornet"}),
     "oracle": Compared("told which labels are right", {"method": "oracle"}),
 }

@@ -68,7 +68,7 @@ LEARNING_METHODS = ("mentornet", "mentornet-refined")
 RULES = (
     Rule(LEARNED, {"method": _is_not(*LEARNING_METHODS)}, "the method has no mentor that learns"),
     Rule(
-        ("meta_batch_size",),
+        ("meta_batch_size", "meta_from"),
         {"method": _is_not(*LEARNING_METHODS, "l2rw"), "gradient_rule": _is("none")},
         "nobody takes a meta batch",
     ),

@@ -396,6 +396,10 @@ class CurriculumConfig:
     None: the method's own, 0 but for mentornet: 0.15, or 5 epochs where that is less, as far as epochs are known; a
     student that sees wrong labels more often knows them by heart. It is dividemix's warm-up, too, of 10 epochs at
     most."""
+    meta_from: Literal["trusted", "pseudo-clean"] = "trusted"
+    """Where the meta set comes from, that a mentor (or l2rw, or a gradient rule) learns from: trusted, or pseudo-clean:
+    samples of the validation split whose given labels look right, chosen anew after each epoch. Then no trusted sample
+    is needed; those that there are stay in training and measurements."""
     meta_in_training: float = 1.0
     """Share of the meta set, but for what is held out, that the student is trained on as well, each sample with weight
     1, in [0, 1]; 0 for none."""
@@ -412,6 +416,7 @@ class CurriculumConfig:
             object.__setattr__(self, "refine", False)
         if self.mixing is not None:
             one_of(self.mixing, MIXINGS, "mixing")
+        one_of(self.meta_from, ("trusted", "pseudo-clean"), "meta_from")
         require(self.mixup_alpha > 0, "mixup_alpha", self.mixup_alpha, "it must be above 0")
         require(0 <= self.forget_rate < 1, "forget_rate", self.forget_rate, "it must lie in [0, 1)")
         for name in ("forget_epochs", "unlabelled_weight"):

@@ -21,12 +21,14 @@ class EpochEnd:
         progress: share of the planned steps that are done, in (0, 1].
         remembered: what the part that keeps numbers of each sample has kept, by row, NaN where there is nothing. Takes
             no pass, but a message of as many numbers.
+        errors: 1 − p_y of each sample of the validation split, y its given label, in evaluation mode; in float64.
         predicted: Σ of what the student predicts for the trusted samples of each class, behind it how many these are.
     """
 
     done: int
     progress: float
     predicted: Callable[[], Float[Tensor, "classes classes+1"]]
+    errors: Callable[[], Float[Tensor, " validation"]] = lambda: torch.empty(0)
     remembered: Callable[[], Float[Tensor, "samples keeps"]] = lambda: torch.empty(0, 0)
 
 

@@ -145,17 +145,19 @@ def _own_hits(
 
 
 def own_parts(
-    samples: Samples,
+    samples: Samples | None,
     name: str,
     curriculum: Curriculum,
     exchange: AbstractExchange,
     beat: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """This rank's share of a split, some samples at a time.
+    """This rank's share of a split, some samples at a time; nothing where there is none.
 
     Args:
         name: of the split; what random transforms draw depends on it.
     """
+    if samples is None:
+        return
     own = rank_slice(np.arange(len(samples)), exchange.rank, exchange.world_size)
     draws = curriculum.generator(name, exchange.rank).initial_seed()
     parts = [(own[start : start + _PART], (draws, start)) for start in range(0, len(own), _PART)]

@@ -70,8 +70,8 @@ def test_what_needs_trusted_samples_is_a_row_that_says_so_where_there_are_none()
     ]
     assert plan.unable[1][1] == (
         "method is 'mentornet', whose mentor learns from a meta set, but there is no trusted sample (meta_size is 0); "
-        "give some, e.g. --meta-size 100 or --meta-data FILE, or train with what needs none, e.g. --method self-paced "
-        "or --loss gce"
+        "give some, e.g. --meta-size 100 or --meta-data FILE, draw a meta set from labels that look right, --meta-from "
+        "pseudo-clean, or train with what needs none, e.g. --method self-paced or --loss gce"
     )
     able = {size: {cell.method for cell in plan.cells if cell.meta_size == size} for size in (0, 30)}
     assert able[30] - able[0] == {"mentornet", "forward"}

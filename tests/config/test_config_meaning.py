@@ -56,6 +56,7 @@ VALUES: dict[str, list[Any]] = {
     "unlabelled_weight": [25.0, 0.0],
     "mixing": [None, "none", "mixup", "mentormix"],
     "meta_in_training": [1.0, 0.0],
+    "meta_from": ["trusted", "pseudo-clean"],
     "mixup_alpha": [1.0, 0.2],
     "burn_in": [0.0, 0.3],
     "example_dropout": ["", "0.5:0.5,0.1:0.5"],

@@ -28,8 +28,8 @@ from ray_mentor.on_ray.train.assemble import assemble
 from ray_mentor.run.accuracy import measured, wilson
 from ray_mentor.run.batch_of import batch_of
 from ray_mentor.run.job import Job
+from ray_mentor.run.meta_set.trusted import parts_of
 from ray_mentor.run.outcome import guard_figures
-from ray_mentor.run.trusted import parts_of
 
 STEPS_AN_EPOCH = 5
 

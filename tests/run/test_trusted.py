@@ -18,7 +18,7 @@ from ray_mentor.data.plan.order import Shuffled
 from ray_mentor.on_ray.train.assemble import assemble
 from ray_mentor.run.batch_of import batch_of
 from ray_mentor.run.job import Job
-from ray_mentor.run.trusted import TrustedBeside, parts_of, trained_on
+from ray_mentor.run.meta_set.trusted import TrustedBeside, parts_of, trained_on
 
 pytestmark = pytest.mark.usefixtures("outside_of_ray_train")
 

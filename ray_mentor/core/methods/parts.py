@@ -53,7 +53,7 @@ class Parts:
     @property
     def at_epoch(self) -> tuple[AtEpoch, ...]:
         """Those that find something out when an epoch has ended; what they have found is in every checkpoint."""
-        parts: tuple[object, ...] = (self.loss, self.weighting)
+        parts: tuple[object, ...] = (self.loss, self.weighting, self.meta_batch)
         return tuple(part for part in parts if isinstance(part, AtEpoch))
 
     @property

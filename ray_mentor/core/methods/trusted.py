@@ -4,25 +4,48 @@ from __future__ import annotations
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.losses.forward import Forward
-from ray_mentor.core.methods.table import gradient_rule_of, method_of, named_loss_of
-from ray_mentor.errors import NoTrustedSamplesError
+from ray_mentor.core.methods.table import gradient_rule_of, meta_loss_of, method_of, named_loss_of
+from ray_mentor.errors import NoTrustedSamplesError, UserError
 
 
-def check_has_trusted(curriculum: CurriculumConfig, mentor: MentorConfig, n_trusted: int) -> None:
-    """Refuses a run without trusted samples that needs some.
+def check_meta_set(
+    curriculum: CurriculumConfig, mentor: MentorConfig, n_trusted: int, n_validation: int, *, own_loss: bool
+) -> None:
+    """Refuses a run without trusted samples that needs some, or without what stands in for them.
 
     Args:
         n_trusted: samples of the trusted set, held-out ones included.
+        n_validation: samples of the validation split.
+        own_loss: whether the user gave the loss.
 
     Raises:
         NoTrustedSamplesError: naming what needs them, and what to do.
         UserError: a method, loss or gradient rule that there is none of.
     """
-    needs = what_needs_a_meta_set(curriculum) or _what_needs_trust(curriculum, mentor)
+    needs = what_needs_a_meta_set(curriculum)
+    if needs is not None and curriculum.meta_from == "pseudo-clean":
+        _check_pseudo_clean(mentor, n_validation, own_loss=own_loss)
+        needs = None
+    needs = needs or _what_needs_trust(curriculum, mentor)
     if needs is not None and n_trusted == 0:
         raise NoTrustedSamplesError(
             f"{needs}, but there is no trusted sample (meta_size is 0); give some, e.g. --meta-size 100 or --meta-data "
-            "FILE, or train with what needs none, e.g. --method self-paced or --loss gce"
+            "FILE, draw a meta set from labels that look right, --meta-from pseudo-clean, or train with what needs "
+            "none, e.g. --method self-paced or --loss gce"
+        )
+
+
+def _check_pseudo_clean(mentor: MentorConfig, n_validation: int, *, own_loss: bool) -> None:
+    if n_validation == 0:
+        raise UserError(
+            "meta_from is 'pseudo-clean', which chooses from the validation split, but there is none; give "
+            "--validation-share 0.1 (of a trainer: validation=...)"
+        )
+    if own_loss and meta_loss_of(mentor, own_loss=True) != "error":
+        raise UserError(
+            "meta_from is 'pseudo-clean', which goes by the probability exp(−loss) of a given label, but a loss of "
+            "your own was given; if it is the negative log-likelihood of a label, say so with meta_loss='error', else "
+            "give trusted samples"
         )
 
 

@@ -106,6 +106,10 @@ def check_arguments(
         raise UserError(
             f"method is {curriculum.method!r}, which trains a second student beside yours; only the trainer builds one"
         )
+    if curriculum.meta_from != "trusted":
+        raise UserError(
+            f"meta_from is {curriculum.meta_from!r}, but a loop of one's own gives the meta set itself; leave it out"
+        )
     if curriculum.gradient_rule != "none":
         raise UserError(
             f"gradient_rule is {curriculum.gradient_rule!r}, which changes gradients; only the trainer can do that"

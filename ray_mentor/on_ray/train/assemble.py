@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import NoReturn
 
-import numpy as np
 import ray.train.torch
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.losses import TargetLoss
@@ -23,17 +20,14 @@ from ray_mentor.core.student.pair import members_of
 from ray_mentor.core.student.precision import in_bf16
 from ray_mentor.core.student.sync_batch_norm import synchronised
 from ray_mentor.data.memory import require_memory
-from ray_mentor.data.plan.batches import meta_batch, rank_slice
-from ray_mentor.data.samples.draws import META
-from ray_mentor.data.samples.inputs import Part
-from ray_mentor.data.samples.rows import Rows
-from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.meta_parts import MetaParts
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.mentor.shared import SharedMentor
 from ray_mentor.run.job import Job
-from ray_mentor.run.trusted import trained_on
+from ray_mentor.run.meta_set.batches import MetaBatches
+from ray_mentor.run.meta_set.pseudo_clean import PseudoClean
+from ray_mentor.run.meta_set.trusted import trained_on
 
 
 def assemble(
@@ -53,7 +47,7 @@ def assemble(
     student = make_student(job, exchange)
     mentor = _access(job, splits, exchange, waiting) if method_of(job.curriculum.method).learns else None
     _check_parts(parts_of_meta, len(splits.meta), job, exchange)
-    meta_batches = _MetaBatches(parts_of_meta.learnt, job, exchange, next(student.parameters()).device)
+    meta_batches = _meta_batches(job, splits, parts_of_meta, exchange, next(student.parameters()).device)
     floats = splits.train.inputs.dtype.is_floating_point
     parts = parts_of(job.curriculum, job.mentor, mentor, job.loss, meta_batches, floats=floats)
     beside = len(splits.train.classes) if isinstance(parts.loss, TargetLoss) else 0
@@ -78,6 +72,17 @@ def assemble(
         n_classes=len(splits.train.classes),
         epochs=job.run.epochs,
     )
+
+
+def _meta_batches(
+    job: Job, splits: Splits, parts: MetaParts, exchange: AbstractExchange, device: torch.device
+) -> MetaBatches:
+    """Of the trusted samples that are not held out, or of what looks right in the validation split."""
+    made_with = job.mentor.meta_batch_size, job.run.seed, exchange, device
+    if job.curriculum.meta_from == "trusted":
+        return MetaBatches(parts.learnt, *made_with)
+    assert splits.validation is not None, "checked before Ray starts"
+    return PseudoClean(splits.validation, *made_with)
 
 
 def make_student(job: Job, exchange: AbstractExchange) -> nn.Module:
@@ -127,39 +132,3 @@ def _refuse(setting: str, instead: str, whole: int, job: Job) -> NoReturn:
         f"{setting}, but of {whole} meta samples none can be held out (meta_holdout {job.mentor.meta_holdout:g}, one "
         f"of each class stays); give more, or {instead}"
     )
-
-
-class _MetaBatches:
-    """This rank's share of the n-th meta batch; the next ones are read ahead where the meta set has readers."""
-
-    def __init__(self, meta: Samples, job: Job, exchange: AbstractExchange, device: torch.device) -> None:
-        self._meta = meta
-        self._size = max(job.mentor.meta_batch_size, exchange.world_size)
-        self._seed = job.run.seed
-        self._exchange = exchange
-        self._device = device
-        self._next = -1
-        self._ahead: Iterator[Tensor] = iter(())
-
-    def __call__(self, update: int) -> MetaBatch:
-        rows = self._rows(update)
-        inputs, labels = self._inputs(update), torch.from_numpy(self._meta.labels[self._own(rows)])
-        return MetaBatch(inputs.to(self._device), labels.to(self._device), len(rows))
-
-    def _inputs(self, update: int) -> Tensor:
-        if self._next < 0:  # where a run goes on
-            self._next = update
-            self._ahead = self._meta.inputs.in_parts(map(self._part, itertools.count(update)))
-        if update != self._next:  # a gradient rule counts steps
-            return next(self._meta.inputs.in_parts([self._part(update)]))
-        self._next += 1
-        return next(self._ahead)
-
-    def _part(self, update: int) -> Part:
-        return self._own(self._rows(update)), (self._seed, META, update, self._exchange.rank)
-
-    def _rows(self, update: int) -> Rows:
-        return meta_batch(len(self._meta), self._size, self._seed, update)
-
-    def _own(self, rows: Rows) -> Rows:
-        return np.sort(rank_slice(rows, self._exchange.rank, self._exchange.world_size))

@@ -32,7 +32,7 @@ from ray_mentor.core.methods.table import (
     method_of,
     mixing_of,
 )
-from ray_mentor.core.methods.trusted import check_has_trusted
+from ray_mentor.core.methods.trusted import check_meta_set
 from ray_mentor.core.methods.weightings.oracle import TRUTH_MISSING
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.core.student.pair import pair_of
@@ -89,6 +89,12 @@ from ray_mentor.run.ledger.detection import detection
 from ray_mentor.run.marks import Marks, Show
 from ray_mentor.run.outcome import Outcome, result_of
 from ray_mentor.run.progress import ProgressBoard
+
+
+def _identities(splits: Splits) -> dict[str, str]:
+    """Of what a run learns from, or chooses by."""
+    named = {"training samples": splits.train, "trusted samples": splits.meta, "validation samples": splits.validation}
+    return {name: identity(samples) for name, samples in named.items() if samples is not None}
 
 
 class CurriculumTrainer:
@@ -209,10 +215,7 @@ class CurriculumTrainer:
             loss=loss,
             directory=self.directory,
             settings=to_toml(self._record).encode(),
-            data={
-                "training samples": identity(self._splits.train),
-                "trusted samples": identity(self._splits.meta),
-            },
+            data=_identities(self._splits),
             local=self.config.run.workers == 0,
             board=ProgressBoard(),
         )
@@ -321,7 +324,8 @@ class CurriculumTrainer:
             check_can_be_held(self._splits.train)
         if self._method.needs_truth and self._splits.train.true_labels is None:
             raise UserError(TRUTH_MISSING)
-        check_has_trusted(self.config.curriculum, self.config.mentor, len(self._splits.meta))
+        n_trusted, n_held = (0 if held is None else len(held) for held in (self._splits.meta, self._splits.validation))
+        check_meta_set(self.config.curriculum, self.config.mentor, n_trusted, n_held, own_loss=self._own_loss)
         own_loss, floats = self._own_loss, self._splits.train.inputs.dtype.is_floating_point
         mixing_of(self.config.curriculum, self.config.mentor, own_loss=own_loss, floats=floats)
         if self._method.relabelling is not None:

@@ -47,8 +47,8 @@ from ray_mentor.run.findings.names import write_names
 from ray_mentor.run.findings.predictions import write_predictions
 from ray_mentor.run.job import Job
 from ray_mentor.run.log import RunLog, started_row
+from ray_mentor.run.meta_set.trusted import parts_of, trusted_beside
 from ray_mentor.run.progress import Board
-from ray_mentor.run.trusted import parts_of, trusted_beside
 
 
 def worker_loop(config: dict[str, Job]) -> None:
@@ -113,7 +113,11 @@ def worker_loop(config: dict[str, Job]) -> None:
             if ends_epoch:
                 with pulse.slow():
                     found = measured(curriculum, splits, meta.held_out, exchange, pulse.beat)
-                    curriculum.end_epoch(epoch + 1, lambda: own_parts(meta.learnt, "trusted", curriculum, exchange))
+                    curriculum.end_epoch(
+                        epoch + 1,
+                        lambda: own_parts(meta.learnt, "trusted", curriculum, exchange),
+                        lambda: own_parts(splits.validation, "validation", curriculum, exchange),
+                    )
                     kept.note(epoch, found.hits, curriculum.bare)
                     if epoch == 0 and job.loss is None:
                         warning = note_on_outputs(curriculum, splits.meta if len(splits.meta) else train, exchange)

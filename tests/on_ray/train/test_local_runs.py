@@ -27,6 +27,7 @@ from small_runs import (
     STEPS,
     assert_one_row_per_sample_and_epoch,
     assert_same_run,
+    interrupted,
     names_in,
     trainer_for,
 )
@@ -303,8 +304,8 @@ def test_what_needs_trusted_samples_is_refused_without(
         trainer_for(small_splits, tmp_path, "none", meta=None, curriculum=curriculum)
     assert str(refused.value).startswith(says)
     assert str(refused.value).endswith(
-        "give some, e.g. --meta-size 100 or --meta-data FILE, or train with what needs none, e.g. --method self-paced "
-        "or --loss gce"
+        "give some, e.g. --meta-size 100 or --meta-data FILE, draw a meta set from labels that look right, --meta-from "
+        "pseudo-clean, or train with what needs none, e.g. --method self-paced or --loss gce"
     )
 
 
@@ -390,25 +391,6 @@ def test_a_run_stopped_at_any_step_goes_on_as_if_it_had_never_stopped(
     assert started["progress"] == (steps - 1) // 3 * 3 / STEPS
     assert_same_run(outcome, finished)
     assert_one_row_per_sample_and_epoch(outcome.ledger(), small_splits)
-
-
-def interrupted(steps: int) -> Any:
-    """An optimizer's maker: Ctrl-C in its step of this number."""
-
-    def make(params: Any) -> torch.optim.Optimizer:
-        optimizer = make_optimizer(params, StudentConfig(learning_rate=0.02))
-        left = steps
-
-        def count(*_: Any) -> None:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                raise KeyboardInterrupt
-
-        optimizer.register_step_post_hook(count)
-        return optimizer
-
-    return make
 
 
 def test_an_update_that_looks_ahead_is_never_cut_in_two(small_splits: Splits, tmp_path: Path) -> None:

@@ -82,6 +82,25 @@ def trainer_for(splits: Splits, storage: Path, name: str, *, workers: int = 0, *
     return CurriculumTrainer(**{**arguments, **changes})
 
 
+def interrupted(steps: int) -> Any:
+    """An optimizer's maker: Ctrl-C in its step of this number."""
+
+    def make(params: Any) -> torch.optim.Optimizer:
+        optimizer = make_optimizer(params, StudentConfig(learning_rate=0.02))
+        left = steps
+
+        def count(*_: Any) -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                raise KeyboardInterrupt
+
+        optimizer.register_step_post_hook(count)
+        return optimizer
+
+    return make
+
+
 def outcome_of(path: Path) -> Outcome:
     """What a finished run left in its directory."""
     state = newest_good(RunDirectory(str(path)), lambda text: None)

@@ -1,0 +1,71 @@
+"""Meta batches, each rank its share."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ray_mentor.core.batch import MetaBatch
+from ray_mentor.core.exchange import AbstractExchange
+from ray_mentor.data.plan.batches import meta_batch, rank_slice
+from ray_mentor.data.samples.draws import META
+from ray_mentor.data.samples.inputs import Part
+from ray_mentor.data.samples.rows import Rows
+from ray_mentor.data.samples.samples import Samples
+
+
+class MetaBatches:
+    """This rank's share of the n-th meta batch; the next ones are read ahead where the samples have readers.
+
+    Args:
+        samples: those that the meta set is made of.
+        size: of a meta batch over all ranks, if there are so many.
+    """
+
+    def __init__(
+        self, samples: Samples, size: int, seed: int, exchange: AbstractExchange, device: torch.device
+    ) -> None:
+        self.samples = samples
+        self.exchange = exchange
+        self._size = max(size, exchange.world_size)
+        self._seed = seed
+        self._device = device
+        self.begin_anew()
+
+    @property
+    def rows(self) -> Rows:
+        """Of the samples, those in the meta set."""
+        return np.arange(len(self.samples))
+
+    def begin_anew(self) -> None:
+        """Forgets what was read ahead: the meta set is another one."""
+        self._next = -1
+        self._ahead: Iterator[Tensor] = iter(())
+
+    def __call__(self, update: int) -> MetaBatch:
+        rows = self._rows(update)
+        inputs, labels = self._inputs(update), torch.from_numpy(self.samples.labels[self._own(rows)])
+        return MetaBatch(inputs.to(self._device), labels.to(self._device), len(rows))
+
+    def _inputs(self, update: int) -> Tensor:
+        if self._next < 0:  # where a run goes on
+            self._next = update
+            self._ahead = self.samples.inputs.in_parts(map(self._part, itertools.count(update)))
+        if update != self._next:  # a gradient rule counts steps
+            return next(self.samples.inputs.in_parts([self._part(update)]))
+        self._next += 1
+        return next(self._ahead)
+
+    def _part(self, update: int) -> Part:
+        return self._own(self._rows(update)), (self._seed, META, update, self.exchange.rank)
+
+    def _rows(self, update: int) -> Rows:
+        rows = self.rows
+        return rows[meta_batch(len(rows), self._size, self._seed, update)]
+
+    def _own(self, rows: Rows) -> Rows:
+        return np.sort(rank_slice(rows, self.exchange.rank, self.exchange.world_size))
