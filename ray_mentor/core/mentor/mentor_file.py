@@ -22,6 +22,7 @@ MENTOR_FILE = "mentor.npz"
 """Of a run whose mentor learns, in its folder."""
 
 _ABOUT, _PARAM, _MOST_BYTES = "about", "param.", 256 << 20
+_UNITS = {True: "in nats", False: "in units of their own"}
 
 
 def mentor_bytes(state: MentorState, config: MentorConfig, n_classes: int, *, in_nats: bool) -> bytes:
@@ -71,7 +72,7 @@ def _with_params(name: str, table: Mapping[str, Any], learner: MentorLearner) ->
 def _about(config: MentorConfig, n_classes: int, *, in_nats: bool) -> dict[str, Any]:
     """What two mentors must have in common for one to take the other's params, and for these to mean the same."""
     features = config.mentor_features
-    about: dict[str, Any] = {"mentor": config.mentor, "losses": "in nats" if in_nats else "in units of their own"}
+    about: dict[str, Any] = {"mentor": config.mentor, "losses": _UNITS[in_nats]}
     if config.mentor == "mlp":
         about.update(mentor_hidden=list(config.mentor_hidden), mentor_features=list(features))
     elif config.mentor != "cmw":
@@ -147,7 +148,7 @@ def frozen_from(path: str) -> MentorLearner:
         if about.get("sees_label"):
             made["mentor_features"] = (*MentorConfig.mentor_features, "label")
         config = dataclasses.replace(MentorConfig(), **made)
-        classes, in_nats = int(about.get("classes", 1)), about["losses"] == "in nats"
+        classes, in_nats = int(about.get("classes", 1)), about["losses"] == _UNITS[True]
         learner = MentorLearner(config, classes, seed=0)
     except UserError:
         raise
@@ -155,3 +156,25 @@ def frozen_from(path: str) -> MentorLearner:
         raise _damaged(name, error) from error
     _check_same(name, about, _about(config, classes, in_nats=in_nats))
     return _with_params(name, table, learner)
+
+
+def check_is_shown_the_same(path: str, config: MentorConfig, n_classes: int | None, *, in_nats: bool) -> None:
+    """Refuses a run in which a mentor's features would mean something else than where it learned.
+
+    Args:
+        n_classes: C; None: nobody has said.
+        in_nats: whether the run shows losses in nats.
+
+    Raises:
+        UserError: losses in other units, a history of another length or other classes, as far as the mentor sees them;
+            no such file, or a damaged one. The message names both.
+    """
+    name, table = _read(path)
+    there = _described(name, table)
+    here = {"losses": _UNITS[in_nats], "history_length": config.history_length, "classes": n_classes}
+    for key, value in here.items():
+        if key in there and value is not None and there[key] != value:
+            raise UserError(
+                f"the mentor of {name} has {key} {shown(there[key])}, but this run has {shown(value)}, so that it "
+                "would not know what it sees; they must be the same"
+            )

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.mentor.learner import MentorLearner
-from ray_mentor.core.mentor.mentor_file import begun_as
+from ray_mentor.core.mentor.mentor_file import begun_as, check_is_shown_the_same
 from ray_mentor.core.mentor.networks import CMWMentor, MentorNet, load_published
 from ray_mentor.core.mentor.offline.predefined import PD_PARAMS
 from ray_mentor.errors import UserError
 
 REFINED = "mentornet-refined"
 """The method whose mentor begins with PD params, and learns on."""
+
+FROZEN = "mentornet-frozen"
+"""The method whose mentor is another run's, and stays so."""
 
 
 def pd_mentor(config: MentorConfig) -> MentorNet:
@@ -84,3 +87,13 @@ def _refined(config: MentorConfig, n_classes: int, seed: int) -> MentorLearner:
 def starts_otherwise(curriculum: CurriculumConfig, config: MentorConfig) -> bool:
     """Whether a mentor made with these settings, and nothing else, is not yet what :func:`first_mentor` gives."""
     return curriculum.method == REFINED or config.mentor_from is not None or config.mentor == "cmw"
+
+
+def check_frozen(curriculum: CurriculumConfig, config: MentorConfig, n_classes: int | None, *, in_nats: bool) -> None:
+    """Refuses a frozen mentor that would not know what it sees.
+
+    Raises:
+        UserError: what :func:`~.mentor_file.check_is_shown_the_same` says.
+    """
+    if curriculum.method == FROZEN and config.mentor_from is not None:
+        check_is_shown_the_same(config.mentor_from, config, n_classes, in_nats=in_nats)

@@ -18,7 +18,7 @@ from ray_mentor.core.losses import (
 )
 from ray_mentor.core.mentor.access import AbstractMentorAccess
 from ray_mentor.core.mentor.mentor_file import frozen_from
-from ray_mentor.core.mentor.start import REFINED, pd_mentor
+from ray_mentor.core.mentor.start import FROZEN, REFINED, pd_mentor
 from ray_mentor.core.methods.mixing import make_mixing, require_floats
 from ray_mentor.core.methods.pairs import CoDivide, CoTeaching, DivideMix
 from ray_mentor.core.methods.parts import Parts
@@ -26,6 +26,7 @@ from ray_mentor.core.methods.relabelling import AbstractRelabelling
 from ray_mentor.core.methods.weightings import (
     AbstractWeighting,
     FocalWeights,
+    Frozen,
     HardMining,
     Learned,
     LearningToReweight,
@@ -85,7 +86,7 @@ def _frozen(_: CurriculumConfig, config: MentorConfig, __: AbstractMentorAccess 
             "method is 'mentornet-frozen', which takes another run's mentor; give --mentor-from RUN, a run "
             "whose mentor learned"
         )
-    return Published(frozen_from(config.mentor_from).network)
+    return Frozen(frozen_from(config.mentor_from))
 
 
 def _co_teaching(config: CurriculumConfig, _: MentorConfig, __: AbstractMentorAccess | None) -> AbstractWeighting:
@@ -108,7 +109,7 @@ METHODS: dict[str, Method] = {
     "predefined": Method(lambda *_: Predefined()),
     "focal": Method(lambda *_: FocalWeights()),
     "hard-mining": Method(lambda *_: HardMining()),
-    "mentornet-frozen": Method(_frozen, burn_in=0.15),
+    FROZEN: Method(_frozen, burn_in=0.15),
     "co-teaching": Method(_co_teaching, students=2),
     "dividemix": Method(
         lambda config, *_: CoDivide(burn_in_of(config)),

@@ -21,7 +21,7 @@ from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.access import LocalMentor
 from ray_mentor.core.mentor.guards import Guards
 from ray_mentor.core.mentor.pace import paced
-from ray_mentor.core.mentor.start import first_mentor, made_for
+from ray_mentor.core.mentor.start import check_frozen, first_mentor, made_for
 from ray_mentor.core.methods.table import burn_in_of, is_in_nats, method_of, parts_of
 from ray_mentor.core.own_loop.arguments import all_of, check_arguments, ranks_of
 from ray_mentor.core.own_loop.forward_watch import ForwardWatch
@@ -117,6 +117,7 @@ class LearnedCurriculum:
         ranks = exchange or ranks_of(student)
         device = next(student.parameters()).device
         learns, in_nats = method_of(schedule.method).learns, is_in_nats(settings, own_loss=loss is not None)
+        check_frozen(schedule, settings, n_classes, in_nats=in_nats)
         made_with = settings, n_classes or 1, seed, class_sizes
         self.mentor = LocalMentor(first_mentor(schedule, *made_with, in_nats=in_nats)) if learns else None
         self._meta = meta_batches(meta_loader, settings.meta_batch_size, ranks, device, seed)

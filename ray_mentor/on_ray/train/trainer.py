@@ -23,7 +23,7 @@ from ray_mentor.core.influence.step_jacobian import check_optimizer
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.learner import MentorLearner, MentorState
 from ray_mentor.core.mentor.mentor_file import MENTOR_FILE, mentor_bytes
-from ray_mentor.core.mentor.start import first_mentor, starts_otherwise
+from ray_mentor.core.mentor.start import check_frozen, first_mentor, starts_otherwise
 from ray_mentor.core.methods.pairs import check_can_be_relabelled, check_goes_with_two
 from ray_mentor.core.methods.table import (
     check_one_loss,
@@ -330,9 +330,10 @@ class CurriculumTrainer:
         mixing_of(self.config.curriculum, self.config.mentor, own_loss=own_loss, floats=floats)
         if self._method.relabelling is not None:
             check_can_be_relabelled(self.config.curriculum, floats=floats)
+        settings, schedule, sizes = self._job.mentor, self._job.curriculum, self._splits.train.class_sizes
+        in_nats = is_in_nats(settings, own_loss=own_loss)
+        check_frozen(schedule, settings, len(sizes), in_nats=in_nats)
         if self._method.learns:
-            settings, schedule, sizes = self._job.mentor, self._job.curriculum, self._splits.train.class_sizes
-            in_nats = is_in_nats(settings, own_loss=own_loss)
             start = first_mentor(schedule, settings, len(sizes), self.config.run.seed, sizes, in_nats=in_nats)
             if starts_otherwise(schedule, settings):
                 self._job = dataclasses.replace(self._job, mentor_start=start.state())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import torch
 from tiny_run import batch_of
 
 from ray_mentor import CurriculumConfig, LearnedCurriculum, MentorConfig, UserError
+from ray_mentor.core.losses import PerSampleLoss, cross_entropy
 from ray_mentor.core.mentor.learner import MentorLearner, MetaUpdate
 from ray_mentor.core.mentor.mentor_file import MENTOR_FILE, begun_as, frozen_from, mentor_bytes
+from ray_mentor.core.mentor.start import check_frozen
 from ray_mentor.core.methods.table import method_of
 from ray_mentor.core.step.features import Features
 
@@ -151,3 +154,63 @@ def test_a_loop_of_ones_own_begins_so(tmp_path: Path) -> None:
     )
     assert curriculum.mentor is not None
     assert torch.equal(curriculum.mentor.score(features(config)), before.score(features(config)))
+
+
+def ten_times_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return 10 * torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+
+
+def scored(method: str, folder: Path, loss: PerSampleLoss | None, **changes: Any) -> torch.Tensor:
+    """What a mentor that begins so says of each sample of the first steps, before it has learnt anything."""
+    config = MentorConfig(mentor_hidden=(8,), mentor_from=str(folder), update_interval=100, **changes)
+    torch.manual_seed(0)
+    student, meta = torch.nn.Linear(4, 3), batch_of(6)
+    optimizer = torch.optim.SGD(student.parameters(), 0.1)
+    curriculum = LearnedCurriculum(
+        student,
+        optimizer,
+        (meta.inputs, meta.labels),
+        total_steps=200,
+        mentor=config,
+        curriculum=CurriculumConfig(method, burn_in=0.1),
+        loss=loss,
+        n_classes=CLASSES,
+        n_samples=100,
+    )
+    said = []
+    for step in range(3):
+        batch = batch_of(130, seed=step)
+        losses = (loss or cross_entropy)(student(batch.inputs), batch.labels)
+        optimizer.zero_grad()
+        curriculum.weigh(losses, labels=batch.labels, sample_ids=torch.arange(len(losses)) % 100).backward()
+        optimizer.step()
+        said.append(curriculum.after_step().scored)
+    return torch.cat(said)
+
+
+@pytest.mark.parametrize("loss", [None, ten_times_cross_entropy])
+def test_a_frozen_mentor_says_what_the_learning_one_did_to_the_bit(loss: PerSampleLoss | None, tmp_path: Path) -> None:
+    """Of an own loss in the units that it learned in, too, and whatever the number of threads."""
+    written(tmp_path, KINDS["mlp"], in_nats=loss is None)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        learning, frozen = (scored(method, tmp_path, loss) for method in ("mentornet", "mentornet-frozen"))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(frozen, learning)
+    assert float(frozen.std()) > 0.005
+
+
+def test_a_frozen_mentor_that_would_not_know_what_it_sees(tmp_path: Path) -> None:
+    written(tmp_path, KINDS["mlp"], in_nats=False)
+    with pytest.raises(UserError, match="has losses 'in units of their own', but this run has 'in nats', so that it"):
+        scored("mentornet-frozen", tmp_path, None)
+    written(tmp_path, KINDS["lstm"])
+    with pytest.raises(UserError, match="has history_length 3, but this run has 0"):
+        scored("mentornet-frozen", tmp_path, None)
+    config = dataclasses.replace(KINDS["cmw"], mentor_from=str(tmp_path))
+    written(tmp_path, KINDS["cmw"])
+    check_frozen(CurriculumConfig("mentornet-frozen"), config, CLASSES, in_nats=True)
+    with pytest.raises(UserError, match="has classes 3, but this run has 4"):
+        check_frozen(CurriculumConfig("mentornet-frozen"), config, 4, in_nats=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ray_mentor.core.methods.weightings.base import AbstractWeighting
 from ray_mentor.core.methods.weightings.focal import FocalWeights
+from ray_mentor.core.methods.weightings.frozen import Frozen
 from ray_mentor.core.methods.weightings.hard_mining import HardMining
 from ray_mentor.core.methods.weightings.l2rw import LearningToReweight
 from ray_mentor.core.methods.weightings.learned import Learned
@@ -18,6 +19,7 @@ __all__ = [
     "PACES",
     "AbstractWeighting",
     "FocalWeights",
+    "Frozen",
     "HardMining",
     "Learned",
     "LearningToReweight",
