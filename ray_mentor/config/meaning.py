@@ -65,17 +65,19 @@ LEARNED = (
 
 LEARNING_METHODS = ("mentornet", "mentornet-refined")
 
+_UNMIXED = "nothing is mixed"
+
 RULES = (
     Rule(LEARNED, {"method": _is_not(*LEARNING_METHODS)}, "the method has no mentor that learns"),
     Rule(
-        ("meta_batch_size", "meta_from"),
+        ("meta_batch_size",),
         {"method": _is_not(*LEARNING_METHODS, "l2rw"), "gradient_rule": _is("none")},
         "nobody takes a meta batch",
     ),
     Rule(
-        ("meta_loss",),
+        ("meta_loss", "meta_from"),
         {"method": _is_not(*LEARNING_METHODS, "l2rw"), "mixing": _is_not("mentormix"), "gradient_rule": _is("none")},
-        "nobody makes it small, and nothing is mixed by what it shows of memory",
+        "nobody learns from a meta set, and nothing is mixed by what it shows of memory",
     ),
     Rule(
         ("mentor_params",),
@@ -104,10 +106,10 @@ RULES = (
     Rule(("unroll_steps",), {"estimator": _is_not("unrolled")}, "the estimator looks one step ahead"),
     Rule(("anchor",), {"normalisation": _is_not("sum")}, "the scale of the sample weights is not free"),
     Rule(("mentor_patience",), {"meta_holdout": _is(0)}, "nothing is held out"),
-    Rule(("mixup_alpha",), {"mixing": _is("none")}, "nothing is mixed"),
-    Rule(("mixup_alpha",), {"mixing": _is(None), "method": _is_not(*LEARNING_METHODS)}, "nothing is mixed"),
-    Rule(("mixup_alpha",), {"mixing": _is(None), "meta_in_training": _is(0)}, "nothing is mixed"),
-    Rule(("mixup_alpha",), {"mixing": _is(None), "meta_holdout": _is(0)}, "nothing is mixed"),
+    Rule(("mixup_alpha",), {"mixing": _is("none")}, _UNMIXED),
+    Rule(("mixup_alpha",), {"mixing": _is(None), "method": _is_not(*LEARNING_METHODS)}, _UNMIXED),
+    Rule(("mixup_alpha",), {"mixing": _is(None), "meta_from": _is("trusted"), "meta_in_training": _is(0)}, _UNMIXED),
+    Rule(("mixup_alpha",), {"mixing": _is(None), "meta_from": _is("trusted"), "meta_holdout": _is(0)}, _UNMIXED),
     Rule(("momentum", "nesterov"), {"optimizer": _is_not("sgd")}, "only sgd has a momentum to choose"),
     Rule(("pace",), {"method": _is_not("self-paced")}, "only self-paced has a pace"),
     Rule(("forget_rate", "forget_epochs"), {"method": _is_not("co-teaching")}, "only co-teaching forgets"),

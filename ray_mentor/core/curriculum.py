@@ -162,7 +162,8 @@ class Curriculum:
         """
         when = self.step_number, self.progress
         seen = observe(batch, losses, self.exchange, self.percentile, self.history, *when, self.units, shown)
-        self.memorising.note_trained(seen.features.loss[seen.features.trusted])
+        trusted = seen.features.trusted
+        self.memorising.note_trained(seen.features.loss[~trusted if self.parts.by_given else trusted])
         seen = dataclasses.replace(seen, epochs=self.progress * self._epochs)
         part = self.parts.remembering
         return seen if part is None else remember(part, seen, self.history, self.exchange, self._kept)

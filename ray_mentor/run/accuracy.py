@@ -55,7 +55,8 @@ def measured(
     shown = shares(curriculum, splits, exchange, beat)  # gives all ranks rank 0's buffers
     own = _own_hits(curriculum, held_out, "held out", exchange, beat)
     right = None if own is None else exchange.gather_any(own.double()[:, None])[:, 0].bool()
-    loss = _meta_holdout_loss(curriculum, held_out, exchange)
+    by = (splits.validation, "validation") if curriculum.parts.by_given else (held_out, "held out")
+    loss = _meta_holdout_loss(curriculum, *by, exchange)
     if loss is not None:
         curriculum.note_holdout(loss)
     trusted = None if right is None else right.double().mean().item()
@@ -102,8 +103,12 @@ OF_EACH = tuple(f"{what}_{name}" for what in ("test_accuracy", "test_agreement")
 """The figures that there are of each of two students, as far as they are there."""
 
 
-def _meta_holdout_loss(curriculum: Curriculum, held_out: Samples | None, exchange: AbstractExchange) -> float | None:
-    """What a mentor makes small, on the trusted samples that it does not learn from; None where there are none.
+def _meta_holdout_loss(
+    curriculum: Curriculum, held_out: Samples | None, name: str, exchange: AbstractExchange
+) -> float | None:
+    """What a mentor makes small, on samples that the student is not trained on; None where there are none.
+
+    They are trusted ones that the mentor does not learn from, or those of the validation split, by given labels.
 
     Without a mentor: where mixing goes by how much of the others the student knows by heart; elsewhere None.
 
@@ -111,7 +116,7 @@ def _meta_holdout_loss(curriculum: Curriculum, held_out: Samples | None, exchang
     """
     if held_out is None or (curriculum.parts.mentor is None and not curriculum.parts.mixing.as_memorised):
         return None
-    parts = own_parts(held_out, "held out", curriculum, exchange)
+    parts = own_parts(held_out, name, curriculum, exchange)
     total = total_loss(curriculum.bare, curriculum.parts.meta_loss, parts)
     return exchange.total(total) / len(held_out)
 

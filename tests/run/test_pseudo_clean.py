@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 import torch
 from small_runs import EPOCHS, MENTOR, assert_same_run, carried, interrupted, trainer_for
@@ -161,6 +162,20 @@ def test_validation_samples_are_never_trained_on_and_chosen_ones_are_mostly_righ
     assert np.bincount(labels[rows]).min() > 0
 
 
+def test_what_mixes_as_the_student_memorises_reads_that_off_given_labels(small_splits: Splits, tmp_path: Path) -> None:
+    """1 − the mean error on training samples as they are met, over that on the validation split, of given labels."""
+    curriculum = CurriculumConfig("uniform", mixing="mentormix", meta_from="pseudo-clean")
+    outcome = trainer_for(small_splits, tmp_path, "run", curriculum=curriculum, meta=None, epochs=2).fit()
+    last = outcome.ledger().filter(pc.equal(outcome.ledger()["epoch"], 1))
+    trained = 1 - np.exp(-last["loss"].to_numpy().astype(float))
+    row = outcome.metrics[-1]
+    assert row["memorised"] == pytest.approx(1 - trained.mean() / row["meta_holdout_loss"], rel=1e-5)  # type: ignore[operator]
+    assert 0 < row["memorised"] < 1  # type: ignore[operator]
+    first, second = (outcome.metrics[epoch]["meta_holdout_loss"] for epoch in (0, 1))
+    smoothed = float(carried(outcome)["curriculum"]["at_epoch"][0].mean())
+    assert smoothed == pytest.approx(0.7 * first + 0.3 * second, rel=1e-5)  # type: ignore[operator]
+
+
 def test_other_trusted_samples_stay_in_training_and_measurements(small_splits: Splits, tmp_path: Path) -> None:
     outcome = trainer_for(small_splits, tmp_path, "run", curriculum=PSEUDO, epochs=1).fit()
     assert outcome.result["trusted_held_out"] == 9
@@ -176,7 +191,7 @@ def test_other_trusted_samples_stay_in_training_and_measurements(small_splits: S
         ),
         (
             {"mentor": dataclasses.replace(MENTOR, mentor_patience=2)},
-            "mentor_patience is 2, which goes by held-out trusted samples, but there is no trusted sample",
+            "mentor_patience is 2, which goes by samples that the mentor does not learn from, but meta_from",
         ),
     ],
 )  # fmt: skip

@@ -30,6 +30,8 @@ class Parts:
         burn_in: share of training, from its start, in which all sample weights are 1 and no mentor learns.
         seen_loss: the one that features, percentile and ledger are made of: cross-entropy where the loss is a robust
             one, whose size says little of a sample that it has given up. None: the loss.
+        by_given: whether what the student knows by heart shows in given labels, of samples that it is trained on and of
+            others, rather than in those of trusted samples.
         relabelling: makes what is learnt from out of what the student says; None: the given labels are.
     """
 
@@ -43,6 +45,7 @@ class Parts:
     in_nats: bool = True
     burn_in: float = 0.0
     seen_loss: PerSampleLoss | None = None
+    by_given: bool = False
     relabelling: AbstractRelabelling | None = None
 
     @property

@@ -160,6 +160,7 @@ def parts_of(
         meta_batch=meta_batch,
         in_nats=is_in_nats(mentor, own_loss=own),
         burn_in=burn_in_of(curriculum),
+        by_given=curriculum.meta_from == "pseudo-clean",
     )
 
 
@@ -248,7 +249,8 @@ def mixing_of(curriculum: CurriculumConfig, mentor: MentorConfig, *, own_loss: b
     if curriculum.mixing not in (None, "none"):
         require_floats(curriculum.mixing, is_float=floats)
     learns = method_of(curriculum.method).learns
-    measured = curriculum.meta_in_training > 0 and mentor.meta_holdout > 0
+    by_trusted = curriculum.meta_in_training > 0 and mentor.meta_holdout > 0
+    measured = by_trusted or curriculum.meta_from == "pseudo-clean"
     if curriculum.mixing == "mentormix" and not measured:
         raise UserError(
             "mixing is 'mentormix', which mixes as often as the student memorises, and that shows where of the "

@@ -22,11 +22,12 @@ def check_meta_set(
         NoTrustedSamplesError: naming what needs them, and what to do.
         UserError: a method, loss or gradient rule that there is none of.
     """
-    needs = what_needs_a_meta_set(curriculum)
+    needs = _what_needs_a_meta_set(curriculum)
     if needs is not None and curriculum.meta_from == "pseudo-clean":
-        _check_pseudo_clean(mentor, n_validation, own_loss=own_loss)
+        _check_pseudo_clean(curriculum, mentor, n_validation, own_loss=own_loss)
         needs = None
-    needs = needs or _what_needs_trust(curriculum, mentor)
+    if isinstance(named_loss_of(curriculum), Forward):
+        needs = f"loss is {curriculum.loss!r}, which estimates from trusted samples how labels go wrong"
     if needs is not None and n_trusted == 0:
         raise NoTrustedSamplesError(
             f"{needs}, but there is no trusted sample (meta_size is 0); give some, e.g. --meta-size 100 or --meta-data "
@@ -35,7 +36,9 @@ def check_meta_set(
         )
 
 
-def _check_pseudo_clean(mentor: MentorConfig, n_validation: int, *, own_loss: bool) -> None:
+def _check_pseudo_clean(
+    curriculum: CurriculumConfig, mentor: MentorConfig, n_validation: int, *, own_loss: bool
+) -> None:
     if n_validation == 0:
         raise UserError(
             "meta_from is 'pseudo-clean', which chooses from the validation split, but there is none; give "
@@ -47,10 +50,15 @@ def _check_pseudo_clean(mentor: MentorConfig, n_validation: int, *, own_loss: bo
             "your own was given; if it is the negative log-likelihood of a label, say so with meta_loss='error', else "
             "give trusted samples"
         )
+    if mentor.mentor_patience > 0 and method_of(curriculum.method).learns:
+        raise UserError(
+            f"mentor_patience is {mentor.mentor_patience}, which goes by samples that the mentor does not learn from, "
+            "but meta_from is 'pseudo-clean', and it learns from those that there are; give --mentor-patience 0"
+        )
 
 
-def what_needs_a_meta_set(curriculum: CurriculumConfig) -> str | None:
-    """The setting that takes meta batches; None where nobody does."""
+def _what_needs_a_meta_set(curriculum: CurriculumConfig) -> str | None:
+    """The setting that takes meta batches, or samples to compare with them; None where nobody does."""
     rule = gradient_rule_of(curriculum)
     if method_of(curriculum.method).learns:
         return f"method is {curriculum.method!r}, whose mentor learns from a meta set"
@@ -58,15 +66,6 @@ def what_needs_a_meta_set(curriculum: CurriculumConfig) -> str | None:
         return "method is 'l2rw', which weighs samples by a meta set"
     if rule.needs_meta_gradient:
         return f"gradient_rule is {curriculum.gradient_rule!r}, which takes the gradient of a meta set"
-    return None
-
-
-def _what_needs_trust(curriculum: CurriculumConfig, mentor: MentorConfig) -> str | None:
-    """The setting that asks for labels that are right, or for samples that are held out of a trusted set."""
-    if isinstance(named_loss_of(curriculum), Forward):
-        return f"loss is {curriculum.loss!r}, which estimates from trusted samples how labels go wrong"
     if curriculum.mixing == "mentormix":
-        return "mixing is 'mentormix', which reads off trusted samples how much the student memorises"
-    if mentor.mentor_patience > 0 and method_of(curriculum.method).learns:
-        return f"mentor_patience is {mentor.mentor_patience}, which goes by held-out trusted samples"
+        return "mixing is 'mentormix', which reads off a meta set how much the student memorises"
     return None

@@ -123,7 +123,7 @@ def _check_parts(parts: MetaParts, whole: int, job: Job, exchange: AbstractExcha
         return
     if job.mentor.mentor_patience > 0 and method_of(job.curriculum.method).learns:
         _refuse(f"mentor_patience is {job.mentor.mentor_patience}", "--mentor-patience 0", whole, job)
-    if job.curriculum.mixing == "mentormix":
+    if job.curriculum.mixing == "mentormix" and job.curriculum.meta_from == "trusted":
         _refuse("mixing is 'mentormix'", "--mixing none", whole, job)
 
 

@@ -293,7 +293,7 @@ def test_a_run_without_trusted_samples(method: str, small_splits: Splits, tmp_pa
         ),
         (
             CurriculumConfig("uniform", mixing="mentormix"),
-            "mixing is 'mentormix', which reads off trusted samples how much the student memorises, but there is no",
+            "mixing is 'mentormix', which reads off a meta set how much the student memorises, but there is no trusted",
         ),
     ],
 )
