@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ray_mentor.config import CurriculumConfig, TrainConfig
-from ray_mentor.config.compare import CompareSettings
+from ray_mentor.config.compare import CompareSettings, noise_text
 from ray_mentor.config.compared import BASELINE, METHODS, ORACLE, OWN_BY_METHOD, Compared, check_known, own_method
 from ray_mentor.config.file import read_config
 from ray_mentor.data.splits.meta_parts import meta_parts
@@ -151,8 +151,7 @@ def plan_of(
 
 def noise_of(level: TrainConfig) -> str:
     """What is added, in plain words."""
-    kind, rate = level.data.resolved_noise
-    return kind if kind == "none" else f"{kind}:{rate:g}"
+    return noise_text(*level.data.resolved_noise)
 
 
 def _able(

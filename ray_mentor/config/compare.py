@@ -44,14 +44,16 @@ class CompareSettings:
             one_of(self.preset, PRESETS, "preset")
         check_known(name for name in self.names if "=" not in name)
         for name in self.names:
-            _, sign, file = name.partition("=")
+            called, sign, file = name.partition("=")
             require(not sign or bool(file), "methods", name, "behind = there must be a file", "e.g. mine=mine.toml")
-        for noise in self.noise_levels:
-            parse_noise(noise)
+            require(bool(called.strip()), "methods", name, "before = there must be a name", "e.g. mine=mine.toml")
+        own = [name.partition("=")[0].strip() for name in self.names if "=" in name]
+        require(len(set(own)) == len(own), "methods", own, "each of your own needs a name of its own")
         for size in self.sizes:
             require(size >= 0, "meta_sizes", size, "it must be at least 0")
-        for name, levels in (("noises", self.noise_levels), ("meta_sizes", self.sizes)):
-            require(len(set(levels)) == len(levels), name, levels, "each must be there once")
+        noises = {noise_text(*parse_noise(noise)) for noise in self.noise_levels}
+        require(len(noises) == len(self.noise_levels), "noises", self.noise_levels, "each must be there once")
+        require(len(set(self.sizes)) == len(self.sizes), "meta_sizes", self.sizes, "each must be there once")
         require(self.seeds >= 1, "seeds", self.seeds, "it must be at least 1")
         require(self.concurrent is None or self.concurrent >= 1, "concurrent", self.concurrent, "it must be at least 1")
 
@@ -78,6 +80,11 @@ class CompareSettings:
         """The methods of the preset that counts."""
         preset = self.preset or (None if self.methods else "quick")
         return () if preset is None else tuple(PRESETS[preset])
+
+
+def noise_text(kind: str, rate: float) -> str:
+    """What a level is called, by which its runs are known: ``symmetric:0.4``, or ``none`` where nothing is added."""
+    return f"{kind}:{rate:g}" if rate else "none"
 
 
 _WHOLE = re.compile("-?[0-9]{1,18}")

@@ -50,10 +50,27 @@ def test_all_methods_but_two_have_the_trusted_samples_in_training() -> None:
             "unknown method 'mentornt' (nearest: mentornet); valid: uniform, uniform-trusted, ",
         ),
         ({"methods": ("mine=",)}, "methods is 'mine=', but behind = there must be a file; e.g. mine=mine.toml"),
+        (
+            {"methods": (" =mine.toml",)},
+            "methods is '=mine.toml', but before = there must be a name; e.g. mine=mine.toml",
+        ),
+        (
+            {"methods": ("mine=a.toml", "gce,mine=b.toml")},
+            "methods is ['mine', 'mine'], but each of your own needs a name of its own",
+        ),
         ({"preset": "fast"}, "unknown preset 'fast'; valid: quick, seed, all"),
         ({"seeds": 0}, "seeds is 0, but it must be at least 1"),
         ({"noises": ("symetric:0.4",)}, "unknown noise 'symetric'; valid: none, symmetric, asymmetric, instance"),
         ({"noises": ("none", "none")}, "noises is ('none', 'none'), but each must be there once"),
+        (
+            {"noises": ("symmetric:0.4,symmetric:.40",)},
+            "noises is ('symmetric:0.4', 'symmetric:.40'), but each must be",
+        ),
+        (
+            {"noises": ("symmetric:0.4,symmetric:0.40000001",)},
+            "noises is ('symmetric:0.4', 'symmetric:0.40000001'), but",
+        ),
+        ({"noises": ("none,asymmetric:0",)}, "noises is ('none', 'asymmetric:0'), but each must be there once"),
         ({"meta_sizes": (-1, 10)}, "meta_sizes is -1, but it must be at least 0"),
         ({"meta_sizes": ("0,ten",)}, "meta_sizes is 'ten', but each must be a whole number; e.g. 0,10,100"),
         ({"meta_sizes": (10, "0,10")}, "meta_sizes is (10, 0, 10), but each must be there once"),

@@ -35,7 +35,8 @@ def advice_of(runs: Sequence[Run], on: str) -> dict[str, Any]:
     """
     accuracy, seconds, seeds = _complete(runs, on)
     if not accuracy:
-        return {"best": None, "than": None, "text": "No method has a run that finished, so nothing can be said."}
+        at = f" at each of the {counted(seeds, 'seed')}" if seeds else ""
+        return {"best": None, "than": None, "text": f"No method has a run that finished{at}, so nothing can be said."}
     best = max(accuracy, key=lambda name: accuracy[name])
     than, why = _rival(best, accuracy, seconds)
     if than is None:
@@ -47,10 +48,13 @@ def advice_of(runs: Sequence[Run], on: str) -> dict[str, Any]:
 
 
 def _complete(runs: Sequence[Run], on: str) -> tuple[dict[str, float], dict[str, float], int]:
-    """Mean accuracy and seconds of the methods that have all seeds, and how many these are."""
+    """Mean accuracy and seconds of the methods that have all seeds at which any has finished, and how many these are.
+
+    So that all means are over the same seeds, and each difference is one of pairs.
+    """
     methods = [name for name in dict.fromkeys(run["method"] for run in runs) if name != ORACLE]
     found = {name: by_seed(runs, name, f"{on}_selected") for name in methods}
-    seeds = max(map(len, found.values()), default=0)
+    seeds = len(set().union(*found.values()))
     whole = [name for name in methods if seeds and len(found[name]) == seeds]
     seconds = {name: statistics.fmean(by_seed(runs, name, "train_seconds").values()) for name in whole}
     return {name: statistics.fmean(found[name].values()) for name in whole}, seconds, seeds

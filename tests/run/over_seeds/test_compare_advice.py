@@ -67,6 +67,23 @@ def test_a_method_that_lacks_a_seed_is_no_answer() -> None:
     assert found["text"] == "gce has test accuracy 0.905; there is no other method to compare it with."
 
 
+def test_seeds_that_two_methods_do_not_share_are_not_compared() -> None:
+    """Each has two of three seeds: of the means over other seeds, nothing follows; nor is one pair two seeds."""
+    finished = runs({"gce": (0.90, 0.91, 0.92), "mixup": (0.95, 0.80, 0.99)})
+    lost = {("gce", 0), ("mixup", 1)}
+    rows = [row for row in finished if (row["method"], row["seed"]) not in lost]
+    found = advice_of([*rows, *(failed(*one, "boom") for one in lost)], "test_accuracy")
+    assert (found["best"], found["than"]) == (None, None)
+    assert found["text"] == "No method has a run that finished at each of the 3 seeds, so nothing can be said."
+
+
+def test_a_seed_at_which_nothing_finished_is_no_seed() -> None:
+    rows = runs({"gce": (0.90, 0.91), "mixup": (0.95, 0.99)})
+    found = advice_of([*rows, failed("gce", 2, "boom"), failed("mixup", 2, "boom")], "test_accuracy")
+    assert found["best"] == "mixup"
+    assert "over 2 seeds" in found["text"]
+
+
 def test_nothing_finished() -> None:
     found = advice_of([failed("gce", 0, "boom")], "test_accuracy")
     assert (found["best"], found["text"]) == (None, "No method has a run that finished, so nothing can be said.")
