@@ -1,8 +1,9 @@
 """The tables of the pages, written from the rows that are kept beside them.
 
 A page holds ``<!-- table: NAME KIND -->``, what is written, and ``<!-- end of table -->``; KIND is ``whole``,
-``brief``, ``rates``: what selection saw, all three of symmetric noise; ``noises``: of every kind; or ``grid``: of
-:mod:`~protocol.goals`. A regime without final rows leaves what the page says.
+``brief``, ``rates``: what selection saw, all three of symmetric noise; ``noises``: of every kind; ``trusted``: of
+:mod:`~protocol.trusted_table`; or ``grid``: of :mod:`~protocol.goals`. A regime without final rows leaves what the
+page says.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from protocol import goals, table
+from protocol import goals, table, trusted_table
 from protocol.methods import BASELINE, MENTOR, ORACLE
 from protocol.regimes import NOISES, SYMMETRIC, regimes
 from protocol.rows import Row, read
@@ -23,7 +24,9 @@ BRIEF = (
     "uniform-trusted", "mixup", "pruned-mentormix", "self-paced-mentormix", MENTOR,
     ORACLE,
 )  # fmt: skip
-_BLOCK = re.compile(r"(<!-- table: (\w+) (whole|brief|rates|noises|grid) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+_BLOCK = re.compile(
+    r"(<!-- table: (\w+) (whole|brief|rates|noises|trusted|grid) -->\n).*?(<!-- end of table -->)", re.DOTALL
+)
 
 
 def selection_of(name: str, folder: Path = TABLES) -> Path:
@@ -55,6 +58,9 @@ def written(text: str, folder: Path = TABLES) -> str:
         if kind == "grid":
             rows = folder / f"{name}-final.csv"
             return found[1] + goals.report(read(rows)) + "\n" + found[4] if rows.exists() else found[0]
+        if kind == "trusted":
+            rows = folder / "trusted.csv"
+            return found[1] + trusted_table.markdown(read(rows), name) + "\n" + found[4] if rows.exists() else found[0]
         if not final_of(name, folder).exists():
             return found[0]
         return (

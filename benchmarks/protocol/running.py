@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,12 @@ FIGURES = (
 """What a row says of a run beside its cell."""
 
 
-def run_method(name: str, config: TrainConfig, test: Sequence[int] | None = None) -> dict[str, Any]:
+def run_method(
+    name: str,
+    config: TrainConfig,
+    test: Sequence[int] | None = None,
+    change: Callable[[Splits], Splits] | None = None,
+) -> dict[str, Any]:
     """What ``result.json`` says of one run, and the rest of :data:`FIGURES`.
 
     ``cpu_seconds`` is of the process, pruning included: of runs that lie side by side, one thread each, they can be
@@ -41,9 +46,11 @@ def run_method(name: str, config: TrainConfig, test: Sequence[int] | None = None
         name: one of :data:`~protocol.methods.METHODS`.
         config: of the run, the method's settings included (:meth:`~ray_mentor.config.compared.Compared.config`).
         test: rows of the stored test split that the run is measured on; None: all of it.
+        change: makes other data of those that the settings describe, before anything is trained.
     """
     began = time.process_time()
     whole = prepare(config.data, config.run.seed)
+    whole = change(whole) if change else whole
     splits, beside = _data_of(name, config, dataclasses.replace(whole, test=None))
     with tempfile.TemporaryDirectory() as folder:
         outcome = trained(config, splits, folder)
