@@ -3,7 +3,7 @@
     python benchmarks/trusted.py digits --pages
     python benchmarks/trusted.py A --noises symmetric:0.4 human:random1
 
-The mentor beside equal weights that have the same trusted samples and mixing, with 10 to 500 of them, whose labels are
+The mentor beside plain training on the same trusted samples, too, with 10 to 500 of them, whose labels are
 right or as wrong as all others are and taken for right; without any, plain training, and a mentor whose meta set is
 drawn from the noisy samples. Otherwise the defaults of the regime, on seeds 100 to 102. Rows are appended to
 docs/tables/trusted.csv, and what is there is not run again.
@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from protocol import pages, trusted_table
-from protocol.methods import BASELINE, MENTOR, METHODS
+from protocol.methods import MENTOR, METHODS
 from protocol.people import CIFAR, PEOPLE, labelled_by_people
 from protocol.regimes import HUMAN, NOISES, SYMMETRIC, Regime, regimes
 from protocol.rows import Cell, Rows
 from protocol.running import FIGURES, run_method
-from protocol.trusted_table import CLEAN, KEY, NOISY, WITHOUT
+from protocol.trusted_table import BASELINE, CLEAN, KEY, NOISY, WITHOUT
 
 from ray_mentor.data.splits.noise import add_noise
 from ray_mentor.data.splits.splits import Splits

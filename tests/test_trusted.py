@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 import trusted
 from protocol import trusted_table
-from protocol.methods import BASELINE, MENTOR, METHODS
+from protocol.methods import MENTOR, METHODS
 from protocol.regimes import HUMAN, SYMMETRIC
-from protocol.trusted_table import CLEAN, NOISY, WITHOUT
+from protocol.trusted_table import BASELINE, CLEAN, NOISY, WITHOUT
 
 from ray_mentor import TrainConfig
 from ray_mentor.data.splits.splits import prepare
