@@ -99,6 +99,10 @@ METHODS: dict[str, Compared] = {
     "co-teaching": Compared("two students, each on what the other finds easy", {"method": "co-teaching"}),
     "dividemix": Compared("two students that relabel together what neither believes", {"method": "dividemix"}),
     "mentornet-pd": Compared("the published network, fitted to a formula", {"method": "mentornet-pd"}),
+    "mentornet-dd": Compared(
+        "the published network, taught on trusted samples which labels are right",
+        {"method": "mentornet-dd", "mentor": "mentornet"},
+    ),
     "mentornet-refined": Compared("the same, learning on from there", {"method": "mentornet-refined"}),
     "meta-weight-net": Compared("a mentor by Meta-Weight-Net's own recipe, an update at every step", _META_WEIGHT_NET),
     "cmw-net": Compared("a mentor by CMW-Net's own recipe: the loss, and how large the class is", _CMW_NET),
@@ -127,7 +131,7 @@ BASELINE, ORACLE = "uniform-trusted", "oracle"
 PRESETS: dict[str, Sequence[str]] = {
     "quick": ("uniform", "self-paced", "gce", "mixup", "mentornet"),
     "seed": (
-        *("uniform", "self-paced", "mentornet-pd", "mentornet", "gce", "sce"),
+        *("uniform", "self-paced", "mentornet-pd", "mentornet-dd", "mentornet", "gce", "sce"),
         *("co-teaching", "dividemix", "mixup", "randaugment"),
     ),
     "all": tuple(METHODS),

@@ -41,12 +41,17 @@ def _lacks(item: str) -> Condition:
     return lambda items: item not in items
 
 
-LEARNED = (
+NETWORK = (
     "mentor",
     "mentor_hidden",
     "mentor_embedding",
     "mentor_features",
     "history_length",
+)
+"""Settings of what a mentor is and sees."""
+
+LEARNED = (
+    *NETWORK,
     "mentor_learning_rate",
     "mentor_weight_decay",
     "initial_sample_weight",
@@ -68,7 +73,13 @@ LEARNING_METHODS = ("mentornet", "mentornet-refined")
 _UNMIXED = "nothing is mixed"
 
 RULES = (
-    Rule(LEARNED, {"method": _is_not(*LEARNING_METHODS)}, "the method has no mentor that learns"),
+    Rule(NETWORK, {"method": _is_not(*LEARNING_METHODS, "mentornet-dd")}, "the method has no mentor to be made"),
+    Rule(
+        tuple(name for name in LEARNED if name not in NETWORK),
+        {"method": _is_not(*LEARNING_METHODS)},
+        "the method has no mentor that learns",
+    ),
+    Rule(("taught_at",), {"method": _is_not("mentornet-dd")}, "only the mentor of mentornet-dd is taught"),
     Rule(
         ("meta_batch_size",),
         {"method": _is_not(*LEARNING_METHODS, "l2rw"), "gradient_rule": _is("none")},
@@ -90,7 +101,7 @@ RULES = (
         "the method has no mentor that could begin as another",
     ),
     Rule(
-        ("mentor", "mentor_hidden", "mentor_embedding", "mentor_features", "history_length", "initial_sample_weight"),
+        (*NETWORK, "initial_sample_weight"),
         {"method": _is("mentornet-refined")},
         "the mentor is the published network, as it was fitted",
     ),

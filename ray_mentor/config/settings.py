@@ -361,9 +361,12 @@ class CurriculumConfig:
     method: str = "mentornet"
     """mentornet (learned), mentornet-pd (fitted to a formula), mentornet-refined (the same, and learning on), uniform,
     oracle, self-paced, l2rw, spcl, predefined, focal, hard-mining, mentornet-frozen (another run's),
-    co-teaching, dividemix (two students)."""
+    co-teaching, dividemix (two students), mentornet-dd (taught on trusted samples)."""
     refine: bool = False
     """mentornet-pd: let the mentor learn on from there, by influences; another way to say mentornet-refined."""
+    taught_at: tuple[float, ...] = (0.21, 0.75)
+    """mentornet-dd: shares of training, each in (0, 1), behind which the mentor is taught, at the end of the epoch:
+    which of the losses of trusted samples, with right and with wrong labels, are those of right ones."""
     pace: str = "hard"
     """How a weight of self-paced falls with the loss: hard, linear, logarithmic, mixture."""
     forget_rate: float = 0.3
@@ -408,6 +411,8 @@ class CurriculumConfig:
     (published: 0.5:0.17,0.05:0.83). Empty for none."""
 
     def __post_init__(self) -> None:
+        in_training = all(0 < point < 1 for point in self.taught_at)
+        require(in_training, "taught_at", self.taught_at, "each must lie in (0, 1)", "e.g. 0.21 0.75")
         if self.refine:
             refined = "mentornet-refined"
             rule, fix = f"method {shown(self.method)} has no params to go on from", "give --method mentornet-pd, too"

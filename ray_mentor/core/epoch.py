@@ -23,6 +23,11 @@ class EpochEnd:
             no pass, but a message of as many numbers.
         errors: 1 − p_y of each sample of the validation split, y its given label, in evaluation mode; in float64.
         predicted: Σ of what the student predicts for the trusted samples of each class, behind it how many these are.
+        labelled: the loss that features are made of, of each trusted sample under each label, and behind them the right
+            label, in float64.
+        percentile: the running one of the training losses; None where there is none yet.
+        agreed: rank 0's tensor, on every rank.
+        tell: says something to whoever watches.
     """
 
     done: int
@@ -30,6 +35,10 @@ class EpochEnd:
     predicted: Callable[[], Float[Tensor, "classes classes+1"]]
     errors: Callable[[], Float[Tensor, " validation"]] = lambda: torch.empty(0)
     remembered: Callable[[], Float[Tensor, "samples keeps"]] = lambda: torch.empty(0, 0)
+    labelled: Callable[[], Float[Tensor, "samples classes+1"]] = lambda: torch.empty(0, 1, dtype=torch.float64)
+    percentile: float | None = None
+    agreed: Callable[[Tensor], Tensor] = lambda tensor: tensor
+    tell: Callable[[str], None] = lambda text: None
 
 
 class AtEpoch(ABC):

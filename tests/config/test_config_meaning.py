@@ -24,7 +24,7 @@ from ray_mentor.data import Splits
 Table = dict[str, Any]
 
 VALUES: dict[str, list[Any]] = {
-    "method": ["mentornet", "self-paced", "uniform", "oracle", "l2rw"],
+    "method": ["mentornet", "self-paced", "uniform", "oracle", "l2rw", "mentornet-dd"],
     "gradient_rule": ["none", "pcgrad"],
     "mentor": ["mlp", "mentornet", "lstm", "cmw"],
     "mentor_hidden": [(8,), (), (4, 4)],
@@ -51,6 +51,7 @@ VALUES: dict[str, list[Any]] = {
     "loss_percentile": [0.6, 0.3],
     "percentile_decay": [0.9, 0.5],
     "pace": ["hard", "linear"],
+    "taught_at": [(0.21, 0.75), (0.3,)],
     "forget_rate": [0.3, 0.5],
     "forget_epochs": [10.0, 0.0],
     "unlabelled_weight": [25.0, 0.0],
@@ -197,7 +198,7 @@ def test_tables_that_differ_in_what_means_nothing_settle_alike(table: Table, oth
 def test_mentornets_that_see_the_same_settle_alike(table: Table, one: tuple[str, ...], other: tuple[str, ...]) -> None:
     tables = [{**table, "mentor": "mentornet", "mentor_features": features} for features in (one, other)]
     assert (settled(tables[0]) == settled(tables[1])) == (
-        ("label" in one) == ("label" in other) or table.get("method", "mentornet") != "mentornet"
+        ("label" in one) == ("label" in other) or table.get("method", "mentornet") not in ("mentornet", "mentornet-dd")
     )
 
 
@@ -272,6 +273,9 @@ MIXES: Table = {"mixing": None, "learning_rate": 0.3, "meta_holdout": 0.1}  # at
         ({"forget_rate": 0.6, "forget_epochs": 0.0}, {"method": "self-paced"}, {"method": "co-teaching"}),
         ({"normalisation": "batch"}, {"method": "dividemix"}, {"method": "self-paced"}),
         ({"unlabelled_weight": 5.0}, {"method": "self-paced"}, {"method": "dividemix"}),
+        ({"taught_at": (0.5,)}, {"method": "self-paced"}, {"method": "mentornet-dd"}),
+        ({"mentor_hidden": (4, 4)}, {"method": "self-paced"}, {"method": "mentornet-dd"}),
+        ({"initial_sample_weight": 0.4}, {"method": "mentornet-dd"}, {"method": "mentornet"}),
         ({"momentum": 0.5}, {"optimizer": "adamw"}, {"optimizer": "sgd"}),
         ({"history_length": 3}, {**SEES_THE_LOSS, "mentor": "mlp", "history_length": 1},
          {"mentor_features": ("loss", "history"), "history_length": 1}),

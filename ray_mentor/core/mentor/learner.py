@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +100,11 @@ class MentorLearner:
     def begin_as(self, params: Mapping[str, Tensor]) -> None:
         """Takes another mentor's params, as a fresh one with nothing learnt since."""
         self._mentor.load_state_dict(dict(params))
+
+    def move(self, how: Callable[[AbstractMentor], None]) -> None:
+        """Lets ``how`` change the params, on one thread as all that the mentor does; no update is counted."""
+        with _one_thread():
+            how(self._mentor)
 
     @torch.no_grad()
     def score(self, features: Features) -> Float[Tensor, " batch"]:

@@ -35,6 +35,7 @@ from ray_mentor.core.methods.weightings import (
     Predefined,
     Published,
     SelfPaced,
+    Taught,
     Uniform,
 )
 from ray_mentor.core.step.gradient_rules import GRADIENT_RULES, AbstractGradientRule
@@ -98,6 +99,10 @@ def _dividemix(config: CurriculumConfig, weighting: AbstractWeighting) -> Abstra
     return DivideMix(weighting, config.unlabelled_weight)
 
 
+def _taught(curriculum: CurriculumConfig, config: MentorConfig, __: AbstractMentorAccess | None) -> AbstractWeighting:
+    return Taught(config, curriculum.taught_at)
+
+
 METHODS: dict[str, Method] = {
     "mentornet": Method(_learned, learns=True, burn_in=0.15),
     "mentornet-pd": Method(_published),
@@ -118,6 +123,7 @@ METHODS: dict[str, Method] = {
         burn_in_epochs=10,
         relabelling=_dividemix,
     ),
+    "mentornet-dd": Method(_taught),
     REFINED: Method(_learned, learns=True, burn_in=0.15),
 }
 

@@ -28,6 +28,8 @@ def check_meta_set(
         needs = None
     if isinstance(named_loss_of(curriculum), Forward):
         needs = f"loss is {curriculum.loss!r}, which estimates from trusted samples how labels go wrong"
+    if curriculum.method == "mentornet-dd":
+        needs = "method is 'mentornet-dd', whose mentor is taught on trusted samples"
     if needs is not None and n_trusted == 0:
         raise NoTrustedSamplesError(
             f"{needs}, but there is no trusted sample (meta_size is 0); give some, e.g. --meta-size 100 or --meta-data "

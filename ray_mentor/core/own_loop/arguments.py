@@ -102,6 +102,10 @@ def check_arguments(
         raise UserError(
             "method is 'l2rw', which looks at a batch before the student is trained on it; only the trainer can do that"
         )
+    if curriculum.method == "mentornet-dd":
+        raise UserError(
+            "method is 'mentornet-dd', whose mentor is taught when an epoch has ended; only the trainer can do that"
+        )
     if method_of(curriculum.method).students > 1:
         raise UserError(
             f"method is {curriculum.method!r}, which trains a second student beside yours; only the trainer builds one"

@@ -72,6 +72,27 @@ def errors_on(
 
 
 @torch.no_grad()
+def losses_by_label(
+    student: nn.Module, loss: PerSampleLoss, batches: Batches, n_classes: int, exchange: AbstractExchange
+) -> Float[Tensor, "samples classes+1"]:
+    """The loss of each sample under each label, and behind them its own label, over all ranks, in float64.
+
+    A collective call.
+
+    Args:
+        batches: this rank's.
+    """
+    device = next(student.parameters()).device
+    found = [torch.zeros(0, n_classes + 1, dtype=torch.float64)]
+    with evaluating(student), untouched(device):
+        for inputs, labels in batches:
+            outputs = student(inputs.to(device))
+            under = [loss(outputs, torch.full_like(labels, k).to(device)).double().cpu() for k in range(n_classes)]
+            found.append(torch.stack([*under, labels.double().cpu()], dim=1))
+    return exchange.gather_any(torch.cat(found))
+
+
+@torch.no_grad()
 def predicted_by_class(
     student: nn.Module, batches: Batches, n_classes: int, exchange: AbstractExchange
 ) -> Float[Tensor, "classes classes+1"]:

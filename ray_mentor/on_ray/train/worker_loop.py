@@ -117,6 +117,7 @@ def worker_loop(config: dict[str, Job]) -> None:
                         epoch + 1,
                         lambda: own_parts(meta.learnt, "trusted", curriculum, exchange),
                         lambda: own_parts(splits.validation, "validation", curriculum, exchange),
+                        log.note,
                     )
                     kept.note(epoch, found.hits, curriculum.bare)
                     if epoch == 0 and job.loss is None:

@@ -152,7 +152,7 @@ def test_an_unknown_method_is_told_the_names() -> None:
         method_of("mentor-net")
     assert str(caught.value) == (
         "unknown method 'mentor-net'; valid: mentornet, mentornet-pd, uniform, oracle, self-paced, l2rw, spcl, "
-        "predefined, focal, hard-mining, mentornet-frozen, co-teaching, dividemix, "
+        "predefined, focal, hard-mining, mentornet-frozen, co-teaching, dividemix, mentornet-dd, "
         "mentornet-refined"
     )
 

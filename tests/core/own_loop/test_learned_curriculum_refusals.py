@@ -56,9 +56,13 @@ def refusal(message: str) -> Any:
             "mixing is 'mixup', but in a loop of one's own the batch is mixed by the loop",
         ),
         (
+            {"curriculum": CurriculumConfig(method="mentornet-dd")},
+            "method is 'mentornet-dd', whose mentor is taught when an epoch has ended; only the trainer can do that",
+        ),
+        (
             {"curriculum": CurriculumConfig(method="best")},
             "unknown method 'best'; valid: mentornet, mentornet-pd, uniform, oracle, self-paced, l2rw, spcl, "
-            "predefined, focal, hard-mining, mentornet-frozen, co-teaching, mentornet-refined",
+            "predefined, focal, hard-mining, mentornet-frozen, co-teaching, dividemix, mentornet-dd, mentornet-refined",
         ),
     ],
 )

@@ -269,6 +269,25 @@ def test_a_mentor_that_knows_how_large_classes_are_goes_on_from_its_own_checkpoi
     assert_same_run(trainer_for(small_splits, tmp_path, "stopped", resume=True, **changes).fit(), whole)
 
 
+@pytest.mark.parametrize("steps", [5, 3])
+def test_a_mentor_that_is_taught_goes_on_from_its_own_checkpoints(
+    steps: int, small_splits: Splits, tmp_path: Path
+) -> None:
+    """Stopped at the end of an epoch and within one."""
+    curriculum = CurriculumConfig("mentornet-dd", taught_at=(0.2, 0.7))
+    changes = {"curriculum": curriculum, "checkpoint_steps": steps, "checkpoint_seconds": 1e6}
+    rows: list[dict[str, Any]] = []
+    whole = trainer_for(small_splits, tmp_path, "whole", **changes).fit(rows.append)
+    said = [row["text"] for row in rows if row["kind"] == "note" and "was taught" in row["text"]]
+    assert [text.partition(" % of training")[0] for text in said] == ["at 25", "at 75"]
+    weights = whole.ledger().to_pandas().groupby("epoch")["scored_weight"].std()
+    assert weights[0] == 0
+    assert (weights[1:] > 0.1).all()
+    with pytest.raises(StoppedByUser):
+        trainer_for(small_splits, tmp_path, "stopped", **changes).fit(stop)
+    assert_same_run(trainer_for(small_splits, tmp_path, "stopped", resume=True, **changes).fit(), whole)
+
+
 def test_a_frozen_mentor_stays_what_it_was(small_splits: Splits, tmp_path: Path) -> None:
     first = trainer_for(small_splits, tmp_path, "first").fit()
     changes = {

@@ -13,6 +13,7 @@ from ray_mentor.core.methods.weightings.predefined import Predefined
 from ray_mentor.core.methods.weightings.published import Published
 from ray_mentor.core.methods.weightings.self_paced import PACES, SelfPaced
 from ray_mentor.core.methods.weightings.spcl import LinearSPCL
+from ray_mentor.core.methods.weightings.taught import Taught
 from ray_mentor.core.methods.weightings.uniform import Uniform
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "Predefined",
     "Published",
     "SelfPaced",
+    "Taught",
     "Uniform",
 ]
