@@ -101,7 +101,7 @@ def _log_joint(x: Numbers, shares: Numbers, means: Numbers, variances: Numbers) 
 def _maximised(x: Numbers, belongs: Numbers) -> tuple[Numbers, Numbers, Numbers]:
     """Shares, means and variances that make the likelihood largest where each x belongs so far to each component."""
     counts = belongs.sum(axis=1) + 10 * np.finfo(float).eps
-    means = belongs @ x / counts
+    means = (belongs * x).sum(axis=1) / counts  # in one order, however many threads there are
     variances = (belongs * (x - means[:, None]) ** 2).sum(axis=1) / counts + LEAST_VARIANCE
     return counts / counts.sum(), means, variances
 

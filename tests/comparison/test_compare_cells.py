@@ -173,10 +173,11 @@ def test_there_must_be_something_to_measure_by() -> None:
 
 
 def test_params_are_those_of_student_and_mentor() -> None:
-    settings = CompareSettings(("mentornet",), seeds=1)
+    settings = CompareSettings(("mentornet", "co-teaching", "dividemix"), seeds=1)
     params = plan_of([BASE], asked_methods(settings, {}), settings, probe, noise_of).params
     student = students.make_student("mlp", splits_at(drawn_by(BASE)).train.inputs.shape, 10)
     assert params["uniform-trusted"] == params["oracle"] == sum(param.numel() for param in student.parameters())
+    assert params["co-teaching"] == params["dividemix"] == 2 * params["uniform-trusted"]
     assert params["mentornet"] - params["uniform-trusted"] == 2 * 100 + 100 + 100 + 1
 
 

@@ -10,16 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_data import image_samples
 from small_runs import STEPS, assert_one_row_per_sample_and_epoch, assert_same_run, trainer_for
 
 from ray_mentor.config import CurriculumConfig, StudentConfig
-from ray_mentor.core.losses import cross_entropy
+from ray_mentor.core import curriculum
+from ray_mentor.core.losses import cross_entropy, passed_through
+from ray_mentor.core.methods.pairs import dividemix
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.core.student.pair import Pair
 from ray_mentor.data import Splits
 from ray_mentor.errors import UserError
 from ray_mentor.run.outcome import Outcome
-from ray_mentor.students import MLP
+from ray_mentor.students import CNN, MLP
+
+pytestmark = pytest.mark.long
 
 METHODS = {
     "co-teaching": CurriculumConfig("co-teaching", forget_rate=0.3, forget_epochs=2.0),
@@ -109,3 +114,38 @@ def test_what_they_can_not_go_with_is_refused_before_anything_starts(small_split
     with pytest.raises(UserError, match="a loss of your own was given, too"):
         refused(curriculum=CurriculumConfig("co-teaching"), loss=cross_entropy)
     assert not (tmp_path / "refused").exists()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_without_any_trusted_sample(method: str, small_splits: Splits, tmp_path: Path) -> None:
+    outcome = trainer_for(small_splits, tmp_path, method, curriculum=METHODS[method], meta=None, epochs=3).fit()
+    assert outcome.result["test_accuracy"] > 0.8
+    assert outcome.result["kept_epoch"] == 3
+
+
+@pytest.mark.parametrize("augment", ["none", "flip-shift"])
+def test_images_are_shown_twice_where_they_are_changed(
+    augment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And once in the warm-up, which is of one epoch here."""
+    shown: list[int] = []
+
+    def passed(student: Any, batch: Any) -> Any:
+        shown.append(len(batch.inputs) // len(batch))
+        return passed_through(student, batch)
+
+    monkeypatch.setattr(dividemix, "passed_through", passed)
+    monkeypatch.setattr(curriculum, "passed_through", passed)
+    images = image_samples(24)
+    trainer_for(
+        Splits(images, None, image_samples(9), images, ()),
+        tmp_path,
+        augment,
+        student=functools.partial(CNN, 3, 3),
+        curriculum=METHODS["dividemix"],
+        augment=augment,
+        batch_size=12,
+        epochs=3,
+    ).fit()
+    times = 1 if augment == "none" else 2
+    assert shown == [1, 1, *8 * [times]]  # two steps, and then of each a look and the training pass
