@@ -15,6 +15,8 @@ from ray_mentor.data.splits.meta_parts import meta_parts
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.errors import NoTrustedSamplesError, UserError, shown
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
+from ray_mentor.on_ray.tune.resumed import digest
+from ray_mentor.run.checkpoint.resume import Identity
 
 
 @dataclass(frozen=True)
@@ -102,12 +104,14 @@ class Plan:
         unable: what can't be run for want of trusted samples, at the first seed, and why.
         notes: on methods that are left out.
         params: how many numbers each method trains.
+        identities: of the runs at the first seed, by their digests.
     """
 
     cells: list[Cell]
     unable: list[tuple[Cell, str]]
     notes: list[str]
     params: Mapping[str, int]
+    identities: Mapping[str, Identity]
 
 
 def plan_of(
@@ -130,6 +134,7 @@ def plan_of(
     unable: list[tuple[Cell, str]] = []
     notes: list[str] = []
     params: dict[str, int] = {}
+    identities: dict[str, Identity] = {}
     for level in levels:
         splits = _tried(BASELINE, methods[BASELINE], level, probe).splits
         _check_measurable(level, splits)
@@ -143,10 +148,11 @@ def plan_of(
                 continue
             if trainer is not None:
                 params[name] = trainer.n_params()
+                identities[digest(method.config(level))] = trainer.identity
                 able.append(name)
         for seed, name in itertools.product(range(level.run.seed, level.run.seed + settings.seeds), able):
             cells.append(Cell(noise(level), len(splits.meta), name, methods[name].config(level, seed=seed)))
-    return Plan(cells, unable, list(dict.fromkeys(notes)), params)
+    return Plan(cells, unable, list(dict.fromkeys(notes)), params, identities)
 
 
 def noise_of(level: TrainConfig) -> str:

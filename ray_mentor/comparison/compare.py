@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ray_mentor.comparison.cells import Cell, asked_methods, check_shared, levels_of, noise_of, plan_of
+from ray_mentor.comparison.finished import finished
 from ray_mentor.comparison.measured import Place, curves_of, rows_of
 from ray_mentor.config import TrainConfig
 from ray_mentor.config.compare import CompareSettings
@@ -24,13 +25,13 @@ from ray_mentor.errors import StoppedByUser, UserError, printable
 from ray_mentor.many_runs import Configured, always, directory_of, drawn_by, named
 from ray_mentor.on_ray.tune.listed import RUNS, ListedRuns, Makers, place
 from ray_mentor.on_ray.tune.resumed import digest
-from ray_mentor.on_ray.tune.trial import MakeTrainer, newest_run
+from ray_mentor.on_ray.tune.trial import MakeTrainer
 from ray_mentor.report.compare.page import page
 from ray_mentor.report.compare.tables import as_csv, closing_tables, columns_of, level_text, markdown
 from ray_mentor.report.sweep.display import SweepDisplay
-from ray_mentor.run.checkpoint.resume import check_same_run
+from ray_mentor.run.checkpoint.resume import Identity
 from ray_mentor.run.claim import ClaimedDirectory
-from ray_mentor.run.directory import CONFIG, RESULT, RunDirectory
+from ray_mentor.run.directory import CONFIG, RunDirectory
 from ray_mentor.run.outcome import versions
 from ray_mentor.run.over_seeds.advice import advice_of
 from ray_mentor.run.over_seeds.lines import ACCURACIES, LEVEL, known_accuracy, lines
@@ -118,7 +119,9 @@ def compare(
     with display:
         try:
             makers = Configured(read, verbose) if make is None else always(make)
-            claimed, places = _run(cells, config, settings.concurrent, makers, directory, record, display, verbose)
+            claimed, places = _run(
+                cells, plan.identities, config, settings.concurrent, makers, directory, record, display, verbose
+            )
         except KeyboardInterrupt as stop:
             saved = f"saved: {directory.path}, its finished runs, and the checkpoints of the others"
             raise StoppedByUser(saved, str(config.run.run_name)) from stop
@@ -147,6 +150,7 @@ def _check_levels(settings: CompareSettings, make: MakeTrainer | None) -> None:
 
 def _run(
     cells: Sequence[Cell],
+    identities: Mapping[str, Identity],
     config: TrainConfig,
     concurrent: int | None,
     makers: Makers,
@@ -171,33 +175,13 @@ def _run(
 
     with place(directory, config.run, concurrent, len(labels), note, verbose=verbose) as here:
         here.directory.write(CONFIG, to_toml(record).encode())
-        done = _finished(cells, here.directory, as_described=isinstance(makers, Configured))
+        done = finished(cells, here.directory, identities, as_described=isinstance(makers, Configured))
         for name in done:
             display.show({"kind": "ended", "trial": labels[name], "state": "finished", "objective": None})
         again = [cell.config for cell in cells if digest(cell.config) not in done]
         listed = ListedRuns(config, makers, here.directory, RUNS, here.concurrent, True, True, show)
         found = {**done, **dict(zip(map(digest, again), listed.run(again), strict=True))}
         return here.directory, [found[digest(cell.config)] for cell in cells]
-
-
-def _finished(cells: Sequence[Cell], directory: RunDirectory, *, as_described: bool) -> dict[str, Place]:
-    """The runs that an earlier call has finished, by their digests.
-
-    Args:
-        as_described: their settings say all that they are.
-
-    Raises:
-        UserError: one whose settings are not those that it is named by.
-    """
-    done: dict[str, Place] = {}
-    for cell in cells:
-        name = digest(cell.config)
-        run = newest_run(f"{directory.path}/{RUNS}", name)
-        if name not in done and run.size(RESULT) is not None:
-            if as_described:
-                check_same_run(cell.config.flat(), run)
-            done[name] = run
-    return done
 
 
 def _label(cell: Cell, cells: Sequence[Cell]) -> str:

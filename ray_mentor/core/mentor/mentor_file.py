@@ -84,8 +84,13 @@ def _about(config: MentorConfig, n_classes: int, *, in_nats: bool) -> dict[str, 
     return about
 
 
+def file_of(path: str) -> Path:
+    """The mentor file that a run's folder, or the file's own path, stands for."""
+    return Path(path) / MENTOR_FILE if Path(path).is_dir() else Path(path)
+
+
 def _read(path: str) -> tuple[str, dict[str, Any]]:
-    file = Path(path) / MENTOR_FILE if Path(path).is_dir() else Path(path)
+    file = file_of(path)
     if not file.is_file():
         raise UserError(
             f"mentor_from is {shown(path)}, but there is no file {file}; give the folder of a finished run whose "

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.mentor.learner import MentorLearner
-from ray_mentor.core.mentor.mentor_file import begun_as, check_is_shown_the_same
+from ray_mentor.core.mentor.mentor_file import begun_as, check_is_shown_the_same, file_of
 from ray_mentor.core.mentor.networks import CMWMentor, MentorNet, load_published
 from ray_mentor.core.mentor.offline.predefined import PD_PARAMS
 from ray_mentor.errors import UserError
@@ -97,3 +98,12 @@ def check_frozen(curriculum: CurriculumConfig, config: MentorConfig, n_classes: 
     """
     if curriculum.method == FROZEN and config.mentor_from is not None:
         check_is_shown_the_same(config.mentor_from, config, n_classes, in_nats=in_nats)
+
+
+def given_mentor(config: MentorConfig) -> str | None:
+    """A digest of the files that settings name a mentor by; None where they name none."""
+    files = [file_of(path) for path in (config.mentor_from, config.mentor_params) if path is not None]
+    made = hashlib.blake2b(digest_size=16)
+    for file in files:
+        made.update(file.read_bytes() if file.is_file() else b"")  # whoever needs it says that it is not there
+    return made.hexdigest() if files else None

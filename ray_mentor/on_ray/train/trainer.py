@@ -17,13 +17,13 @@ import torch
 from ray.actor import ActorHandle
 from torch import nn
 
-from ray_mentor.config import TrainConfig
+from ray_mentor.config import MentorConfig, TrainConfig
 from ray_mentor.config.file import to_toml
 from ray_mentor.core.influence.step_jacobian import check_optimizer
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.learner import MentorLearner, MentorState
 from ray_mentor.core.mentor.mentor_file import MENTOR_FILE, mentor_bytes
-from ray_mentor.core.mentor.start import check_frozen, first_mentor, starts_otherwise
+from ray_mentor.core.mentor.start import check_frozen, first_mentor, given_mentor, starts_otherwise
 from ray_mentor.core.methods.pairs import check_can_be_relabelled, check_goes_with_two
 from ray_mentor.core.methods.table import (
     check_one_loss,
@@ -79,7 +79,16 @@ from ray_mentor.on_ray.train.worker_loop import worker_loop
 from ray_mentor.on_ray.train.workers import Choice, chosen
 from ray_mentor.run.checkpoint.checkpoints import newest_good
 from ray_mentor.run.checkpoint.kept import kept_student
-from ray_mentor.run.checkpoint.resume import check_same_run, resuming
+from ray_mentor.run.checkpoint.resume import (
+    MENTOR,
+    TEST,
+    TRAINING,
+    TRUSTED,
+    VALIDATION,
+    Identity,
+    check_same_run,
+    resuming,
+)
 from ray_mentor.run.checkpoint.state import RunState
 from ray_mentor.run.claim import taken_up
 from ray_mentor.run.directory import CONFIG, RunDirectory, fresh_name
@@ -91,10 +100,12 @@ from ray_mentor.run.outcome import Outcome, result_of
 from ray_mentor.run.progress import ProgressBoard
 
 
-def _identities(splits: Splits) -> dict[str, str]:
-    """Of what a run learns from, or chooses by."""
-    named = {"training samples": splits.train, "trusted samples": splits.meta, "validation samples": splits.validation}
-    return {name: identity(samples) for name, samples in named.items() if samples is not None}
+def _identities(splits: Splits, mentor: MentorConfig) -> dict[str, str]:
+    """Which samples and mentor a run works with."""
+    named = {TRAINING: splits.train, TRUSTED: splits.meta, VALIDATION: splits.validation, TEST: splits.test}
+    found = {name: identity(samples) for name, samples in named.items() if samples is not None}
+    given = given_mentor(mentor)
+    return found if given is None else {**found, MENTOR: given}
 
 
 class CurriculumTrainer:
@@ -215,7 +226,7 @@ class CurriculumTrainer:
             loss=loss,
             directory=self.directory,
             settings=to_toml(self._record).encode(),
-            data=_identities(self._splits),
+            data=_identities(self._splits, self.config.mentor),
             local=self.config.run.workers == 0,
             board=ProgressBoard(),
         )
@@ -296,6 +307,12 @@ class CurriculumTrainer:
         """A table in a notebook, and nothing elsewhere."""
         shell = kernel()
         return (lambda row: None) if shell is None else NotebookDisplay(shell, self.config.run.epochs).show
+
+    @property
+    def identity(self) -> Identity:
+        """What the run is, and no other."""
+        shapes = {name: tuple(param.shape) for name, param in self._job.student().named_parameters()}
+        return Identity(self._record, self._job.data, shapes)
 
     @property
     def splits(self) -> Splits:

@@ -26,6 +26,7 @@ from ray_mentor.on_ray.tune.running import Running, peak_memory_mb
 from ray_mentor.on_ray.tune.spaces import config_of
 from ray_mentor.run.checkpoint.checkpoints import newest_good
 from ray_mentor.run.checkpoint.history_files import names_in
+from ray_mentor.run.checkpoint.state import RunState
 from ray_mentor.run.directory import CHECKPOINTS, CONFIG, HISTORY, LEDGER, RESULT, RunDirectory, name_of
 from ray_mentor.run.progress import Row
 
@@ -204,10 +205,19 @@ def metrics_of(directory: RunDirectory, epochs: int) -> list[dict[str, float | N
     Raises:
         UserError: it has none, although it has a result.
     """
+    return last_state(directory, epochs).log.metrics
+
+
+def last_state(directory: RunDirectory, epochs: int) -> RunState:
+    """How a finished run of so many epochs ended.
+
+    Raises:
+        UserError: no checkpoint says so, although it has a result.
+    """
     found = newest_good(directory, lambda text: None)
     if found is None or len(found.state.log.metrics) < epochs:
         raise UserError(
             f"run {directory.path} has a {RESULT}, but no checkpoint that says what it came to; remove its {RESULT}, "
             "and it is trained again"
         )
-    return found.state.log.metrics
+    return found.state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ray_mentor.config.file import MOST_BYTES, settings_in, to_toml
@@ -78,17 +79,61 @@ def check_same_run(
             )
 
 
+@dataclass(frozen=True)
+class Identity:
+    """What a run is, and no other.
+
+    Attributes:
+        record: its settings.
+        data: which samples and mentor it works with, a digest by what it is of (:data:`TRAINING` and the like).
+        params: of its student, how large each is.
+    """
+
+    record: Mapping[str, Any]
+    data: Mapping[str, str]
+    params: Mapping[str, tuple[int, ...]]
+
+    def check(self, directory: RunDirectory, state: RunState) -> None:
+        """Refuses a run with a checkpoint that is another one.
+
+        Raises:
+            UserError: another student, or what :func:`check_same_run` and :func:`check_same_data` say.
+        """
+        check_same_run(self.record, directory)
+        check_same_data(state, self.data, directory)
+        there = {name: tuple(value.shape) for name, value in state.student.items()}
+        for name, shape in self.params.items():
+            if there.get(name) != shape:
+                raise UserError(
+                    f"the student of run {directory.path} has {name} {shown(there.get(name))}, but here it has "
+                    f"{shown(shape)}; go on with the student as it was, or start another run"
+                )
+
+
+TRAINING, TRUSTED, VALIDATION = "training samples", "trusted samples", "validation samples"
+TEST, MENTOR = "test samples", "given mentor"
+"""What digests are of."""
+
+
 def check_same_data(state: RunState, data: Mapping[str, str], directory: RunDirectory) -> None:
     """Refuses to go on with other samples: those of an epoch would no longer be each of them once.
+
+    A test split may come or go; another one, or another mentor's file, would make two runs of one.
 
     Args:
         data: which they are now, by the name of their split.
 
     Raises:
-        UserError: ids, labels, classes or inputs that were others when the checkpoint was made.
+        UserError: ids, labels, classes or inputs that were others when the checkpoint was made, or a mentor's file.
     """
     before = state.data if isinstance(state.data, dict) else {}
-    differ = [name for name, which in data.items() if not isinstance(before.get(name), str) or before[name] != which]
+    needed = {name for name in data if name in (TRAINING, TRUSTED, VALIDATION) or name in before}
+    differ = [name for name in data if name in needed and before.get(name) != data[name]]
+    if MENTOR in differ:
+        raise UserError(
+            f"the file of the mentor that was given to run {directory.path} holds another one now; put back what was "
+            "there, or start another run"
+        )
     if differ:
         raise UserError(
             f"the {' and the '.join(differ)} of the checkpoints in {directory.path} are others than now (their ids, "

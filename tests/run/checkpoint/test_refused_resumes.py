@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from small_runs import make_small_splits, trainer_for
+from small_runs import MENTOR, make_small_splits, trainer_for
 
+from ray_mentor.config import CurriculumConfig
+from ray_mentor.core.mentor.mentor_file import MENTOR_FILE
 from ray_mentor.data import FeatureInputs, Samples, Splits
 from ray_mentor.data.samples.identity import identity
 from ray_mentor.errors import UserError
@@ -117,6 +119,33 @@ def test_a_run_does_not_go_on_with_other_trusted_samples(splits: Splits, finishe
     with pytest.raises(UserError, match=r"the trusted samples of the checkpoints in .* are others than now"):
         resumed(others, finished, epochs=3)
     resumed(splits, finished, epochs=3)
+
+
+def test_a_run_does_not_go_on_with_another_test_split_but_with_one_or_none(splits: Splits, finished: Path) -> None:
+    assert splits.test is not None
+    fewer = dataclasses.replace(splits, test=splits.test.select(np.arange(29)))
+    with pytest.raises(UserError, match=r"the test samples of the checkpoints in .* are others than now"):
+        resumed(fewer, finished, epochs=3)
+    resumed(dataclasses.replace(splits, test=None), finished, epochs=3)
+    resumed(fewer, finished, epochs=4)
+
+
+def test_a_run_does_not_go_on_with_another_mentor_than_it_was_given(splits: Splits, tmp_path: Path) -> None:
+    """A frozen one is read whenever a run goes on, so that it would change in the middle."""
+    for name, epochs in (("first", 2), ("other", 3)):
+        trainer_for(splits, tmp_path, name, epochs=epochs).fit()
+    file = tmp_path / "first" / MENTOR_FILE
+    changes: dict[str, Any] = {
+        "curriculum": CurriculumConfig("mentornet-frozen", burn_in=0.0),
+        "mentor": dataclasses.replace(MENTOR, mentor_from=str(tmp_path / "first")),
+    }
+    trainer_for(splits, tmp_path, "run", epochs=1, **changes).fit()
+    resumed(splits, tmp_path / "run", epochs=2, **changes)
+    file.write_bytes((tmp_path / "other" / MENTOR_FILE).read_bytes())
+    with pytest.raises(
+        UserError, match=r"the file of the mentor that was given to run .*run holds another one now; put"
+    ):
+        resumed(splits, tmp_path / "run", epochs=3, **changes)
 
 
 @pytest.mark.parametrize("size", [1, 150])
