@@ -27,7 +27,7 @@ from ray_mentor.core.losses import TargetLoss, losses_of, passed_through, values
 from ray_mentor.core.mentor.guards import Guards
 from ray_mentor.core.methods.parts import Parts
 from ray_mentor.core.methods.remembering import remember
-from ray_mentor.core.step.evaluation import Batches, errors_on, losses_by_label, predicted_by_class
+from ray_mentor.core.step.evaluation import Batches, losses_by_label, predicted_by_class
 from ray_mentor.core.step.memorising import Memorising
 from ray_mentor.core.step.normalisation import normalise
 from ray_mentor.core.step.observation import Observation, again_observed, check_finite, observe
@@ -207,7 +207,7 @@ class Curriculum:
         self,
         done: int,
         trusted: Callable[[], Batches],
-        validation: Callable[[], Batches],
+        errors: Float[Tensor, " validation"] | None = None,
         tell: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Lets parts of the method find out what they do once an epoch. A collective call.
@@ -215,14 +215,14 @@ class Curriculum:
         Args:
             done: epochs done, this one included.
             trusted: this rank's share of the trusted samples that are not held out; called where somebody asks.
-            validation: likewise of samples that the student is not trained on, with their given labels.
+            errors: as :class:`~ray_mentor.core.epoch.EpochEnd` has them.
             tell: says something to whoever watches.
         """
         end = EpochEnd(
             done,
             progress=min(self.step_number / self._total_steps, 1.0),
             predicted=lambda: predicted_by_class(self.bare, trusted(), self.n_classes, self.exchange),
-            errors=lambda: errors_on(self.bare, self.parts.shown_loss, validation(), self.exchange),
+            errors=errors,
             remembered=lambda: self.history.whole(self.exchange)[:, self.history.length :][:, self._kept],
             labelled=lambda: losses_by_label(
                 self.bare, self.parts.shown_loss, trusted(), self.n_classes, self.exchange

@@ -21,7 +21,8 @@ class EpochEnd:
         progress: share of the planned steps that are done, in (0, 1].
         remembered: what the part that keeps numbers of each sample has kept, by row, NaN where there is nothing. Takes
             no pass, but a message of as many numbers.
-        errors: 1 − p_y of each sample of the validation split, y its given label, in evaluation mode; in float64.
+        errors: 1 − p_y of each sample of the validation split, y its given label, in evaluation mode; in float64. None
+            where nobody goes by them.
         predicted: Σ of what the student predicts for the trusted samples of each class, behind it how many these are.
         labelled: the loss that features are made of, of each trusted sample under each label, and behind them the right
             label, in float64.
@@ -33,7 +34,7 @@ class EpochEnd:
     done: int
     progress: float
     predicted: Callable[[], Float[Tensor, "classes classes+1"]]
-    errors: Callable[[], Float[Tensor, " validation"]] = lambda: torch.empty(0)
+    errors: Float[Tensor, " validation"] | None = None
     remembered: Callable[[], Float[Tensor, "samples keeps"]] = lambda: torch.empty(0, 0)
     labelled: Callable[[], Float[Tensor, "samples classes+1"]] = lambda: torch.empty(0, 1, dtype=torch.float64)
     percentile: float | None = None

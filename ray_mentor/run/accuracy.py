@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.core.step.evaluation import gives_probabilities, hits, total_loss
+from ray_mentor.core.losses import expected_error, values_of
+from ray_mentor.core.step.evaluation import gives_probabilities, hits, losses_on, total_loss
 from ray_mentor.core.student.pair import members_of
 from ray_mentor.data.plan.batches import rank_slice
 from ray_mentor.data.samples.samples import Samples
@@ -27,16 +28,19 @@ class Measured:
     """The end of an epoch.
 
     Attributes:
-        figures: ``trusted_accuracy`` on held-out trusted samples and ``meta_holdout_loss`` on the same;
+        figures: ``trusted_accuracy`` on held-out trusted samples and ``meta_holdout_loss`` on the same (on the
+            validation split, where memory shows in given labels);
             ``test_accuracy`` where the test split's truth is known, else ``test_agreement`` with its given labels; and
             ``validation_agreement`` with the given labels of the validation split. None where there is none. Where two
             students are trained these are of the mean of both probabilities, and ``test_accuracy_first`` and
             ``test_accuracy_second`` of each by itself (or ``test_agreement_…``).
         hits: which held-out trusted samples the student gives their label, in their order; None where there are none.
+        errors: 1 − p_y of each sample of the validation split, by given labels; None where nobody goes by them.
     """
 
     figures: dict[str, float | None]
     hits: Bool[Tensor, " held_out"] | None
+    errors: Float[Tensor, " validation"] | None = None
 
 
 def measured(
@@ -55,12 +59,16 @@ def measured(
     shown = shares(curriculum, splits, exchange, beat)  # gives all ranks rank 0's buffers
     own = _own_hits(curriculum, held_out, "held out", exchange, beat)
     right = None if own is None else exchange.gather_any(own.double()[:, None])[:, 0].bool()
-    by = (splits.validation, "validation") if curriculum.parts.by_given else (held_out, "held out")
-    loss = _meta_holdout_loss(curriculum, *by, exchange)
+    losses = _given_losses(curriculum, splits.validation, exchange)
+    loss = _meta_holdout_loss(curriculum, held_out if losses is None else losses, exchange)
     if loss is not None:
         curriculum.note_holdout(loss)
     trusted = None if right is None else right.double().mean().item()
-    return Measured({"meta_holdout_loss": loss, "trusted_accuracy": trusted, **shown}, right)
+    return Measured(
+        {"meta_holdout_loss": loss, "trusted_accuracy": trusted, **shown},
+        right,
+        None if losses is None else expected_error(losses),
+    )
 
 
 def note_on_outputs(curriculum: Curriculum, samples: Samples, exchange: AbstractExchange) -> str | None:
@@ -103,12 +111,22 @@ OF_EACH = tuple(f"{what}_{name}" for what in ("test_accuracy", "test_agreement")
 """The figures that there are of each of two students, as far as they are there."""
 
 
+def _given_losses(
+    curriculum: Curriculum, validation: Samples | None, exchange: AbstractExchange
+) -> Float[Tensor, " validation"] | None:
+    """Of the validation split by its given labels, in evaluation mode; None where nobody goes by them."""
+    if not curriculum.parts.by_given or validation is None:
+        return None
+    parts = own_parts(validation, "validation", curriculum, exchange)
+    return losses_on(curriculum.bare, curriculum.parts.shown_loss, parts, exchange)
+
+
 def _meta_holdout_loss(
-    curriculum: Curriculum, held_out: Samples | None, name: str, exchange: AbstractExchange
+    curriculum: Curriculum, held_out: Samples | Float[Tensor, " validation"] | None, exchange: AbstractExchange
 ) -> float | None:
     """What a mentor makes small, on samples that the student is not trained on; None where there are none.
 
-    They are trusted ones that the mentor does not learn from, or those of the validation split, by given labels.
+    They are trusted ones that the mentor does not learn from, or losses of the validation split, by given labels.
 
     Without a mentor: where mixing goes by how much of the others the student knows by heart; elsewhere None.
 
@@ -116,7 +134,9 @@ def _meta_holdout_loss(
     """
     if held_out is None or (curriculum.parts.mentor is None and not curriculum.parts.mixing.as_memorised):
         return None
-    parts = own_parts(held_out, name, curriculum, exchange)
+    if isinstance(held_out, Tensor):
+        return float(values_of(curriculum.parts.meta_loss)(held_out).mean())
+    parts = own_parts(held_out, "held out", curriculum, exchange)
     total = total_loss(curriculum.bare, curriculum.parts.meta_loss, parts)
     return exchange.total(total) / len(held_out)
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from ray_mentor.config import CurriculumConfig
 from ray_mentor.core.epoch import EpochEnd
 from ray_mentor.core.exchange import AbstractExchange, Alone
-from ray_mentor.core.losses import cross_entropy
-from ray_mentor.core.step.evaluation import errors_on
+from ray_mentor.core.losses import cross_entropy, expected_error
+from ray_mentor.core.step.evaluation import losses_on
 from ray_mentor.data import FeatureInputs, Samples, Splits
 from ray_mentor.errors import UserError
 from ray_mentor.run.meta_set.pseudo_clean import PseudoClean, chosen
@@ -34,7 +34,7 @@ def samples_of(labels: list[int]) -> Samples:
 
 def end_of(errors: list[float]) -> EpochEnd:
     found = torch.tensor(errors, dtype=torch.float64)
-    return EpochEnd(1, 0.5, lambda: torch.zeros(0), errors=lambda: found)
+    return EpochEnd(1, 0.5, lambda: torch.zeros(0), errors=found)
 
 
 class TestWhoIsChosen:
@@ -104,8 +104,8 @@ def test_two_ranks_choose_and_share_out_what_one_does() -> None:
         size = len(labels)
         own = slice(0, size) if exchange.world_size == 1 else slice(0, 6) if exchange.rank == 0 else slice(6, size)
         x, y = torch.arange(size).double()[own, None], torch.tensor(labels)[own]
-        errors = errors_on(student, cross_entropy, [(x, y)], exchange)
-        made.at_epoch(EpochEnd(1, 0.5, lambda: torch.zeros(0), errors=lambda: errors))
+        errors = expected_error(losses_on(student, cross_entropy, [(x, y)], exchange))
+        made.at_epoch(EpochEnd(1, 0.5, lambda: torch.zeros(0), errors=errors))
         return errors, made.rows.tolist(), [made(update).inputs[:, 0].tolist() for update in range(3)]  # type: ignore[index]
 
     ((errors, rows, batches),) = on_ranks(1, main)

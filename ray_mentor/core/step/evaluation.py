@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.core.losses import PerSampleLoss, expected_error
+from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.student.random_state import untouched
 
 Batches = Iterable[tuple[Shaped[Tensor, "batch ..."], Int[Tensor, " batch"]]]
@@ -54,10 +54,10 @@ def total_loss(student: nn.Module, loss: PerSampleLoss, batches: Batches) -> flo
 
 
 @torch.no_grad()
-def errors_on(
+def losses_on(
     student: nn.Module, loss: PerSampleLoss, batches: Batches, exchange: AbstractExchange
 ) -> Float[Tensor, " samples"]:
-    """1 − exp(−ℓ) of each sample, over all ranks in their order, in float64 in the host's memory. A collective call.
+    """ℓ of each sample, over all ranks in their order, in float64 in the host's memory. A collective call.
 
     Args:
         batches: this rank's.
@@ -66,8 +66,7 @@ def errors_on(
     own = [torch.zeros(0, dtype=torch.float64)]
     with evaluating(student), untouched(device):
         for inputs, labels in batches:
-            losses = loss(student(inputs.to(device)), labels.to(device))
-            own.append(expected_error(losses.double()).cpu())
+            own.append(loss(student(inputs.to(device)), labels.to(device)).double().cpu())
     return exchange.gather_any(torch.cat(own)[:, None])[:, 0]
 
 

@@ -113,12 +113,8 @@ def worker_loop(config: dict[str, Job]) -> None:
             if ends_epoch:
                 with pulse.slow():
                     found = measured(curriculum, splits, meta.held_out, exchange, pulse.beat)
-                    curriculum.end_epoch(
-                        epoch + 1,
-                        lambda: own_parts(meta.learnt, "trusted", curriculum, exchange),
-                        lambda: own_parts(splits.validation, "validation", curriculum, exchange),
-                        log.note,
-                    )
+                    own_trusted = functools.partial(own_parts, meta.learnt, "trusted", curriculum, exchange)
+                    curriculum.end_epoch(epoch + 1, own_trusted, found.errors, log.note)
                     kept.note(epoch, found.hits, curriculum.bare)
                     if epoch == 0 and job.loss is None:
                         warning = note_on_outputs(curriculum, splits.meta if len(splits.meta) else train, exchange)

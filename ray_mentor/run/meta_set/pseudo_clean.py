@@ -42,7 +42,8 @@ class PseudoClean(MetaBatches, AtEpoch):
         return self._chosen[1]
 
     def at_epoch(self, end: EpochEnd) -> None:
-        errors = end.errors()
+        errors = end.errors
+        assert errors is not None, "they are measured where a meta set is chosen by them"
         self.state = errors if self.state is None else DECAY * self.state + (1 - DECAY) * errors
         self.begin_anew()
 

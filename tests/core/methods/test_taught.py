@@ -156,7 +156,7 @@ def test_a_curriculum_teaches_it_at_the_end_of_an_epoch() -> None:
     trusted = batch_of(12, seed=4)
     for step in range(4):
         record = curriculum.step(batch_of(seed=step))
-        curriculum.end_epoch(step + 1, lambda: [(trusted.inputs, trusted.labels)], list)
+        curriculum.end_epoch(step + 1, lambda: [(trusted.inputs, trusted.labels)])
         assert (curriculum.parts.at_epoch[0].state is None) == (step == 0)
     assert record.scored.std() > 0.01
 
