@@ -26,15 +26,15 @@ def check_meta_set(
     if needs is not None and curriculum.meta_from == "pseudo-clean":
         _check_pseudo_clean(curriculum, mentor, n_validation, own_loss=own_loss)
         needs = None
+    can_choose = "draw a meta set from labels that look right, --meta-from pseudo-clean, " if needs else ""
     if isinstance(named_loss_of(curriculum), Forward):
-        needs = f"loss is {curriculum.loss!r}, which estimates from trusted samples how labels go wrong"
+        needs, can_choose = f"loss is {curriculum.loss!r}, which estimates from trusted samples how labels go wrong", ""
     if curriculum.method == "mentornet-dd":
-        needs = "method is 'mentornet-dd', whose mentor is taught on trusted samples"
+        needs, can_choose = "method is 'mentornet-dd', whose mentor is taught on trusted samples", ""
     if needs is not None and n_trusted == 0:
         raise NoTrustedSamplesError(
             f"{needs}, but there is no trusted sample (meta_size is 0); give some, e.g. --meta-size 100 or --meta-data "
-            "FILE, draw a meta set from labels that look right, --meta-from pseudo-clean, or train with what needs "
-            "none, e.g. --method self-paced or --loss gce"
+            f"FILE, {can_choose}or train with what needs none, e.g. --method self-paced or --loss gce"
         )
 
 

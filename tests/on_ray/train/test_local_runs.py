@@ -303,9 +303,10 @@ def test_what_needs_trusted_samples_is_refused_without(
     with pytest.raises(UserError) as refused:
         trainer_for(small_splits, tmp_path, "none", meta=None, curriculum=curriculum)
     assert str(refused.value).startswith(says)
+    instead = "draw a meta set from labels that look right, --meta-from pseudo-clean, "
     assert str(refused.value).endswith(
-        "give some, e.g. --meta-size 100 or --meta-data FILE, draw a meta set from labels that look right, --meta-from "
-        "pseudo-clean, or train with what needs none, e.g. --method self-paced or --loss gce"
+        f"give some, e.g. --meta-size 100 or --meta-data FILE, {'' if curriculum.loss else instead}or train with what "
+        "needs none, e.g. --method self-paced or --loss gce"
     )
 
 
