@@ -40,6 +40,7 @@ commands:
                  smoke, module:function or a path to a file of your own
   compare        train several methods side by side, with the same means, and say which to take
   suspects RUN   list the samples of a run whose labels are most likely wrong; RUN is its folder
+  teach RUN      make a mentor of a run that knew which labels were right, for runs that do not
 
 ray-mentor COMMAND --help lists the options of train, tune and compare; ray-mentor --version says which this is."""
 
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         print(f"ray-mentor {__version__}")
         return DONE
-    commands = {"train": _train, "tune": _tune, "compare": _compare, "suspects": _suspects}
+    commands = {"train": _train, "tune": _tune, "compare": _compare, "suspects": _suspects, "teach": _teach}
     if words[0] not in commands:
         print(f"error: unknown command {shown(words[0])}; valid: {', '.join(commands)}", file=sys.stderr)
         return YOURS
@@ -184,6 +185,29 @@ def _suspects(words: list[str]) -> None:
     directory = RunDirectory(asked.run)
     started_with(directory, "give the folder that the run named when it began, as in ray-mentor suspects runs/first")
     print(printable(as_csv(suspects(directory, asked.top)).decode()), end="")
+
+
+def _teach(words: list[str]) -> None:
+    says = (
+        "Teaches a mentor which losses are those of right labels, from the ledger of a finished run on data whose true "
+        "labels are known, and writes it to FILE. Another run weighs by it: ray-mentor train --method mentornet-frozen "
+        "--mentor-from FILE"
+    )
+    parser = argparse.ArgumentParser(prog="ray-mentor teach", description=says, allow_abbrev=False)
+    parser.add_argument("run", metavar="RUN", help="the run's folder, e.g. runs/first")
+    parser.add_argument("--out", metavar="FILE", required=True, help="where the mentor goes, e.g. taught.npz")
+    parser.add_argument("--mentor", choices=("mlp", "mentornet"), default="mlp", help="what it is made of")
+    asked = parser.parse_args(words)
+    if os.path.lexists(asked.out):
+        raise UserError(f"{shown(asked.out)} is there already; give --out another name, or remove it first")
+    from ray_mentor.config import MentorConfig  # noqa: PLC0415
+    from ray_mentor.run.directory import RunDirectory  # noqa: PLC0415
+    from ray_mentor.run.teaching import taught_by  # noqa: PLC0415
+
+    content, lesson = taught_by(RunDirectory(asked.run), MentorConfig(mentor=asked.mentor))
+    with open(asked.out, "xb") as file:
+        file.write(content)
+    print(printable(f"{lesson}; it is in {asked.out}"))
 
 
 def _space(words: list[str]) -> tuple[str, list[str]]:

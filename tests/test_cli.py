@@ -72,7 +72,7 @@ def test_help(command: Any, flag: str) -> None:
 
 
 def test_an_unknown_command(command: Any) -> None:
-    assert command("fly") == Said(2, "", "error: unknown command 'fly'; valid: train, tune, compare, suspects\n")
+    assert command("fly") == Said(2, "", "error: unknown command 'fly'; valid: train, tune, compare, suspects, teach\n")
 
 
 def test_the_version(command: Any) -> None:
@@ -235,6 +235,28 @@ def test_ctrl_c_writes_a_checkpoint_and_the_command_that_it_prints_goes_on(
     assert "epoch 300/300" in again.out
     assert "epoch 25/300" not in again.out
     assert "resume" not in Path(saved[1]).parents[1].joinpath("config.toml").read_text(), "or it could not be repeated"
+
+
+def test_a_mentor_that_one_run_teaches_weighs_for_another(command: Any, tmp_path: Path) -> None:
+    longer = (*QUICK[:2], *QUICK[4:], "--epochs", "12")
+    assert command("train", *longer, "--run-name", "one", "--method", "uniform").code == 0
+    said = command("teach", "runs/one", "--out", "taught.npz")
+    assert (said.code, said.err) == (0, "")
+    found = re.fullmatch(
+        r"the mentor was taught on \d+ rows, \d+ % of them with a wrong label; on samples held out from it its "
+        r"accuracy is (0\.\d+), AUROC (0\.\d+); it is in taught\.npz\n",
+        said.out,
+    )
+    assert found
+    assert float(found[2]) > 0.6
+    frozen = ("--run-name", "two", "--method", "mentornet-frozen", "--mentor-from", "taught.npz")
+    assert command("train", *QUICK, *frozen).code == 0
+    again = command("teach", "runs/one", "--out", "taught.npz")
+    assert again.code == 2
+    assert again.err == "error: 'taught.npz' is there already; give --out another name, or remove it first\n"
+    assert command("teach", "runs/none", "--out", "b.npz").err.endswith(
+        "runs/none is not a run: it has no config.toml; give the folder of a finished run\n"
+    )
 
 
 def test_suspects_of_a_run(command: Any, tmp_path: Path) -> None:

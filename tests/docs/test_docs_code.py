@@ -22,7 +22,7 @@ from ray_mentor.config.sweep import SweepConfig
 from ray_mentor.errors import UserError
 from ray_mentor.help import check_options
 
-OPTIONS = [*SweepConfig().flat(), *CompareConfig().flat()]
+OPTIONS = [*SweepConfig().flat(), *CompareConfig().flat(), "out"]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 FOLDERS = ("benchmarks", "cluster", "docs", "examples", "ray_mentor", "tests")
 

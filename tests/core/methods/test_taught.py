@@ -189,7 +189,7 @@ def test_two_ranks_have_one_mentor_and_it_is_that_of_one_process() -> None:
     [
         ({"mentor": "lstm", "history_length": 2}, (0.2,), "mentor is 'lstm', but one that is taught sees a sample's"),
         ({"mentor": "cmw"}, (0.2,), "mentor is 'cmw', but one that is taught sees a sample's loss by itself"),
-        ({"mentor_features": ("loss", "history"), "history_length": 2}, (0.2,), "trusted samples have no history"),
+        ({"mentor_features": ("loss", "history"), "history_length": 2}, (0.2,), "without its past; leave history out"),
         ({}, (), "taught_at is (), but the mentor of mentornet-dd is taught during training; give at least one point"),
     ],
 )

@@ -12,8 +12,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ray_mentor.config import MentorConfig
 from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.core.mentor.offline.supervised import Fitting, Rows, fit
+from ray_mentor.errors import UserError
 
 FITTING = Fitting(steps=500, batch_size=0, rate=0.03, last_rate=0.001, squared=False)
 SMALL_ENOUGH = 4096
@@ -73,6 +75,24 @@ def teach(learner: MentorLearner, rows: Rows, sample: Int[Tensor, " rows"], seed
         accuracy=float((shown.mass * hit).sum() / shown.mass.sum()),
         auroc=auroc(scored, right),
     )
+
+
+def check_can_be_taught(config: MentorConfig) -> None:
+    """Refuses a mentor that sees what no row says that a mentor is taught on.
+
+    Raises:
+        UserError: naming it.
+    """
+    if config.mentor not in ("mlp", "mentornet"):
+        raise UserError(
+            f"mentor is {config.mentor!r}, but one that is taught sees a sample's loss by itself, without its past or "
+            "its class's size; give --mentor mlp or mentornet"
+        )
+    if "history" in config.mentor_features:
+        raise UserError(
+            f"mentor_features is {config.mentor_features!r}, but one that is taught sees a sample's loss by itself, "
+            "without its past; leave history out"
+        )
 
 
 def auroc(scored: Float[Tensor, " rows"], right: Bool[Tensor, " rows"]) -> float | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ray_mentor.config import MentorConfig
 from ray_mentor.core.epoch import AtEpoch, EpochEnd
 from ray_mentor.core.mentor.learner import MentorLearner
-from ray_mentor.core.mentor.offline.lesson import teach
+from ray_mentor.core.mentor.offline.lesson import check_can_be_taught, teach
 from ray_mentor.core.mentor.offline.supervised import Rows
 from ray_mentor.core.methods.weightings.base import AbstractWeighting
 from ray_mentor.core.step.features import Features
@@ -92,24 +92,6 @@ class Taught(AtEpoch, AbstractWeighting):
             self._learner.begin_as(params)
             self._made_of = self.state
         return self._learner
-
-
-def check_can_be_taught(config: MentorConfig) -> None:
-    """Refuses a mentor that sees what is not known of a sample that the student may never have seen.
-
-    Raises:
-        UserError: naming it.
-    """
-    if config.mentor not in ("mlp", "mentornet"):
-        raise UserError(
-            f"mentor is {config.mentor!r}, but one that is taught sees a sample's loss by itself, without its past or "
-            "its class's size; give --mentor mlp or mentornet"
-        )
-    if "history" in config.mentor_features:
-        raise UserError(
-            f"mentor_features is {config.mentor_features!r}, but trusted samples have no history of losses under wrong "
-            "labels; leave history out"
-        )
 
 
 def noise_rate(table: Float[Tensor, "samples classes+1"], percentile: float, share: float) -> float:
