@@ -81,7 +81,7 @@ def run(name: str, exchange: AbstractExchange) -> list[dict[str, Any]]:
     for step in range(STEPS):
         record = curriculum.step(batch_of(step, exchange, min(wanted, curriculum.views)))
         if (step + 1) % EPOCH_STEPS == 0:
-            curriculum.end_epoch((step + 1) // EPOCH_STEPS, list)
+            curriculum.end_epoch((step + 1) // EPOCH_STEPS, list, list)
         found = [part.state for part in curriculum.parts.at_epoch]
         seen.append(
             copy.deepcopy(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 from pathlib import Path
@@ -116,9 +117,12 @@ def test_what_they_can_not_go_with_is_refused_before_anything_starts(small_split
     assert not (tmp_path / "refused").exists()
 
 
+@pytest.mark.parametrize("meta_from", ["trusted", "pseudo-clean"])
 @pytest.mark.parametrize("method", METHODS)
-def test_without_any_trusted_sample(method: str, small_splits: Splits, tmp_path: Path) -> None:
-    outcome = trainer_for(small_splits, tmp_path, method, curriculum=METHODS[method], meta=None, epochs=3).fit()
+def test_without_any_trusted_sample(method: str, meta_from: str, small_splits: Splits, tmp_path: Path) -> None:
+    """Neither has any use for some, nor for what looks like some."""
+    schedule = dataclasses.replace(METHODS[method], meta_from=meta_from)
+    outcome = trainer_for(small_splits, tmp_path, method, curriculum=schedule, meta=None, epochs=3).fit()
     assert outcome.result["test_accuracy"] > 0.8
     assert outcome.result["kept_epoch"] == 3
 

@@ -15,7 +15,8 @@ from ray_mentor.core.losses.base import PerSampleLoss
 class OfBoth:
     """A column a student: what each student's outputs come to under a loss.
 
-    Of inputs that hold several views of each sample, one view of all after the other, it is the mean over views.
+    Of inputs that hold several views of each sample, one view of all after the other, it is the mean over views. In
+    evaluation a pair is one student, (batch, classes), and so it has one loss, (batch,).
 
     Args:
         loss: of one student.
@@ -24,12 +25,17 @@ class OfBoth:
     loss: PerSampleLoss
 
     def __call__(
-        self, outputs: Float[Tensor, "views*batch 2 classes"], labels: Int[Tensor, " batch"]
-    ) -> Float[Tensor, "batch 2"]:
+        self, outputs: Float[Tensor, "views*batch ... classes"], labels: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch ..."]:
         """The per-sample losses of both."""
+        if outputs.ndim == _OF_ONE:
+            return self.loss(outputs, labels)
         of_views = labels.repeat(len(outputs) // max(len(labels), 1))
         losses = torch.stack([self.loss(each, of_views) for each in outputs.unbind(dim=1)], dim=1)
         return mean_of_views(losses, len(labels))
+
+
+_OF_ONE = 2  # dimensions of one student's outputs
 
 
 def mean_of_views(values: Float[Tensor, "views*batch ..."], size: int) -> Float[Tensor, "batch ..."]:

@@ -74,7 +74,7 @@ def no_samples() -> list[tuple[Tensor, Tensor]]:
 
 def epoch(curriculum: Curriculum) -> list[Tensor]:
     losses = [curriculum.step(batch_at(step)).losses for step in range(2)]
-    curriculum.end_epoch(curriculum.step_number // 2, no_samples)
+    curriculum.end_epoch(curriculum.step_number // 2, no_samples, no_samples)
     return losses
 
 
@@ -102,7 +102,7 @@ def test_a_sample_that_was_not_seen_has_nothing() -> None:
     each = Visits()
     curriculum = curriculum_of(each)
     curriculum.step(batch_at(0))
-    curriculum.end_epoch(1, no_samples)
+    curriculum.end_epoch(1, no_samples, no_samples)
     assert each.kept[0][1::2].isnan().all()
     assert each.state is not None
     assert each.state.tolist() == [1, N / 2]

@@ -70,7 +70,7 @@ class CoDivide(AbstractWeighting, Remembering):
         if None not in found:
             began = self.began if self.state is not None else end.done
             numbers = [number for mixture in found if mixture is not None for number in mixture.numbers()]
-            self.state = torch.tensor([began, *numbers], dtype=torch.float64)
+            self.state = end.agreed(torch.tensor([began, *numbers], dtype=torch.float64))
 
     def could_be(self, state: Tensor, n_classes: int) -> bool:
         is_one = state.shape == (1 + 2 * NUMBERS,)

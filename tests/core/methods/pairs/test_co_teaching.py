@@ -14,7 +14,7 @@ from truth_students import make_student, samples
 
 from ray_mentor import CurriculumConfig, LearnedCurriculum, MentorConfig, UserError
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.losses import cross_entropy
+from ray_mentor.core.losses import OfBoth, cross_entropy
 from ray_mentor.core.methods.pairs import CoTeaching, check_goes_with_two
 from ray_mentor.core.step.observation import Observation
 from ray_mentor.core.student.pair import Pair, members_of, pair_of
@@ -117,7 +117,9 @@ def test_a_pair_in_evaluation_is_one_student_of_the_mean_probability() -> None:
     both.eval()
     mean = (torch.softmax(both.first(inputs), 1) + torch.softmax(both.second(inputs), 1)) / 2
     torch.testing.assert_close(both(inputs).exp(), mean)
-    torch.testing.assert_close(cross_entropy(both(inputs), labels), -mean.gather(1, labels[:, None])[:, 0].log())
+    expected = -mean.gather(1, labels[:, None])[:, 0].log()
+    for loss in (cross_entropy, OfBoth(cross_entropy)):
+        torch.testing.assert_close(loss(both(inputs), labels), expected)
     assert members_of(both) == {"first": both.first, "second": both.second}
     assert members_of(both.first) == {}
 

@@ -55,7 +55,7 @@ def run(curriculum: Curriculum, steps: range, name: str = "mlp") -> list[StepRec
     for step in steps:
         records.append(curriculum.step(batch_at(step, name, curriculum.views)))
         if step % 2:
-            curriculum.end_epoch(step // 2 + 1, list)
+            curriculum.end_epoch(step // 2 + 1, list, list)
     return records
 
 
@@ -181,7 +181,7 @@ def test_trusted_samples_are_believed_and_not_fitted() -> None:
         curriculum.step(dataclasses.replace(batch_at(step), trusted=trusted))
     kept = curriculum.history.beside(torch.arange(N))
     assert kept.isnan().all(1).sum() == 4
-    curriculum.end_epoch(1, list)
+    curriculum.end_epoch(1, list, list)
     seen = curriculum.observe(dataclasses.replace(batch_at(0), trusted=trusted))
     assert (curriculum.score(seen)[:2] == 1).all()
 
@@ -213,7 +213,7 @@ def test_states_that_no_mixture_has() -> None:
 
 def test_without_two_kinds_of_losses_the_warm_up_goes_on() -> None:
     divide = CoDivide(0.0)
-    divide.at_epoch(EpochEnd(1, 0.5, lambda: torch.zeros(1), lambda: torch.ones(4, 2)))
+    divide.at_epoch(EpochEnd(1, 0.5, lambda: torch.zeros(1), remembered=lambda: torch.ones(4, 2)))
     assert divide.state is None
 
 
