@@ -339,6 +339,16 @@ def test_the_closing_table_of_a_method_without_a_mentor() -> None:
     assert printed({**RESULT, "guards": None}) == printed(RESULT)
 
 
+@pytest.mark.parametrize(("what", "value"), [("test_accuracy", 0.95125), ("test_agreement", 0.6)])
+def test_the_closing_table_of_two_students(what: str, value: float) -> None:
+    of_each = {f"{what}_first": 0.94, f"{what}_second": 0.93}
+    text = printed({**RESULT, "test_accuracy": None, what: value, **of_each})
+    rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in text.splitlines() if "│" in line]
+    [place] = [i for i, row in enumerate(rows) if row == ["of the first student alone", "0.9400"]]
+    assert rows[place - 1][1] == f"{value:.4f}"
+    assert rows[place + 1] == ["of the second student alone", "0.9300"]
+
+
 def test_the_closing_table_leaves_out_what_is_not_known() -> None:
     unknown = (
         "test_accuracy",
