@@ -53,7 +53,9 @@ _META_RECIPE = {
     "min_effective_share": 0.0,
     "min_class_share": 0.0,
 }
-"""As published, but for the step that is looked through: the student's real one, momentum and all."""
+"""As published, but for the step that is looked through, the student's real one, momentum and all; tanh where the
+published networks have a ReLU; a fresh mentor that weighs all alike; and influences of unit mean size, which Adam would
+scale as well."""
 
 _META_WEIGHT_NET = {
     **_META_RECIPE,

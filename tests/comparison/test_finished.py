@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import functools
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from small_runs import make_small_splits, trainer_for
 
 from ray_mentor.comparison.cells import Plan, asked_methods, noise_of, plan_of
 from ray_mentor.comparison.finished import finished
+from ray_mentor.comparison.measured import Place, curves_of, rows_of
 from ray_mentor.config import TrainConfig
 from ray_mentor.config.compare import CompareSettings
 from ray_mentor.data.splits.splits import prepare
@@ -105,3 +108,24 @@ def test_a_function_that_makes_something_else(tmp_path: Path) -> None:
         believed(base, directory, functools.partial(from_a_function, hidden=17))
     with pytest.raises(UserError, match=r"the test samples of the checkpoints in .* are others than now"):
         believed(base, directory, functools.partial(from_a_function, first=5))
+
+
+def test_a_row_says_what_its_run_does(tmp_path: Path) -> None:
+    write_table(tmp_path / "table.parquet", wrong=30)
+    base = described(tmp_path, epochs=3, noise="symmetric:0.3")
+    directory = run_all(base, tmp_path, from_settings)
+    plan = made(base, from_settings)
+    found = finished(plan.cells, directory, plan.identities, as_described=True)
+    learnt: list[bool] = []
+    places: list[Place] = [found[digest(cell.config)] for cell in plan.cells]
+    for cell, place, row in zip(plan.cells, places, rows_of(plan.cells, places, plan.params), strict=True):
+        metrics = list(csv.DictReader((Path(place.path) / "metrics.csv").read_text().splitlines()))
+        result = json.loads((Path(place.path) / "result.json").read_text())
+        assert (row["method"], row["seed"], row["path"], row["error"]) == (cell.method, cell.seed, place.path, None)
+        assert row["test_accuracy"] == pytest.approx(float(metrics[-1]["test_accuracy"]))
+        learnt.append(metrics[0]["test_accuracy"] != metrics[-1]["test_accuracy"])
+        assert (row["test_accuracy_selected"], row["kept_epoch"]) == (result["test_accuracy"], result["kept_epoch"])
+        assert (row["noise_auroc"], row["train_seconds"]) == (result["noise_auroc"], result["train_seconds"])
+    assert any(learnt), "else it would say little"
+    curve = curves_of(plan.cells[:1], places[:1])
+    assert [row["epoch"] for row in curve] == [1, 2, 3]

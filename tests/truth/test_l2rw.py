@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -88,6 +89,17 @@ def test_where_no_sample_helps_the_student_stays() -> None:
     record = curriculum.step(as_batch(batch))
     assert (record.sample_weights == 0).all()
     assert all(torch.equal(was, param) for was, param in zip(before, student.parameters(), strict=True))
+
+
+def test_how_much_a_trusted_sample_would_help_is_no_measure_of_the_others() -> None:
+    student, whole = make_student("mlp"), as_batch(samples("mlp", 6, seed=20))
+    batch = dataclasses.replace(whole, trusted=torch.arange(6) == 5)
+    optimizer = torch.optim.SGD(student.parameters(), lr=0.1)
+    curriculum = make_curriculum(student, optimizer, samples("mlp", 7, seed=2), weighting=LearningToReweight())
+    slopes = torch.tensor([1.0, 2.0, -1.0, 4.0, 0.0, 100.0], dtype=torch.float64)
+    curriculum.meta.slopes = lambda step, batch: slopes  # type: ignore[method-assign]
+    weighed = curriculum.observe(batch)
+    assert curriculum.score(weighed).tolist() == [0.25, 0.5, 0.0, 1.0, 0.0, 1.0]
 
 
 def test_only_the_trainer_looks_ahead() -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import statistics
 
+import numpy as np
 import pytest
 from compared_runs import failed, run, runs
+from scipy import stats
 
+from ray_mentor.run.over_seeds.intervals import gap_closed
 from ray_mentor.run.over_seeds.lines import known_accuracy, levels_of, lines
 
 THREE = {
@@ -32,6 +35,16 @@ def test_a_line_by_hand() -> None:
     assert low < 0.5 < high
     assert (line["train_seconds"], line["seconds_ratio"]) == (15.0, 1.5)
     assert (line["noise_auroc"], line["peak_memory_mb"], line["params"]) == (0.75, 500.0, 1234)
+
+
+def test_the_interval_of_a_gap_closed_is_what_a_paired_t_test_does_not_refute() -> None:
+    method, baseline, oracle = (np.array(THREE[name]) for name in ("gce", "uniform-trusted", "oracle"))
+    oracle += [0.0, 0.01, -0.02]
+    found = gap_closed(method, baseline, oracle)
+    assert found.low is not None
+    assert found.high is not None
+    for g, p in ((found.low, 0.05), (found.high, 0.05)):
+        assert stats.ttest_1samp(method - baseline - g * (oracle - baseline), 0.0).pvalue == pytest.approx(p)
 
 
 def test_the_best_comes_first_and_what_failed_last() -> None:
