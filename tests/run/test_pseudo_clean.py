@@ -83,6 +83,22 @@ class TestWhen:
         assert made.state is not None
         torch.testing.assert_close(made.state, torch.tensor([first, second]).double())
 
+    def test_what_is_read_ahead_is_of_those_that_are_chosen_now(self) -> None:
+        """And is not read again where they stay the same."""
+        made, begun = PseudoClean(samples_of([0, 0, 1, 1]), 2, 0, Alone(), CPU), []
+        anew = made.begin_anew
+        made.begin_anew = lambda: (begun.append(1), anew())[1]  # type: ignore[method-assign,func-returns-value]
+        made(0)
+        for errors, times, rows in (
+            ([0.1, 0.9, 0.1, 0.9], 1, {0, 2}),
+            ([0.1, 0.9, 0.1, 0.9], 1, {0, 2}),
+            ([1.0, 0.0, 0.1, 0.9], 1, {0, 2}),
+            ([1.0, 0.0, 0.1, 0.9], 2, {1, 2}),
+        ):
+            made.at_epoch(end_of(errors))
+            assert len(begun) == times
+            assert {float(x) for x in made(len(begun)).inputs[:, 0]} == rows  # type: ignore[index]
+
     def test_a_state_says_who_was_chosen(self) -> None:
         one, other = (PseudoClean(samples_of([0, 0, 1, 1]), 4, 0, Alone(), CPU) for _ in range(2))
         one.at_epoch(end_of([0.1, 0.9, 0.9, 0.2]))

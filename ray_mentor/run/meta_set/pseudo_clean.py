@@ -44,8 +44,10 @@ class PseudoClean(MetaBatches, AtEpoch):
     def at_epoch(self, end: EpochEnd) -> None:
         errors = end.errors
         assert errors is not None, "they are measured where a meta set is chosen by them"
+        before = self.rows
         self.state = errors if self.state is None else DECAY * self.state + (1 - DECAY) * errors
-        self.begin_anew()
+        if not np.array_equal(self.rows, before):
+            self.begin_anew()
 
     def could_be(self, state: Tensor, n_classes: int) -> bool:
         return state.shape == (len(self.samples),) and bool(((state >= 0) & (state <= 1)).all())
