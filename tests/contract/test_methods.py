@@ -17,10 +17,14 @@ import torch.distributed as dist
 from method_ways import EPOCH_STEPS, STEPS, Steps, Ways, on_ranks, pairs_of_settings, same_on_ranks, ways
 from processes import found_by_ranks
 from same_values import assert_same_values
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ray_mentor import LearnedCurriculum
+from ray_mentor.config import CurriculumConfig
 from ray_mentor.core.exchange import Alone, Ranks
+from ray_mentor.core.losses import cross_entropy
+from ray_mentor.core.methods.table import METHODS
 from ray_mentor.errors import UserError
 from ray_mentor.run.checkpoint.state import RunState, capture, restore
 from ray_mentor.run.ledger.files import NO_ROWS
@@ -91,6 +95,34 @@ def test_it_goes_with_it_or_says_why_not(name: str, made: Ways) -> None:
         return
     assert record.losses.isfinite().all()
     assert steps.params().isfinite().all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_loop_of_ones_own_runs_it_or_is_told_why_not(method: str, made: Ways) -> None:
+    torch.manual_seed(0)
+    student, meta = nn.Linear(8, 3), (torch.randn(9, 8), torch.arange(9) % 3)
+    optimizer = torch.optim.SGD(student.parameters(), 0.1)
+    settings = {"mentor": made.mentor({"method": method}), "curriculum": CurriculumConfig(method, burn_in=0.0)}
+    try:
+        loop = LearnedCurriculum(student, optimizer, meta, total_steps=3, n_classes=3, **settings)
+    except UserError as refused:
+        said = str(refused)
+    else:
+        said = ""
+    if said:
+        assert method in said
+        assert "trainer" in said, "who can run it"
+        return
+    for _ in range(3):
+        inputs, labels = torch.randn(6, 8), torch.randint(3, (6,))
+        losses = cross_entropy(student(inputs), labels)
+        loss = loop.weigh(losses, labels=labels, true_labels=labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        assert loop.after_step() is not None
+    loop.close()
+    assert all(param.isfinite().all() for param in student.parameters())
 
 
 def rank_main(rank: int, folder: str) -> None:

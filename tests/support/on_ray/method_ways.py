@@ -14,7 +14,7 @@ import torch
 from small_runs import MENTOR, make_small_splits, trainer_for
 from torch import Tensor, nn
 
-from ray_mentor.config import MIXINGS, CurriculumConfig
+from ray_mentor.config import MIXINGS, CurriculumConfig, MentorConfig
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange, Alone
 from ray_mentor.core.losses import ROBUST
@@ -77,9 +77,13 @@ class Ways:
         state = MentorLearner(MENTOR, 3, 0).state()
         self._mentor_file.write_bytes(mentor_bytes(state, MENTOR, 3, in_nats=True))
 
+    def mentor(self, way: Way) -> MentorConfig:
+        """With what a method asks for."""
+        needs = {"mentor_from": str(self._mentor_file)} if way["method"] == "mentornet-frozen" else {}
+        return dataclasses.replace(MENTOR, **needs)
+
     def trainer(self, way: Way) -> CurriculumTrainer:
         """Raises a UserError where the settings make no sense."""
-        needs = {"mentor_from": str(self._mentor_file)} if way["method"] == "mentornet-frozen" else {}
         schedule = {"burn_in": 0.2, "forget_epochs": 1.0, **way}
         without = {"meta": None} if way.get("meta_from") else {}
         return trainer_for(
@@ -88,7 +92,7 @@ class Ways:
             "never-run",
             epochs=EPOCHS,
             batch_size=BATCH,
-            mentor=dataclasses.replace(MENTOR, **needs),
+            mentor=self.mentor(way),
             curriculum=CurriculumConfig(**schedule),
             **without,
         )
