@@ -13,10 +13,10 @@ from ray_mentor.core.step.observation import Observation
 class CoTeaching(AbstractWeighting):
     """w_ik = 1[ℓ_i of the other student is among the ⌊(1 − f(t))·n⌋ smallest], f(t) = τ·min(t/T, 1).
 
-    n are the samples of the global batch whose labels are in doubt, t the passes over the data so far, as a fraction
-    (published: whole epochs). A student that learnt from its own picks would never be told that it is wrong; two that
-    began differently are wrong about different samples. With `normalisation` sum the step is along the mean over the
-    picks, as published; with τ = 0 the two are plain students, trained apart.
+    n are the samples of the global batch whose labels are in doubt, of which one is kept at least, t the passes over
+    the data so far, as a fraction (published: whole epochs). A student that learnt from its own picks would never be
+    told that it is wrong; two that began differently are wrong about different samples. With `normalisation` sum the
+    step is along the mean over the picks, as published; with τ = 0 the two are plain students, trained apart.
 
     Args:
         forget_rate: τ in [0, 1).
@@ -35,7 +35,8 @@ class CoTeaching(AbstractWeighting):
     def __call__(self, observation: Observation) -> Float[Tensor, "batch 2"]:
         assert observation.of_students is not None, "a method of two students is given the losses of both"
         asked = (~observation.features.trusted).nonzero()[:, 0]
-        keep = int((1 - self.forgotten(observation.epochs)) * len(asked) + 1e-9)  # 0.7·10 may be 6.999… in floats
+        share = 1 - self.forgotten(observation.epochs)
+        keep = max(int(share * len(asked) + 1e-9), 1)  # 0.7·10 may be 6.999… in floats
         picked = torch.zeros_like(observation.of_students)
         for student in (0, 1):
             easiest = observation.of_students[asked, 1 - student].argsort(stable=True)[:keep]

@@ -58,6 +58,11 @@ def test_three_of_ten_is_three() -> None:
     assert CoTeaching(0.7, 0)(seen(losses, 1.0)).sum(0).tolist() == [3, 3]
 
 
+@pytest.mark.parametrize(("n", "kept"), [(0, 0), (1, 1), (2, 1)])
+def test_of_a_small_batch_one_is_kept(n: int, kept: int) -> None:
+    assert CoTeaching(0.7, 0)(seen(LOSSES[:n], 1.0)).sum(0).tolist() == [kept, kept]
+
+
 def pair(name: str = "mlp") -> Pair:
     return Pair(make_student(name, seed=0), make_student(name, seed=1))
 
