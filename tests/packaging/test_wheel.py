@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from ray_mentor import __version__
+from ray_mentor.core.mentor.offline.predefined import PD_PARAMS
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("ray_mentor", "tune_spaces", "pyproject.toml", "README.md", "LICENSE")
@@ -67,7 +68,7 @@ def test_its_files_are_the_packages(wheel: Path) -> None:
     there = {
         str(path.relative_to(ROOT)) for top in ("ray_mentor", "tune_spaces") for path in (ROOT / top).rglob("*.py")
     }
-    assert inside == {*there, "ray_mentor/py.typed"}
+    assert inside == {*there, "ray_mentor/py.typed", str(PD_PARAMS.relative_to(ROOT))}
 
 
 @pytest.mark.slow
