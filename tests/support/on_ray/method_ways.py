@@ -53,13 +53,15 @@ def ways() -> dict[str, Way]:
 
 
 def pairs_of_settings() -> dict[str, Way]:
-    """Each method with each loss, mixing and rule, whether that makes sense or not."""
+    """Each of the other methods with each loss, mixing and rule, whether that makes sense or not."""
     beside = {"loss": ROBUST, "mixing": MIXINGS, "gradient_rule": GRADIENT_RULES}
     return {
         f"{method}, {name} {value}": {"method": method, name: value}
         for method in METHODS
+        if method not in HALVES
         for name, values in beside.items()
         for value in values
+        if value != "none"
     }
 
 
