@@ -140,6 +140,9 @@ PRESETS: dict[str, Sequence[str]] = {
 }
 """Methods by the name of what is asked with them. Of a preset, what can't be run is left out, with a note."""
 
+LONGEST_NAME = 30
+"""Characters of a method's name, which are what a terminal has room for: two that are cut short may look alike."""
+
 OWN_BY_METHOD = ("method", "pace", "loss", "mixing", "gradient_rule")
 """Settings that a comparison leaves to its methods."""
 
@@ -170,8 +173,14 @@ def own_method(name: str, settings: Mapping[str, Any]) -> Compared:
         settings: over those of the comparison.
 
     Raises:
-        UserError: a name that the table has, an unknown setting, one that all methods share, or none at all.
+        UserError: a name that the table has, or that it has no room for; an unknown setting, one that all methods
+            share, or none at all.
     """
+    if not name.isprintable() or name != " ".join(name.split()) or not 0 < len(name) <= LONGEST_NAME:
+        raise UserError(
+            f"a method of your own is called {shown(name)}, but a name has 1 to {LONGEST_NAME} characters on one line, "
+            "so that tables and figures show it whole; give it another"
+        )
     if name in METHODS:
         raise UserError(f"a method of your own is called {shown(name)}, but there is one of this name; give it another")
     if not settings:

@@ -91,6 +91,15 @@ def test_what_is_refused(settings: dict[str, Any], says: str) -> None:
             {"loss": "gce"},
             "a method of your own is called 'gce', but there is one of this name; give it another",
         ),
+        *(
+            (
+                name,
+                {"loss": "gce"},
+                f"a method of your own is called {name!r}, but a name has 1 to 30 characters on one line, so that "
+                "tables and figures show it whole; give it another",
+            )
+            for name in ("", " mine", "my  own", "my\nown", 31 * "a")
+        ),
         ("mine", {}, "the method 'mine' has no settings; give some, e.g. method = 'self-paced'"),
         ("mine", {"pacee": "linear"}, "of the method 'mine': unknown setting 'pacee'; nearest valid: pace"),
         (

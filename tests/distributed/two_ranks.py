@@ -23,7 +23,7 @@ from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import Batch, MetaBatch
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import _INSIDE, AbstractExchange, Alone, Ranks
-from ray_mentor.core.losses import cross_entropy
+from ray_mentor.core.losses import CROSS_ENTROPY, cross_entropy, make_loss
 from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.core.methods.mixing import NoMixing
 from ray_mentor.core.methods.parts import Parts
@@ -64,6 +64,12 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     },
     "mlp, a mentor over the last losses": {"student": mlp, "config": {"mentor": "lstm", "history_length": 2}},
     "mlp, a mentor that knows how large classes are": {"student": mlp, "config": {"mentor": "cmw"}},
+    "mlp, a loss that remembers": {"student": mlp, "loss": "elr"},
+    "mlp, a loss that remembers, history": {
+        "student": mlp,
+        "loss": "elr",
+        "config": {"mentor_features": ("loss", "history"), "history_length": 2},
+    },
     "mlp, adam": {"student": mlp, "adam": True},
     "mlp, weights that count as collapsed": {"student": mlp, "config": {"min_effective_share": 0.998}},
     "mlp, a class that counts as shut out": {"student": mlp, "config": {"min_class_share": 0.99}},
@@ -127,7 +133,8 @@ def make_run(name: str, exchange: AbstractExchange) -> tuple[Curriculum, Spy]:
         student = DistributedDataParallel(student)
     access = Spy(make_learner(config))
     parts = Parts(
-        loss=cross_entropy,
+        loss=make_loss(scenario.get("loss", CROSS_ENTROPY)),
+        seen_loss=cross_entropy,
         meta_loss=cross_entropy,
         weighting=Learned(access),
         mixing=NoMixing(),
@@ -150,6 +157,8 @@ def make_run(name: str, exchange: AbstractExchange) -> tuple[Curriculum, Spy]:
         total_steps=STEPS,
         n_samples=20,
         seed=0,
+        split_history="loss" in scenario,
+        n_classes=CLASSES,
     )
     return curriculum, access
 
