@@ -282,6 +282,10 @@ def test_a_run_without_trusted_samples(method: str, small_splits: Splits, tmp_pa
     ("curriculum", "says"),
     [
         (CurriculumConfig(), "method is 'mentornet', whose mentor learns from a meta set, but there is no trusted"),
+        (
+            CurriculumConfig("mentornet-dd"),
+            "method is 'mentornet-dd', whose mentor is taught on trusted samples, but there is no trusted",
+        ),
         (CurriculumConfig("l2rw"), "method is 'l2rw', which weighs samples by a meta set, but there is no trusted"),
         (
             CurriculumConfig("uniform", gradient_rule="pcgrad"),
@@ -303,9 +307,10 @@ def test_what_needs_trusted_samples_is_refused_without(
     with pytest.raises(UserError) as refused:
         trainer_for(small_splits, tmp_path, "none", meta=None, curriculum=curriculum)
     assert str(refused.value).startswith(says)
+    cannot_choose = curriculum.loss is not None or curriculum.method == "mentornet-dd"
     instead = "draw a meta set from labels that look right, --meta-from pseudo-clean, "
     assert str(refused.value).endswith(
-        f"give some, e.g. --meta-size 100 or --meta-data FILE, {'' if curriculum.loss else instead}or train with what "
+        f"give some, e.g. --meta-size 100 or --meta-data FILE, {'' if cannot_choose else instead}or train with what "
         "needs none, e.g. --method self-paced or --loss gce"
     )
 
