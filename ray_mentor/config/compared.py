@@ -105,7 +105,7 @@ METHODS: dict[str, Compared] = {
         "the published network, taught on trusted samples which labels are right",
         {"method": "mentornet-dd", "mentor": "mentornet"},
     ),
-    "mentornet-refined": Compared("the same, learning on from there", {"method": "mentornet-refined"}),
+    "mentornet-refined": Compared("mentornet-pd that learns on from there", {"method": "mentornet-refined"}),
     "meta-weight-net": Compared("a mentor by Meta-Weight-Net's own recipe, an update at every step", _META_WEIGHT_NET),
     "cmw-net": Compared("a mentor by CMW-Net's own recipe: the loss, and how large the class is", _CMW_NET),
     "mentornet-lstm": Compared(
