@@ -33,6 +33,7 @@ from ray_mentor.core.methods.table import (
     mixing_of,
 )
 from ray_mentor.core.methods.trusted import check_meta_set
+from ray_mentor.core.methods.weightings import Taught
 from ray_mentor.core.methods.weightings.oracle import TRUTH_MISSING
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.core.student.pair import pair_of
@@ -273,12 +274,23 @@ class CurriculumTrainer:
         state = self._final_state()
         wrong = detection(self.directory, self.config.run.epochs - 1, by_loss=self._method.says_same)
         result = result_of(self.config, len(self._splits.train), state, marks, wrong)
-        if state.curriculum.mentor is not None:
-            self._claimed.write(MENTOR_FILE, self._mentor_bytes(state.curriculum.mentor))
+        mentor = self._last_mentor(state)
+        if mentor is not None:
+            self._claimed.write(MENTOR_FILE, self._mentor_bytes(mentor))
         result = closed(self._claimed, result, self.config.run.epochs)
         self._claimed.release()
         student, files = kept_student(state.kept, state.student), self._run.storage_filesystem
         return Outcome(result, state.log.metrics, self.directory.path, student, files)
+
+    def _last_mentor(self, state: RunState) -> MentorState | None:
+        """One that learned, or was taught; None where there is none."""
+        if self._method.learns:
+            return state.curriculum.mentor
+        weighting = self._method.weighting(self.config.curriculum, self._job.mentor, None)
+        if not isinstance(weighting, Taught):
+            return None
+        weighting.state = state.curriculum.at_epoch[-1]
+        return None if weighting.frozen is None else weighting.frozen.state()
 
     def _mentor_bytes(self, mentor: MentorState) -> bytes:
         """For other runs, whose mentors may begin as this one."""

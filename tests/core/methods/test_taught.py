@@ -116,6 +116,27 @@ def test_the_progress_that_it_sees_is_frozen_too() -> None:
     assert torch.equal(weighting(seen), weighting(dataclasses.replace(seen, features=late)))
 
 
+@pytest.mark.parametrize(
+    "mentor",
+    [
+        {"mentor": "mentornet"},
+        {},
+        {"mentor_features": ("label", "progress", "loss"), "mentor_hidden": (8,)},
+        {"mentor_features": ("loss", "progress"), "mentor_hidden": ()},
+    ],
+)
+def test_what_another_run_gets_of_it_weighs_as_it_did_at_any_progress(mentor: dict[str, object]) -> None:
+    weighting = taught(**mentor)  # type: ignore[arg-type]
+    assert weighting.frozen is None
+    weighting.at_epoch(end_of(0.25))
+    learner = weighting.frozen
+    assert learner is not None
+    seen = observation_of(torch.tensor([0.2, 1.0, 3.0]), torch.tensor([-0.1, 0.7, 2.7]))
+    for progress in (0.0, 0.25, 0.9):
+        features = dataclasses.replace(seen.features, progress=torch.full((3,), progress))
+        torch.testing.assert_close(learner.score(features), weighting(seen))
+
+
 def test_what_a_checkpoint_holds_is_all_of_it() -> None:
     first, second = taught(), taught()
     first.at_epoch(end_of(0.3))

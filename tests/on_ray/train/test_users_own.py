@@ -286,6 +286,13 @@ def test_a_mentor_that_is_taught_goes_on_from_its_own_checkpoints(
     with pytest.raises(StoppedByUser):
         trainer_for(small_splits, tmp_path, "stopped", **changes).fit(stop)
     assert_same_run(trainer_for(small_splits, tmp_path, "stopped", resume=True, **changes).fit(), whole)
+    frozen = {
+        "mentor": dataclasses.replace(MENTOR, mentor_from=whole.path),
+        "curriculum": CurriculumConfig("mentornet-frozen", burn_in=0.0),
+    }
+    loss, found = first_step(trainer_for(small_splits, tmp_path, "frozen", **frozen).fit())
+    torch.testing.assert_close(found, said_by(whole.path, loss), rtol=1e-5, atol=1e-6)
+    assert float(found.std()) > 0.01
 
 
 def test_a_frozen_mentor_stays_what_it_was(small_splits: Splits, tmp_path: Path) -> None:

@@ -108,6 +108,12 @@ class MentorNet(AbstractMentor):
         hidden = torch.tanh(self._concatenated(features) @ self.hidden_matrix + self.hidden_bias)
         return (hidden @ (self.output_matrix + self.output_bias)).squeeze(1) + self.logit_offset
 
+    @torch.no_grad()
+    def hold(self, progress: Float[Tensor, " 1"]) -> None:
+        """From now on it sees this progress, whatever it is shown: P has the same row everywhere."""
+        row = F.embedding(percent_of(progress), self.percent_embedding)
+        self.percent_embedding.copy_(row.expand_as(self.percent_embedding))
+
     def _concatenated(self, features: Features) -> Float[Tensor, "batch width"]:
         pair = torch.stack((features.loss, features.loss_difference), dim=1).to(self.forward_kernel.dtype)
         label = features.label.long() if self.label_feature else torch.zeros_like(features.label, dtype=torch.long)

@@ -60,8 +60,8 @@ class MLPMentor(AbstractMentor):
         self.feature_names = features
         self.n_classes = n_classes
         self.history_length = history_length
-        sizes = {"label": n_classes, "history": history_length}
-        widths = (sum(sizes.get(name, 1) for name in features), *hidden)
+        self._widths = {"label": n_classes, "history": history_length}
+        widths = (sum(self._widths.get(name, 1) for name in features), *hidden)
         _check_size(widths)
         self.body = nn.Sequential(*(layer for pair in itertools.pairwise(widths) for layer in _tanh_layer(*pair)))
         self.head = _empty_linear(widths[-1], 1)
@@ -73,6 +73,17 @@ class MLPMentor(AbstractMentor):
         """Returns the logits z_i; labels lie in 0..C-1."""
         logits: Tensor = self.head(self.body(self.columns(features))).squeeze(1)
         return logits + self.logit_offset
+
+    @torch.no_grad()
+    def hold(self, progress: Float[Tensor, " 1"]) -> None:
+        """From now on it sees this progress, whatever it is shown: W_1's column of it goes into b_1."""
+        if "progress" not in self.feature_names:
+            return
+        first = next(layer for layer in (*self.body, self.head) if isinstance(layer, nn.Linear))
+        before = self.feature_names[: self.feature_names.index("progress")]
+        column = sum(self._widths.get(name, 1) for name in before)
+        first.bias.add_(first.weight[:, column] * progress.to(first.weight))
+        first.weight[:, column] = 0
 
     def columns(self, features: Features) -> Float[Tensor, "batch columns"]:
         """Returns the network's input rows x_i.

@@ -11,6 +11,7 @@ from torch import Tensor
 from ray_mentor.config import MentorConfig
 from ray_mentor.core.epoch import AtEpoch, EpochEnd
 from ray_mentor.core.mentor.learner import MentorLearner
+from ray_mentor.core.mentor.networks import MentorNet, MLPMentor
 from ray_mentor.core.mentor.offline.lesson import check_can_be_taught, teach
 from ray_mentor.core.mentor.offline.supervised import Rows
 from ray_mentor.core.methods.weightings.base import AbstractWeighting
@@ -79,6 +80,18 @@ class Taught(AtEpoch, AbstractWeighting):
     def could_be(self, state: Tensor, n_classes: int) -> bool:
         size = 2 + len(_flat(MentorLearner(self._config, n_classes, _SEED)))
         return state.shape == (size,) and 0 < float(state[0]) <= 1 and float(state[1]) == n_classes
+
+    @property
+    def frozen(self) -> MentorLearner | None:
+        """The mentor as it weighed last, whatever progress another run shows it; None before its first lesson."""
+        if self.state is None:
+            return None
+        learner = MentorLearner(self._config, int(self.state[1]), _SEED)
+        learner.begin_as(self._mentor().network.state_dict())
+        network, progress = learner.network, torch.full((1,), float(self.state[0]))
+        assert isinstance(network, MLPMentor | MentorNet), "others are not taught"
+        network.hold(progress)
+        return learner
 
     def _mentor(self) -> MentorLearner:
         """The one that the state is of."""
