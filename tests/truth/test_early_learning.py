@@ -65,6 +65,21 @@ def test_a_plain_loop_does_the_same(history: int) -> None:
     torch.testing.assert_close(kept, targets, rtol=1e-5, atol=1e-6)  # which are kept in float32
 
 
+def test_sure_predictions_have_the_bound_of_the_authors() -> None:
+    """A p of 0 or 1 is taken for 1e-4 from it: that of 1 − ⟨t, p⟩ is then of the size of 1e-4, and no slope comes."""
+    z = torch.tensor([[30.0, 0.0, 0.0], [0.0, 12.0, 0.0], [1.0, 0.0, 2.0]], dtype=torch.float64, requires_grad=True)
+    labels, before = torch.tensor([0, 2, 1]), torch.full((3, 3), torch.nan, dtype=torch.float64)
+    loss = make_loss("elr:3:0.1")
+    assert isinstance(loss, TargetLoss)
+    targets = loss.target(z, before)
+    expected, kept = published(z, labels, before.nan_to_num(0.0), 0.1, 3.0)
+    torch.testing.assert_close(targets, kept, rtol=1e-12, atol=0)
+    found = loss(z, labels, targets)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+    slopes = [torch.autograd.grad(each.sum(), z, retain_graph=True)[0] for each in (found, expected)]
+    torch.testing.assert_close(*slopes, rtol=1e-12, atol=1e-15)
+
+
 def test_a_mentor_learns_beside_it_and_its_influences_add_up() -> None:
     curriculum = curriculum_of(make_student("mlp"), method="mentornet")
     records = [curriculum.step(batch_at(step)) for step in range(5)]

@@ -43,6 +43,16 @@ def test_inputs_and_losses_are_mixed_alike(seed: int, alpha: float) -> None:
     torch.testing.assert_close(per_sample_losses(student, per_sample, mixed), share * own + (1 - share) * others)
 
 
+def test_each_is_mixed_with_any() -> None:
+    """A permutation drawn anew each time: over many, each is everyone's partner as often."""
+    batch = dataclasses.replace(batch_of(), labels=torch.arange(5))
+    partners = [MixUp(1.0)(batch, torch.Generator().manual_seed(s)).partner_labels for s in range(600)]
+    counts = sum(torch.nn.functional.one_hot(each, 5) for each in partners if each is not None)
+    assert isinstance(counts, torch.Tensor)
+    assert counts.sum() == 5 * 600
+    assert (counts - 120).abs().max() < 50  # five standard deviations
+
+
 def test_images_in_bytes_are_mixed_as_numbers() -> None:
     batch = batch_of()
     in_bytes = dataclasses.replace(batch, inputs=torch.randint(256, (5, 4), dtype=torch.uint8))

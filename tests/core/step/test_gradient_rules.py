@@ -74,6 +74,15 @@ def test_where_they_agree_more_nothing_is_changed_and_the_target_rises() -> None
         assert rule.state == pytest.approx(target, abs=1e-12)
 
 
+def test_however_long_they_agreed_what_does_not_is_still_turned() -> None:
+    train, meta = gradients(1)
+    rule = GradientVaccine(beta=0.9)
+    for _ in range(40):
+        rule(meta, meta)
+    assert rule.state == pytest.approx(0.999)
+    assert cosine(rule(train, meta), meta) == pytest.approx(0.999)
+
+
 @pytest.mark.parametrize("kind", [GradientVaccine, PCGrad])
 def test_a_gradient_of_0_changes_nothing(kind: type[GradientVaccine]) -> None:
     train, meta = gradients(1)
