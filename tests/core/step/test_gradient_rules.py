@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from tiny_run import batch_of, curriculum_of, student_of
 from torch import Tensor
 
 from ray_mentor import CurriculumConfig, LearnedCurriculum, UserError
+from ray_mentor.core.batch import MetaBatch
+from ray_mentor.core.methods.weightings import LearningToReweight
 from ray_mentor.core.state.curriculum import capture_curriculum, restore_curriculum
 from ray_mentor.core.step.gradient_rules import GRADIENT_RULES, AbstractGradientRule, GradientVaccine, PCGrad
 
@@ -133,3 +136,21 @@ def test_only_the_trainer_changes_gradients() -> None:
         LearnedCurriculum(
             student, torch.optim.SGD(student.parameters(), 0.1), meta, total_steps=10, curriculum=schedule
         )
+
+
+@pytest.mark.parametrize(
+    "parts", [{"gradient_rule": PCGrad()}, {"weighting": LearningToReweight()}], ids=["pcgrad", "l2rw"]
+)
+def test_each_step_has_a_meta_batch_of_its_own(parts: dict[str, Any]) -> None:
+    """And the same one after a resume: it goes by the step."""
+    asked: list[int] = []
+    meta = batch_of(6, seed=9)
+
+    def meta_batch(number: int) -> MetaBatch:
+        asked.append(number)
+        return MetaBatch(meta.inputs, meta.labels, len(meta))
+
+    curriculum = curriculum_of(student_of(), meta_batch=meta_batch, **parts)
+    for _ in range(3):
+        curriculum.step(batch_of())
+    assert asked == [0, 1, 2]
