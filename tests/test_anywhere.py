@@ -67,7 +67,7 @@ def test_labels_that_people_gave(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", [MENTOR, BASELINE, "pruned"])
+@pytest.mark.parametrize("name", [MENTOR, BASELINE, "pruned", "co-teaching"])
 def test_a_run_is_measured_once_as_a_trainer_would(name: str, tmp_path: Path) -> None:
     base = TrainConfig().changed(epochs=3, meta_size=30, train_size=200, test_size=100)
     config = METHODS[name].config(base, seed=3)

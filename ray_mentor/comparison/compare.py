@@ -27,7 +27,7 @@ from ray_mentor.on_ray.tune.listed import RUNS, ListedRuns, Makers, place
 from ray_mentor.on_ray.tune.resumed import digest
 from ray_mentor.on_ray.tune.trial import MakeTrainer
 from ray_mentor.report.compare.page import page
-from ray_mentor.report.compare.tables import as_csv, closing_tables, columns_of, level_text, markdown
+from ray_mentor.report.compare.tables import as_csv, closing_tables, columns_of, failures, level_text, markdown
 from ray_mentor.report.sweep.display import SweepDisplay
 from ray_mentor.run.checkpoint.resume import Identity
 from ray_mentor.run.claim import ClaimedDirectory
@@ -216,7 +216,8 @@ def _closed(
     directory.write(COMPARISON, json.dumps(comparison, indent=2).encode())
     directory.release()
     advice = "\n".join(_told(level, levels) for level in levels)
-    for shown in (*closing_tables(found, on, levels), *_failures(found), advice):
+    failed = [f"{who} failed: {why}" for who, why in failures(found, levels)]
+    for shown in (*closing_tables(found, on, levels), *failed, advice):
         display.console.print(shown if not isinstance(shown, str) else Text(printable(shown)), soft_wrap=True)
     for name in (TABLE, TEXT, PAGE):
         display.console.print(printable(f"{directory.path}/{name}"), soft_wrap=True, markup=False)
@@ -229,7 +230,3 @@ def _at(runs: Sequence[dict[str, Any]], level: Sequence[Any]) -> list[dict[str, 
 
 def _told(level: Mapping[str, Any], levels: Sequence[Any]) -> str:
     return level["text"] if len(levels) == 1 else f"{level_text(level['level'])}: {level['text']}"
-
-
-def _failures(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [f"{line['method']} failed: {line['error']}" for line in found if line["error"]]

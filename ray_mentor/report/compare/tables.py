@@ -65,9 +65,17 @@ def _plain(value: Any) -> Any:
 
 
 def level_text(level: tuple[Any, ...]) -> str:
-    """``noise symmetric:0.4, 100 trusted samples``."""
+    """``noise symmetric:0.4, 100 trusted samples``; labels that came wrong, and were left so, have ``no noise added``."""
     noise, size = level
-    return f"noise {one_line(noise)}, {size} trusted samples"
+    added = "no noise added" if noise == "none" else f"noise {one_line(noise)}"
+    return f"{added}, {size} trusted samples"
+
+
+def failures(found: Sequence[Line], levels: Sequence[Any]) -> list[tuple[str, str]]:
+    """Which methods failed, and at which level where there are several; and why."""
+    failed = [line for line in found if line["error"]]
+    where = [f" at {level_text(tuple(line[name] for name in LEVEL))}" if len(levels) > 1 else "" for line in failed]
+    return [(f"{line['method']}{at}", line["error"]) for line, at in zip(failed, where, strict=True)]
 
 
 def cells(line: Line, on: str) -> list[str]:
@@ -104,7 +112,7 @@ def markdown(found: Sequence[Line], on: str, levels: Sequence[Mapping[str, Any]]
     ]
     parts = [part for level in levels for part in _level(found, on, level)]
     notes = [f"- {_in_cell(note)}" for note in summary["notes"]]
-    failed = [f"- {_in_cell(line['method'])}: {_in_cell(line['error'])}" for line in found if line["error"]]
+    failed = [f"- {_in_cell(who)}: {_in_cell(why)}" for who, why in failures(found, levels)]
     return "\n".join([*head, *parts, *_listed("Notes", notes), *_listed("Failed", failed)]) + "\n"
 
 

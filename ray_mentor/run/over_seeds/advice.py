@@ -14,6 +14,9 @@ from ray_mentor.wording import counted
 REACH = 0.02
 """Of accuracy: a method that lies no further below the best one is within reach of it."""
 
+CHEAPER = 0.9
+"""Of the best one's training time: what takes more is no cheaper, but was timed at another moment."""
+
 _ON = {"test_accuracy": "test accuracy", "trusted_accuracy": "accuracy on held-out trusted samples"}
 
 
@@ -21,8 +24,9 @@ def advice_of(runs: Sequence[Run], on: str) -> dict[str, Any]:
     """What a comparison at one level comes to.
 
     The best method has the highest mean accuracy of kept students; the oracle, which nobody has, is left out, and so
-    are methods that lack a seed. It is compared, seed by seed, with the cheapest method (by training time) within
-    :data:`REACH` of it, or else with the best of those that are cheaper, or else with the next best.
+    are methods that lack a seed. It is compared, seed by seed, with the cheapest method within :data:`REACH` of it,
+    or else with the best of those that are cheaper, or else with the next best. Cheaper is what takes less than
+    :data:`CHEAPER` of its training time.
 
     Args:
         runs: of one level.
@@ -61,7 +65,7 @@ def _complete(runs: Sequence[Run], on: str) -> tuple[dict[str, float], dict[str,
 
 
 def _rival(best: str, accuracy: Mapping[str, float], seconds: Mapping[str, float]) -> tuple[str | None, str]:
-    cheaper = [name for name in accuracy if seconds[name] < seconds[best]]
+    cheaper = [name for name in accuracy if seconds[name] < CHEAPER * seconds[best]]
     near = [name for name in cheaper if accuracy[best] - accuracy[name] <= REACH]
     if near:
         return min(near, key=lambda name: seconds[name]), "within reach"
@@ -80,7 +84,9 @@ def _text(
         "cheaper": f"{than}, the best of the cheaper ones, of which none lies within {100 * REACH:g} points",
         "next": f"{than}, the next best; nothing is cheaper than {best}",
     }[found["why"]]
-    head = f"{best} has the highest {_ON[on]}, {accuracy[best]:.3f}"
+    level = [name for name in accuracy if name != best and accuracy[name] == accuracy[best]]
+    with_others = f" with {counted(len(level), 'other method')}" if level else ""
+    head = f"{best} has the highest {_ON[on]}{with_others}, {accuracy[best]:.3f}"
     interval = (
         ", too few to bound it" if d["low"] is None else f", 95 % interval {_points(d['low'])} to {_points(d['high'])}"
     )
@@ -91,9 +97,7 @@ def _text(
     cost += f"({seconds[best]:.1f} s against {seconds[than]:.1f} s)."
     if found["verdict"] == "better":
         return f"{head}, and is shown to be better than {whom}: {ahead}. {cost}"
-    take = {"next": f"so take {best}, or more seeds to tell them apart"}.get(
-        found["why"], f"take {than}, or more seeds to tell them apart"
-    )
+    take = f"take {than if found['why'] == 'within reach' else best}, or more seeds to tell them apart"
     return f"{head}, but is not shown to be better than {whom}: {ahead}; {take}. {cost}"
 
 

@@ -18,7 +18,7 @@ from plotly.offline import get_plotlyjs
 from rich.console import Console
 
 from ray_mentor.report.compare.page import page
-from ray_mentor.report.compare.tables import as_csv, closing_tables, columns_of, markdown
+from ray_mentor.report.compare.tables import as_csv, closing_tables, columns_of, failures, level_text, markdown
 from ray_mentor.run.over_seeds.advice import advice_of
 from ray_mentor.run.over_seeds.lines import levels_of, lines
 
@@ -170,6 +170,19 @@ def test_the_terminal_has_room_for_it() -> None:
     text = console.export_text()
     assert "test accuracy at noise symmetric:0.4, 100 trusted samples" in text
     assert re.search(r"^mentormix-uniform +2 +0.549 ± 0.071 +0.550 +−226 % +0.750 +10 s +", text, re.MULTILINE)
+
+
+def test_data_whose_labels_came_wrong_are_not_said_to_have_no_noise() -> None:
+    assert level_text(("none", 30)) == "no noise added, 30 trusted samples"
+    assert level_text(("symmetric:0.4", 0)) == "noise symmetric:0.4, 0 trusted samples"
+
+
+def test_where_there_are_levels_it_is_said_at_which_a_method_failed() -> None:
+    rows = [*runs(SOME), {**failed("sce", 0, "boom"), "meta_size": 0}]
+    found = lines(rows, ON)
+    (at_one,), (at_two,) = failures(found, [1]), failures(found, [1, 2])
+    assert at_one == ("sce", "seed 0: boom")
+    assert at_two == ("sce at noise symmetric:0.4, 0 trusted samples", "seed 0: boom")
 
 
 def test_markdown() -> None:

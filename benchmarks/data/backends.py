@@ -1,8 +1,8 @@
 """What holding a run's data costs with each ``--data-backend``: start, memory of each process, rows a second.
 
-    python benchmarks/data_backends.py                          # a million generated images: minutes, 12 GB of disk
-    python benchmarks/data_backends.py --rows 100000 --backends memory arrow
-    python benchmarks/data_backends.py --data FOLDER_OF_PARQUET --backends memory ray
+    python benchmarks/data/backends.py                          # a million generated images: minutes, 12 GB of disk
+    python benchmarks/data/backends.py --rows 100000 --backends memory arrow
+    python benchmarks/data/backends.py --data FOLDER_OF_PARQUET --backends memory ray
 
 Noise of 32x32 pixels in colour, stored as BMP, which decodes fastest, in Parquet files of 50,000. For each backend a
 process of its own does what a run does: it prepares the splits (the first time; of arrow the cache is empty), starts

@@ -1,6 +1,6 @@
 """What `data_workers` is worth: a torchvision ImageFolder of JPEGs, read by the training thread or ahead of it.
 
-    python benchmarks/data_workers.py
+    python benchmarks/data/workers.py
 
 Runs in one process take turns, as many with readers as without. A step's device is stood for by a wait, which takes no
 CPU, as a GPU's host waits; a network's storage by a wait for each file. Prints seconds an epoch, the first one aside.
