@@ -65,7 +65,7 @@ def _plain(value: Any) -> Any:
 
 
 def level_text(level: tuple[Any, ...]) -> str:
-    """``noise symmetric:0.4, 100 trusted samples``; labels that came wrong, and were left so, have ``no noise added``."""
+    """``noise symmetric:0.4, 100 trusted samples``; of labels that came wrong, and were left so, ``no noise added``."""
     noise, size = level
     added = "no noise added" if noise == "none" else f"noise {one_line(noise)}"
     return f"{added}, {size} trusted samples"
