@@ -12,6 +12,7 @@ SWITCHES = frozenset(
         "gpu",
         "hold_on_device",
         "nesterov",
+        "refine",
         "resume",
         "resume_or_start",
         "sync_batch_norm",

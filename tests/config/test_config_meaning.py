@@ -251,7 +251,12 @@ def differ(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 SEES_THE_LOSS: Table = {"mentor_features": ("loss",)}
-MIXES: Table = {"mixing": None, "learning_rate": 0.3, "meta_holdout": 0.1}  # at which the student memorises
+MIXES: Table = {
+    "meta_from": "trusted",
+    "mixing": None,
+    "learning_rate": 0.3,
+    "meta_holdout": 0.1,
+}  # at which the student memorises
 
 
 @pytest.mark.long
