@@ -16,7 +16,7 @@ from rich.text import Text
 
 from ray_mentor.comparison.cells import Cell, asked_methods, check_shared, levels_of, noise_of, plan_of
 from ray_mentor.comparison.finished import finished
-from ray_mentor.comparison.measured import Place, curves_of, rows_of
+from ray_mentor.comparison.measured import Place, curves_of, rows_of, warnings_of
 from ray_mentor.config import TrainConfig
 from ray_mentor.config.compare import CompareSettings
 from ray_mentor.config.file import to_toml
@@ -208,6 +208,8 @@ def _closed(
     on = known_accuracy(runs) or ACCURACIES[0]
     found = lines(runs, on)
     levels = [{"level": list(level), **advice_of(_at(runs, level), on)} for level in levels_in(runs)]
+    warned = warnings_of(runs, on)
+    summary = {**summary, "notes": [*summary["notes"], *warned]}
     comparison = {**summary, "on": on, "levels": levels, "lines": found, "runs": runs}
     table = pd.DataFrame(found, columns=columns_of(found, on))
     directory.write(TABLE, as_csv(found, on).encode())
@@ -217,7 +219,7 @@ def _closed(
     directory.release()
     advice = "\n".join(_told(level, levels) for level in levels)
     failed = [f"{who} failed: {why}" for who, why in failures(found, levels)]
-    for shown in (*closing_tables(found, on, levels), *failed, advice):
+    for shown in (*closing_tables(found, on, levels), *failed, *warned, advice):
         display.console.print(shown if not isinstance(shown, str) else Text(printable(shown)), soft_wrap=True)
     for name in (TABLE, TEXT, PAGE):
         display.console.print(printable(f"{directory.path}/{name}"), soft_wrap=True, markup=False)

@@ -9,7 +9,8 @@ from ray_mentor.comparison.cells import Cell
 from ray_mentor.on_ray.tune.resumed import table_in
 from ray_mentor.on_ray.tune.trial import PEAK, metrics_of
 from ray_mentor.run.directory import RESULT, RunDirectory
-from ray_mentor.run.over_seeds.lines import ACCURACIES
+from ray_mentor.run.over_seeds.lines import ACCURACIES, LEVEL
+from ray_mentor.wording import counted
 
 Place = RunDirectory | str
 """A finished run's folder, or why there is none."""
@@ -32,6 +33,33 @@ def curves_of(cells: Sequence[Cell], places: Sequence[Place]) -> list[dict[str, 
     return [row for cell, place in zip(cells, places, strict=True) for row in _epochs(cell, place)]
 
 
+def warnings_of(rows: Sequence[Mapping[str, Any]], on: str) -> list[str]:
+    """What runs warned of, the first of each method and level, and how little the accuracy rests on.
+
+    Args:
+        on: the accuracy that counts.
+    """
+    few = {row["trusted_held_out"] for row in rows if row["error"] is None} if on == "trusted_accuracy" else set()
+    found = [
+        f"accuracy is that on {count} held-out trusted samples a run: one of them is {100 / count:.1f} points"
+        for count in sorted(filter(None, few))
+    ]
+    for level, method in dict.fromkeys((tuple(row[name] for name in LEVEL), row["method"]) for row in rows):
+        own = [row for row in rows if (tuple(row[name] for name in LEVEL), row["method"]) == (level, method)]
+        warned = [row for row in own if any(note.startswith(_WARNING) for note in row["notes"] or ())]
+        if warned:
+            first = next(note for note in warned[0]["notes"] if note.startswith(_WARNING))
+            noise, size = level
+            found.append(
+                f"{method}, seed {warned[0]['seed']} ({noise}, {size} trusted): {first.removeprefix(_WARNING)}; "
+                f"{len(warned)} of its {counted(len(own), 'run')} warned"
+            )
+    return found
+
+
+_WARNING = "warning: "
+
+
 def _named(cell: Cell) -> dict[str, Any]:
     return {"noise": cell.noise, "meta_size": cell.meta_size, "method": cell.method, "seed": cell.seed}
 
@@ -49,6 +77,8 @@ def _row(cell: Cell, place: Place, params: Numbers) -> dict[str, Any]:
         **{name: result.get(name) for name in ("kept_epoch", "noise_auroc", "train_seconds")},
         "peak_memory_mb": peak.get("peak_memory_mb"),
         "params": params[cell.method],
+        "trusted_held_out": result.get("trusted_held_out"),
+        "notes": list(result.get("notes") or ()),
         "path": place.path,
         "error": None,
     }
@@ -56,7 +86,7 @@ def _row(cell: Cell, place: Place, params: Numbers) -> dict[str, Any]:
 
 _FIGURES = (
     *ACCURACIES, *(f"{name}_selected" for name in ACCURACIES), "kept_epoch", "noise_auroc", "train_seconds",
-    "peak_memory_mb", "params",
+    "peak_memory_mb", "params", "trusted_held_out", "notes",
 )  # fmt: skip
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import ray.train.torch
 import torch
+from compared_runs import failed, run
 from small_sweeps import MakeSmall
 
 from ray_mentor import compare, students
 from ray_mentor.comparison.cells import Cell, asked_methods, check_shared, levels_of, noise_of, plan_of
-from ray_mentor.comparison.measured import rows_of
+from ray_mentor.comparison.measured import rows_of, warnings_of
 from ray_mentor.config import CurriculumConfig, TrainConfig
 from ray_mentor.config.compare import CompareSettings
 from ray_mentor.config.compared import METHODS
@@ -197,3 +198,23 @@ def _as_it_is(level: TrainConfig) -> str:
 def test_levels_are_of_data_that_settings_describe() -> None:
     with pytest.raises(UserError, match="noises and meta_sizes say what is drawn of data that the settings describe"):
         compare(settings=CompareSettings(meta_sizes=(10, 20)), make=MakeSmall())
+
+
+def test_what_runs_warned_of_is_said_once_a_method() -> None:
+    late = "warning: the mentor learned only 2 times in 3 steps, so this is next to plain training; give more --epochs"
+    noted = ["kept is ...", late], [late.replace("2", "4")], []
+    rows = [run("mentornet", seed, 0.5, notes=notes) for seed, notes in enumerate(noted)]
+    rows += [run("gce", 0, 0.5), failed("sce", 0, "boom")]
+    (said,) = warnings_of(rows, "test_accuracy")
+    assert said == (
+        "mentornet, seed 0 (symmetric:0.4, 100 trusted): the mentor learned only 2 times in 3 steps, so this is next "
+        "to plain training; give more --epochs; 2 of its 3 runs warned"
+    )
+
+
+def test_how_little_an_accuracy_on_trusted_samples_rests_on() -> None:
+    rows = [run("gce", 0, 0.5, trusted_held_out=9), failed("sce", 0, "boom")]
+    assert warnings_of(rows, "test_accuracy") == []
+    assert warnings_of(rows, "trusted_accuracy") == [
+        "accuracy is that on 9 held-out trusted samples a run: one of them is 11.1 points"
+    ]

@@ -23,6 +23,8 @@ def run(method: str, seed: int, accuracy: float | None, **changes: Any) -> dict[
         "train_seconds": 10.0,
         "peak_memory_mb": 500.0,
         "params": 1234,
+        "trusted_held_out": 30,
+        "notes": [],
         "path": f"/runs/{method}{seed}",
         "error": None,
     }
