@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from protocol import goals, table, trusted_table
-from protocol.methods import BASELINE, MENTOR, ORACLE
+from protocol.methods import BASELINE, MENTOR, METHODS, ORACLE
 from protocol.regimes import NOISES, SYMMETRIC, regimes
 from protocol.rows import Row, read
 from protocol.selection import chosen
@@ -21,8 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TABLES = ROOT / "docs" / "tables"
 PAGES = (ROOT / "README.md", ROOT / "docs" / "measured.md")
 BRIEF = (
-    "uniform-trusted", "mixup", "pruned-mentormix", "self-paced-mentormix", MENTOR,
-    ORACLE,
+    "uniform-trusted", "mixup", "self-paced-mentormix", "elr", MENTOR, ORACLE,
 )  # fmt: skip
 _BLOCK = re.compile(
     r"(<!-- table: (\w+) (whole|brief|rates|noises|trusted|grid) -->\n).*?(<!-- end of table -->)", re.DOTALL
@@ -92,13 +91,25 @@ def _said(name: str, final: list[Row], selection: list[Row]) -> str:
     """What was chosen on what."""
     regime = regimes()[name]
     seeds = sorted({int(row["seed"]) for row in final})
-    asked = sorted({int(row["seed"]) for row in selection})
+    asked = _asked(selection)
     images = "" if regime.final_test is None else ", on test images that nothing was chosen on"
     tried = ", ".join(f"{rate:g}" for rate in regime.rates)
     return (
         f"Seeds {seeds[0]} to {seeds[-1]}{images}; mean, and 95 % interval over seeds. Each method at a "
         f"learning rate of its own, of {tried}, chosen by accuracy on held-out trusted "
-        f"samples on seeds {', '.join(map(str, asked))}; the gap closed is that between `{BASELINE}` and `{ORACLE}`, "
+        f"samples on {asked}; the gap closed is that between `{BASELINE}` and `{ORACLE}`, "
         f"which have all that the mentor has but the mentor. Rows: `{final_of(name).relative_to(ROOT)}`, "
         f"`{selection_of(name).relative_to(ROOT)}`."
     )
+
+
+def _asked(selection: list[Row]) -> str:
+    """The seeds that rates were chosen on, which may be more of some methods."""
+    of = {row["method"]: frozenset(int(each["seed"]) for each in selection if each["method"] == row["method"])
+          for row in selection}  # fmt: skip
+    most, *fewer = sorted(set(of.values()), key=len, reverse=True)
+    text = f"seeds {', '.join(map(str, sorted(most)))}"
+    for seeds in fewer:
+        names = ", ".join(f"`{name}`" for name in METHODS if of.get(name) == seeds)
+        text += f" (on {', '.join(map(str, sorted(seeds)))} alone: {names})"
+    return text
