@@ -56,10 +56,18 @@ class Parts:
     @property
     def at_epoch(self) -> tuple[AtEpoch, ...]:
         """Those that find something out when an epoch has ended; what they have found is in every checkpoint."""
-        parts: tuple[object, ...] = (self.loss, self.weighting, self.meta_batch)
-        return tuple(part for part in parts if isinstance(part, AtEpoch))
+        return that_find_out(self.loss, self.weighting, self.meta_batch)
 
     @property
     def remembering(self) -> Remembering | None:
         """The one of them that keeps numbers of each sample."""
         return next((part for part in self.at_epoch if isinstance(part, Remembering)), None)
+
+
+def that_find_out(*parts: object) -> tuple[AtEpoch, ...]:
+    """Those of a method's parts that find something out when an epoch has ended, in the order of a checkpoint.
+
+    Args:
+        parts: loss, weighting and what gives meta batches, or as many of them, from the first on, as are asked for.
+    """
+    return tuple(part for part in parts if isinstance(part, AtEpoch))

@@ -25,12 +25,14 @@ from ray_mentor.core.mentor.learner import MentorLearner, MentorState
 from ray_mentor.core.mentor.mentor_file import MENTOR_FILE, mentor_bytes
 from ray_mentor.core.mentor.start import check_frozen, first_mentor, given_mentor, starts_otherwise
 from ray_mentor.core.methods.pairs import check_can_be_relabelled, check_goes_with_two
+from ray_mentor.core.methods.parts import that_find_out
 from ray_mentor.core.methods.table import (
     check_one_loss,
     is_in_nats,
     meta_loss_of,
     method_of,
     mixing_of,
+    named_loss_of,
 )
 from ray_mentor.core.methods.trusted import check_meta_set
 from ray_mentor.core.methods.weightings import Taught
@@ -289,7 +291,9 @@ class CurriculumTrainer:
         weighting = self._method.weighting(self.config.curriculum, self._job.mentor, None)
         if not isinstance(weighting, Taught):
             return None
-        weighting.state = state.curriculum.at_epoch[-1]
+        loss = self._job.loss or named_loss_of(self.config.curriculum)
+        place = that_find_out(loss, weighting).index(weighting)
+        weighting.state = state.curriculum.at_epoch[place]
         return None if weighting.frozen is None else weighting.frozen.state()
 
     def _mentor_bytes(self, mentor: MentorState) -> bytes:

@@ -295,6 +295,20 @@ def test_a_mentor_that_is_taught_goes_on_from_its_own_checkpoints(
     assert float(found.std()) > 0.01
 
 
+@pytest.mark.parametrize("changes", [{"meta_from": "pseudo-clean"}, {"loss": "forward"}])
+def test_what_a_mentor_was_taught_is_not_what_another_part_has_found(
+    changes: dict[str, str], small_splits: Splits, tmp_path: Path
+) -> None:
+    curriculum = CurriculumConfig("mentornet-dd", taught_at=(0.2, 0.7), **changes)
+    taught = trainer_for(small_splits, tmp_path, "taught", curriculum=curriculum).fit()
+    frozen = {
+        "mentor": dataclasses.replace(MENTOR, mentor_from=taught.path),
+        "curriculum": CurriculumConfig("mentornet-frozen", burn_in=0.0),
+    }
+    _, found = first_step(trainer_for(small_splits, tmp_path, "frozen", **frozen).fit())
+    assert float(found.std()) > 0.01
+
+
 def test_a_frozen_mentor_stays_what_it_was(small_splits: Splits, tmp_path: Path) -> None:
     first = trainer_for(small_splits, tmp_path, "first").fit()
     changes = {
