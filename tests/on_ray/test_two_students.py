@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 import torch
 from small_data import image_samples
-from small_runs import STEPS, assert_one_row_per_sample_and_epoch, assert_same_run, trainer_for
+from small_runs import STEPS, assert_one_row_per_sample_and_epoch, assert_same_run, interrupted, trainer_for
 
-from ray_mentor.config import CurriculumConfig, StudentConfig
+from ray_mentor.config import CurriculumConfig
 from ray_mentor.core import curriculum
 from ray_mentor.core.losses import cross_entropy, passed_through
 from ray_mentor.core.methods.pairs import dividemix
-from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.core.student.pair import Pair
 from ray_mentor.data import Splits
 from ray_mentor.errors import UserError
@@ -75,25 +74,6 @@ def test_both_are_counted_and_kept(finished: Outcome, small_splits: Splits, tmp_
 
 def test_the_ledger_has_a_row_a_sample_and_epoch(finished: Outcome, small_splits: Splits) -> None:
     assert_one_row_per_sample_and_epoch(finished.ledger(), small_splits)
-
-
-def interrupted(steps: int) -> Any:
-    """An optimizer's maker: Ctrl-C in its step of this number."""
-
-    def make(params: Any) -> torch.optim.Optimizer:
-        optimizer = make_optimizer(params, StudentConfig(learning_rate=0.02))
-        left = steps
-
-        def count(*_: Any) -> None:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                raise KeyboardInterrupt
-
-        optimizer.register_step_post_hook(count)
-        return optimizer
-
-    return make
 
 
 @pytest.mark.parametrize("steps", [5, 8, 13, STEPS - 1])

@@ -6,6 +6,7 @@ ICML 2018.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -64,7 +65,7 @@ def teach(learner: MentorLearner, rows: Rows, sample: Int[Tensor, " rows"], seed
     held_out[torch.randperm(len(samples), generator=draw)[: round(HELD_OUT * len(samples))]] = True
     tested = held_out[place]
     learnt = rows[~tested]
-    how = FITTING if len(learnt) <= SMALL_ENOUGH else _drawn(FITTING)
+    how = FITTING if len(learnt) <= SMALL_ENOUGH else dataclasses.replace(FITTING, batch_size=SMALL_ENOUGH)
     learner.move(lambda network: fit(network, learnt, how, seed))
     shown = rows[tested] if tested.any() else rows
     scored, right = learner.score(shown.features), shown.target > 0.5
@@ -103,7 +104,3 @@ def auroc(scored: Float[Tensor, " rows"], right: Bool[Tensor, " rows"]) -> float
     below = torch.searchsorted(wrong, scored[right], side="left")
     upto = torch.searchsorted(wrong, scored[right], side="right")
     return float((below + upto).double().mean()) / (2 * len(wrong))
-
-
-def _drawn(how: Fitting) -> Fitting:
-    return Fitting(how.steps, SMALL_ENOUGH, how.rate, how.last_rate, squared=False)

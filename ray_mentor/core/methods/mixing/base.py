@@ -97,6 +97,11 @@ def own_share(alpha: float, generator: torch.Generator) -> float:
 
     A row's own sample keeps the larger share, and the row's sample weight, history and ledger entry are about it.
     """
-    seed = int(torch.randint(2**31, (1,), generator=generator))
-    share = float(np.random.default_rng(seed).beta(alpha, alpha))
+    share = float(drawn_shares(alpha, generator, 1))
     return max(share, 1 - share)
+
+
+def drawn_shares(alpha: float, generator: torch.Generator, count: int) -> Float[Tensor, " count"]:
+    """So many draws of λ ~ Beta(α, α), in float64."""
+    seed = int(torch.randint(2**31, (1,), generator=generator))
+    return torch.from_numpy(np.random.default_rng(seed).beta(alpha, alpha, count))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ray_mentor.core.batch import Batch
-from ray_mentor.core.methods.mixing.base import AbstractMixing, mixed
+from ray_mentor.core.methods.mixing.base import AbstractMixing, drawn_shares, mixed
 
 
 class PublishedMentorMix(AbstractMixing):
@@ -30,8 +29,7 @@ class PublishedMentorMix(AbstractMixing):
     ) -> Batch:
         assert sample_weights is not None
         v = sample_weights.cpu().double()
-        seed = int(torch.randint(2**31, (1,), generator=generator))
-        drawn = torch.from_numpy(np.random.default_rng(seed).beta(self.alpha, self.alpha, len(batch)))
+        drawn = drawn_shares(self.alpha, generator, len(batch))
         partner = torch.multinomial(chances(v), len(batch), True, generator=generator)
         return mixed(batch, shares(drawn, v), partner, "mentormix-published")
 
