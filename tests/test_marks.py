@@ -96,4 +96,4 @@ def test_a_session_without_a_browser_says_so() -> None:
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "9 tests: a page is opened in no browser, since there is no chromium, chromium-browser or" in done.stdout
+    assert "10 tests: a page is opened in no browser, since there is no chromium, chromium-browser or" in done.stdout

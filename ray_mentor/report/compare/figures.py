@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray_mentor.config.compared import BASELINE, ORACLE
 from ray_mentor.report.amounts import logarithmic
+from ray_mentor.report.compare.labels import places
 from ray_mentor.report.compare.tables import ON, Line
 from ray_mentor.report.page.drawing import STILL, ZOOM, Figure, escaped, layout, plot_axis
 from ray_mentor.report.page.words import duration_text, figure_text
@@ -56,59 +59,74 @@ def cost_figure(found: Sequence[Line], on: str, best: str | None) -> Figure | No
     known = [line for line in found if line[f"{on}_selected"] is not None and line["train_seconds"] is not None]
     if not known:
         return None
+    texts = [escaped(line["method"]) for line in known]
+    seconds, accuracies = [line["train_seconds"] for line in known], [line[f"{on}_selected"] for line in known]
+    scale = "log" if logarithmic(seconds) else "linear"
     points = {
         "type": "scatter",
         "mode": "markers+text",
-        "x": [line["train_seconds"] for line in known],
-        "y": [line[f"{on}_selected"] for line in known],
-        "text": [escaped(line["method"]) for line in known],
-        "textposition": "top center",
+        "x": seconds,
+        "y": accuracies,
+        "text": texts,
+        "textposition": places([_scaled(seconds, log=scale == "log"), _scaled(accuracies)], texts),
         "textfont": {"color": "--ink", "size": 12},
         "cliponaxis": False,
         "marker": {"size": 11, "color": [_shade(line["method"], best) for line in known]},
         "hovertext": [_hover(line, on) for line in known],
         "hoverinfo": "text",
     }
-    scale = "log" if logarithmic([line["train_seconds"] for line in known]) else "linear"
-    seconds = plot_axis("training seconds of a run", type=scale)
-    drawn = layout(xaxis=seconds, yaxis=plot_axis(ON[on]), height=440, showlegend=False)
+    drawn = layout(
+        xaxis=plot_axis("training seconds of a run", type=scale), yaxis=plot_axis(ON[on]), height=520, showlegend=False
+    )
     return {"data": [points], "layout": drawn, "buttons": ZOOM}
 
 
 def curves_figure(found: Sequence[Line], curves: Sequence[Row], on: str, best: str | None) -> Figure | None:
     """Mean accuracy over the epochs, a line a method; the best, equal weights and the oracle stand out."""
-    traces = []
+    traces: list[Figure] = []
+    looks = itertools.cycle(itertools.product(_DASHES, _LINES))
     for line in found:
         own: dict[int, list[float]] = {}
         for row in curves:
             if row["method"] == line["method"] and row[on] is not None:
                 own.setdefault(row["epoch"], []).append(row[on])
         if own:
-            traces.append(_curve(line["method"], own, best))
+            marked = line["method"] in (best, BASELINE, ORACLE)
+            look = _marked(line["method"], best) if marked else next(looks)
+            traces.append(_curve(line["method"], own, look, width=3 if line["method"] == best else 1.5))
     if not traces:
         return None
     drawn = layout(xaxis=plot_axis("epochs done", rangemode="tozero"), yaxis=plot_axis(ON[on]), height=460)
     return {"data": traces, "layout": drawn, "buttons": ZOOM}
 
 
-def _curve(method: str, own: Mapping[int, Sequence[float]], best: str | None) -> Figure:
+_DASHES = ("solid", "dashdot", "longdash", "longdashdot", "5px,2px", "1px,4px")
+_LINES = ("--line-a", "--line-b", "--line-c", "--line-d", "--line-e", "--line-f")
+"""More methods than there are colours differ by their dashes; after all of these, names under the pointer tell."""
+
+
+def _marked(method: str, best: str | None) -> tuple[str, str]:
+    return {BASELINE: "dash", ORACLE: "dot"}.get(method, "solid"), _shade(method, best)
+
+
+def _curve(method: str, own: Mapping[int, Sequence[float]], look: tuple[str, str], width: float) -> Figure:
     epochs = sorted(own)
-    marked = method in (best, BASELINE, ORACLE)
-    dash = {BASELINE: "dash", ORACLE: "dot"}.get(method, "solid")
     return {
         "type": "scatter",
         "mode": "lines",
         "name": escaped(method),
         "x": epochs,
         "y": [statistics.fmean(own[epoch]) for epoch in epochs],
-        "line": {
-            "width": 3 if method == best else 1.5,
-            "dash": dash,
-            **({"color": _shade(method, best)} if marked else {}),
-        },
-        "opacity": 1.0 if marked else 0.7,
+        "line": {"width": width, "dash": look[0], "color": look[1]},
         "hovertemplate": "%{fullData.name} after epoch %{x}: %{y:.4f}<extra></extra>",
     }
+
+
+def _scaled(values: Sequence[float], *, log: bool = False) -> list[float]:
+    """From 0 to 1, as far along an axis as they stand."""
+    along = [math.log(value) for value in values] if log else list(values)
+    low, high = min(along), max(along)
+    return [(value - low) / (high - low) if high > low else 0.5 for value in along]
 
 
 def _shade(method: str, best: str | None) -> str:

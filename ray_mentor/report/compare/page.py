@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray_mentor.report.compare.figures import Row, accuracy_figure, cost_figure, curves_figure
+from ray_mentor.report.compare.labels import WIDTH
 from ray_mentor.report.compare.tables import ON, Line, failures_section, level_text, of_level, table_section
 from ray_mentor.report.page.document import document, foot, section
 from ray_mentor.report.page.drawing import Figure
@@ -87,7 +88,7 @@ def _level(
                 drawn[f"accuracy{number}"],
                 lacks,
             ),
-            section(f"cost{number}", "Accuracy against time", _COST, drawn[f"cost{number}"], lacks),
+            section(f"cost{number}", "Accuracy against time", _COST, drawn[f"cost{number}"], lacks, WIDTH),
             section(f"curves{number}", "Learning curves", _CURVES, drawn[f"curves{number}"], lacks),
         ]
     )

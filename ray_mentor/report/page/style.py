@@ -1,4 +1,4 @@
-"""How a page looks and draws: its style sheet, and the script that hands the figures to plotly.js."""
+"""How a page looks: its style sheet, in light and dark."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ CSS = """
 :root {
   color-scheme: light dark;
   --page: #ffffff; --panel: #f6f7f9; --ink: #1b1d21; --muted: #62676f; --grid: #e3e6ea; --none: rgba(0,0,0,0);
-  --accent: #2563c9; --best: #d1495b; --base: #b7791f; --warn: #a8651b; --bad: #b3261e; --good: #1d7a46;
+  --accent: #2563c9; --best: #d1495b; --base: #b7791f; --warn: #94570f; --bad: #b3261e; --good: #1d7a46;
   --scale-low: #cfd6df; --scale-middle: #7fa6dc; --scale-high: #0f3f94;
+  --line-a: #2563c9; --line-b: #0c7d74; --line-c: #8145c4; --line-d: #4d7c0f; --line-e: #1d2b53; --line-f: #b03a9c;
 }
 @media screen and (prefers-color-scheme: dark) {
   :root {
     --page: #15171b; --panel: #1e2127; --ink: #e9ebee; --muted: #a1a8b3; --grid: #31363f;
     --accent: #6aa5f8; --best: #ff7d8d; --base: #e5b454; --warn: #e0a15a; --bad: #f28b82; --good: #6fcf97;
     --scale-low: #3a414c; --scale-middle: #4d7fc4; --scale-high: #bcd8ff;
+    --line-a: #6aa5f8; --line-b: #3fd0c0; --line-c: #b795f5; --line-d: #a3d65c; --line-e: #dfe6ff; --line-f: #ee7fd8;
   }
 }
 * { box-sizing: border-box; }
@@ -50,38 +52,4 @@ summary { cursor: pointer; }
 footer { margin-top: 56px; border-top: 1px solid var(--grid); padding-top: 16px; }
 @media (max-width: 640px) { main { padding: 24px 16px 48px; } h1 { font-size: 1.5rem; } section { margin-top: 36px; } }
 @media print { section { break-inside: avoid; } }
-"""
-
-WATCH = """
-function problem(text) { document.getElementById("problems").append("A figure could not be drawn: " + text + "\\n"); }
-window.addEventListener("error", event => problem(event.message));
-window.addEventListener("unhandledrejection", event => problem(event.reason));
-document.addEventListener("securitypolicyviolation", event => problem("refused " + event.blockedURI));
-"""
-"""Comes first, so that nothing goes wrong unseen."""
-
-DRAW = """
-const FIGURES = JSON.parse(document.getElementById("figures").textContent);
-const CONFIG = { responsive: true, displaylogo: false };
-
-// the names of colours as the style sheet has them now; nothing but colours is looked at
-function coloured(value, key) {
-  if (Array.isArray(value)) return value.map(each => coloured(each, key));
-  if (value && typeof value === "object")
-    return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, coloured(each, name)]));
-  const named = typeof value === "string" && value.startsWith("--") && key.includes("color");
-  return named ? getComputedStyle(document.documentElement).getPropertyValue(value).trim() : value;
-}
-
-async function draw() {
-  for (const [name, figure] of Object.entries(FIGURES)) {
-    const place = document.getElementById(name);
-    const config = { ...CONFIG, modeBarButtons: [figure.buttons] };
-    await Plotly.newPlot(place, coloured(figure.data, ""), coloured(figure.layout, ""), config);
-    place.dataset.drawn = "yes";
-  }
-}
-
-draw();
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 """

@@ -98,8 +98,9 @@ def test_a_script_that_is_not_the_pages_is_not_run(theirs: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("good", "broken", "problem"),
     [
-        ("Plotly.newPlot(", "Plotly.noPlot(", "Plotly.noPlot is not a function"),
-        ("draw();\n", "throw new Error('boom');\n", "boom"),
+        ("Plotly.react(", "Plotly.noPlot(", "Plotly.noPlot is not a function"),
+        ("begin();\n", "throw new Error('boom');\n", "boom"),
+        ('id="plotly">H4sI', 'id="plotly">AAAA', "could not be drawn"),
         ("<main>", "<main><img src='https://example.org/a.png'>", "refused https://example.org/a.png"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import html
 import json
 import re
@@ -20,3 +22,18 @@ def words(whole: str) -> str:
     """The page's text as it is read."""
     body = re.sub(r"<script.*?</script>", "", whole[whole.index("<main>") :], flags=re.DOTALL)
     return " ".join(html.unescape(re.sub(r"<[^>]*>", "", body.replace("<td", " <td"))).split())
+
+
+def without_plotly(whole: str) -> str:
+    """The page without its plotly.js."""
+    return _HELD.sub("", whole, count=1)
+
+
+def plotly_of(whole: str) -> str:
+    """The plotly.js that a page brings along, as a browser would open it."""
+    found = _HELD.search(whole)
+    assert found is not None
+    return gzip.decompress(base64.b64decode(found[1], validate=True)).decode()
+
+
+_HELD = re.compile(r'(?<=<script type="text/plain" id="plotly">)([^<]*)')

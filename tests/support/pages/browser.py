@@ -13,6 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from plotly.offline import get_plotlyjs
+
 from ray_mentor.report.page.html import script_source
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -24,9 +26,7 @@ _OPTIONS = [
 ]
 DARK = "--blink-settings=preferredColorScheme=0"
 
-_PROBE = """
-<p hidden id="probed"></p>
-<script>
+SWEEP = """
 const count = selector => document.querySelectorAll(selector).length;
 const texts = selector => [...document.querySelectorAll(selector)].map(each => each.textContent);
 
@@ -62,16 +62,17 @@ function probe() {
   });
 }
 setTimeout(probe, 10000);
-</script>
 """
+"""Counts what a sweep's page shows."""
 
 
-def opened(page: str, folder: Path, *options: str) -> dict[str, Any]:
-    """What the probe counted in a page that was opened from a file, ten of its seconds after it was loaded."""
+def opened(page: str, folder: Path, *options: str, script: str = SWEEP) -> dict[str, Any]:
+    """What a probe found in a page that was opened from a file: it leaves it in ``#probed``, as JSON."""
     file = folder / "page.html"
-    [script] = re.findall(r"<script>(.*?)</script>", _PROBE, re.DOTALL)
     allowed = page.replace("script-src ", f"script-src {script_source(script)} ", 1)
-    file.write_text(allowed.replace("</body>", f"{_PROBE}</body>"), encoding="utf-8")
+    file.write_text(
+        allowed.replace("</body>", f'<p hidden id="probed"></p><script>{script}</script></body>'), encoding="utf-8"
+    )
     with (
         tempfile.TemporaryDirectory() as own
     ):  # its sockets' paths may have 107 bytes, which a test's folder may exceed
@@ -84,7 +85,8 @@ def opened(page: str, folder: Path, *options: str) -> dict[str, Any]:
 
 def running_its_scripts(page: str) -> str:
     """The page under a policy that allows whatever script is in it."""
-    sources = " ".join(map(script_source, re.findall(r"<script>(.*?)</script>", page, re.DOTALL)))
+    scripts = [*re.findall(r"<script>(.*?)</script>", page, re.DOTALL), get_plotlyjs()]
+    sources = " ".join(map(script_source, scripts))
     return re.sub("script-src [^;]*", f"script-src {sources} 'unsafe-eval'", page, count=1)
 
 
