@@ -33,6 +33,7 @@ from ray_mentor.core.step.normalisation import normalise
 from ray_mentor.core.step.observation import Observation, again_observed, check_finite, observe
 from ray_mentor.core.step.percentile import RunningPercentile
 from ray_mentor.core.step.record import StepRecord, Weighed, record_of
+from ray_mentor.core.step.said import said_of
 from ray_mentor.core.step.schedules import kept, rate_at, scheduled_weights
 from ray_mentor.core.step.student_step import student_step, weighted_loss
 from ray_mentor.core.step.students import across, mean_of_students
@@ -150,18 +151,24 @@ class Curriculum:
         losses = losses_of(outputs, loss, shown)
         with torch.no_grad():
             beside = None if self.parts.shown_loss is loss else losses_of(outputs, self.parts.shown_loss, shown)
-        return dataclasses.replace(self.observe_losses(shown, losses, beside), slopes=slopes)
+        said = said_of(outputs, shown.labels, self.n_classes, is_pair=losses.ndim > 1)
+        return dataclasses.replace(self.observe_losses(shown, losses, beside, said), slopes=slopes)
 
     def observe_losses(
-        self, batch: Batch, losses: Float[Tensor, "own ..."], shown: Float[Tensor, " own"] | None = None
+        self,
+        batch: Batch,
+        losses: Float[Tensor, "own ..."],
+        shown: Float[Tensor, " own"] | None = None,
+        said: Float[Tensor, "own 2"] | None = None,
     ) -> Observation:
         """Per-sample losses → features, of a batch that the student has seen.
 
         Args:
             shown: of the loss that the features are made of, where it is another one.
+            said: what the ledger shall say of the outputs, where they are known.
         """
         when = self.step_number, self.progress
-        seen = observe(batch, losses, self.exchange, self.percentile, self.history, *when, self.units, shown)
+        seen = observe(batch, losses, self.exchange, self.percentile, self.history, *when, self.units, shown, said)
         trusted = seen.features.trusted
         self.memorising.note_trained(seen.features.loss[~trusted if self.parts.by_given else trusted])
         seen = dataclasses.replace(seen, epochs=self.progress * self._epochs)
@@ -265,7 +272,8 @@ class Curriculum:
         with torch.no_grad(), kept_buffers(self.bare), untouched(self._device):
             outputs = passed_through(self.bare, batch)
             losses = losses_of(outputs, self.parts.shown_loss, batch)
-        seen = dataclasses.replace(self.observe_losses(batch, losses), slopes=slopes, outputs=outputs)
+        said = said_of(outputs, batch.labels, self.n_classes, is_pair=losses.ndim > 1)
+        seen = dataclasses.replace(self.observe_losses(batch, losses, said=said), slopes=slopes, outputs=outputs)
         if self.parts.mixing.weighs_anew:  # the guards look at the weights that the student learns under
             return self._scheduled(seen, self.score(seen), overruled=False)
         return self._weighed(seen)

@@ -16,6 +16,7 @@ from ray_mentor.core.history.table import LossHistory, filled
 from ray_mentor.core.step.features import Features
 from ray_mentor.core.step.gathered import gathered
 from ray_mentor.core.step.percentile import RunningPercentile
+from ray_mentor.core.step.said import unsaid
 from ray_mentor.core.step.students import mean_of_students
 from ray_mentor.core.step.units import RunningUnits, Units
 from ray_mentor.errors import NonFiniteLossError, UserError
@@ -42,6 +43,8 @@ class Observation:
             visit; None where nothing is.
         epochs: passes over the samples so far, the one that is under way as a fraction.
         outputs: what the student said of this rank's samples where it looked at them first, without a graph; else None.
+        said: predicted label and margin of this rank's samples (:mod:`~ray_mentor.core.step.said`), as they were
+            unmixed where they were mixed by weight; −1 and NaN where that is not known.
     """
 
     batch: Batch
@@ -56,6 +59,7 @@ class Observation:
     remembered: Float[Tensor, "batch keeps"] | None = None
     epochs: float = 0.0
     outputs: Any = None
+    said: Float[Tensor, "own 2"] | None = None
 
     @property
     def shown(self) -> Features:
@@ -73,12 +77,14 @@ def observe(
     progress: float,
     units: RunningUnits | None = None,
     shown: Float[Tensor, " own"] | None = None,
+    said: Float[Tensor, "own 2"] | None = None,
 ) -> Observation:
     """Exchanges per-sample scalars with the other ranks and makes features of them.
 
     Args:
         units: of a loss that is not in nats.
         shown: losses that features are made of; None: those that the student is trained on.
+        said: predicted label and margin, on the student's device.
 
     Raises:
         NonFiniteLossError: on every rank, if a loss on any rank is NaN or infinite.
@@ -89,7 +95,7 @@ def observe(
     label = batch.labels if batch.labels.ndim == 1 else unknown  # a mentor can see a class, not a mask or a text
     trusted = torch.zeros(len(batch)) if batch.trusted is None else batch.trusted
     looked_at = losses if shown is None else shown.where(losses.isfinite(), losses)
-    looked_at = looked_at.detach().double().cpu()
+    looked_at, said = _on_host(looked_at.detach().double(), said)
     of_students = looked_at.unbind(dim=1) if looked_at.ndim == 2 else ()
     columns = [mean_of_students(looked_at), label, truth, batch.rows, batch.ids, trusted, *of_students]
     sizes = batch.rank_sizes or exchange.sizes(len(batch))
@@ -123,7 +129,18 @@ def observe(
         slice(start, start + sizes[exchange.rank]),
         in_units,
         of_students=table[:, _SHARED:].to(losses.dtype) if of_students else None,
+        said=said,
     )
+
+
+def _on_host(
+    losses: Float[Tensor, "own ..."], said: Float[Tensor, "own 2"] | None
+) -> tuple[Float[Tensor, "own ..."], Float[Tensor, "own 2"]]:
+    """Both by one read of the device, which waits for it."""
+    if said is None:
+        return losses.cpu(), unsaid(len(losses))
+    both = torch.cat([losses.reshape(len(losses), -1), said], dim=1).cpu()
+    return both[:, :-2].reshape(losses.shape), both[:, -2:]
 
 
 _SHARED = 6  # columns that there are with one student and with two

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jaxtyping import Bool, Float
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.step.observation import Observation
+from ray_mentor.core.step.said import unsaid
 from ray_mentor.core.step.students import mean_of_students
 
 
@@ -52,6 +54,9 @@ class StepRecord:
         influence: s_i = ∂M/∂ŵ_i; NaN where none was computed, or what was is not finite or does not add up; below 0
             where M, on this one meta batch and to first order, would have fallen if the sample had counted more. All
             NaN with an estimator that looks more than one step ahead: it looks when this record is already there.
+        predicted_label: argmax of what the student said before the step, of the pass that ``losses`` are of; −1 where
+            its output isn't class logits, or wasn't shown. Of two students by the mean of their probabilities.
+        margin: z_given − max of the others, likewise; NaN where it is not known.
         meta_loss: M(θ') over the global meta batch; None without a meta update, or if not finite.
     """
 
@@ -61,6 +66,8 @@ class StepRecord:
     scored: Float[Tensor, " own"]
     sample_weights: Float[Tensor, " own"]
     influence: Float[Tensor, " own"]
+    predicted_label: Int[Tensor, " own"]
+    margin: Float[Tensor, " own"]
     meta_loss: float | None
 
 
@@ -73,6 +80,7 @@ def record_of(step: int, weighed: Weighed, influence: Float[Tensor, " batch"], m
     seen, first = weighed.seen, weighed.unmixed or weighed
     trusted = seen.features.trusted[seen.own]
     rows = (~trusted).nonzero()[:, 0] if trusted.any() else slice(None)
+    said = unsaid(len(seen.batch)) if first.seen.said is None else first.seen.said
     return StepRecord(
         step=step,
         batch=seen.batch if isinstance(rows, slice) else seen.batch[rows],
@@ -80,5 +88,7 @@ def record_of(step: int, weighed: Weighed, influence: Float[Tensor, " batch"], m
         scored=mean_of_students(first.scored[seen.own][rows]),
         sample_weights=mean_of_students(weighed.sample_weights[seen.own][rows]),
         influence=influence[seen.own][rows],
+        predicted_label=said[rows, 0].to(torch.int32),
+        margin=said[rows, 1].float(),
         meta_loss=meta_loss,
     )

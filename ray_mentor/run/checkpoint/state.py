@@ -29,7 +29,7 @@ from ray_mentor.run.ledger.files import NO_ROWS
 from ray_mentor.run.log import LogState
 from ray_mentor.run.tally import TallyState
 
-FORMAT_VERSION = 9
+FORMAT_VERSION = 10
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from ray_mentor.data.memory import require_memory
 from ray_mentor.errors import UserError
 from ray_mentor.run.claim import Claim, ClaimedDirectory
 from ray_mentor.run.directory import CHECKPOINTS, LEDGER, RunDirectory, name_of
-from ray_mentor.run.ledger.rows import ROW_BYTES, SCHEMA, LedgerRows
+from ray_mentor.run.ledger.rows import LATER, ROW_BYTES, SCHEMA, LedgerRows
 
 UNDER_WAY = f"{CHECKPOINTS}/ledger"
 
@@ -183,18 +183,30 @@ def read_ledger(directory: RunDirectory, epoch: int | None = None) -> pa.Table:
 def ledger_parts(
     directory: RunDirectory, epoch: int | None = None, columns: Sequence[str] = SCHEMA.names
 ) -> Iterator[pa.Table]:
-    """The same, a file's rows at a time; of ``columns`` alone."""
+    """The same, a file's rows at a time; of ``columns`` alone.
+
+    Of an earlier version's ledger the columns that it does not have say that nothing is known (:data:`LATER`).
+    """
     for name in _files_that_count(directory, epoch):
         path, files = directory.place(name)
         wanted = None if epoch is None else pc.field("epoch") == epoch
         try:
             with pyarrow.parquet.ParquetFile(path, filesystem=files) as file:
-                if any(file.schema_arrow.field(column) != SCHEMA.field(column) for column in columns):
+                missing = [name for name in columns if name in LATER and name not in file.schema_arrow.names]
+                there = [name for name in columns if name not in missing]
+                if any(file.schema_arrow.field(column) != SCHEMA.field(column) for column in there):
                     raise pa.ArrowInvalid("it has other columns than it should")
                 _require_memory(file, name)
-            yield pyarrow.parquet.read_table(path, filesystem=files, columns=list(columns), filters=wanted)
+            rows = pyarrow.parquet.read_table(path, filesystem=files, columns=there, filters=wanted)
         except (OSError, pa.ArrowInvalid, KeyError) as error:
             raise UserError(f"{directory.path}/{name} of the ledger cannot be read ({error}); put it back") from error
+        for column in missing:
+            rows = rows.append_column(SCHEMA.field(column), pa.repeat(_unknown(column), len(rows)))
+        yield rows.select(list(columns))
+
+
+def _unknown(column: str) -> pa.Scalar:
+    return pa.scalar(LATER[column], SCHEMA.field(column).type)
 
 
 def check_there(directory: RunDirectory, table: Any, step: int) -> None:

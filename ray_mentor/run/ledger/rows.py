@@ -23,15 +23,22 @@ SCHEMA = pa.schema(
         pa.field("influence", pa.float32()),
         pa.field("given_label", pa.int64()),
         pa.field("true_label", pa.int64()),
+        pa.field("predicted_label", pa.int32()),
+        pa.field("margin", pa.float32()),
     ]
 )
 """One row per sample and epoch. ``loss`` is in nats, before the step; ``scored_weight`` is what the
 weighting said and ``sample_weight`` what the student was trained with (burn-in, guards and example dropout
 lie between them); ``influence``, s_i = ∂M/∂ŵ_i, is null where none was computed or it is not finite: below 0, where
 the meta loss on one meta batch would have fallen had the sample counted a little more; a single row's sign is mostly
-chance, and sums over epochs or groups are what it is for; ``true_label`` is null where the truth is not known."""
+chance, and sums over epochs or groups are what it is for; ``true_label`` is null where the truth is not known;
+``predicted_label`` is the class of the student's largest logit before the step and ``margin`` the given label's logit
+less the largest of the others, both of the pass that ``loss`` is of: −1 and NaN where the output isn't class logits."""
 
-ROW_BYTES = 52
+LATER = {"predicted_label": -1, "margin": math.nan}
+"""Columns that ledgers of earlier versions don't have, and what stands for them there."""
+
+ROW_BYTES = 60
 """Of a row in memory."""
 
 
@@ -65,6 +72,8 @@ class LedgerRows:
                 "scored_weight": record.scored.float().numpy(),
                 "sample_weight": record.sample_weights.float().numpy(),
                 "influence": record.influence.float().numpy(),
+                "predicted_label": record.predicted_label.numpy(),
+                "margin": record.margin.numpy(),
                 "given_label": batch.labels.cpu().numpy(),
                 "true_label": batch.true_labels.cpu().numpy() if batch.true_labels is not None else 0,
                 _KNOWN: batch.true_labels is not None,

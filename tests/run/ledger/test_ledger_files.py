@@ -106,8 +106,10 @@ def test_an_object_store_gets_each_file_once(path: Path) -> None:
 
 
 def flip(file: Path) -> None:
+    """In the last page of a column, which a checksum covers as it does not a page's head."""
+    column = pyarrow.parquet.read_metadata(file).row_group(0).column(0)
     data = bytearray(file.read_bytes())
-    data[len(data) // 3] ^= 1
+    data[(column.dictionary_page_offset or column.data_page_offset) + column.total_compressed_size - 1] ^= 1
     file.write_bytes(bytes(data))
 
 
@@ -173,6 +175,21 @@ def test_columns_that_are_none_of_a_ledger_are_not_read(path: Path, column: str)
     finally:
         pa.set_memory_pool(usual)
     assert (pool.max_memory() or 0) < 1 << 24
+
+
+def test_a_ledger_of_before_there_were_predictions_is_read(path: Path) -> None:
+    train(RunDirectory(str(path)))
+    whole = read_ledger(RunDirectory(str(path)))
+    assert set(whole["predicted_label"].to_pylist()) == {0, 1, 2}
+    for file in (path / "ledger").glob("*.parquet"):
+        pyarrow.parquet.write_table(pyarrow.parquet.read_table(file).drop_columns(["predicted_label", "margin"]), file)
+    older = read_ledger(RunDirectory(str(path)), 1)
+    assert older.schema.equals(SCHEMA)
+    assert rows_of(older) == [row for row in expected_rows() if row[1] == 1]
+    assert older["predicted_label"].to_pylist() == [-1] * 20
+    assert np.isnan(older["margin"].to_numpy()).all()
+    (part, *_) = ledger_parts(RunDirectory(str(path)), columns=("margin", "sample_id"))
+    assert part.column_names == ["margin", "sample_id"]
 
 
 def test_more_rows_than_memory_are_not_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +317,7 @@ def test_an_older_run_does_not_go_on_and_is_left_as_it_is(path: Path) -> None:
         f"run {path} is of an earlier version of ray_mentor, whose checkpoints (step-{8:012d}.pt) this one does not "
         "read; go on with that version, or start another run"
     )
-    with pytest.raises(UserError, match="has format version 6, but this version reads 9"):
+    with pytest.raises(UserError, match="has format version 6, but this version reads 10"):
         newest_good(run, print)
     assert {str(file): file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
 

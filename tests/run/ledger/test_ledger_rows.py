@@ -27,6 +27,8 @@ def test_the_columns() -> None:
         "influence": "float",
         "given_label": "int64",
         "true_label": "int64",
+        "predicted_label": "int32",
+        "margin": "float",
     }
 
 
@@ -48,6 +50,12 @@ def run(dtype: torch.dtype, truth: bool, samples: int) -> tuple[pa.Table, list[o
     return table, records
 
 
+_COPIED = (
+    ("loss", "losses"), ("scored_weight", "scored"), ("sample_weight", "sample_weights"), ("margin", "margin"),
+    ("predicted_label", "predicted_label"),
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_rows_hold_what_the_step_did(dtype: torch.dtype) -> None:
     table, records = run(dtype, truth=True, samples=0)
@@ -55,7 +63,7 @@ def test_rows_hold_what_the_step_did(dtype: torch.dtype) -> None:
     assert table["sample_id"].to_pylist() == 3 * [100, 101, 102, 103, 104]
     assert table["epoch"].to_pylist() == 10 * [0] + 5 * [1]
     assert table["step"].to_pylist() == 5 * [0] + 5 * [1] + 5 * [2]
-    for name, column in (("loss", "losses"), ("scored_weight", "scored"), ("sample_weight", "sample_weights")):
+    for name, column in _COPIED:
         expected = torch.cat([getattr(record, column) for record in records]).float().tolist()
         assert table[name].to_pylist() == expected
     influence = torch.cat([record.influence.float() for record in (records[0], records[2])]).tolist()

@@ -41,7 +41,10 @@ def record_of(step: int, exchange: AbstractExchange) -> StepRecord:
     rows = rows + BATCH * (step % EPOCH_STEPS)
     values = (rows + 100 * step).float()
     batch = Batch(rows=rows, ids=rows, inputs=torch.zeros(len(rows), 1), labels=rows % 3, true_labels=rows % 2)
-    return StepRecord(step, batch, values, values / 1e4, values / 2e4, torch.full_like(values, torch.nan), None)
+    influence = torch.full_like(values, torch.nan)
+    return StepRecord(
+        step, batch, values, values / 1e4, values / 2e4, influence, (rows % 3).int(), values / 1e3, meta_loss=None
+    )
 
 
 def expected_rows(steps: int = STEPS, first: int = 0) -> list[tuple[int, int, int, float]]:

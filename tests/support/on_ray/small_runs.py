@@ -176,3 +176,12 @@ def assert_one_row_per_sample_and_epoch(ledger: pa.Table, splits: Splits, epochs
     assert len(counts) == len(ledger) == epochs * len(splits.train)
     assert pc.all(pc.equal(counts["count_all"], 1)).as_py()
     assert set(ledger["sample_id"].to_pylist()) == set(splits.train.ids.tolist())
+    assert_says_what_the_student_said(ledger)
+
+
+def assert_says_what_the_student_said(ledger: pa.Table) -> None:
+    """The given label is the predicted one just where it lies above all others."""
+    predicted, margin = ledger["predicted_label"].to_numpy(), ledger["margin"].to_numpy()
+    assert set(predicted.tolist()) == {0, 1, 2}
+    assert np.isfinite(margin).all()
+    assert np.array_equal(predicted == ledger["given_label"].to_numpy(), margin > 0)
