@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ray_mentor.data.samples.samples import Samples, samples_from_dataset
     from ray_mentor.errors import NonFiniteLossError, UserError
     from ray_mentor.on_ray.train.trainer import CurriculumTrainer
+    from ray_mentor.run.audit.audit import Audit
     from ray_mentor.run.outcome import Outcome
     from ray_mentor.sweep import SweepOutcome, tune_curriculum
     from ray_mentor.training import train
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _HOMES = {
+    "Audit": "ray_mentor.run.audit.audit",
     "CompareOutcome": "ray_mentor.comparison.compare",
     "CompareSettings": "ray_mentor.config.compare",
     "compare": "ray_mentor.comparison.compare",
@@ -50,6 +52,7 @@ _HOMES = {
 and the process of a light actor never loads PyTorch."""
 
 _EXTRAS = {
+    "Audit": "ray",
     "Samples": "ray",
     "samples_from_dataset": "ray",
     "Outcome": "ray",
@@ -63,6 +66,7 @@ _EXTRAS = {
 """Public name to the extra that it needs, of those that need more than PyTorch and NumPy."""
 
 __all__ = [
+    "Audit",
     "CompareOutcome",
     "CompareSettings",
     "CurriculumConfig",

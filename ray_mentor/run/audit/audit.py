@@ -1,0 +1,196 @@
+"""What a run says of its labels: a row a sample, how many labels are wrong, and which classes are confused."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ray_mentor.errors import UserError
+from ray_mentor.run.audit import noise
+from ray_mentor.run.audit.noise import NoiseRate, noise_matrix, noise_rate
+from ray_mentor.run.audit.score import by_ranks, score_of, suspicion
+from ray_mentor.run.audit.sums import UNKNOWN, Span, Sums, span_of, sums
+from ray_mentor.run.checkpoint.resume import started_with
+from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.findings.names import class_names, with_ids
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MOST_EPOCHS, _SHARE = 5, 0.15
+_NO_PREDICTIONS = (
+    "the ledger has no predictions (it is of an earlier version, or the student's outputs are no class logits): no "
+    "label is suggested, and how many are wrong is not said; samples are ranked by mean loss and mean sample weight"
+)
+_EQUAL = "all samples weighed the same in this run, so that weights say nothing of any"
+_MEMORISED = (
+    "this run has no mentor: a student learns wrong labels by heart, so that there may be more than this; a run of "
+    "--method mentornet says it better"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """What a run says of its labels; no true label is used for it.
+
+    Attributes:
+        table: a row a sample, the most suspicious first: ``sample_id`` (as the user knows it), ``given_label``,
+            ``suggested_label`` (what the student said most often after burn-in) and ``suggested_share`` (of its
+            predictions), ``score`` in [0, 1] (1: surely wrong) and ``is_issue`` (above ½); what it is made of:
+            ``mean_sample_weight`` (what the mentor said), ``wrong_share`` (of predictions that were not the given
+            label), ``mean_margin`` (z_given − max of the others), ``mean_influence`` (above 0: it harms), over the
+            epochs after burn-in; ``loss_early`` and ``loss_late`` (nats), of the first and the last third of the
+            epochs. Labels are class names. Null where a thing isn't known; ``true_label`` is there where it is.
+        classes: the class names.
+        rate: how many labels are wrong; None where that can't be said.
+        matrix: counts, a row a true class as estimated, a column a given one; None likewise.
+        notes: what could not be said, and why.
+    """
+
+    table: pa.Table
+    classes: tuple[str, ...]
+    rate: NoiseRate | None
+    matrix: NDArray[np.int64] | None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_run(cls, run: str | os.PathLike[str] | RunDirectory) -> Audit:
+        """Of a run's folder, of a run that still goes on, too.
+
+        Raises:
+            UserError: no run, a ledger without rows yet, or a file of it that is gone or damaged.
+        """
+        directory = run if isinstance(run, RunDirectory) else RunDirectory(os.fspath(run))
+        settings = started_with(
+            directory, "give the folder that the run named when it began, as in ray-mentor audit runs/first"
+        )
+        span = span_of(directory)
+        if not len(span.ids):
+            raise UserError(f"the ledger of {directory.path} has no rows yet; wait for the end of an epoch")
+        burn_in = burn_in_epochs(settings, span.epochs)
+        names = class_names(directory) or []
+        classes = (*names, *map(str, range(len(names), span.classes)))
+        return _audited(directory, _columns(directory, span, burn_in), classes)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The table."""
+        frame: pd.DataFrame = self.table.to_pandas()
+        return frame
+
+    @property
+    def issues(self) -> pa.Table:
+        """The rows whose labels are taken for wrong."""
+        return self.table.filter(self.table["is_issue"])
+
+    @functools.cached_property
+    def by_class(self) -> pa.Table | None:
+        """Wrong labels class by class, the worst class first (:func:`~ray_mentor.run.audit.noise.by_class`)."""
+        return None if self.matrix is None else noise.by_class(self.matrix, self.classes)
+
+    @functools.cached_property
+    def confusions(self) -> pa.Table | None:
+        """Which classes are given for which, the most frequent first."""
+        return None if self.matrix is None else noise.confusions(self.matrix, self.classes)
+
+
+def burn_in_epochs(settings: Mapping[str, Any], epochs: int) -> int:
+    """Epochs whose predictions say little: the run's own burn-in, and at least 15 % of it, 5 at most."""
+    planned = settings.get("epochs") or epochs
+    own = settings.get("burn_in")
+    own = own if isinstance(own, int | float) else 0.0
+    return max(round(own * planned), min(_MOST_EPOCHS, math.ceil(_SHARE * planned)))
+
+
+def _columns(directory: RunDirectory, span: Span, burn_in: int) -> dict[str, NDArray[Any]]:
+    """Of all samples, a number each, NaN or −1 where it is not known."""
+    parts = [_means(found) for found in sums(directory, span, burn_in)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _means(found: Sums) -> dict[str, NDArray[Any]]:
+    said = found.votes.sum(axis=1) if found.votes.shape[1] else np.zeros(len(found.ids), np.int64)
+    suggested = found.votes.argmax(axis=1) if found.votes.shape[1] else np.zeros(len(found.ids), np.int64)
+    most = found.votes.max(axis=1, initial=0)
+    at_given = np.take_along_axis(found.votes, np.maximum(found.given, 0)[:, None], axis=1)[:, 0]
+    suggested = np.where(at_given == most, found.given, suggested)  # of two that are level the given one
+    of = found.of
+    return {
+        "id": found.ids,
+        "given": found.given,
+        "true": found.true,
+        "suggested": np.where(said > 0, suggested, UNKNOWN),
+        "suggested_share": _ratio(most, said),
+        "mean_sample_weight": _ratio(of["weight"], of["rows"]),
+        "wrong_share": _ratio(of["wrong"], of["wrong"] + of["right"]),
+        "mean_margin": _ratio(of["margin"], of["margins"]),
+        "mean_influence": _ratio(of["influence"], of["influences"]),
+        "loss_early": _ratio(of["loss_early"], of["early"]),
+        "loss_late": _ratio(of["loss_late"], of["late"]),
+    }
+
+
+def _ratio(total: NDArray[Any], count: NDArray[Any]) -> NDArray[np.float32]:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio: NDArray[np.float32] = (total / count).astype(np.float32)
+    return ratio
+
+
+_PARTS = ("mean_sample_weight", "wrong_share", "mean_margin", "mean_influence", "loss_early", "loss_late")
+
+
+def _audited(directory: RunDirectory, of: dict[str, NDArray[Any]], classes: Sequence[str]) -> Audit:
+    given, suggested = of["given"], of["suggested"]
+    says = bool((suggested >= 0).any())
+    equal = np.ptp(np.nan_to_num(of["mean_sample_weight"], nan=1.0)) == 0
+    notes: list[str] = []
+    if says:
+        u = suspicion(of["mean_margin"], of["mean_influence"])
+        score = score_of(u)
+        is_issue = (score > 0.5) & (suggested != given)
+        rate, matrix = noise_rate(u, is_issue), noise_matrix(given, suggested, is_issue, len(classes))
+        notes += [_MEMORISED] if equal else []
+    else:
+        score = by_ranks(np.nan_to_num(of["loss_early"] + of["loss_late"]), of["mean_sample_weight"])
+        is_issue, rate, matrix = None, None, None
+        notes += [_NO_PREDICTIONS, *([_EQUAL] if equal else [])]
+    order = np.lexsort((of["id"], -score))
+    columns: dict[str, Any] = {
+        "sample_id": of["id"][order],
+        "given_label": _named(given[order], classes),
+        "suggested_label": _named(suggested[order], classes),
+        "suggested_share": _known(of["suggested_share"][order]),
+        "score": score[order],
+        "is_issue": pa.nulls(len(order), pa.bool_()) if is_issue is None else is_issue[order],
+        **{name: _known(of[name][order]) for name in _PARTS},
+    }
+    if (of["true"] >= 0).all():
+        columns["true_label"] = _named(of["true"][order], classes)
+    table = with_ids(pa.table(columns), directory)
+    return Audit(table, tuple(classes), rate, matrix, tuple(notes))
+
+
+def _known(values: NDArray[np.float32]) -> pa.Array:
+    return pa.array(values, mask=np.isnan(values))
+
+
+def _named(labels: NDArray[np.int64], classes: Sequence[str]) -> pa.DictionaryArray:
+    codes = pa.array(labels.astype(np.int32), mask=labels < 0)
+    return pa.DictionaryArray.from_arrays(codes, pa.array(classes, pa.string()))
+
+
+def plain(table: pa.Table) -> pa.Table:
+    """The same with strings for dictionaries of them, as files have it."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            values = pc.cast(table[field.name], field.type.value_type)
+            table = table.set_column(place, field.name, values)
+    return table

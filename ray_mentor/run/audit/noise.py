@@ -1,0 +1,107 @@
+"""How many labels are wrong, and which classes are taken for which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ray_mentor.run.accuracy import wilson
+from ray_mentor.run.audit.score import THRESHOLD
+
+DOUBT = 0.3
+"""How far u may lie from the threshold, for a label to be one that could be either. Chosen as those are."""
+
+
+@dataclass(frozen=True)
+class NoiseRate:
+    """The share of labels that are wrong.
+
+    Attributes:
+        rate: of samples taken for wrong.
+        low: as many as are wrong beyond doubt, u > 0.4, at the lower end of Wilson's 95 % interval of that share.
+        high: as many as could be wrong, u > −0.2, at its upper end.
+        count: samples taken for wrong.
+        samples: N.
+    """
+
+    rate: float
+    low: float
+    high: float
+    count: int
+    samples: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rate:.1%} of the labels look wrong ({self.low:.1%} to {self.high:.1%}): {self.count:,} of "
+            f"{self.samples:,}"
+        )
+
+
+def noise_rate(u: NDArray[np.float32], is_issue: NDArray[np.bool_]) -> NoiseRate:
+    """From each sample's u (:func:`~ray_mentor.run.audit.score.suspicion`), and which are taken for wrong."""
+    n = len(u)
+    surely, maybe = (int((u > THRESHOLD + shift).sum()) for shift in (DOUBT, -DOUBT))
+    likely = int(is_issue.sum())
+    return NoiseRate(likely / n, wilson(min(surely, likely), n)[0], wilson(max(maybe, likely), n)[1], likely, n)
+
+
+def noise_matrix(
+    given: NDArray[np.int64], suggested: NDArray[np.int64], is_issue: NDArray[np.bool_], classes: int
+) -> NDArray[np.int64]:
+    """Counts, a row a true class as it is estimated (suggested where a label is taken for wrong, else given), a column
+    a given one. A row over its sum is P(given | true).
+    """
+    true = np.where(is_issue & (suggested >= 0), suggested, given)
+    return np.bincount(true * classes + given, minlength=classes * classes).reshape(classes, classes)
+
+
+def by_class(matrix: NDArray[np.int64], names: Sequence[str]) -> pa.Table:
+    """A row a class, the one with the largest share of wrong labels first.
+
+    Returns:
+        ``class``; ``given`` samples of this label; ``wrong``, how many of them are taken for wrong, and
+        ``wrong_share``; ``missing``, how many samples of this class are given another label, and ``missing_share`` of
+        those that are of the class; ``mostly``: what its wrong labels are mostly taken to be, null without any.
+    """
+    given, true, right = matrix.sum(axis=0), matrix.sum(axis=1), matrix.diagonal()
+    wrong, missing = given - right, true - right
+    with np.errstate(invalid="ignore"):
+        shares = np.nan_to_num(wrong / given), np.nan_to_num(missing / true)
+    off = matrix - np.diag(right)
+    mostly = [names[int(off[:, k].argmax())] if wrong[k] else None for k in range(len(names))]
+    table = pa.table(
+        {
+            "class": list(names),
+            "given": given,
+            "wrong": wrong,
+            "wrong_share": shares[0],
+            "missing": missing,
+            "missing_share": shares[1],
+            "mostly": pa.array(mostly, pa.string()),
+        }
+    )
+    return table.take(pa.array(np.lexsort((np.arange(len(names)), -wrong, -shares[0]))))
+
+
+def confusions(matrix: NDArray[np.int64], names: Sequence[str]) -> pa.Table:
+    """Pairs of classes of which one is given in place of the other, the most frequent first.
+
+    Returns:
+        ``given``, ``suggested``, ``count``, and its ``share`` of the samples that are given the former.
+    """
+    true, given = np.nonzero(matrix - np.diag(matrix.diagonal()))
+    counts = matrix[true, given]
+    order = np.lexsort((given, true, -counts))
+    of_given = np.maximum(matrix.sum(axis=0), 1)
+    return pa.table(
+        {
+            "given": [names[k] for k in given[order]],
+            "suggested": [names[k] for k in true[order]],
+            "count": counts[order],
+            "share": (counts / of_given[given])[order],
+        }
+    )

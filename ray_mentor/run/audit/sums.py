@@ -1,0 +1,163 @@
+"""The ledger's rows added up by sample: streamed file by file, for a block of samples at a time.
+
+A ledger may be larger than memory; so may be what is kept of all samples, of which one number a class is. What a pass
+over the files keeps is that of one block; there are as many passes as blocks, and one before them for the ids.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.ledger.files import ledger_parts
+
+COLUMNS = (
+    "sample_id", "epoch", "loss", "scored_weight", "influence", "given_label", "true_label", "predicted_label",
+    "margin",
+)  # fmt: skip
+_NAMES = ("rows", "weight", "margin", "margins", "wrong", "right", "influence", "influences",
+          "loss_early", "early", "loss_late", "late")  # fmt: skip
+_BYTES = 1 << 28  # of the sums of a block
+
+UNKNOWN = -1
+"""Of a label that is not known."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """What a ledger is about.
+
+    Attributes:
+        ids: of the samples, sorted.
+        epochs: epochs that it has rows of.
+        classes: C, by the labels and predictions in it.
+        says: whether a row has a prediction.
+    """
+
+    ids: NDArray[np.int64]
+    epochs: int
+    classes: int
+    says: bool
+
+    @property
+    def edge(self) -> int:
+        """Epochs that are early, and as many that are late: a third of them each."""
+        return math.ceil(self.epochs / 3)
+
+
+def span_of(directory: RunDirectory) -> Span:
+    """The first pass over the files."""
+    ids = np.zeros(0, np.int64)
+    epochs, highest, says = 0, UNKNOWN, False
+    for part in ledger_parts(directory, columns=("sample_id", "epoch", "given_label", "true_label", "predicted_label")):
+        if not len(part):
+            continue
+        found = np.unique(part["sample_id"].to_numpy())
+        place = np.searchsorted(ids, found)
+        fresh = found[(place == len(ids)) | (ids[np.minimum(place, len(ids) - 1)] != found)] if len(ids) else found
+        ids = np.union1d(ids, fresh) if len(fresh) else ids
+        epochs = max(epochs, pc.max(part["epoch"]).as_py() + 1)
+        predicted = pc.max(part["predicted_label"]).as_py()
+        says = says or predicted >= 0
+        labels = (pc.max(part[name]).as_py() for name in ("given_label", "true_label"))
+        highest = max(highest, predicted, *(label for label in labels if label is not None))
+    return Span(ids, epochs, highest + 1, says)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Of a block of samples, whose ids are ``ids``.
+
+    Attributes:
+        of: sums and counts by name, a number a sample: ``rows``; ``weight`` (scored), ``margin`` (over ``margins``),
+            ``wrong`` and ``right`` predictions, ``influence`` (over ``influences``), ``loss_early`` (over ``early``)
+            and ``loss_late`` (over ``late``).
+        given: the label of each.
+        true: the true one; :data:`UNKNOWN` where it isn't known.
+        votes: predictions after burn-in, of each class.
+    """
+
+    ids: NDArray[np.int64]
+    of: dict[str, NDArray[np.float64]]
+    given: NDArray[np.int64]
+    true: NDArray[np.int64]
+    votes: NDArray[np.int32]
+
+
+def sums(directory: RunDirectory, span: Span, burn_in: int, at_most: int = _BYTES) -> Iterator[Sums]:
+    """Block by block, in the order of the ids.
+
+    Args:
+        burn_in: epochs whose predictions, right and wrong, margins and weights do not count, as nobody has learnt yet;
+            they count where there are no others.
+        at_most: bytes of a block.
+    """
+    size = max(1, at_most // (8 * (len(_NAMES) + 3) + 4 * span.classes))
+    for start in range(0, len(span.ids), size):
+        yield _block(directory, span, min(burn_in, span.epochs - 1), span.ids[start : start + size])
+
+
+def _block(directory: RunDirectory, span: Span, burn_in: int, ids: NDArray[np.int64]) -> Sums:
+    n = len(ids)
+    found = Sums(
+        ids,
+        {name: np.zeros(n) for name in _NAMES},
+        np.full(n, UNKNOWN),
+        np.full(n, UNKNOWN),
+        np.zeros((n, span.classes), np.int32),
+    )
+    for part in ledger_parts(directory, columns=COLUMNS):
+        for batch in part.to_batches():
+            _add(found, batch, span, burn_in)
+    return found
+
+
+def _add(found: Sums, rows: pa.RecordBatch, span: Span, burn_in: int) -> None:
+    place, inside = _places(found.ids, rows["sample_id"].to_numpy())
+    if inside is not None:
+        rows = rows.filter(pa.array(inside))
+    epoch = rows["epoch"].to_numpy()
+    given, predicted = rows["given_label"].to_numpy(), rows["predicted_label"].to_numpy()
+    found.given[place] = given
+    found.true[place] = rows["true_label"].fill_null(UNKNOWN).to_numpy()
+    loss = rows["loss"].to_numpy()
+    influence = rows["influence"].fill_null(math.nan).to_numpy(zero_copy_only=False)
+    margin = rows["margin"].to_numpy()
+    learnt = epoch >= burn_in
+    spoken = learnt & (predicted >= 0)
+    early, late = epoch < span.edge, epoch >= span.epochs - span.edge
+    heard, known = np.isfinite(influence), learnt & np.isfinite(margin)
+    for name, which, values in (
+        ("rows", learnt, None),
+        ("weight", learnt, rows["scored_weight"].to_numpy()),
+        ("margin", known, margin),
+        ("margins", known, None),
+        ("wrong", spoken & (predicted != given), None),
+        ("right", spoken & (predicted == given), None),
+        ("influence", heard, influence),
+        ("influences", heard, None),
+        ("loss_early", early, loss),
+        ("early", early, None),
+        ("loss_late", late, loss),
+        ("late", late, None),
+    ):
+        added = np.ones(int(which.sum())) if values is None else values[which].astype(np.float64)
+        np.add.at(found.of[name], place[which], added)
+    np.add.at(found.votes, (place[spoken], predicted[spoken]), 1)
+
+
+def _places(ids: NDArray[np.int64], asked: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.bool_] | None]:
+    """Where each row's sample is in the block, and which rows have one in it; None: all."""
+    if ids[-1] - ids[0] == len(ids) - 1:
+        place, inside = asked - ids[0], (asked >= ids[0]) & (asked <= ids[-1])
+    else:
+        place = np.searchsorted(ids, asked)
+        inside = (place < len(ids)) & (ids[np.minimum(place, len(ids) - 1)] == asked)
+    return (place, None) if inside.all() else (place[inside], inside)

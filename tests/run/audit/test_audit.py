@@ -1,0 +1,202 @@
+"""The audit's table, rate and matrix, on ledgers whose rows are said by hand."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hand_made_runs import row, run_of
+
+import ray_mentor
+from ray_mentor.errors import UserError
+from ray_mentor.run.audit import sums as sums_module
+from ray_mentor.run.audit.audit import Audit, burn_in_epochs
+from ray_mentor.run.audit.score import score_of, suspicion
+from ray_mentor.run.directory import RunDirectory
+
+EPOCHS = 4
+
+
+def few() -> list[dict[str, Any]]:
+    """Sample 7 is given ape and said to be a bee from the second epoch on; 3 is right, 5 is learnt late."""
+    says = {7: (0, [0, 1, 1, 1], [9.0, -2.0, -4.0, -6.0]), 3: (1, [1, 1, 1, 1], [0.0, 4.0, 4.0, 4.0]),
+            5: (2, [0, 0, 2, 2], [-9.0, -1.0, 2.0, 5.0])}  # fmt: skip
+    return [
+        row(sample, epoch, given, predicted[epoch], margin[epoch], loss=float(sample + epoch),
+            scored_weight=epoch / 10 + sample / 100, influence=None if epoch == 2 else sample * (epoch - 1.0))
+        for epoch in range(EPOCHS)
+        for sample, (given, predicted, margin) in says.items()
+    ]  # fmt: skip
+
+
+def test_a_table_by_hand(tmp_path: Path) -> None:
+    """Of four epochs the first is burn-in; two are early, and two late."""
+    audit = Audit.from_run(run_of(tmp_path, few()))
+    table = audit.table
+    assert table["sample_id"].to_pylist() == [7, 5, 3]
+    assert table["given_label"].to_pylist() == ["ape", "cow", "bee"]
+    assert table["suggested_label"].to_pylist() == ["bee", "cow", "bee"]
+    assert table["suggested_share"].to_pylist() == pytest.approx([1, 2 / 3, 1])
+    assert table["wrong_share"].to_pylist() == pytest.approx([1, 1 / 3, 0])
+    assert table["mean_margin"].to_pylist() == pytest.approx([-4, 2, 4])
+    assert table["mean_sample_weight"].to_pylist() == pytest.approx([0.27, 0.25, 0.23])
+    assert table["mean_influence"].to_pylist() == pytest.approx([7 * 1 / 3, 5 * 1 / 3, 1])
+    assert table["loss_early"].to_pylist() == pytest.approx([7.5, 5.5, 3.5])
+    assert table["loss_late"].to_pylist() == pytest.approx([9.5, 7.5, 5.5])
+    assert table["is_issue"].to_pylist() == [True, False, False]
+    assert audit.matrix is not None
+    assert audit.matrix.tolist() == [[0, 0, 0], [1, 1, 0], [0, 0, 1]], "a row a true class, a column a given one"
+    assert audit.rate is not None
+    assert (audit.rate.count, audit.rate.samples, audit.rate.rate) == (1, 3, pytest.approx(1 / 3))
+    assert audit.rate.low < 1 / 3 < audit.rate.high
+    assert str(audit.rate).startswith("33.3% of the labels look wrong (")
+    assert audit.issues["sample_id"].to_pylist() == [7]
+    assert audit.notes == ()
+    assert "true_label" not in table.column_names
+
+
+def test_the_score_by_hand() -> None:
+    margin, influence = np.float32([-4, 2, 4]), np.float32([1, 2, math.nan])
+    u = suspicion(margin, influence)
+    assert u == pytest.approx([4 / 4 + 0.1 * 1 / 0.5, -2 / 4 + 0.1 * 2 / 0.5, -4 / 4])
+    assert score_of(u) == pytest.approx(1 / (1 + np.exp(-4 * (u - 0.1))))
+    assert suspicion(margin, np.full(3, np.nan, np.float32)) == pytest.approx([1, -0.5, -1])
+    assert suspicion(np.full(3, np.nan, np.float32), np.full(3, np.nan, np.float32)).tolist() == [0, 0, 0]
+    assert score_of(np.float32([-1e9, 1e9])).tolist() == [0, 1]
+
+
+def many(samples: int = 500, ids: int = 1) -> tuple[list[list[dict[str, Any]]], np.ndarray]:
+    """A fifth of the samples is wrong, in three files; ``ids`` lies between two of them."""
+    draw = np.random.default_rng(0)
+    wrong = draw.random(samples) < 0.2
+    given = draw.integers(0, 3, samples)
+    rows: list[list[dict[str, Any]]] = [[], [], []]
+    for epoch in range(EPOCHS):
+        for sample in draw.permutation(samples):
+            margin = draw.normal(-3 if wrong[sample] else 3, 1)
+            said = (given[sample] + (margin < 0)) % 3
+            true = int(given[sample] + wrong[sample]) % 3
+            found = row(10 + ids * int(sample), epoch, int(given[sample]), int(said), margin, true_label=true)
+            rows[sample % 3].append({**found, "influence": draw.normal(0.1 * wrong[sample], 1)})
+    return rows, wrong
+
+
+def test_how_many_are_wrong(tmp_path: Path) -> None:
+    rows, wrong = many()
+    audit = Audit.from_run(run_of(tmp_path, *rows))
+    assert audit.rate is not None
+    assert audit.matrix is not None
+    assert audit.rate.rate == pytest.approx(wrong.mean(), abs=0.01)
+    assert audit.rate.low < wrong.mean() < audit.rate.high
+    table = audit.to_pandas()
+    issue = table["given_label"].astype(str) != table["true_label"].astype(str)
+    assert issue[: wrong.sum()].mean() > 0.98
+    assert audit.matrix.sum() == len(wrong)
+    assert audit.matrix.trace() == len(wrong) - audit.rate.count
+
+
+@pytest.mark.parametrize("ids", [1, 7])
+def test_blocks_make_no_difference(tmp_path: Path, ids: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor do ids that are no row of numbers."""
+    path = run_of(tmp_path, *many(50, ids)[0])
+    whole = Audit.from_run(path)
+    monkeypatch.setattr(sums_module.sums, "__defaults__", (1000,))
+    span = sums_module.span_of(RunDirectory(str(path)))
+    assert len(list(sums_module.sums(RunDirectory(str(path)), span, 1))) > 3
+    parts = Audit.from_run(path)
+    assert parts.table.equals(whole.table)
+    assert parts.rate == whole.rate
+
+
+def test_right_labels_are_let_be(tmp_path: Path) -> None:
+    """Of a student that is sometimes unsure at most 2 % are flagged."""
+    draw = np.random.default_rng(1)
+    rows = [row(i, e, 0, int(m < 0), m) for i in range(300) for e in range(EPOCHS) for m in [draw.normal(3, 1.5)]]
+    audit = Audit.from_run(run_of(tmp_path, rows))
+    assert audit.rate is not None
+    assert audit.rate.rate <= 0.02
+    assert audit.rate.low == 0
+
+
+# What can't be said
+
+
+def test_a_ledger_without_predictions_ranks_by_loss_and_weight(tmp_path: Path) -> None:
+    rows = [
+        row(i, e, i % 3, 0, 0.0, loss=float(i == 4) + i / 10, scored_weight=0.9 - 0.5 * (i == 4))
+        for i in range(6)
+        for e in range(2)
+    ]
+    audit = Audit.from_run(run_of(tmp_path, rows, older=True))
+    assert audit.table["sample_id"].to_pylist()[0] == 4
+    assert audit.table["score"].to_pylist()[0] == 1.0
+    for name in ("suggested_label", "suggested_share", "is_issue", "wrong_share", "mean_margin", "mean_influence"):
+        assert audit.table[name].null_count == 6, name
+    assert (audit.rate, audit.matrix, audit.by_class, audit.confusions) == (None, None, None, None)
+    assert audit.notes == (
+        "the ledger has no predictions (it is of an earlier version, or the student's outputs are no class logits): "
+        "no label is suggested, and how many are wrong is not said; samples are ranked by mean loss and mean sample "
+        "weight",
+    )
+
+
+def test_a_run_without_a_mentor_says_less(tmp_path: Path) -> None:
+    rows = [{**each, "scored_weight": 1.0} for each in few()]
+    (note,) = Audit.from_run(run_of(tmp_path, rows)).notes
+    assert note == (
+        "this run has no mentor: a student learns wrong labels by heart, so that there may be more than this; a run of "
+        "--method mentornet says it better"
+    )
+
+
+def test_no_rows_and_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is not a run: it has no config.toml; give the folder .* audit runs/first"):
+        Audit.from_run(tmp_path)
+    with pytest.raises(UserError, match="has no rows yet; wait for the end of an epoch"):
+        Audit.from_run(run_of(tmp_path))
+
+
+def test_classes_without_names_are_numbers(tmp_path: Path) -> None:
+    audit = Audit.from_run(run_of(tmp_path, few(), classes=None))
+    assert audit.classes == ("0", "1", "2")
+    assert audit.table["suggested_label"].to_pylist() == ["1", "2", "1"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [({"epochs": 60}, 5), ({"epochs": 10}, 2), ({"epochs": 10, "burn_in": 0.5}, 5), ({}, 1)],
+)
+def test_burn_in(settings: dict[str, Any], expected: int) -> None:
+    assert burn_in_epochs(settings, 4) == expected
+
+
+# Class by class
+
+
+def test_the_worst_class_first(tmp_path: Path) -> None:
+    rows, _ = many()
+    audit = Audit.from_run(run_of(tmp_path, *rows))
+    table = audit.by_class
+    assert table is not None
+    assert audit.matrix is not None
+    assert table["wrong_share"].to_pylist() == sorted(table["wrong_share"].to_pylist(), reverse=True)
+    for each in table.to_pylist():
+        k = audit.classes.index(each["class"])
+        assert each["given"] == audit.matrix[:, k].sum()
+        assert each["wrong"] == each["given"] - audit.matrix[k, k]
+        assert each["missing"] == audit.matrix[k].sum() - audit.matrix[k, k]
+        assert each["mostly"] == audit.classes[(k + 1) % 3]
+    pairs = audit.confusions
+    assert pairs is not None
+    assert pa.compute.sum(pairs["count"]).as_py() == audit.rate.count  # type: ignore[union-attr]
+    assert pairs["count"].to_pylist() == sorted(pairs["count"].to_pylist(), reverse=True)
+    first = pairs.to_pylist()[0]
+    assert first["count"] == audit.matrix[audit.classes.index(first["suggested"]), audit.classes.index(first["given"])]
+
+
+def test_it_is_a_public_name() -> None:
+    assert ray_mentor.Audit is Audit
