@@ -12,6 +12,8 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from ray_mentor.core.influence.estimators import norms
+
 
 @contextmanager
 def tangents_where_gradients_flow() -> Iterator[Mirror]:
@@ -103,6 +105,10 @@ def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
 
 
 _STAND_INS: dict[Callable[..., Any], Callable[..., Any]] = {
+    functional.batch_norm: norms.batch_norm,
+    functional.group_norm: norms.group_norm,
+    functional.instance_norm: norms.instance_norm,
+    functional.layer_norm: norms.layer_norm,
     functional.gaussian_nll_loss: _gaussian_nll_loss,
     functional.binary_cross_entropy: _binary_cross_entropy,
     torch.prelu: _prelu,
