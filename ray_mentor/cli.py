@@ -39,6 +39,7 @@ commands:
   tune SPACE     search settings of the mentor; SPACE is joint, mentor_architecture, update_frequency, curriculum,
                  smoke, module:function or a path to a file of your own
   compare        train several methods side by side, with the same means, and say which to take
+  report RUN     write a page of a run: how it went, what its mentor did, which labels look wrong
   suspects RUN   list the samples of a run whose labels are most likely wrong; RUN is its folder
   teach RUN      make a mentor of a run that knew which labels were right, for runs that do not
 
@@ -54,7 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         print(f"ray-mentor {__version__}")
         return DONE
-    commands = {"train": _train, "tune": _tune, "compare": _compare, "suspects": _suspects, "teach": _teach}
+    commands = {
+        "train": _train,
+        "tune": _tune,
+        "compare": _compare,
+        "report": _report,
+        "suspects": _suspects,
+        "teach": _teach,
+    }
     if words[0] not in commands:
         print(f"error: unknown command {shown(words[0])}; valid: {', '.join(commands)}", file=sys.stderr)
         return YOURS
@@ -165,6 +173,23 @@ def _asked(words: Sequence[str], *for_what: str) -> bool:
 def _greet(what: str) -> None:
     """What comes next takes seconds, and whoever has pressed Enter shall see that something goes on."""
     print(printable(f"{what}: loading PyTorch and Ray, some seconds ..."), flush=True)
+
+
+def _report(words: list[str]) -> None:
+    says = (
+        "Writes RUN/report.html: one page, which needs neither network nor server, of how the run went, what its "
+        "mentor did and which labels look wrong. The run may still be going on. At its end it writes one by itself."
+    )
+    parser = argparse.ArgumentParser(prog="ray-mentor report", description=says, allow_abbrev=False)
+    parser.add_argument("run", metavar="RUN", help="the run's folder, e.g. runs/first")
+    asked = parser.parse_args(words)
+    with needing("ray", "ray-mentor report"):
+        from ray_mentor.report.run.written import REPORT, write_report  # noqa: PLC0415
+        from ray_mentor.run.directory import RunDirectory  # noqa: PLC0415
+
+    directory = RunDirectory(asked.run)
+    write_report(directory)
+    print(printable(f"{directory.path}/{REPORT}"))
 
 
 def _suspects(words: list[str]) -> None:

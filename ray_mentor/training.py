@@ -22,6 +22,7 @@ from ray_mentor.on_ray.train.arguments import least_needs, scaling_of
 from ray_mentor.on_ray.train.stream import RayDataSpread
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 from ray_mentor.on_ray.train.workers import TWO, workers_of
+from ray_mentor.report.run.written import REPORT
 from ray_mentor.report.terminal import RunDisplay, closing_table, look_at_next
 from ray_mentor.run.checkpoint.resume import resuming
 from ray_mentor.run.directory import RunDirectory, absolute, fresh_name
@@ -60,7 +61,9 @@ def train(
         display.console.print(closing_table(outcome.result))
         for note in outcome.result["notes"]:
             display.console.print(as_said_here(printable(note)), soft_wrap=True, markup=False)
-        display.console.print(printable(look_at_next(outcome.result, outcome.path)), soft_wrap=True, markup=False)
+        has_page = trainer.directory.size(REPORT) is not None
+        next_files = look_at_next(outcome.result, outcome.path, has_page=has_page)
+        display.console.print(printable(next_files), soft_wrap=True, markup=False)
     return outcome
 
 

@@ -72,7 +72,9 @@ def test_help(command: Any, flag: str) -> None:
 
 
 def test_an_unknown_command(command: Any) -> None:
-    assert command("fly") == Said(2, "", "error: unknown command 'fly'; valid: train, tune, compare, suspects, teach\n")
+    assert command("fly") == Said(
+        2, "", "error: unknown command 'fly'; valid: train, tune, compare, report, suspects, teach\n"
+    )
 
 
 def test_the_version(command: Any) -> None:
@@ -256,6 +258,20 @@ def test_a_mentor_that_one_run_teaches_weighs_for_another(command: Any, tmp_path
     assert again.err == "error: 'taught.npz' is there already; give --out another name, or remove it first\n"
     assert command("teach", "runs/none", "--out", "b.npz").err.endswith(
         "runs/none is not a run: it has no config.toml; give the folder of a finished run\n"
+    )
+
+
+def test_a_page_of_a_run(command: Any, tmp_path: Path) -> None:
+    done = command("train", *QUICK, "--run-name", "paged")
+    written = tmp_path / "runs/paged/report.html"
+    assert f"  what the mentor did, on one page: {written}\n" in done.out
+    at_its_end = written.read_text()
+    written.unlink()
+    assert command("report", "runs/paged") == Said(0, f"{written}\n", "")
+    assert written.read_text() == at_its_end
+    assert command("report", "runs").err == (
+        f"error: {tmp_path}/runs is not a run: it has no config.toml; give the folder that the run named when it "
+        "began, as in runs/first\n"
     )
 
 

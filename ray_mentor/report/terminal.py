@@ -109,13 +109,14 @@ def epoch_text(row: Mapping[str, Any]) -> str:
     return "  ".join(f"{name} {form.format(value)}" for name, value, form in parts if value is not None)
 
 
-def look_at_next(result: Mapping[str, Any], path: str) -> str:
-    """Where a finished run's findings are, a line each."""
+def look_at_next(result: Mapping[str, Any], path: str, *, has_page: bool = True) -> str:
+    """Where a finished run's findings are, a line each; its page first, where there is one."""
     found = result["suspects_known_wrong"]
     wrong = "" if found is None else f"; of the first {found[1]}, {found[0]} are wrong"
     return "\n".join(
         [
             "look at next:",
+            *([f"  what the mentor did, on one page: {path}/report.html"] if has_page else []),
             f"  labels that are most likely wrong{wrong}: {path}/suspects.csv",
             f"  the trained student: {path}/student/state_dict.pt",
             f"  each epoch's figures: {path}/metrics.csv",
@@ -212,9 +213,8 @@ def class_rows(result: Mapping[str, Any]) -> Rows:
 _RARE_CLASSES = 5  # that the table tells of
 
 
-def closing_table(result: Mapping[str, Any]) -> Table:
-    """The figures of a finished run, and where its time went."""
-    table = Table(show_header=False, title=f"{result['method']}, seed {result['seed']}", title_justify="left")
+def closing_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The figures of a finished run, as far as they are known."""
     rows = [
         *accuracy_rows(result),
         *class_rows(result),
@@ -229,11 +229,20 @@ def closing_table(result: Mapping[str, Any]) -> Table:
         ("samples per second", result["samples_per_second"], "{:.0f}"),
         ("seconds in all", result["wall_seconds"], "{:.1f}"),
     ]
-    for name, value, form in rows:
-        if value is not None:
-            table.add_row(name, form.format(value))
+    return [(name, form.format(value)) for name, value, form in rows if value is not None]
+
+
+def phase_rows(result: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Where its time went: phases in order, and their seconds."""
     names = _PHASES if result["workers"] else _PHASES_HERE
-    for name, seconds in result["phase_seconds"].items():
-        if name in names:
-            table.add_row(f"  {names[name]}", f"{seconds:.1f}")
+    return [(names[name], seconds) for name, seconds in result["phase_seconds"].items() if name in names]
+
+
+def closing_table(result: Mapping[str, Any]) -> Table:
+    """The figures of a finished run, and where its time went."""
+    table = Table(show_header=False, title=f"{result['method']}, seed {result['seed']}", title_justify="left")
+    for name, text in closing_rows(result):
+        table.add_row(name, text)
+    for name, seconds in phase_rows(result):
+        table.add_row(f"  {name}", f"{seconds:.1f}")
     return table

@@ -155,9 +155,12 @@ def test_the_live_line_is_gone_at_the_end_and_the_epochs_stay(epochs: int) -> No
 
 @pytest.mark.parametrize(("known", "said"), [(None, "wrong: "), ([49, 50], "wrong; of the first 50, 49 are wrong: ")])
 def test_what_to_look_at_next(known: list[int] | None, said: str) -> None:
-    lines = look_at_next({**RESULT, "suspects_known_wrong": known}, "/runs/a").splitlines()
-    assert lines[:2] == ["look at next:", f"  labels that are most likely {said}/runs/a/suspects.csv"]
-    assert [line.rpartition(": ")[2] for line in lines[2:]] == [
+    result = {**RESULT, "suspects_known_wrong": known}
+    first, page, *lines = look_at_next(result, "/runs/a").splitlines()
+    assert (first, page) == ("look at next:", "  what the mentor did, on one page: /runs/a/report.html")
+    assert look_at_next(result, "/runs/a", has_page=False).splitlines() == [first, *lines]
+    assert lines[0] == f"  labels that are most likely {said}/runs/a/suspects.csv"
+    assert [line.rpartition(": ")[2] for line in lines[1:]] == [
         "/runs/a/student/state_dict.pt",
         "/runs/a/metrics.csv",
         "/runs/a/ledger/",

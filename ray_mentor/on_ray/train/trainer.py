@@ -7,7 +7,7 @@ import functools
 import signal
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import ray
@@ -80,6 +80,7 @@ from ray_mentor.on_ray.train.sigterm import HERE, WorkersSaveFirst, workers_save
 from ray_mentor.on_ray.train.watch import LocalBoard, RemoteBoard, board_here, ended_with_its_run, watched
 from ray_mentor.on_ray.train.worker_loop import worker_loop
 from ray_mentor.on_ray.train.workers import Choice, chosen
+from ray_mentor.report.run.written import report_at_end
 from ray_mentor.run.checkpoint.checkpoints import newest_good
 from ray_mentor.run.checkpoint.kept import kept_student
 from ray_mentor.run.checkpoint.resume import (
@@ -246,6 +247,8 @@ class CurriculumTrainer:
             gate: where the run waits at the end of each epoch for leave to go on: an actor of class Gate, or for a run
                 in this process a Gate itself; None: it does not wait.
 
+        A page, ``report.html``, is written as well, also of a run that ends early; where it can't be, that is shown.
+
         Raises:
             UserError: what the user can mend: a run of this name that is there already, too few CPUs, a
                 loss that is not finite, a full disk.
@@ -257,7 +260,7 @@ class CurriculumTrainer:
             self._name_afresh()
         self._was_fit = True
         began = time.time() if self._began is None else self._began
-        self._job = dataclasses.replace(self._job, gate=gate)
+        self._job = dataclasses.replace(self._job, gate=gate, owner="")
         self.check_directory()
         marks = Marks(began, show or self._default_show())
         if self._choice is not None:
@@ -270,7 +273,13 @@ class CurriculumTrainer:
         except KeyboardInterrupt as stop:
             if not self.directory.exists():
                 raise
-            raise StoppedByUser(what_is_saved(self.directory), str(self.config.run.run_name)) from stop
+            stopped = StoppedByUser(what_is_saved(self.directory), str(self.config.run.run_name))
+            with suppress(KeyboardInterrupt):
+                self._report(marks, f"It was stopped; {stopped.saved}.")
+            raise stopped from stop
+        except Exception as error:
+            self._report(marks, f"{type(error).__name__}: {error}")
+            raise
         if gate is not None and call(gate, "stopped"):
             raise RunStoppedError(f"the run {self.directory.path} was ended at the end of an epoch")
         state = self._final_state()
@@ -280,9 +289,18 @@ class CurriculumTrainer:
         if mentor is not None:
             self._claimed.write(MENTOR_FILE, self._mentor_bytes(mentor))
         result = closed(self._claimed, result, self.config.run.epochs)
+        self._report(marks)
         self._claimed.release()
         student, files = kept_student(state.kept, state.student), self._run.storage_filesystem
         return Outcome(result, state.log.metrics, self.directory.path, student, files)
+
+    def _report(self, marks: Marks, ended: str | None = None) -> None:
+        """Writes the run's page; those of a sweep's or a comparison's runs are made when they are asked for."""
+        if self._job.gate is not None or not self._job.owner:  # refused before it was taken up
+            return
+        said = report_at_end(self._claimed, ended=ended)
+        if said is not None:
+            marks.show({"kind": "note", "text": said})
 
     def _last_mentor(self, state: RunState) -> MentorState | None:
         """One that learned, or was taught; None where there is none."""

@@ -5,9 +5,11 @@ Under the policy a browser fetches nothing for it, and runs the scripts that are
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Mapping
 
+from ray_mentor.errors import printable
 from ray_mentor.report.page.drawing import Figure
 from ray_mentor.report.page.html import escaped, script_source
 from ray_mentor.report.page.plotly_js import packed
@@ -89,6 +91,12 @@ def _slider(name: str, figure: Figure) -> str:
     last = len(frames) - 1
     field = f'<input type="range" id="{name}-slider" data-figure="{name}" min="0" max="{last}" value="{last}">'
     return f'<p class="slider"><label for="{name}-slider">When</label> {field} <output id="{name}-says"></output></p>'
+
+
+def copied(name: str, text: str) -> str:
+    """Text that is shown as it is, with a button that copies it."""
+    shown = html.escape("\n".join(map(printable, text.splitlines())))
+    return f'<p><button type="button" data-copies="{name}">Copy</button></p><pre id="{name}">{shown}</pre>'
 
 
 def foot(versions: Mapping[str, str]) -> str:

@@ -62,5 +62,27 @@ async function begin() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
 }
 
+async function copied(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {  // a page from a file, in some browsers
+    const field = document.createElement("textarea");
+    field.value = text;
+    document.body.append(field);
+    field.select();
+    const done = document.execCommand("copy");
+    field.remove();
+    if (!done) throw new Error("nothing could be copied");
+  }
+}
+
+for (const button of document.querySelectorAll("button[data-copies]"))
+  button.addEventListener("click", async () => {
+    await copied(document.getElementById(button.dataset.copies).textContent);
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  });
+
 begin();
 """
+"""Draws the figures, again where a slider is moved or the theme changes; and copies what a button says."""

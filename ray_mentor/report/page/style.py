@@ -47,6 +47,16 @@ code, pre { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; fo
 pre { background: var(--panel); border-radius: 4px; padding: 10px 14px; white-space: pre-wrap; margin: 6px 0; }
 pre, code { overflow-wrap: anywhere; }
 summary { cursor: pointer; }
+th[scope=row] { padding-right: 24px; }
+button, select, input[type=search] {
+  font: inherit; font-size: 0.875rem; color: var(--ink); background: var(--panel); border: 1px solid var(--muted);
+  border-radius: 4px; padding: 5px 12px; min-height: 34px;
+}
+button { cursor: pointer; }
+:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
+.slider { display: flex; flex-wrap: wrap; gap: 4px 14px; align-items: center; color: var(--muted); margin-top: 8px; }
+.slider input { flex: 1 1 200px; max-width: 460px; accent-color: var(--accent); }
+.slider output { color: var(--ink); font-variant-numeric: tabular-nums; min-width: 11em; }
 #problems { color: var(--bad); }
 #problems:empty { display: none; }
 footer { margin-top: 56px; border-top: 1px solid var(--grid); padding-top: 16px; }

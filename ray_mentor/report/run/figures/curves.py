@@ -1,0 +1,95 @@
+"""How a run went: accuracies, losses, guards, and where its time went."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray_mentor.report.page.drawing import STILL, Figure, layout, plot_axis
+from ray_mentor.report.page.words import duration_text
+from ray_mentor.report.run.figures.lines import line, over_epochs
+from ray_mentor.report.run.folder import Folder
+from ray_mentor.report.terminal import phase_rows
+
+_ACCURACIES = {
+    "test_accuracy": ("test accuracy", "--line-a", "solid"),
+    "trusted_accuracy": ("on held-out trusted samples", "--best", "solid"),
+    "test_agreement": ("agreement with given labels (test)", "--line-c", "dash"),
+    "validation_agreement": ("agreement with given labels (validation)", "--line-b", "dash"),
+}
+_LOSSES = {
+    "loss": ("mean loss on training samples (given labels)", "--line-a", "solid"),
+    "meta_loss": ("meta loss, trusted samples that the mentor learns from", "--line-d", "solid"),
+    "meta_holdout_loss": ("meta loss, held-out trusted samples", "--best", "dash"),
+}
+
+
+def accuracy_figure(folder: Folder) -> Figure | None:
+    """Accuracies over the epochs, and a mark where the student is from that is kept."""
+    figure = _of(folder, _ACCURACIES, "share that is right")
+    kept = (folder.result or {}).get("kept_epoch")
+    if figure is not None and kept is not None:
+        figure["layout"]["shapes"] = [
+            {"type": "line", "x0": kept, "x1": kept, "y0": 0, "y1": 1, "yref": "paper", "line": _MARK}
+        ]
+    return figure
+
+
+_MARK = {"color": "--muted", "width": 1, "dash": "dot"}
+
+
+def losses_figure(folder: Folder) -> Figure | None:
+    """Losses over the epochs."""
+    return _of(folder, _LOSSES, "loss (nats; meta loss: expected error)")
+
+
+def _of(folder: Folder, names: dict[str, tuple[str, str, str]], title: str) -> Figure | None:
+    traces = [line(says, folder.values(name), *look) for name, (says, *look) in names.items() if folder.has(name)]
+    return over_epochs(traces, title)
+
+
+def guards_figure(folder: Folder) -> Figure | None:
+    """Steps with equal weights, an epoch each, and the share of steps that are mixed because of what is memorised."""
+    counts = [value or 0 for value in folder.values("fallbacks")]
+    steps = [value or 0 for value in folder.values("steps")]
+    shares = [
+        (after - before) / max(now - then, 1)
+        for before, after, then, now in zip([0, *counts], counts, [0, *steps], steps, strict=False)
+    ]
+    traces = [line("steps with equal weights, mentor overruled", shares, "--bad")] if any(counts) else []
+    if folder.has("memorised"):
+        traces.append(line("steps that are mixed, as the student memorises", folder.values("memorised"), "--line-c"))
+    return over_epochs(traces, "share of steps", height=300, range=[-0.02, 1.02])
+
+
+def time_figure(folder: Folder) -> Figure | None:
+    """Seconds of each phase, in order."""
+    rows = phase_rows(folder.result) if folder.result else []
+    if not rows:
+        return None
+    names, seconds = [name for name, _ in rows][::-1], [value for _, value in rows][::-1]
+    bars: dict[str, Any] = {
+        "type": "bar",
+        "orientation": "h",
+        "x": seconds,
+        "y": names,
+        "text": [duration_text(value) for value in seconds],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "textfont": {"color": "--ink"},
+        "marker": {"color": "--accent"},
+        "hoverinfo": "skip",
+    }
+    kinds = {**plot_axis(""), "showgrid": False, "type": "category", "ticks": ""}
+    margin = {"l": 10, "r": 70, "t": 40, "b": 50}
+    look = layout(xaxis=plot_axis("seconds"), yaxis=kinds, height=110 + 34 * len(names), margin=margin)
+    return {"data": [bars], "layout": look, "buttons": STILL}
+
+
+def speed_figure(folder: Folder) -> Figure | None:
+    """Samples a second, an epoch each."""
+    return over_epochs(
+        [line("samples per second", folder.values("samples_per_second"), "--accent")],
+        "samples a second",
+        height=280,
+        rangemode="tozero",
+    )

@@ -1,0 +1,175 @@
+"""A run's page: what it says, that hostile names are text, and that plotly knows every word of its figures."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+from made_runs import made_ledger, made_result, made_run
+from page_text import figures, without_plotly, words
+
+from ray_mentor.errors import UserError
+from ray_mentor.report.run import written
+from ray_mentor.report.run.page import page
+from ray_mentor.report.run.written import REPORT, report_at_end, write_report
+from ray_mentor.run.directory import RunDirectory
+
+HOSTILE = "</script><script>alert('it')</script><img src=x onerror=alert(1)>\x1b[31m"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return page(made_run(tmp_path_factory.mktemp("made") / "first"))
+
+
+def test_the_page_says_what_ran_and_how_it_ended(whole: str) -> None:
+    text = words(whole)
+    assert text.startswith("first Method mentornet, student mlp, on digits, noise auto, 6 epochs, seed 0, in one proc")
+    assert (
+        "How it ended. It came to its end, in 9.5 s, with test accuracy 0.8750 and accuracy 0.900 on 30 held-out "
+        "trusted samples (95 % interval 0.800 to 0.950)." in text
+    )
+    assert "the mentor learned three times" in text
+    assert "wrong labels known by 1 − sample weight (AUROC: 1 all, 0.5 chance)" in text
+    assert "torch2.11.0" in text.replace(" ", "")
+
+
+DRAWN = ["accuracy", "losses", "guards", "time", "speed", "belief", "use", "histogram", "classes"]
+
+
+def test_each_figure_names_its_file(whole: str) -> None:
+    assert list(figures(whole))[: len(DRAWN)] == DRAWN
+    captions = dict(re.findall(r'id="([a-z]+)-caption">(.*?)</p>', whole))
+    assert set(captions) >= set(DRAWN)
+    for name, caption in captions.items():
+        assert re.search(r"From <code>(metrics.csv|result.json|ledger/|mentor.npz)</code>", caption), name
+
+
+def test_figures_are_of_the_files(whole: str) -> None:
+    drawn = figures(whole)
+    [tested] = [trace for trace in drawn["accuracy"]["data"] if trace["name"] == "test accuracy"]
+    assert tested["x"] == [1, 2, 3, 4, 5, 6]
+    assert tested["y"] == [round(1 - 0.5 / epoch, 5) for epoch in range(1, 7)]
+    assert drawn["accuracy"]["layout"]["shapes"][0]["x0"] == 4, "the student that is kept"
+    assert drawn["time"]["data"][0]["x"] == [0.5, 6.0, 0.5, 2.0], "the first phase on top"
+    right, wrong = drawn["belief"]["data"]
+    assert (right["name"], wrong["name"]) == ("mean weight of right labels", "mean weight of wrong labels")
+    assert right["y"][-1] > 0.8
+    assert wrong["y"][-1] < 0.1
+    assert len(drawn["histogram"]["frames"]) == 6
+    for frame in drawn["histogram"]["frames"]:
+        assert sum(sum(trace["y"]) for trace in frame["data"]) == pytest.approx(1, abs=1e-3)
+
+
+def test_effective_sample_size_and_utilisation(whole: str) -> None:
+    rows = made_ledger(60, 6).to_pandas()
+    size, use, so_far = figures(whole)["use"]["data"]
+    weights = [each["sample_weight"].astype(float) for _, each in rows.groupby("epoch")]
+    assert size["y"] == pytest.approx([each.sum() ** 2 / (60 * (each**2).sum()) for each in weights], abs=1e-5)
+    assert use["y"] == pytest.approx([each.mean() for each in weights], abs=1e-5)
+    assert so_far["y"][-1] == pytest.approx(rows["sample_weight"].mean(), abs=1e-5)
+
+
+def test_plotly_knows_every_word_of_the_figures(whole: str) -> None:
+    for figure in figures(whole).values():
+        for data in [figure["data"], *(frame["data"] for frame in figure.get("frames", ()))]:
+            bare = json.loads(re.sub(r'"--[a-z-]+"', '"#123456"', json.dumps([data, figure["layout"]])))
+            go.Figure(data=bare[0], layout=bare[1])
+
+
+def test_every_colour_is_one_of_the_style_sheets(whole: str) -> None:
+    for name in re.findall(r'"(--[a-z-]+)"', json.dumps(figures(whole))):
+        assert f"{name}: " in whole, name
+
+
+def test_a_page_fetches_nothing_and_compiles_nothing(whole: str) -> None:
+    rest = without_plotly(whole)
+    assert not re.search(r"https?:|\bhref=|@import|url\(|<link|<iframe|unsafe-eval", rest)
+    assert all(source.startswith("data:") for source in re.findall(r'\bsrc="([^"]*)', rest))
+
+
+def test_a_run_that_did_not_come_to_its_end(tmp_path: Path) -> None:
+    directory = made_run(tmp_path / "early", ended=False, settings={"epochs": 60})
+    text = words(page(directory, ended="It was stopped; a checkpoint of step 12 is there."))
+    assert "Not at its end: 6 of 60 epochs are done. It was stopped; a checkpoint of step 12 is there." in text
+    assert "Said when the run has come to its end." in text
+    assert "test accuracy 0" not in text
+
+
+def test_a_run_whose_first_epoch_goes_on(tmp_path: Path) -> None:
+    directory = made_run(tmp_path, epochs=0, ended=False, settings={"epochs": 3})
+    text = words(page(directory))
+    assert "0 of 3 epochs" in text
+    assert "The ledger has no rows yet." in text
+    assert "No epoch has ended yet." in text
+
+
+def test_a_damaged_ledger_costs_its_figures_alone(tmp_path: Path) -> None:
+    directory = made_run(tmp_path)
+    (tmp_path / "ledger/epoch-0003.parquet").write_bytes(b"nothing")
+    whole = page(directory)
+    assert list(figures(whole)) == DRAWN[:5]
+    assert "of the ledger cannot be read" in words(whole)
+    assert list(figures(page(directory, most_rows=10))) == DRAWN[:5]
+
+
+def test_a_ledger_that_takes_too_long_is_drawn_when_it_is_asked_for(tmp_path: Path) -> None:
+    directory = made_run(tmp_path)
+    whole = page(directory, most_rows=359)
+    assert list(figures(whole)) == DRAWN[:5]
+    assert f"The ledger has 360 rows; ray-mentor report {tmp_path} draws them." in words(whole)
+    assert "belief" in figures(page(directory, most_rows=360))
+
+
+def test_hostile_names_are_text(tmp_path: Path) -> None:
+    result = made_result(notes=[HOSTILE], method=HOSTILE, versions={HOSTILE: HOSTILE})
+    settings = {"run_name": HOSTILE, "data": HOSTILE, "student": HOSTILE, "noise": HOSTILE}
+    directory = made_run(tmp_path, result=result, classes=(HOSTILE, "<b>", "--ink"), settings=settings)
+    whole = page(directory, ended=HOSTILE)
+    assert "<script>alert" not in whole
+    assert "<img" not in whole.replace('<img src="data:', "")
+    assert "\x1b" not in whole
+    assert "<img" not in json.dumps(figures(whole)), "nor of what plotly reads as HTML"
+
+
+def test_what_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is not a run: it has no config.toml; give the folder that the run named"):
+        write_report(RunDirectory(str(tmp_path)))
+
+
+@pytest.mark.parametrize(("file", "content"), [("result.json", b"[1]"), ("metrics.csv", b'"a","b"\n1\n')])
+def test_a_damaged_file_is_named(tmp_path: Path, file: str, content: bytes) -> None:
+    directory = made_run(tmp_path)
+    directory.write(file, content)
+    with pytest.raises(UserError, match=f"{file} cannot be read .*; put it back"):
+        page(directory)
+
+
+def test_a_page_that_cannot_be_written_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = made_run(tmp_path)
+    assert report_at_end(directory) is None
+    assert (tmp_path / REPORT).read_text() == page(directory)
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(written, "write_report", broken)
+    assert report_at_end(directory) == (
+        "no report.html was written (RuntimeError: boom); the run is whole without it, and ray-mentor report RUN makes "
+        "one"
+    )
+
+
+def test_without_plotly_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("run.page", "page.document", "page.plotly_js"):
+        monkeypatch.delitem(sys.modules, f"ray_mentor.report.{module}")
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    said = report_at_end(made_run(tmp_path))
+    assert said is not None
+    assert "needs plotly, which is not installed; pip install 'ray-mentor[ray]'" in said
+    assert not (tmp_path / REPORT).exists()
