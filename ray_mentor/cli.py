@@ -40,7 +40,7 @@ commands:
                  smoke, module:function or a path to a file of your own
   compare        train several methods side by side, with the same means, and say which to take
   report RUN     write a page of a run: how it went, what its mentor did, which labels look wrong
-  suspects RUN   list the samples of a run whose labels are most likely wrong; RUN is its folder
+  audit RUN      say which labels of a run look wrong, and how many; RUN is its folder
   teach RUN      make a mentor of a run that knew which labels were right, for runs that do not
 
 ray-mentor COMMAND --help lists the options of train, tune and compare; ray-mentor --version says which this is."""
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "tune": _tune,
         "compare": _compare,
         "report": _report,
-        "suspects": _suspects,
+        "audit": _audit,
         "teach": _teach,
     }
     if words[0] not in commands:
@@ -192,24 +192,29 @@ def _report(words: list[str]) -> None:
     print(printable(f"{directory.path}/{REPORT}"))
 
 
-def _suspects(words: list[str]) -> None:
+def _audit(words: list[str]) -> None:
     says = (
-        "Lists the samples of a run whose given labels are most likely wrong, the most suspicious first, as CSV: those "
-        "of a high loss and a low sample weight over its epochs. The run may still be going on."
+        "Says which given labels of a run's training samples look wrong, the most suspicious first, what they should "
+        "be, and how many there are. RUN/audit.csv and RUN/audit.parquet have it all. The run may still be going on."
     )
-    parser = argparse.ArgumentParser(prog="ray-mentor suspects", description=says, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="ray-mentor audit", description=says, allow_abbrev=False)
     parser.add_argument("run", metavar="RUN", help="the run's folder, e.g. runs/first")
-    parser.add_argument("--top", type=int, default=50, help="how many (default: 50); RUN/suspects.csv has more of them")
+    parser.add_argument("--top", type=int, default=50, help="how many samples are shown (default: 50)")
+    for name, what in _AUDIT_FILES.items():
+        parser.add_argument(f"--{name}", metavar="FILE", help=f"{what} (.csv or .parquet)")
     asked = parser.parse_args(words)
     if asked.top < 1:
         raise UserError(f"top is {asked.top}, but it must be at least 1")
-    from ray_mentor.run.checkpoint.resume import started_with  # noqa: PLC0415
-    from ray_mentor.run.directory import RunDirectory  # noqa: PLC0415
-    from ray_mentor.run.findings.suspects import as_csv, suspects  # noqa: PLC0415
+    from ray_mentor.report.audited import audit_run  # noqa: PLC0415
 
-    directory = RunDirectory(asked.run)
-    started_with(directory, "give the folder that the run named when it began, as in ray-mentor suspects runs/first")
-    print(printable(as_csv(suspects(directory, asked.top)).decode()), end="")
+    audit_run(asked.run, asked.top, weights=asked.export_weights, clean=asked.clean, relabelled=asked.relabelled)
+
+
+_AUDIT_FILES = {
+    "export-weights": "a weight in [0, 1] of each sample, for any trainer",
+    "clean": "ids and labels without the samples whose labels look wrong",
+    "relabelled": "ids and labels of all, with the suggested label where the given one looks wrong",
+}
 
 
 def _teach(words: list[str]) -> None:

@@ -73,7 +73,7 @@ def test_help(command: Any, flag: str) -> None:
 
 def test_an_unknown_command(command: Any) -> None:
     assert command("fly") == Said(
-        2, "", "error: unknown command 'fly'; valid: train, tune, compare, report, suspects, teach\n"
+        2, "", "error: unknown command 'fly'; valid: train, tune, compare, report, audit, teach\n"
     )
 
 
@@ -275,34 +275,51 @@ def test_a_page_of_a_run(command: Any, tmp_path: Path) -> None:
     )
 
 
-def test_suspects_of_a_run(command: Any, tmp_path: Path) -> None:
+def test_an_audit_of_a_run(command: Any, tmp_path: Path) -> None:
+    """Of one that is over, whose files it writes anew, and into files for other tools."""
     assert command("train", *QUICK, "--run-name", "one").code == 0
-    written = (tmp_path / "runs/one/suspects.csv").read_text()
+    written = (tmp_path / "runs/one/audit.csv").read_text()
     assert len(written.splitlines()) == 201
-    assert command("suspects", "runs/one", "--top", "300") == Said(0, written, "")
-    assert command("suspects", "runs/one") == Said(0, "".join(written.splitlines(keepends=True)[:51]), "")
-    (tmp_path / "runs/one/suspects.csv").unlink()
-    assert command("suspects", "runs/one", "--top", "1").out == "".join(written.splitlines(keepends=True)[:2])
+    (tmp_path / "runs/one/audit.csv").unlink()
+    files = ("--export-weights", "w.csv", "--clean", "clean.parquet", "--relabelled", "all.csv")
+    said = command("audit", "runs/one", "--top", "3", *files)
+    assert (said.code, said.err) == (0, "")
+    assert re.search(r"^\d+\.\d% of the labels look wrong \(.*\): \d+ of 200$", said.out, re.MULTILINE)
+    first = written.splitlines()[1].split(",")
+    table = said.out.partition("look at these first")[2].splitlines()
+    assert table[4].split()[:2] == [first[0], first[1].strip('"')]
+    assert len([line for line in table[4:] if line.startswith(" ")]) >= 3
+    ends = ["runs/one/audit.csv", "runs/one/audit.parquet", "w.csv", "clean.parquet", "all.csv"]
+    for line, end in zip(said.out.splitlines()[-5:], ends, strict=True):
+        assert line.startswith("written: ")
+        assert line.endswith(end)
+    assert (tmp_path / "runs/one/audit.csv").read_text() == written
+    issues = sum(line.split(",")[5] == "true" for line in written.splitlines())
+    assert len((tmp_path / "w.csv").read_text().splitlines()) == 201
+    assert len((tmp_path / "all.csv").read_text().splitlines()) == 201
+    assert len(pyarrow.parquet.read_table(tmp_path / "clean.parquet")) == 200 - issues
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (("runs/none",), "runs/none is not a run: it has no config.toml; give the folder that the run named when it "
-         "began, as in ray-mentor suspects runs/first"),
+         "began, as in ray-mentor audit runs/first"),
         (("table.csv",), "table.csv is not a run: it has no config.toml; give the folder that the run named when it "
-         "began, as in ray-mentor suspects runs/first"),
+         "began, as in ray-mentor audit runs/first"),
         ((".", "--top", "0"), "top is 0, but it must be at least 1"),
+        ((".", "--clean", "table.csv"), "'table.csv' is there already; give another name, or remove it first"),
+        ((".", "--clean", "none/a.csv"), "'none/a.csv' lies in a folder that is not there; make it first"),
     ],
 )  # fmt: skip
-def test_suspects_of_what_is_none(command: Any, tmp_path: Path, words: tuple[str, ...], says: str) -> None:
+def test_an_audit_of_what_is_none(command: Any, tmp_path: Path, words: tuple[str, ...], says: str) -> None:
     (tmp_path / "table.csv").write_text("a,b\n")
-    said = command("suspects", *words)
+    said = command("audit", *words)
     assert (said.code, said.out) == (2, "")
     assert says in said.err
 
 
-def test_string_ids_are_in_the_suspects_and_the_ledger(command: Any, tmp_path: Path) -> None:
+def test_string_ids_are_in_the_audit_and_the_ledger(command: Any, tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     labels = draw.integers(0, 2, 200)
     names = [f"patient {number}" for number in draw.permutation(200)]
@@ -326,10 +343,10 @@ def test_string_ids_are_in_the_suspects_and_the_ledger(command: Any, tmp_path: P
     said = command(*words, "--meta-size", "10", "--ignore-columns", "row")
     assert (said.code, said.err) == (0, "")
     assert "1 feature: a\n" in said.out
-    suspects = [line.split(",")[0].strip('"') for line in (tmp_path / "runs/a/suspects.csv").read_text().splitlines()]
-    assert suspects[0] == "sample_id"
-    assert len(suspects) > 100
-    assert set(suspects[1:]) < set(names)
+    listed = [line.split(",")[0].strip('"') for line in (tmp_path / "runs/a/audit.csv").read_text().splitlines()]
+    assert listed[0] == "sample_id"
+    assert len(listed) > 100
+    assert set(listed[1:]) < set(names)
     run = Outcome({}, [], str(tmp_path / "runs/a"), {})
     given = dict(zip(names, labels.tolist(), strict=True))
     for row in run.ledger().to_pylist():

@@ -98,7 +98,9 @@ def test_public_names_are_there_and_no_others() -> None:
         assert getattr(ray_mentor, name).__name__ == name
     with pytest.raises(AttributeError) as raised:
         _ = ray_mentor.Trainer
-    assert str(raised.value).startswith("module 'ray_mentor' has no attribute 'Trainer'; it has CompareOutcome, ")
+    assert str(raised.value).startswith(
+        "module 'ray_mentor' has no attribute 'Trainer'; it has Audit, CompareOutcome, "
+    )
 
 
 def test_the_plain_curriculum_needs_no_ray() -> None:

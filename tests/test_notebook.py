@@ -205,7 +205,7 @@ def test_an_outcome_is_shown_in_a_few_lines(outcome: Outcome) -> None:
     lines = repr(outcome).splitlines()
     assert re.match(r"mentornet: test accuracy 0\.\d{3}, accuracy on held-out trusted samples \d\.\d{3}", lines[0])
     assert lines[1] == f"in {outcome.path}"
-    assert lines[2].startswith("next: outcome.plot(), outcome.suspects()")
+    assert lines[2].startswith("next: outcome.plot(), outcome.audit()")
     assert len(lines) == 3 + len(outcome.result["notes"])
     assert not re.search("--[a-z]", repr(outcome))
 

@@ -111,13 +111,15 @@ def epoch_text(row: Mapping[str, Any]) -> str:
 
 def look_at_next(result: Mapping[str, Any], path: str, *, has_page: bool = True) -> str:
     """Where a finished run's findings are, a line each; its page first, where there is one."""
-    found = result["suspects_known_wrong"]
-    wrong = "" if found is None else f"; of the first {found[1]}, {found[0]} are wrong"
+    share, found = result["wrong_labels"], result["first_known_wrong"]
+    low, high = result["wrong_labels_interval"] or (0, 0)
+    wrong = "" if share is None else f", {share:.1%} of all ({low:.1%} to {high:.1%})"
+    wrong += "" if found is None else f"; of the first {found[1]}, {found[0]} are wrong"
     return "\n".join(
         [
             "look at next:",
             *([f"  what the mentor did, on one page: {path}/report.html"] if has_page else []),
-            f"  labels that are most likely wrong{wrong}: {path}/suspects.csv",
+            f"  labels that are most likely wrong{wrong}: {path}/audit.csv",
             f"  the trained student: {path}/student/state_dict.pt",
             f"  each epoch's figures: {path}/metrics.csv",
             f"  each sample in each epoch: {path}/ledger/",

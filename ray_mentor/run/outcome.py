@@ -17,11 +17,11 @@ from ray_mentor.errors import printable
 from ray_mentor.extras import needing
 from ray_mentor.run.accuracy import OF_EACH, wilson
 from ray_mentor.run.advice import advice
+from ray_mentor.run.audit.audit import Audit
 from ray_mentor.run.checkpoint.kept import KeptState
 from ray_mentor.run.checkpoint.state import RunState
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.findings.names import with_ids
-from ray_mentor.run.findings.suspects import suspects
 from ray_mentor.run.ledger.detection import Detection
 from ray_mentor.run.ledger.files import read_ledger
 from ray_mentor.run.marks import Marks
@@ -63,7 +63,7 @@ class Outcome:
         lines = [
             f"{result.get('method', 'a run')}: {', '.join(figures) or 'nothing measured'}",
             f"in {self.path}",
-            "next: outcome.plot(), outcome.suspects(), outcome.ledger(), outcome.student_state, outcome.result",
+            "next: outcome.plot(), outcome.audit(), outcome.ledger(), outcome.student_state, outcome.result",
             *(in_python(note) for note in result.get("notes", ())),
         ]
         return "\n".join(map(printable, lines))
@@ -85,9 +85,9 @@ class Outcome:
         directory = RunDirectory(self.path, self.files)
         return with_ids(read_ledger(directory), directory)
 
-    def suspects(self, most: int | None = None) -> pa.Table:
-        """The samples whose given labels are most likely wrong, the most suspicious first."""
-        return suspects(RunDirectory(self.path, self.files), most)
+    def audit(self) -> Audit:
+        """Which given labels are most likely wrong, and how many."""
+        return Audit.from_run(RunDirectory(self.path, self.files))
 
 
 def result_of(config: TrainConfig, n_samples: int, state: RunState, marks: Marks, wrong: Detection) -> dict[str, Any]:

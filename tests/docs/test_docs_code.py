@@ -9,11 +9,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from docs_files import ALL, DOCS, README, ROOT, code_spans, name_of, python_blocks
+from hand_made_runs import row, run_of
 from PIL import Image
 
 from ray_mentor import cli
@@ -22,7 +24,7 @@ from ray_mentor.config.sweep import SweepConfig
 from ray_mentor.errors import UserError
 from ray_mentor.help import check_options
 
-OPTIONS = [*SweepConfig().flat(), *CompareConfig().flat(), "out"]
+OPTIONS = [*SweepConfig().flat(), *CompareConfig().flat(), "out", "top", "export_weights", "clean", "relabelled"]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 FOLDERS = ("benchmarks", "cluster", "docs", "examples", "ray_mentor", "tests")
 
@@ -113,6 +115,21 @@ def test_the_suspects_of_a_ledger_are_found(tmp_path: Path, monkeypatch: pytest.
     assert names["suspects"].to_dict() == pytest.approx({8: 0.2, 9: 0.45, 7: 0.85})  # type: ignore[attr-defined]
 
 
+def test_the_audit_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = python_blocks(DOCS / "audit.md")
+    run_of(tmp_path / "RUN", [row(i, 0, i % 2, 1, 1.0 if i % 2 else -3.0) for i in range(20)])
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102
+    assert names["issues"]["is_label_issue"].sum() == 10
+    (line,) = re.findall(r"^    ray-mentor (audit .* --clean .*)$", (DOCS / "audit.md").read_text(), re.MULTILINE)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "RUN").rename(tmp_path / "runs/NAME")
+    assert cli.main(line.split()) == 0
+    assert len(pyarrow.parquet.read_table("clean.parquet")) == 10
+    assert len((tmp_path / "mended.csv").read_text().splitlines()) == 21
+
+
 def test_a_csv_file_becomes_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page's lines, and then its command, of one epoch in this process."""
     code, _ = python_blocks(DOCS / "own-data.md")
@@ -140,7 +157,7 @@ def test_a_folder_of_images_becomes_a_run(tmp_path: Path, monkeypatch: pytest.Mo
     exec(code, {})  # noqa: S102
     assert len(pyarrow.parquet.read_table("trusted.parquet")) == 60
     assert cli.main([*line.split(), "--workers", "0", "--epochs", "1", "--run-name", "mine"]) == 0
-    assert (tmp_path / "runs/mine/suspects.csv").read_text().splitlines()[1].startswith('"photos/')
+    assert (tmp_path / "runs/mine/audit.csv").read_text().splitlines()[1].startswith('"photos/')
 
 
 def printed_by(code: str, folder: Path) -> str:

@@ -153,13 +153,20 @@ def test_the_live_line_is_gone_at_the_end_and_the_epochs_stay(epochs: int) -> No
     assert lines[-1].startswith(f"epoch {epochs}/{epochs}  test accuracy 0.910  ")
 
 
-@pytest.mark.parametrize(("known", "said"), [(None, "wrong: "), ([49, 50], "wrong; of the first 50, 49 are wrong: ")])
-def test_what_to_look_at_next(known: list[int] | None, said: str) -> None:
-    result = {**RESULT, "suspects_known_wrong": known}
+@pytest.mark.parametrize(
+    ("known", "share", "said"),
+    [
+        (None, None, "wrong: "),
+        ([49, 50], 0.4, "wrong, 40.0% of all (38.1% to 43.0%); of the first 50, 49 are wrong: "),
+    ],
+)
+def test_what_to_look_at_next(known: list[int] | None, share: float | None, said: str) -> None:
+    found = {"first_known_wrong": known, "wrong_labels": share, "wrong_labels_interval": share and [0.381, 0.43]}
+    result = {**RESULT, **found}
     first, page, *lines = look_at_next(result, "/runs/a").splitlines()
     assert (first, page) == ("look at next:", "  what the mentor did, on one page: /runs/a/report.html")
     assert look_at_next(result, "/runs/a", has_page=False).splitlines() == [first, *lines]
-    assert lines[0] == f"  labels that are most likely {said}/runs/a/suspects.csv"
+    assert lines[0] == f"  labels that are most likely {said}/runs/a/audit.csv"
     assert [line.rpartition(": ")[2] for line in lines[1:]] == [
         "/runs/a/student/state_dict.pt",
         "/runs/a/metrics.csv",

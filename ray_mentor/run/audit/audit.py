@@ -86,6 +86,57 @@ class Audit:
         frame: pd.DataFrame = self.table.to_pandas()
         return frame
 
+    def weights(self) -> pa.Table:
+        """``sample_id`` and ``weight`` = 1 − score, by id: near 0 where a label is surely wrong."""
+        rows = self._by_id
+        return pa.table({"sample_id": rows["sample_id"], "weight": pc.subtract(_ONE, rows["score"])})
+
+    def clean(self, *, relabelled: bool = False) -> pa.Table:
+        """``sample_id`` and ``label``, by id, of the training split.
+
+        Args:
+            relabelled: whether samples whose labels are taken for wrong are there with the suggested one; else they are
+                left out.
+
+        Raises:
+            UserError: the ledger doesn't say which labels are wrong.
+        """
+        self._check_known()
+        rows = self._by_id
+        if not relabelled:
+            right = rows.filter(pc.invert(rows["is_issue"]))
+            return pa.table({"sample_id": right["sample_id"], "label": right["given_label"].cast(pa.string())})
+        given, suggested = (rows[name].cast(pa.string()) for name in ("given_label", "suggested_label"))
+        return pa.table({"sample_id": rows["sample_id"], "label": pc.if_else(rows["is_issue"], suggested, given)})
+
+    def datalab(self) -> pd.DataFrame:
+        """The columns of cleanlab's ``Datalab.get_issues("label")``, by id, which is the index.
+
+        ``is_label_issue``, ``label_score`` (1 − score: there low is bad), ``given_label`` and ``predicted_label``.
+
+        Raises:
+            UserError: the ledger doesn't say which labels are wrong.
+        """
+        self._check_known()
+        rows = self._by_id
+        columns = {
+            "sample_id": rows["sample_id"],
+            "is_label_issue": rows["is_issue"],
+            "label_score": pc.subtract(_ONE, rows["score"]),
+            "given_label": rows["given_label"].cast(pa.string()),
+            "predicted_label": rows["suggested_label"].cast(pa.string()),
+        }
+        frame: pd.DataFrame = plain(pa.table(columns)).to_pandas().set_index("sample_id")
+        return frame
+
+    @property
+    def _by_id(self) -> pa.Table:
+        return self.table.take(pc.sort_indices(plain(self.table.select(["sample_id"])), [("sample_id", "ascending")]))
+
+    def _check_known(self) -> None:
+        if self.rate is None:
+            raise UserError(f"which labels are wrong isn't known: {self.notes[0]}; take the table's order instead")
+
     @property
     def issues(self) -> pa.Table:
         """The rows whose labels are taken for wrong."""
@@ -144,6 +195,7 @@ def _ratio(total: NDArray[Any], count: NDArray[Any]) -> NDArray[np.float32]:
     return ratio
 
 
+_ONE = pa.scalar(1.0, pa.float32())
 _PARTS = ("mean_sample_weight", "wrong_share", "mean_margin", "mean_influence", "loss_early", "loss_late")
 
 

@@ -6,27 +6,36 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from ray_mentor.run.audit.audit import Audit
+from ray_mentor.run.audit.files import write
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.findings.class_figures import class_figures
-from ray_mentor.run.findings.suspects import MOST, SUSPECTS, as_csv, suspects
 
 FIRST = 50
-"""Suspects among which wrong labels are counted, where the truth is known."""
+"""Samples among which wrong labels are counted, where the truth is known."""
 
 
 def closed(directory: RunDirectory, result: dict[str, Any], epochs: int) -> dict[str, Any]:
-    """Writes ``suspects.csv`` and, last of all, ``result.json``; returns what that holds.
+    """Writes ``audit.parquet``, ``audit.csv`` and, last of all, ``result.json``; returns what that holds.
 
     Args:
         result: what it holds besides what is found out here.
         epochs: of the run.
     """
-    found = suspects(directory, MOST)
-    directory.write(SUSPECTS, as_csv(found))
-    first = found.slice(0, FIRST)
-    known = "true_label" in first.column_names
-    wrong = pc.sum(pc.not_equal(first["given_label"], first["true_label"])).as_py() if known else None
-    counted = None if wrong is None else [wrong, len(first)]
-    result = {**result, **class_figures(directory, epochs - 1), "suspects_known_wrong": counted}
+    audit = Audit.from_run(directory)
+    write(audit, directory)
+    result = {**result, **class_figures(directory, epochs - 1), **_figures(audit)}
     directory.write_result(result)
     return result
+
+
+def _figures(audit: Audit) -> dict[str, Any]:
+    """How many labels look wrong, and how many of the first are, where the truth is known."""
+    rate, first = audit.rate, audit.table.slice(0, FIRST)
+    known = "true_label" in first.column_names
+    labels = [first[name].cast("string") for name in ("given_label", "true_label")] if known else []
+    return {
+        "wrong_labels": None if rate is None else rate.rate,
+        "wrong_labels_interval": None if rate is None else [rate.low, rate.high],
+        "first_known_wrong": [pc.sum(pc.not_equal(*labels)).as_py(), len(first)] if known else None,
+    }

@@ -68,7 +68,9 @@ MORE_KEYS = {
     "kept_epoch",
     "noise_auroc_of",
     "sample_weight_spread",
-    "suspects_known_wrong",
+    "wrong_labels",
+    "wrong_labels_interval",
+    "first_known_wrong",
     "classes",
     "mean_sample_weight_elsewhere",
     "test_balanced_accuracy",
@@ -113,8 +115,8 @@ def test_the_student_learns_in_spite_of_the_noise(finished: Outcome) -> None:
 
 def test_the_run_directory(finished: Outcome) -> None:
     path, epoch = Path(finished.path), STEPS // EPOCHS
-    written = {"config.toml", "classes.json", "result.json", "metrics.csv", "suspects.csv", "predictions.parquet"}
-    written |= {"mentor.npz"}
+    written = {"config.toml", "classes.json", "result.json", "metrics.csv", "predictions.parquet", "mentor.npz"}
+    written |= {"audit.csv", "audit.parquet", "report.html"}
     assert names_in(path) == written | {"attempt"}
     assert {file.name for file in path.iterdir() if file.is_dir()} == {"ledger", "checkpoints", "student"}
     assert names_in(path / "checkpoints") == {f"step-{step:012d}.pt" for step in (STEPS - epoch, STEPS)}
@@ -131,7 +133,9 @@ def test_the_result(finished: Outcome) -> None:
     assert result.keys() == THE_ISSUES_KEYS | MORE_KEYS
     assert (result["method"], result["seed"], result["workers"]) == ("mentornet", 0, 0)
     assert (result["steps"], result["meta_updates"]) == (STEPS, STEPS // INTERVAL)
-    wrong, first = result["suspects_known_wrong"]
+    wrong, first = result["first_known_wrong"]
+    low, high = result["wrong_labels_interval"]
+    assert 0 <= low <= result["wrong_labels"] <= high <= 1
     assert first == 50
     assert 0 <= wrong <= first
     assert result["test_balanced_accuracy"] == pytest.approx(

@@ -101,7 +101,9 @@ def made_result(**changes: Any) -> dict[str, Any]:
         "test_macro_f1": 0.86,
         "classes": [],
         "mean_sample_weight_elsewhere": 0.7,
-        "suspects_known_wrong": None,
+        "wrong_labels": None,
+        "wrong_labels_interval": None,
+        "first_known_wrong": None,
     }
     return {**result, **changes}
 

@@ -1,0 +1,122 @@
+"""An audit in the terminal: how many labels are wrong, class by class, and the samples to look at first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ray_mentor.errors import printable
+from ray_mentor.report.terminal import PatientConsole
+from ray_mentor.run.audit.audit import Audit
+from ray_mentor.run.audit.files import CSV, PARQUET, check_free, write, write_new
+from ray_mentor.run.directory import RunDirectory
+
+_CLASSES = 20  # that are told of one by one
+_PAIRS = 5
+_WIDTH = 160  # characters, where the output is no terminal
+
+_SAMPLES = {
+    "sample_id": "sample",
+    "given_label": "given",
+    "suggested_label": "suggested",
+    "suggested_share": "said",
+    "score": "score",
+    "mean_sample_weight": "weight",
+    "wrong_share": "wrong",
+    "mean_margin": "margin",
+    "mean_influence": "influence",
+    "loss_early": "early loss",
+    "loss_late": "late loss",
+    "true_label": "true",
+}
+_WORDS = {"sample_id", "given_label", "suggested_label", "true_label", "class", "mostly", "given", "suggested"}
+
+
+def audit_run(run: str, top: int, *, weights: str | None, clean: str | None, relabelled: str | None) -> None:
+    """What ``ray-mentor audit`` does: shows the audit of a run, and writes its files.
+
+    Args:
+        run: its folder.
+        top: samples that are shown.
+        weights: file of a weight a sample.
+        clean: file of ids and labels without those that look wrong.
+        relabelled: the same of all, with suggested labels.
+
+    Raises:
+        UserError: no run, a file that is there already, or what the ledger can't say.
+    """
+    asked = [path for path in (weights, clean, relabelled) if path is not None]
+    for path in asked:
+        check_free(path)
+    directory = RunDirectory(run)
+    audit = Audit.from_run(directory)
+    show_audit(audit, top)
+    write(audit, directory)
+    if weights is not None:
+        write_new(audit.weights(), weights)
+    if clean is not None:
+        write_new(audit.clean(), clean)
+    if relabelled is not None:
+        write_new(audit.clean(relabelled=True), relabelled)
+    for path in (f"{directory.path}/{CSV}", f"{directory.path}/{PARQUET}", *asked):
+        print(printable(f"written: {path}"))
+
+
+def show_audit(audit: Audit, top: int, console: Console | None = None) -> None:
+    """Prints it.
+
+    Args:
+        top: how many samples.
+        console: where to; None: standard output.
+    """
+    console = console or PatientConsole(highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDTH
+    lines = [] if audit.rate is None else [str(audit.rate)]
+    for line in (*lines, *audit.notes):
+        console.print(Text(printable(line)), soft_wrap=True)
+    if audit.rate is not None and audit.rate.count and audit.by_class is not None and audit.confusions is not None:
+        console.print(_table("labels that look wrong, class by class", audit.by_class.slice(0, _CLASSES), _BY_CLASS))
+        console.print(_table("classes that are taken for one another", audit.confusions.slice(0, _PAIRS), _PAIRED))
+    console.print(_table("look at these first", audit.table.slice(0, top), _SAMPLES))
+
+
+_BY_CLASS = {
+    "class": "class",
+    "given": "samples",
+    "wrong": "look wrong",
+    "wrong_share": "share",
+    "mostly": "mostly",
+    "missing": "given as another",
+    "missing_share": "share of its own",
+}
+_PAIRED = {"given": "given", "suggested": "looks like", "count": "samples", "share": "share"}
+
+
+def _table(title: str, rows: pa.Table, columns: dict[str, str]) -> Table:
+    """The columns that have a value in some row."""
+    there = [name for name in columns if name in rows.column_names and rows[name].null_count < max(len(rows), 1)]
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
+    for name in there:
+        table.add_column(columns[name], justify="left" if _is_word(rows, name) else "right", no_wrap=True)
+    for row in rows.select(there).to_pylist():
+        table.add_row(*(Text(_cell(name, row[name])) for name in there))
+    return table
+
+
+def _is_word(rows: pa.Table, name: str) -> bool:
+    return name in _WORDS and not pa.types.is_integer(rows[name].type)
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        form = "{:.1%}" if name.endswith("share") else "{:.2e}" if name == "mean_influence" else "{:.3f}"
+        return form.format(value)
+    return printable(str(value))

@@ -1,0 +1,136 @@
+"""What other trainers and tools get of an audit, and what a run leaves at its end."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+from hand_made_runs import row, run_of
+from rich.console import Console
+
+from ray_mentor.errors import UserError
+from ray_mentor.report.audited import audit_run, show_audit
+from ray_mentor.run.audit.audit import Audit
+from ray_mentor.run.audit.files import write_new
+from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.findings.closing import closed
+
+MARGINS = {4: 6.0, 2: -6.0, 9: 5.0, 3: 4.0}
+"""Of four samples: 2 is given ape, and is a bee."""
+
+
+def rows(**more: Any) -> list[dict[str, Any]]:
+    return [row(i, 0, i % 2, i % 2 if margin > 0 else 1, margin, **more) for i, margin in MARGINS.items()]
+
+
+@pytest.fixture
+def audit(tmp_path: Path) -> Audit:
+    return Audit.from_run(run_of(tmp_path / "run", rows()))
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Audit:
+    return Audit.from_run(run_of(tmp_path / "older", rows(), older=True))
+
+
+def test_weights_are_by_id(audit: Audit) -> None:
+    weights = audit.weights()
+    assert weights.column_names == ["sample_id", "weight"]
+    assert weights["sample_id"].to_pylist() == [2, 3, 4, 9]
+    score = dict(zip(audit.table["sample_id"].to_pylist(), audit.table["score"].to_pylist(), strict=True))
+    assert weights["weight"].to_pylist() == pytest.approx([1 - score[i] for i in (2, 3, 4, 9)])
+    assert min(weights["weight"].to_pylist()) == weights["weight"].to_pylist()[0]
+
+
+def test_clean_data_leave_issues_out_or_relabel_them(audit: Audit) -> None:
+    assert audit.clean().to_pylist() == [
+        {"sample_id": 3, "label": "bee"}, {"sample_id": 4, "label": "ape"}, {"sample_id": 9, "label": "bee"},
+    ]  # fmt: skip
+    relabelled = audit.clean(relabelled=True)
+    assert relabelled["sample_id"].to_pylist() == [2, 3, 4, 9]
+    assert relabelled["label"].to_pylist() == ["bee", "bee", "ape", "bee"]
+
+
+def test_the_columns_of_cleanlabs_datalab(audit: Audit) -> None:
+    frame = audit.datalab()
+    assert frame.index.tolist() == [2, 3, 4, 9]
+    assert frame.columns.tolist() == ["is_label_issue", "label_score", "given_label", "predicted_label"]
+    assert frame["is_label_issue"].tolist() == [True, False, False, False]
+    assert frame["label_score"].idxmin() == 2
+    assert frame["is_label_issue"].dtype.kind == "b"
+    assert frame.loc[2, ["given_label", "predicted_label"]].tolist() == ["ape", "bee"]
+
+
+def test_a_ledger_without_predictions_has_weights_but_draws_no_line(older: Audit) -> None:
+    assert len(older.weights()) == 4
+    for ask in (older.clean, older.datalab):
+        with pytest.raises(UserError, match="which labels are wrong isn't known: the ledger has no predictions"):
+            ask()
+
+
+def test_nothing_is_written_over(audit: Audit, tmp_path: Path) -> None:
+    write_new(audit.weights(), str(tmp_path / "w.csv"))
+    write_new(audit.weights(), str(tmp_path / "w.parquet"))
+    assert (tmp_path / "w.csv").read_text().splitlines()[0] == '"sample_id","weight"'
+    assert pyarrow.parquet.read_table(tmp_path / "w.parquet").equals(audit.weights())
+    with pytest.raises(UserError, match=r"w.csv' is there already; give another name, or remove it first"):
+        write_new(audit.weights(), str(tmp_path / "w.csv"))
+
+
+def shown(audit: Audit, top: int = 2) -> str:
+    console = Console(file=io.StringIO())
+    show_audit(audit, top, console)
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_the_table_on_the_terminal(audit: Audit) -> None:
+    text = shown(audit)
+    assert text.startswith("25.0% of the labels look wrong (")
+    head, _, first, *_ = text.partition("look at these first")[2].splitlines()[2:]
+    assert head.split() == ["sample", "given", "suggested", "said", "score", "weight", "wrong", "margin", "early",
+                            "loss", "late", "loss"]  # fmt: skip
+    assert first.split()[:4] == ["2", "ape", "bee", "100.0%"]
+    (pair,) = [line for line in text.splitlines() if line.startswith(" ape") and "100.0%" not in line.split()[:4]][-1:]
+    assert "bee" in pair
+
+
+def test_what_cant_be_said_is_said(older: Audit) -> None:
+    text = shown(older)
+    assert text.startswith("the ledger has no predictions (it is of an earlier version,")
+    assert "class by class" not in text
+    assert "suggested" not in text.partition("look at these first")[2]
+
+
+def test_hostile_names_are_text(tmp_path: Path) -> None:
+    names = ("[red]ape[/red]", "bee\x1b]0;owned\x07", "cow\n")
+    text = shown(Audit.from_run(run_of(tmp_path, rows(), classes=names)))
+    assert "[red]ape[/red]" in text
+    assert "\x1b" not in text
+    assert "\x07" not in text
+
+
+def test_files_are_checked_before_anything_is_made(tmp_path: Path) -> None:
+    path = run_of(tmp_path / "run", rows())
+    with pytest.raises(UserError, match="is there already"):
+        audit_run(str(path), 1, weights=None, clean=str(path / "config.toml"), relabelled=None)
+    assert not (path / "audit.csv").exists()
+
+
+@pytest.mark.parametrize("truth", [True, False])
+def test_a_run_ends_with_them_and_then_with_its_result(tmp_path: Path, truth: bool) -> None:
+    more = {"true_label": 0} if truth else {}
+    directory = RunDirectory(str(run_of(tmp_path, rows(**more))))
+    result = closed(directory, {"steps": 1}, 1)
+    assert result["first_known_wrong"] == ([2, 4] if truth else None)
+    assert result["wrong_labels"] == 0.25
+    assert result["wrong_labels_interval"][0] < 0.25 < result["wrong_labels_interval"][1]
+    assert json.loads((tmp_path / "result.json").read_text()) == result
+    lines = (tmp_path / "audit.csv").read_text().splitlines()
+    assert len(lines) == 5
+    assert lines[1].startswith('2,"ape","bee",1,')
+    table = pyarrow.parquet.read_table(tmp_path / "audit.parquet")
+    assert table["sample_id"].to_pylist() == Audit.from_run(directory).table["sample_id"].to_pylist()
