@@ -1,0 +1,1 @@
+"""Ways to find wrong labels, side by side on the same data."""
