@@ -202,12 +202,14 @@ def _audit(words: list[str]) -> None:
     parser.add_argument("--top", type=int, default=50, help="how many samples are shown (default: 50)")
     for name, what in _AUDIT_FILES.items():
         parser.add_argument(f"--{name}", metavar="FILE", help=f"{what} (.csv or .parquet)")
+    parser.add_argument("--duplicates", action="store_true", help="also look for samples that are there more than once")
     asked = parser.parse_args(words)
     if asked.top < 1:
         raise UserError(f"top is {asked.top}, but it must be at least 1")
     from ray_mentor.report.audited import audit_run  # noqa: PLC0415
 
-    audit_run(asked.run, asked.top, weights=asked.export_weights, clean=asked.clean, relabelled=asked.relabelled)
+    files = {"weights": asked.export_weights, "clean": asked.clean, "relabelled": asked.relabelled}
+    audit_run(asked.run, asked.top, **files, duplicates=asked.duplicates)
 
 
 _AUDIT_FILES = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -13,8 +14,10 @@ from rich.text import Text
 from ray_mentor.errors import printable
 from ray_mentor.report.terminal import PatientConsole
 from ray_mentor.run.audit.audit import Audit
-from ray_mentor.run.audit.files import CSV, PARQUET, check_free, write, write_new
+from ray_mentor.run.audit.duplicates import duplicates_of
+from ray_mentor.run.audit.files import CSV, DUPLICATES, PARQUET, as_csv, check_free, write, write_new
 from ray_mentor.run.directory import RunDirectory
+from ray_mentor.wording import counted
 
 _CLASSES = 20  # that are told of one by one
 _PAIRS = 5
@@ -34,10 +37,23 @@ _SAMPLES = {
     "loss_late": "late loss",
     "true_label": "true",
 }
-_WORDS = {"sample_id", "given_label", "suggested_label", "true_label", "class", "mostly", "given", "suggested"}
+_WORDS = {
+    "sample_id",
+    "given_label",
+    "suggested_label",
+    "true_label",
+    "class",
+    "mostly",
+    "given",
+    "suggested",
+    "kind",
+    "labels_differ",
+}
 
 
-def audit_run(run: str, top: int, *, weights: str | None, clean: str | None, relabelled: str | None) -> None:
+def audit_run(
+    run: str, top: int, *, weights: str | None, clean: str | None, relabelled: str | None, duplicates: bool
+) -> None:
     """What ``ray-mentor audit`` does: shows the audit of a run, and writes its files.
 
     Args:
@@ -46,6 +62,7 @@ def audit_run(run: str, top: int, *, weights: str | None, clean: str | None, rel
         weights: file of a weight a sample.
         clean: file of ids and labels without those that look wrong.
         relabelled: the same of all, with suggested labels.
+        duplicates: whether samples that are there more than once are looked for, in the data, which are read again.
 
     Raises:
         UserError: no run, a file that is there already, or what the ledger can't say.
@@ -63,8 +80,35 @@ def audit_run(run: str, top: int, *, weights: str | None, clean: str | None, rel
         write_new(audit.clean(), clean)
     if relabelled is not None:
         write_new(audit.clean(relabelled=True), relabelled)
-    for path in (f"{directory.path}/{CSV}", f"{directory.path}/{PARQUET}", *asked):
+    made = [CSV, PARQUET]
+    if duplicates:
+        found, notes = duplicates_of(directory, audit.table)
+        directory.write(DUPLICATES, as_csv(found))
+        made.append(DUPLICATES)
+        show_duplicates(found, notes, top)
+    for path in (*(f"{directory.path}/{name}" for name in made), *asked):
         print(printable(f"written: {path}"))
+
+
+def show_duplicates(found: pa.Table, notes: tuple[str, ...], top: int, console: Console | None = None) -> None:
+    """Prints how many there are, and the first rows of them."""
+    console = _console(console)
+    sets = pc.count_distinct(found["set"]).as_py()
+    differ = pc.count_distinct(found.filter(found["labels_differ"])["set"]).as_py()
+    line = f"{counted(sets, 'set')} of duplicates, the labels of {differ} disagree"
+    for text in (line, *notes):
+        console.print(Text(printable(text)), soft_wrap=True)
+    if sets:
+        console.print(_table("samples that are there more than once", found.slice(0, top), _DUPLICATES))
+
+
+_DUPLICATES = {
+    "set": "set",
+    "kind": "kind",
+    "sample_id": "sample",
+    "given_label": "given",
+    "labels_differ": "labels differ",
+}
 
 
 def show_audit(audit: Audit, top: int, console: Console | None = None) -> None:
@@ -74,9 +118,7 @@ def show_audit(audit: Audit, top: int, console: Console | None = None) -> None:
         top: how many samples.
         console: where to; None: standard output.
     """
-    console = console or PatientConsole(highlight=False)
-    if not console.is_terminal:
-        console.width = _WIDTH
+    console = _console(console)
     lines = [] if audit.rate is None else [str(audit.rate)]
     for line in (*lines, *audit.notes):
         console.print(Text(printable(line)), soft_wrap=True)
@@ -84,6 +126,13 @@ def show_audit(audit: Audit, top: int, console: Console | None = None) -> None:
         console.print(_table("labels that look wrong, class by class", audit.by_class.slice(0, _CLASSES), _BY_CLASS))
         console.print(_table("classes that are taken for one another", audit.confusions.slice(0, _PAIRS), _PAIRED))
     console.print(_table("look at these first", audit.table.slice(0, top), _SAMPLES))
+
+
+def _console(console: Console | None) -> Console:
+    console = console or PatientConsole(highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDTH
+    return console
 
 
 _BY_CLASS = {
@@ -114,8 +163,10 @@ def _is_word(rows: pa.Table, name: str) -> bool:
 
 
 def _cell(name: str, value: Any) -> str:
-    if value is None:
+    if value is None or value is False:
         return ""
+    if value is True:
+        return "yes"
     if isinstance(value, float):
         form = "{:.1%}" if name.endswith("share") else "{:.2e}" if name == "mean_influence" else "{:.3f}"
         return form.format(value)

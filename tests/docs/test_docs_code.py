@@ -24,7 +24,16 @@ from ray_mentor.config.sweep import SweepConfig
 from ray_mentor.errors import UserError
 from ray_mentor.help import check_options
 
-OPTIONS = [*SweepConfig().flat(), *CompareConfig().flat(), "out", "top", "export_weights", "clean", "relabelled"]
+OPTIONS = [
+    *SweepConfig().flat(),
+    *CompareConfig().flat(),
+    "out",
+    "top",
+    "export_weights",
+    "clean",
+    "relabelled",
+    "duplicates",
+]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 FOLDERS = ("benchmarks", "cluster", "docs", "examples", "ray_mentor", "tests")
 

@@ -25,6 +25,9 @@ from ray_mentor.run.findings.names import class_names, with_ids
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import nn
+
+    from ray_mentor.data.samples.samples import Samples
 
 _MOST_EPOCHS, _SHARE = 5, 0.15
 _NO_PREDICTIONS = (
@@ -108,6 +111,20 @@ class Audit:
             return pa.table({"sample_id": right["sample_id"], "label": right["given_label"].cast(pa.string())})
         given, suggested = (rows[name].cast(pa.string()) for name in ("given_label", "suggested_label"))
         return pa.table({"sample_id": rows["sample_id"], "label": pc.if_else(rows["is_issue"], suggested, given)})
+
+    @staticmethod
+    def duplicates(samples: Samples, student: nn.Module | None = None) -> pa.Table:
+        """Samples that are there more than once, those whose labels disagree first.
+
+        As :func:`ray_mentor.run.audit.duplicates.duplicates` has it.
+
+        Args:
+            samples: that are looked at.
+            student: trained, for near duplicates; None: exact ones alone.
+        """
+        from ray_mentor.run.audit.duplicates import duplicates  # noqa: PLC0415 - scikit-learn, for whoever asks
+
+        return duplicates(samples, student)
 
     def datalab(self) -> pd.DataFrame:
         """The columns of cleanlab's ``Datalab.get_issues("label")``, by id, which is the index.

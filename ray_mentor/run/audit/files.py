@@ -16,6 +16,9 @@ from ray_mentor.run.directory import RunDirectory
 PARQUET, CSV = "audit.parquet", "audit.csv"
 """What a run writes at its end: all samples, and the first :data:`MOST`."""
 
+DUPLICATES = "duplicates.csv"
+"""What is written where duplicates are looked for."""
+
 MOST = 100_000
 
 

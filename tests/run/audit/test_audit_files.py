@@ -116,7 +116,7 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
 def test_files_are_checked_before_anything_is_made(tmp_path: Path) -> None:
     path = run_of(tmp_path / "run", rows())
     with pytest.raises(UserError, match="is there already"):
-        audit_run(str(path), 1, weights=None, clean=str(path / "config.toml"), relabelled=None)
+        audit_run(str(path), 1, weights=None, clean=str(path / "config.toml"), relabelled=None, duplicates=False)
     assert not (path / "audit.csv").exists()
 
 
