@@ -8,6 +8,7 @@ from typing import Any
 from ray_mentor.comparison.cells import Cell
 from ray_mentor.on_ray.tune.resumed import table_in
 from ray_mentor.on_ray.tune.trial import PEAK, metrics_of
+from ray_mentor.report.compare.tables import level_text
 from ray_mentor.run.directory import RESULT, RunDirectory
 from ray_mentor.run.over_seeds.lines import ACCURACIES, LEVEL
 from ray_mentor.wording import counted
@@ -49,9 +50,8 @@ def warnings_of(rows: Sequence[Mapping[str, Any]], on: str) -> list[str]:
         warned = [row for row in own if any(note.startswith(_WARNING) for note in row["notes"] or ())]
         if warned:
             first = next(note for note in warned[0]["notes"] if note.startswith(_WARNING))
-            noise, size = level
             found.append(
-                f"{method}, seed {warned[0]['seed']} ({noise}, {size} trusted): {first.removeprefix(_WARNING)}; "
+                f"{method}, seed {warned[0]['seed']} ({level_text(level)}): {first.removeprefix(_WARNING)}; "
                 f"{len(warned)} of its {counted(len(own), 'run')} warned"
             )
     return found

@@ -207,8 +207,8 @@ def test_what_runs_warned_of_is_said_once_a_method() -> None:
     rows += [run("gce", 0, 0.5), failed("sce", 0, "boom")]
     (said,) = warnings_of(rows, "test_accuracy")
     assert said == (
-        "mentornet, seed 0 (symmetric:0.4, 100 trusted): the mentor learned only 2 times in 3 steps, so this is next "
-        "to plain training; give more --epochs; 2 of its 3 runs warned"
+        "mentornet, seed 0 (noise symmetric:0.4, 100 trusted samples): the mentor learned only 2 times in 3 steps, so "
+        "this is next to plain training; give more --epochs; 2 of its 3 runs warned"
     )
 
 
