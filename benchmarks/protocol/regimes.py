@@ -1,11 +1,11 @@
 """Where methods are compared, and what is chosen on and reported on.
 
-A, memorising: 4,000 CIFAR-10 images, 500 trusted, 40 epochs, no augmentation. B, mild: 10,000 images, 1,000 trusted,
-25 epochs, flip and shift. Both: `cnn` in bf16 (half the time of float32 on a CPU that knows it), SGD 0.1, momentum
-0.9, weight decay 5e-4, cosine, batch 128. Settings are chosen on seeds 0 to 9 and the first 4,000 test images of CIFAR-10, and reported on seeds from 100 on
-and the other 6,000. Digits: the defaults of `ray-mentor train`; a seed
-draws its own test split. Four kinds of noise: 40 % symmetric, asymmetric, instance-dependent, and, on photographs,
-labels that people gave.
+A, memorising: 4,000 CIFAR-10 images, 500 trusted, 40 epochs, no augmentation. B, mild: 10,000 images, 1,000 trusted, 25
+epochs, flip and shift. Both: `cnn` in bf16 (half the time of float32 on a CPU that knows it), SGD 0.1, momentum 0.9,
+weight decay 5e-4, cosine, batch 128. Settings are chosen on seeds 0 to 9 and the first 4,000 test images of CIFAR-10,
+and reported on seeds from 100 on and the other 6,000. Digits: the defaults of `ray-mentor train`; a seed draws its own
+test split. Four kinds of noise: 40 % symmetric, asymmetric, instance-dependent, and, on photographs, labels that people
+gave.
 """
 
 from __future__ import annotations

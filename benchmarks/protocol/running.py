@@ -39,8 +39,9 @@ def run_method(
     """What ``result.json`` says of one run, and the rest of :data:`FIGURES`.
 
     ``cpu_seconds`` is of the process, pruning included, reading the data not, which methods share: of runs that lie
-    side by side, one thread each, they can be compared where wall time can't. ``weight_right`` and ``weight_wrong``: mean scored weight of rightly and wrongly
-    labelled samples in the last epoch. ``kept_share``: what pruning leaves of the training split; 1 for other methods.
+    side by side, one thread each, they can be compared where wall time can't. ``weight_right`` and
+    ``weight_wrong``: mean scored weight of rightly and wrongly labelled samples in the last epoch. ``kept_share``:
+    what pruning leaves of the training split; 1 for other methods.
 
     Args:
         name: one of :data:`~protocol.methods.METHODS`.
