@@ -11,17 +11,22 @@ Show = Callable[[Row], None]
 
 
 class Marks:
-    """When a run reached what: the moments between its phases, on the clock of time.time()."""
+    """When a run reached what: the moments between its phases, on the clock of time.time().
+
+    Attributes:
+        has_started: whether a first step began; before that a run may be refused.
+    """
 
     def __init__(self, began: float, show: Show) -> None:
         self.began = began
         self.fit = self.ray_ready = self.started = self.ended = time.time()
+        self.has_started = False
         self._show = show
 
     def show(self, row: Row) -> None:
         """Notes the moment of a progress row, and passes it on."""
         if row["kind"] == "started":
-            self.started = row["at"]
+            self.started, self.has_started = row["at"], True
         self.ended = time.time()
         self._show(row)
 

@@ -260,7 +260,7 @@ class CurriculumTrainer:
             self._name_afresh()
         self._was_fit = True
         began = time.time() if self._began is None else self._began
-        self._job = dataclasses.replace(self._job, gate=gate, owner="")
+        self._job = dataclasses.replace(self._job, gate=gate)
         self.check_directory()
         marks = Marks(began, show or self._default_show())
         if self._choice is not None:
@@ -296,9 +296,9 @@ class CurriculumTrainer:
 
     def _report(self, marks: Marks, ended: str | None = None) -> None:
         """Writes the run's page; those of a sweep's or a comparison's runs are made when they are asked for."""
-        if self._job.gate is not None or not self._job.owner:  # refused before it was taken up
-            return
-        said = report_at_end(self._claimed, ended=ended)
+        if self._job.gate is not None or (ended is not None and not marks.has_started):
+            return  # what was refused is as it was
+        said = report_at_end(self._claimed, self._splits.train, ended=ended)
         if said is not None:
             marks.show({"kind": "note", "text": said})
 

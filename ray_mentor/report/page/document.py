@@ -73,7 +73,7 @@ def section(name: str, title: str, caption: str, figure: Figure | None, lacks: s
         width: pixels that it needs.
     """
     if figure is None:
-        return f'<section><h2>{title}</h2><p class="caption">{lacks}</p></section>'
+        return f'<section><h2 id="{name}-title">{title}</h2><p class="caption">{lacks}</p></section>'
     size = f"height: {figure['layout']['height']}px; min-width: {width}px"
     says = f'role="figure" aria-labelledby="{name}-title" aria-describedby="{name}-caption"'
     drawn = f'<div class="wide" tabindex="0"><div id="{name}" {says} style="{size}"></div></div>'

@@ -54,6 +54,24 @@ button, select, input[type=search] {
 }
 button { cursor: pointer; }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
+a { color: var(--accent); }
+nav { margin: 16px 0; font-size: 0.9375rem; color: var(--muted); }
+.controls { display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: center; margin: 14px 0; font-size: 0.875rem; }
+.controls output { color: var(--muted); }
+.controls select { max-width: 200px; }
+#cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(168px, 1fr)); gap: 12px; }
+.card { margin: 0; padding: 10px 12px; background: var(--panel); border-radius: 6px; font-size: 0.8125rem; }
+.card[hidden] { display: none; }
+.card img { display: block; width: 96px; height: 96px; object-fit: contain; margin: 6px 0; background: var(--page); }
+.card img.sharp { image-rendering: pixelated; }
+.card figcaption { overflow-wrap: anywhere; line-height: 1.4; }
+.card .id { display: block; overflow-wrap: anywhere; cursor: pointer; min-height: 24px; }
+.card .values { overflow-wrap: anywhere; margin: 6px 0; font-variant-numeric: tabular-nums; }
+.card .line { display: flex; justify-content: space-between; align-items: center; margin: 4px 0 0; }
+.card .line, .card .values { color: var(--muted); }
+.card svg { max-width: 100px; }
+.card path { fill: none; stroke: var(--accent); stroke-width: 2; stroke-linecap: round; }
+.card path.mean { stroke: var(--muted); stroke-width: 1; }
 .slider { display: flex; flex-wrap: wrap; gap: 4px 14px; align-items: center; color: var(--muted); margin-top: 8px; }
 .slider input { flex: 1 1 200px; max-width: 460px; accent-color: var(--accent); }
 .slider output { color: var(--ink); font-variant-numeric: tabular-nums; min-width: 11em; }

@@ -14,6 +14,18 @@ from ray_mentor.report.terminal import closing_rows
 _LONG = 1000  # characters of a note
 
 
+_PLACES = " · ".join(
+    f'<a href="#{place}">{says}</a>'
+    for place, says in {
+        "accuracy-title": "accuracy",
+        "belief-title": "how far labels are believed",
+        "policy-title": "what the mentor made of losses",
+        "suspicious": "suspicious samples",
+        "settings": "settings",
+    }.items()
+)
+
+
 def head(folder: Folder, ended: str | None) -> str:
     """What ran, how it ended, and what the run has to say.
 
@@ -27,6 +39,7 @@ def head(folder: Folder, ended: str | None) -> str:
 <p>{_what(folder.settings)} In {code(folder.path)}.</p>
 <p class="verdict {shade}"><b>How it ended.</b> {verdict}</p>
 {f"<ul>{notes}</ul>" if notes else ""}
+<nav aria-label="Parts of the page">{_PLACES}</nav>
 {_counts(folder)}
 <p id="problems"></p>
 <noscript><p>The figures are drawn by a script in this page, and scripts are switched off.</p></noscript>
@@ -82,7 +95,7 @@ def settings_section(folder: Folder) -> str:
     said = "".join(f"<tr><th scope='row'>{escaped(name)}</th><td>{escaped(each)}</td></tr>"
                    for name, each in versions.items())  # fmt: skip
     table = f"<table id='versions'><tbody>{said}</tbody></table>" if said else ""
-    return f"""<section><h2>Settings and versions</h2>
+    return f"""<section><h2 id="settings">Settings and versions</h2>
 <p class="caption">All settings, from {code("config.toml")}; versions from {code("result.json")}.
 Repeat the run with {code("ray-mentor train --config config.toml --run-name ANOTHER")}.</p>
 <details><summary>config.toml</summary>{copied("config", folder.config)}</details>{table}</section>"""

@@ -116,6 +116,7 @@ def test_the_student_learns_in_spite_of_the_noise(finished: Outcome) -> None:
 def test_the_run_directory(finished: Outcome) -> None:
     path, epoch = Path(finished.path), STEPS // EPOCHS
     written = {"config.toml", "classes.json", "result.json", "metrics.csv", "predictions.parquet", "mentor.npz"}
+    written |= {"report.html"}
     written |= {"audit.csv", "audit.parquet", "report.html"}
     assert names_in(path) == written | {"attempt"}
     assert {file.name for file in path.iterdir() if file.is_dir()} == {"ledger", "checkpoints", "student"}
@@ -716,7 +717,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_the_update(small_splits:
     assert text.endswith("the student was not updated. Lower the learning rate, or look at these samples' inputs")
     ids = text.split("(sample ids ")[1].split(")")[0].removesuffix(", ...")
     assert set(map(int, ids.split(", "))) <= set(small_splits.train.ids.tolist())
-    assert names_in(tmp_path / "exploded") == {"config.toml", "classes.json", "attempt"}
+    assert names_in(tmp_path / "exploded") == {"config.toml", "classes.json", "attempt", "report.html"}
     assert names_in(tmp_path / "exploded/ledger") == {"_files.json"}
     assert not list((tmp_path / "exploded/checkpoints").glob("*.pt"))
 

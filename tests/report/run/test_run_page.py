@@ -10,7 +10,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 import pytest
-from made_runs import made_ledger, made_result, made_run
+from made_runs import made_ledger, made_result, made_run, samples_of
 from page_text import figures, without_plotly, words
 
 from ray_mentor.errors import UserError
@@ -39,11 +39,14 @@ def test_the_page_says_what_ran_and_how_it_ended(whole: str) -> None:
     assert "torch2.11.0" in text.replace(" ", "")
 
 
-DRAWN = ["accuracy", "losses", "guards", "time", "speed", "belief", "use", "histogram", "classes"]
+DRAWN = [
+    "accuracy", "losses", "guards", "time", "speed", "belief", "use", "histogram", "classes", "policy", "plane",
+    "matrix",
+]  # fmt: skip
 
 
 def test_each_figure_names_its_file(whole: str) -> None:
-    assert list(figures(whole))[: len(DRAWN)] == DRAWN
+    assert list(figures(whole)) == DRAWN
     captions = dict(re.findall(r'id="([a-z]+)-caption">(.*?)</p>', whole))
     assert set(captions) >= set(DRAWN)
     for name, caption in captions.items():
@@ -89,7 +92,7 @@ def test_every_colour_is_one_of_the_style_sheets(whole: str) -> None:
 
 def test_a_page_fetches_nothing_and_compiles_nothing(whole: str) -> None:
     rest = without_plotly(whole)
-    assert not re.search(r"https?:|\bhref=|@import|url\(|<link|<iframe|unsafe-eval", rest)
+    assert not re.search(r"https?:|\bhref=\"[^#]|@import|url\(|<link|<iframe|unsafe-eval", rest)
     assert all(source.startswith("data:") for source in re.findall(r'\bsrc="([^"]*)', rest))
 
 
@@ -152,14 +155,14 @@ def test_a_damaged_file_is_named(tmp_path: Path, file: str, content: bytes) -> N
 
 def test_a_page_that_cannot_be_written_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = made_run(tmp_path)
-    assert report_at_end(directory) is None
-    assert (tmp_path / REPORT).read_text() == page(directory)
+    assert report_at_end(directory, samples_of(directory)) is None
+    assert (tmp_path / REPORT).read_text() == page(directory, samples=samples_of(directory))
 
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("boom")
 
     monkeypatch.setattr(written, "write_report", broken)
-    assert report_at_end(directory) == (
+    assert report_at_end(directory, samples_of(directory)) == (
         "no report.html was written (RuntimeError: boom); the run is whole without it, and ray-mentor report RUN makes "
         "one"
     )
@@ -169,7 +172,8 @@ def test_without_plotly_it_is_said_what_to_install(tmp_path: Path, monkeypatch: 
     for module in ("run.page", "page.document", "page.plotly_js"):
         monkeypatch.delitem(sys.modules, f"ray_mentor.report.{module}")
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
-    said = report_at_end(made_run(tmp_path))
+    directory = made_run(tmp_path)
+    said = report_at_end(directory, samples_of(directory))
     assert said is not None
     assert "needs plotly, which is not installed; pip install 'ray-mentor[ray]'" in said
     assert not (tmp_path / REPORT).exists()

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from browser import CHROMIUM, DARK, opened
-from made_runs import CLASSES, made_result, made_run
+from made_runs import CLASSES, made_result, made_run, samples_of
 from page_text import figures
 
 from ray_mentor.report.run.page import page
+from ray_mentor.run.audit.audit import Audit
+from ray_mentor.run.directory import RunDirectory
 
 pytestmark = [
     pytest.mark.long,
@@ -38,6 +40,27 @@ async function look() {
   await wait(2);
   document.querySelector("button[data-copies=config]").click();
   await wait(1);
+  const shown = () => [...document.querySelectorAll("#cards .card")].filter(card => !card.hidden).map(
+    card => card.dataset.id);
+  const set = async (id, value) => {
+    document.getElementById(id).value = value;
+    document.getElementById(id).dispatchEvent(new Event("input"));
+    await wait(0.1);
+  };
+  const steps = { first: shown() };
+  await set("by-given", "dog");
+  steps.dogs = shown();
+  await set("sort", "id");
+  steps.sorted = shown();
+  document.getElementById("choose").click();
+  steps.told = document.getElementById("shown").textContent;
+  await set("by-given", "");
+  await set("by-id", "12");
+  steps.found = shown();
+  await set("by-id", "");
+  document.getElementById("copy-ids").click();
+  await wait(0.5);
+  steps.copied = document.getElementById("shown").textContent;
   document.getElementById("probed").textContent = JSON.stringify({
     problems: document.getElementById("problems").textContent,
     title: document.title,
@@ -48,6 +71,8 @@ async function look() {
     says: [last, document.getElementById("histogram-says").textContent, slider.getAttribute("aria-valuetext")],
     labelled: document.querySelector("label[for=histogram-slider]") !== null,
     copies,
+    steps,
+    pictures: [...document.images].map(each => [each.alt, each.complete && each.naturalWidth]),
     page: getComputedStyle(document.body).backgroundColor,
     paper: [...document.querySelectorAll(".main-svg")].map(svg => svg.style.background).filter(each => each),
     wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
@@ -58,11 +83,16 @@ look();
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return page(made_run(tmp_path_factory.mktemp("made") / "first"))
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    return made_run(tmp_path_factory.mktemp("made") / "first", samples=150)
 
 
-def test_all_of_it_works(made: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def made(run: RunDirectory) -> str:
+    return page(run, samples=samples_of(run))
+
+
+def test_all_of_it_works(run: RunDirectory, made: str, tmp_path: Path) -> None:
     seen = opened(made, tmp_path, script=LOOK)
     assert seen["problems"] == ""
     assert seen["drawn"] == list(figures(made))
@@ -71,8 +101,19 @@ def test_all_of_it_works(made: str, tmp_path: Path) -> None:
     assert seen["moved"], "the slider shows other bars"
     assert seen["says"] == ["epoch 6 of 6", "epoch 1 of 6", "epoch 1 of 6"]
     assert seen["labelled"]
-    [config] = seen["copies"]
+    config, ids = seen["copies"]
     assert 'method = "mentornet"\n' in config
+    rows, steps = Audit.from_run(run).table.slice(0, 100).to_pylist(), seen["steps"]
+    assert steps["first"] == [str(row["sample_id"]) for row in rows]
+    assert steps["dogs"] == [str(row["sample_id"]) for row in rows if row["given_label"] == "dog"]
+    assert 10 < len(steps["dogs"]) < 90
+    assert steps["sorted"] == sorted(steps["dogs"], key=int)
+    assert steps["told"] == f"{len(steps['dogs'])} of 100 shown, {len(steps['dogs'])} chosen"
+    assert steps["found"] == sorted((each for each in steps["first"] if "12" in each), key=int)
+    assert ids.splitlines() == steps["sorted"]
+    assert steps["copied"] == f"{len(steps['dogs'])} ids copied"
+    assert len(seen["pictures"]) == 100
+    assert all(alt.startswith("sample ") and wide == 8 for alt, wide in seen["pictures"])
     assert seen["page"] == "rgb(255, 255, 255)"
     assert seen["wide"] == 0
 

@@ -13,7 +13,10 @@ import pyarrow.parquet
 
 from ray_mentor.config import TrainConfig
 from ray_mentor.config.file import to_toml
+from ray_mentor.data import Samples
+from ray_mentor.data.samples.inputs import AbstractInputs, ImageInputs
 from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.ledger.files import read_ledger
 from ray_mentor.run.ledger.rows import SCHEMA
 
 CLASSES = ("cat", "dog", "owl")
@@ -36,9 +39,10 @@ def made_ledger(samples: int, epochs: int, *, batch: int = 16, seed: int = 0, tr
             "sample_id": 100 + order, "epoch": np.full(samples, epoch), "step": steps, "loss": loss[order],
             "scored_weight": scored[order], "sample_weight": np.where(epoch, scored[order], 1.0),
             "influence": draw.standard_normal(samples), "given_label": given[order], "true_label": true[order],
+            "predicted_label": np.where(epoch, true, given)[order], "margin": np.where(wrong, -seen, 3 * seen)[order],
         }  # fmt: skip
         for name in columns:
-            columns[name].append(values[name] if name in values else np.zeros(samples))
+            columns[name].append(values[name])
     if not epochs:
         return SCHEMA.empty_table()
     arrays = {name: np.concatenate(parts) for name, parts in columns.items()}
@@ -135,3 +139,11 @@ def made_run(
     if ended:
         directory.write_result(made_result() if result is None else result)
     return directory
+
+
+def samples_of(directory: RunDirectory, inputs: AbstractInputs | None = None) -> Samples:
+    """The samples of a made run: grey pictures unless others are given, each of one shade, its place times two."""
+    first = read_ledger(directory, 0).sort_by("sample_id")
+    ids, labels = first["sample_id"].to_numpy(), first["given_label"].to_numpy()
+    shades = np.repeat(2 * np.arange(len(ids), dtype=np.uint8), 64).reshape(-1, 8, 8, 1)
+    return Samples(ImageInputs(shades) if inputs is None else inputs, ids, labels, None, CLASSES)

@@ -1,0 +1,1 @@
+"""The suspicious samples on a run's page."""

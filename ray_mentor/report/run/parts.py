@@ -1,0 +1,155 @@
+"""The figures of a run's page in their order, and what is said of each."""
+
+from __future__ import annotations
+
+from ray_mentor.core.mentor.mentor_file import MENTOR_FILE
+from ray_mentor.report.page.drawing import Figure
+from ray_mentor.report.page.html import escaped
+from ray_mentor.report.run.figures.curves import (
+    accuracy_figure,
+    guards_figure,
+    losses_figure,
+    speed_figure,
+    time_figure,
+)
+from ray_mentor.report.run.figures.matrix import matrix_figure
+from ray_mentor.report.run.figures.policy import by_loss_figure, grid_figure, plane_figure
+from ray_mentor.report.run.figures.weights import belief_figure, classes_figure, histogram_figure, use_figure
+from ray_mentor.report.run.folder import Folder
+from ray_mentor.report.run.head import columns
+from ray_mentor.report.run.ledger_facts import LedgerFacts
+from ray_mentor.report.run.policy_grid import Grid
+from ray_mentor.run.audit.audit import Audit
+from ray_mentor.run.directory import LEDGER, METRICS, RESULT
+
+Part = tuple[str, str, str, Figure | None, str]
+"""Of the page: the name of its place, title, caption, figure, and what is said where there is none."""
+
+_ROWS = f"{LEDGER}/"
+
+
+def of_metrics(folder: Folder) -> list[Part]:
+    """How the run went."""
+    lacks = "No epoch has ended yet."
+    kept = " The dotted line is the epoch whose student is kept." if folder.result else ""
+    return [
+        (
+            "accuracy",
+            "Accuracy",
+            "Where labels may be wrong, agreement with them is no accuracy: of a share r of wrong ones even a perfect "
+            f"student agrees with 1 − r.{kept} "
+            + columns(["test_accuracy", "trusted_accuracy", "validation_agreement"], METRICS),
+            accuracy_figure(folder),
+            lacks,
+        ),
+        (
+            "losses",
+            "Losses",
+            "The mentor makes the meta loss small; where the held-out part rises while the other falls, it learns the "
+            "trusted samples by heart. " + columns(["loss", "meta_loss", "meta_holdout_loss"], METRICS),
+            losses_figure(folder),
+            lacks,
+        ),
+        (
+            "guards",
+            "Guards and memorising",
+            "Where the mentor believed next to no sample, all count the same for that step. The student's memorising "
+            "is measured on held-out trusted samples. " + columns(["fallbacks", "memorised"], METRICS),
+            guards_figure(folder),
+            "The mentor was never overruled, and nothing is mixed by what the student memorises.",
+        ),
+        (
+            "time",
+            "Where the time went",
+            "Of the last start of the run. " + columns(["phase_seconds"], RESULT),
+            time_figure(folder),
+            "Said when the run has come to its end.",
+        ),
+        ("speed", "Speed", columns(["samples_per_second"], METRICS), speed_figure(folder), lacks),
+    ]
+
+
+def of_weights(folder: Folder, facts: LedgerFacts | None, lacks: str) -> list[Part]:
+    """How far samples were believed."""
+    apart = "Right and wrong labels are told apart by the true ones. " if facts and facts.truth else ""
+    return [
+        (
+            "belief",
+            "How far labels are believed",
+            f"The mean of what the mentor said. {apart}" + columns(["scored_weight"], _ROWS),
+            None if facts is None else belief_figure(facts),
+            lacks,
+        ),
+        (
+            "use",
+            "Effective sample size and data utilisation",
+            "Effective sample size: (Σw)² / Σw², the number of equally weighted samples that would be as noisy. Data "
+            "utilisation: Σw / n, how much of the samples' say was used. " + columns(["sample_weight"], _ROWS),
+            None if facts is None else use_figure(facts),
+            lacks,
+        ),
+        (
+            "histogram",
+            "How the weights spread",
+            f"{apart}Move the slider through the training. " + columns(["scored_weight"], _ROWS),
+            None if facts is None else histogram_figure(facts),
+            lacks,
+        ),
+        (
+            "classes",
+            "Weights by class",
+            "Mean weight of the samples that are given each label. " + columns(["given_label", "scored_weight"], _ROWS),
+            None if facts is None else classes_figure(facts, folder.classes),
+            lacks,
+        ),
+    ]
+
+
+_LEAST_SPREAD = 1e-3
+
+
+def of_policy(facts: LedgerFacts | None, grid: Grid | None, no_grid: str, lacks: str) -> list[Part]:
+    """What the mentor made of losses."""
+    if facts is not None and facts.spread < _LEAST_SPREAD:
+        facts, lacks = None, "All samples were given the same weight, whatever their loss."
+    sees = f" It also sees {escaped(grid.sees)}." if grid is not None and grid.sees else ""
+    return [
+        (
+            "policy",
+            "Weight against loss, as the mentor learned",
+            "Lines: the mean weight at each loss. Behind them: where samples lie, the darker the more. "
+            + columns(["loss", "scored_weight"], _ROWS),
+            None if facts is None else by_loss_figure(facts),
+            lacks,
+        ),
+        (
+            "plane",
+            "Weight over loss and loss difference",
+            "The mean weight in each cell that had samples. Loss difference: the loss less the running percentile of "
+            "the batches' losses, computed again from the ledger. " + columns(["loss", "scored_weight"], _ROWS),
+            None if facts is None else plane_figure(facts),
+            lacks,
+        ),
+        (
+            "grid",
+            "What the mentor would say, beside what it said",
+            f"At the left the mentor as it ended, asked about each cell, also where no sample is.{sees} "
+            f"{columns(['its params'], MENTOR_FILE)} {columns(['loss', 'scored_weight'], _ROWS)}",
+            None if facts is None or grid is None else grid_figure(facts, grid),
+            lacks if facts is None else no_grid,
+        ),
+    ]
+
+
+def of_confusions(audit: Audit | None, lacks: str) -> list[Part]:
+    """Which labels are given for which."""
+    return [
+        (
+            "matrix",
+            "Which labels were taken for which",
+            "Samples that the audit takes for wrong: rows the given label, columns the suggested one. "
+            + columns(["given_label", "predicted_label", "margin"], _ROWS),
+            None if audit is None else matrix_figure(audit),
+            lacks if audit is None else "No sample is taken for wrong, or there are too many classes to draw.",
+        )
+    ]
