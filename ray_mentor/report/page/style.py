@@ -47,7 +47,8 @@ code, pre { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; fo
 pre { background: var(--panel); border-radius: 4px; padding: 10px 14px; white-space: pre-wrap; margin: 6px 0; }
 pre, code { overflow-wrap: anywhere; }
 summary { cursor: pointer; }
-th[scope=row] { padding-right: 24px; }
+th[scope=row] { padding-right: 24px; white-space: normal; }
+#closing td { white-space: normal; }
 button, select, input[type=search] {
   font: inherit; font-size: 0.875rem; color: var(--ink); background: var(--panel); border: 1px solid var(--muted);
   border-radius: 4px; padding: 5px 12px; min-height: 34px;

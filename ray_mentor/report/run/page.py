@@ -26,6 +26,7 @@ from ray_mentor.run.audit.audit import Audit
 from ray_mentor.run.directory import LEDGER, RunDirectory
 
 _LONG = 1000  # characters of what is said where something can't be read
+_WIDTHS = {"grid": 720}  # pixels that a figure needs
 Found = TypeVar("Found")
 
 
@@ -61,7 +62,12 @@ def page(
         *of_confusions(audit, no_audit),
     ]
     figures = {name: figure for name, _, _, figure, _ in parts if figure is not None}
-    body = [head(folder, ended), *(section(*part) for part in parts), gallery, settings_section(folder)]
+    body = [
+        head(folder, ended),
+        *(section(*part, _WIDTHS.get(part[0], 0)) for part in parts),
+        gallery,
+        settings_section(folder),
+    ]
     versions = (folder.result or {}).get("versions") or {}
     title = f"Run {escaped(folder.name)}"
     return document(title, "\n".join([*body, foot(versions)]), figures, GALLERY if gallery else "")

@@ -10,7 +10,7 @@ from ray_mentor.run.directory import RunDirectory
 REPORT = "report.html"
 """In the run's folder."""
 
-MOST_ROWS = 10_000_000
+MOST_ROWS = 5_000_000
 """Of a ledger that is drawn at the end of a run; of a larger one when it is asked for."""
 
 

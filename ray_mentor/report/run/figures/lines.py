@@ -31,5 +31,6 @@ def over_epochs(traces: list[Figure], title: str, *, height: int = 360, **axis: 
     drawn = [trace for trace in traces if any(value is not None for value in trace["y"])]
     if not drawn:
         return None
-    look = layout(xaxis=plot_axis("epoch"), yaxis=plot_axis(title, **axis), height=height, showlegend=True)
+    room = {"l": 60, "r": 20, "t": 52 + 19 * len(drawn), "b": 50}  # on a phone each name has a line
+    look = layout(xaxis=plot_axis("epoch"), yaxis=plot_axis(title, **axis), height=height, showlegend=True, margin=room)
     return {"data": drawn, "layout": look, "buttons": ZOOM}
