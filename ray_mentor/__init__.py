@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ray_mentor.config.compare import CompareSettings
     from ray_mentor.config.sweep import SweepSettings
     from ray_mentor.core.losses import make_loss
+    from ray_mentor.core.mentor.rule import Rule
     from ray_mentor.core.own_loop.learned_curriculum import LearnedCurriculum
     from ray_mentor.data.samples.samples import Samples, samples_from_dataset
     from ray_mentor.errors import NonFiniteLossError, UserError
@@ -37,6 +38,7 @@ _HOMES = {
     "TrainConfig": "ray_mentor.config",
     "LearnedCurriculum": "ray_mentor.core.own_loop.learned_curriculum",
     "make_loss": "ray_mentor.core.losses",
+    "Rule": "ray_mentor.core.mentor.rule",
     "Samples": "ray_mentor.data.samples.samples",
     "samples_from_dataset": "ray_mentor.data.samples.samples",
     "NonFiniteLossError": "ray_mentor.errors",
@@ -76,6 +78,7 @@ __all__ = [
     "MentorConfig",
     "NonFiniteLossError",
     "Outcome",
+    "Rule",
     "RunSettings",
     "Samples",
     "StudentConfig",

@@ -41,6 +41,7 @@ commands:
   compare        train several methods side by side, with the same means, and say which to take
   report RUN     write a page of a run: how it went, what its mentor did, which labels look wrong
   audit RUN      say which labels of a run look wrong, and how many; RUN is its folder
+  distill RUN    make a rule of what a run's mentor said: a table in a file, which costs nothing to weigh by
   teach RUN      make a mentor of a run that knew which labels were right, for runs that do not
 
 ray-mentor COMMAND --help lists the options of train, tune and compare; ray-mentor --version says which this is."""
@@ -61,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "compare": _compare,
         "report": _report,
         "audit": _audit,
+        "distill": _distill,
         "teach": _teach,
     }
     if words[0] not in commands:
@@ -217,6 +219,13 @@ _AUDIT_FILES = {
     "clean": "ids and labels without the samples whose labels look wrong",
     "relabelled": "ids and labels of all, with the suggested label where the given one looks wrong",
 }
+
+
+def _distill(words: list[str]) -> None:
+    with needing("ray", "ray-mentor distill"):
+        from ray_mentor.distill import distill  # noqa: PLC0415
+
+    distill(words)
 
 
 def _teach(words: list[str]) -> None:

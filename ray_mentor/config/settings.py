@@ -361,7 +361,8 @@ class CurriculumConfig:
     method: str = "mentornet"
     """mentornet (learned), mentornet-pd (fitted to a formula), mentornet-refined (the same, and learning on), uniform,
     oracle, self-paced, l2rw, spcl, predefined, focal, hard-mining, mentornet-frozen (another run's),
-    co-teaching, dividemix (two students), mentornet-dd (taught on trusted samples)."""
+    co-teaching, dividemix (two students), mentornet-dd (taught on trusted samples), rule:FILE (a table that ray-mentor
+    distill made)."""
     refine: bool = False
     """mentornet-pd: let the mentor learn on from there, by influences; another way to say mentornet-refined."""
     taught_at: tuple[float, ...] = (0.21, 0.75)

@@ -225,7 +225,7 @@ def check_name(storage: str, name: str) -> None:
 
 def fresh_name(*words: str) -> str:
     """A name for a run directory that says what runs, and that no run before or beside it has."""
-    what = "-".join(words)[:_LONGEST]
+    what = "-".join(word.partition(":")[0] for word in words)[:_LONGEST]  # a rule's method names a file, too
     return f"{what}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}{time.time_ns() // 1000 % 10**6:06d}"
 
 

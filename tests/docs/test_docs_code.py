@@ -33,6 +33,8 @@ OPTIONS = [
     "clean",
     "relabelled",
     "duplicates",
+    "on",
+    "verify",
 ]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 FOLDERS = ("benchmarks", "cluster", "docs", "examples", "ray_mentor", "tests")

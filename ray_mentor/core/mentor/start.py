@@ -11,13 +11,38 @@ from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.core.mentor.mentor_file import begun_as, check_is_shown_the_same, file_of
 from ray_mentor.core.mentor.networks import CMWMentor, MentorNet, load_published
 from ray_mentor.core.mentor.offline.predefined import PD_PARAMS
-from ray_mentor.errors import UserError
+from ray_mentor.core.mentor.rule import Rule
+from ray_mentor.errors import UserError, shown
 
 REFINED = "mentornet-refined"
 """The method whose mentor begins with PD params, and learns on."""
 
 FROZEN = "mentornet-frozen"
 """The method whose mentor is another run's, and stays so."""
+
+
+RULE = "rule"
+"""The method that weighs by a file; its name is this, a colon and the file's path."""
+
+
+def kind_of(method: str) -> str:
+    """The line of the table that a method is of: itself, or :data:`RULE`."""
+    return RULE if method.startswith(f"{RULE}:") else method
+
+
+def rule_of(curriculum: CurriculumConfig) -> Rule:
+    """The rule that a method names.
+
+    Raises:
+        UserError: none is named, or what :meth:`~.rule.Rule.read` says.
+    """
+    path = curriculum.method.partition(":")[2]
+    if not path:
+        raise UserError(
+            f"method is {curriculum.method!r}, but it weighs by a file; give --method rule:FILE, one that ray-mentor "
+            "distill wrote"
+        )
+    return Rule.read(path)
 
 
 def pd_mentor(config: MentorConfig) -> MentorNet:
@@ -91,18 +116,35 @@ def starts_otherwise(curriculum: CurriculumConfig, config: MentorConfig) -> bool
 
 
 def check_frozen(curriculum: CurriculumConfig, config: MentorConfig, n_classes: int | None, *, in_nats: bool) -> None:
-    """Refuses a frozen mentor that would not know what it sees.
+    """Refuses a frozen mentor, or a rule, that would not know what it sees.
 
     Raises:
-        UserError: what :func:`~.mentor_file.check_is_shown_the_same` says.
+        UserError: losses in other units, or other classes; the message names both. No such file, or a damaged one.
     """
+    if kind_of(curriculum.method) == RULE:
+        _check_rule(curriculum, n_classes, in_nats=in_nats)
     if curriculum.method == FROZEN and config.mentor_from is not None:
         check_is_shown_the_same(config.mentor_from, config, n_classes, in_nats=in_nats)
 
 
-def given_mentor(config: MentorConfig) -> str | None:
-    """A digest of the files that settings name a mentor by; None where they name none."""
-    files = [file_of(path) for path in (config.mentor_from, config.mentor_params) if path is not None]
+def _check_rule(curriculum: CurriculumConfig, n_classes: int | None, *, in_nats: bool) -> None:
+    rule, units = rule_of(curriculum), {True: "in nats", False: "in units of their own"}
+    if rule.weigh_by != "quantile" and rule.in_nats != in_nats:
+        raise UserError(
+            f"method is {shown(curriculum.method)}, whose losses are {units[rule.in_nats]}, but those of this run are "
+            f"{units[in_nats]}; they must be the same"
+        )
+    if len(rule.class_shift) not in (0, n_classes or len(rule.class_shift)):
+        raise UserError(
+            f"method is {shown(curriculum.method)}, a rule for {len(rule.class_shift)} classes, but there are "
+            f"{n_classes}; they must be the same"
+        )
+
+
+def given_mentor(config: MentorConfig, curriculum: CurriculumConfig) -> str | None:
+    """A digest of the files that settings name a mentor, or a rule, by; None where they name none."""
+    rule = curriculum.method.partition(":")[2] if kind_of(curriculum.method) == RULE else ""
+    files = [file_of(path) for path in (config.mentor_from, config.mentor_params, rule or None) if path is not None]
     made = hashlib.blake2b(digest_size=16)
     for file in files:
         made.update(file.read_bytes() if file.is_file() else b"")  # whoever needs it says that it is not there

@@ -18,7 +18,7 @@ from ray_mentor.core.losses import (
 )
 from ray_mentor.core.mentor.access import AbstractMentorAccess
 from ray_mentor.core.mentor.mentor_file import frozen_from
-from ray_mentor.core.mentor.start import FROZEN, REFINED, pd_mentor
+from ray_mentor.core.mentor.start import FROZEN, REFINED, RULE, kind_of, pd_mentor, rule_of
 from ray_mentor.core.methods.mixing import make_mixing, require_floats
 from ray_mentor.core.methods.pairs import CoDivide, CoTeaching, DivideMix
 from ray_mentor.core.methods.parts import Parts
@@ -34,6 +34,7 @@ from ray_mentor.core.methods.weightings import (
     Oracle,
     Predefined,
     Published,
+    Ruled,
     SelfPaced,
     Taught,
     Uniform,
@@ -90,6 +91,10 @@ def _frozen(_: CurriculumConfig, config: MentorConfig, __: AbstractMentorAccess 
     return Frozen(frozen_from(config.mentor_from))
 
 
+def _ruled(config: CurriculumConfig, _: MentorConfig, __: AbstractMentorAccess | None) -> AbstractWeighting:
+    return Ruled(rule_of(config))
+
+
 def _co_teaching(config: CurriculumConfig, _: MentorConfig, __: AbstractMentorAccess | None) -> AbstractWeighting:
     return CoTeaching(config.forget_rate, config.forget_epochs)
 
@@ -125,6 +130,7 @@ METHODS: dict[str, Method] = {
     ),
     "mentornet-dd": Method(_taught),
     REFINED: Method(_learned, learns=True, burn_in=0.15),
+    RULE: Method(_ruled, burn_in=0.15),
 }
 
 
@@ -279,4 +285,4 @@ def method_of(name: str) -> Method:
     Raises:
         UserError: if there is none; the message lists those there are.
     """
-    return METHODS[one_of(name, METHODS, "method")]
+    return METHODS[one_of(kind_of(name), METHODS, "method")]

@@ -17,7 +17,7 @@ import torch
 from ray.actor import ActorHandle
 from torch import nn
 
-from ray_mentor.config import MentorConfig, TrainConfig
+from ray_mentor.config import TrainConfig
 from ray_mentor.config.file import to_toml
 from ray_mentor.core.influence.step_jacobian import check_optimizer
 from ray_mentor.core.losses import PerSampleLoss
@@ -104,11 +104,11 @@ from ray_mentor.run.outcome import Outcome, result_of
 from ray_mentor.run.progress import ProgressBoard
 
 
-def _identities(splits: Splits, mentor: MentorConfig) -> dict[str, str]:
+def _identities(splits: Splits, config: TrainConfig) -> dict[str, str]:
     """Which samples and mentor a run works with."""
     named = {TRAINING: splits.train, TRUSTED: splits.meta, VALIDATION: splits.validation, TEST: splits.test}
     found = {name: identity(samples) for name, samples in named.items() if samples is not None}
-    given = given_mentor(mentor)
+    given = given_mentor(config.mentor, config.curriculum)
     return found if given is None else {**found, MENTOR: given}
 
 
@@ -230,7 +230,7 @@ class CurriculumTrainer:
             loss=loss,
             directory=self.directory,
             settings=to_toml(self._record).encode(),
-            data=_identities(self._splits, self.config.mentor),
+            data=_identities(self._splits, self.config),
             local=self.config.run.workers == 0,
             board=ProgressBoard(),
         )

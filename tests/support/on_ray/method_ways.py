@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import ray.train.torch
 import torch
 from small_runs import MENTOR, make_small_splits, trainer_for
@@ -20,6 +21,7 @@ from ray_mentor.core.exchange import AbstractExchange, Alone
 from ray_mentor.core.losses import ROBUST
 from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.core.mentor.mentor_file import mentor_bytes
+from ray_mentor.core.mentor.rule import Rule
 from ray_mentor.core.methods.table import METHODS
 from ray_mentor.core.step.gradient_rules import GRADIENT_RULES
 from ray_mentor.core.step.record import StepRecord
@@ -69,7 +71,7 @@ class Ways:
     """Makes trainers and their curricula; nothing is written.
 
     Args:
-        folder: for a mentor's file, which a method may take.
+        folder: for the files of a mentor and a rule, which a method may take.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -79,6 +81,14 @@ class Ways:
         state = MentorLearner(MENTOR, 3, 0).state()
         self._mentor_file.write_bytes(mentor_bytes(state, MENTOR, 3, in_nats=True))
 
+        rule = Rule("loss_difference", np.array([-1.0, 2.0]), np.array([[0.9, 0.2], [0.9, 0.1]]), np.array([0.0, 1.0]))
+        self._rule_file = folder / "rule.json"
+        self._rule_file.write_text(rule.text())
+
+    def schedule(self, way: Way) -> Way:
+        """With the file that a rule is in."""
+        return {**way, "method": f"rule:{self._rule_file}"} if way["method"] == "rule" else way
+
     def mentor(self, way: Way) -> MentorConfig:
         """With what a method asks for."""
         needs = {"mentor_from": str(self._mentor_file)} if way["method"] == "mentornet-frozen" else {}
@@ -86,7 +96,7 @@ class Ways:
 
     def trainer(self, way: Way) -> CurriculumTrainer:
         """Raises a UserError where the settings make no sense."""
-        schedule = {"burn_in": 0.2, "forget_epochs": 1.0, **way}
+        schedule = {"burn_in": 0.2, "forget_epochs": 1.0, **self.schedule(way)}
         without = {"meta": None} if way.get("meta_from") else {}
         return trainer_for(
             self.splits,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ray_mentor.core.methods.weightings.base import AbstractWeighting
 from ray_mentor.core.methods.weightings.focal import FocalWeights
-from ray_mentor.core.methods.weightings.frozen import Frozen
+from ray_mentor.core.methods.weightings.frozen import Frozen, Ruled
 from ray_mentor.core.methods.weightings.hard_mining import HardMining
 from ray_mentor.core.methods.weightings.l2rw import LearningToReweight
 from ray_mentor.core.methods.weightings.learned import Learned
@@ -28,6 +28,7 @@ __all__ = [
     "Oracle",
     "Predefined",
     "Published",
+    "Ruled",
     "SelfPaced",
     "Taught",
     "Uniform",

@@ -1,0 +1,1 @@
+"""A run's weighting as a rule that costs nothing: what its ledger says, the smallest table that says it, how well."""

@@ -1,0 +1,136 @@
+"""Rules of weightings that are known: what is chosen, and how well it says what another run's said."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_runs import trainer_for
+
+from ray_mentor.config import CurriculumConfig
+from ray_mentor.core.mentor.rule import Rule
+from ray_mentor.core.step.percentile import RunningPercentile
+from ray_mentor.data import Splits
+from ray_mentor.errors import UserError
+from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.distilling.distilled import beside, distilled
+from ray_mentor.run.distilling.fidelity import fidelity_of
+from ray_mentor.run.distilling.fit import candidates, chosen, said_by
+from ray_mentor.run.distilling.rows import Rows, rows_of, together
+from ray_mentor.run.outcome import Outcome
+
+
+def rows(kind: str, seed: int = 0, n: int = 60, steps: int = 100) -> Rows:
+    """Of a weighting that depends on the loss; on progress, too; on the class, too."""
+    draw = np.random.default_rng(seed)
+    step = np.repeat(np.arange(steps), n)
+    loss = draw.exponential(2, steps * n)
+    label, progress = draw.integers(3, size=steps * n), step / steps
+    z = 3 - 2 * loss
+    z = 1 + 8 * progress - 3 * loss if kind != "loss" else z
+    z = z + 3 * (label - 1) if kind == "class" else z
+    ranks = np.concatenate([(np.argsort(np.argsort(part)) + 0.5) / n for part in np.split(loss, steps)])
+    seen = {"quantile": ranks, "loss": loss, "loss_difference": loss - 1.5 - 3 * np.sin(step)}
+    sample = np.tile(np.arange(n), steps)
+    return Rows(sample, step, 1 / (1 + np.exp(-z)), seen, progress, label, 3, in_nats=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("loss", "loss"), ("progress", "loss and progress"), ("class", "loss and progress, and given class")],
+)
+def test_the_smallest_rule_that_says_it_is_taken(kind: str, name: str) -> None:
+    fitted, other = candidates(rows(kind)), rows(kind, seed=1)
+    taken = chosen(fitted)
+    assert taken.name == name
+    assert taken.rule is not None
+    found = taken.on(other)
+    assert found.r_squared > 0.95
+    assert found.spearman > 0.95
+    by_name = {one.name: one.on(other) for one in fitted}
+    assert by_name["the same for all"].r_squared == pytest.approx(0, abs=0.01)
+    assert np.isnan(by_name["the same for all"].spearman)
+    assert by_name["one threshold"].r_squared < found.r_squared
+    np.testing.assert_allclose(said_by(taken.rule, other), taken.says(other))
+
+
+def test_rows_of_several_runs_keep_samples_and_steps_apart() -> None:
+    first, second = rows("loss", steps=4), rows("loss", seed=1, steps=3)
+    both = together([first, second[second.sample > 1]])
+    assert len(both) == 240 + 174
+    assert len(np.unique(both.step)) == 7
+    assert len(np.unique(both.sample)) == 60 + 58
+    assert both.weight[240:].tolist() == second.weight[second.sample > 1].tolist()
+    with pytest.raises(UserError, match=r"^the runs have other classes or other units of the loss"):
+        together([first, dataclasses.replace(second, classes=4)])
+
+
+def test_the_direction_is_that_of_the_data() -> None:
+    hard_first = dataclasses.replace(rows("loss"), weight=1 - rows("loss").weight)
+    rule = chosen(candidates(hard_first)).rule
+    assert rule is not None
+    assert (np.diff(rule.weights) >= 0).all()
+    assert np.ptp(rule.weights) > 0.8
+
+
+def test_fidelity_by_hand() -> None:
+    of = rows("loss", n=2, steps=2)
+    of = dataclasses.replace(of, weight=np.array([0.9, 0.1, 0.8, 0.2]))
+    found = fidelity_of(of, np.array([0.8, 0.3, 0.4, 0.6]))
+    assert found.r_squared == pytest.approx(1 - (0.01 + 0.04 + 0.16 + 0.16) / (4 * 0.125))
+    assert found.spearman == pytest.approx(0.8)  # ranks 4 1 3 2 and 4 1 2 3, Σd² = 2: 1 − 6·2/60
+    assert found.spearman_in_step == 0
+    assert found.agreement == 0.5
+
+
+@pytest.fixture(scope="module")
+def self_paced(small_splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    schedule = CurriculumConfig(method="self-paced", pace="linear", meta_in_training=0.0)
+    return trainer_for(small_splits, tmp_path_factory.mktemp("runs"), "paced", curriculum=schedule).fit()
+
+
+def test_the_rows_are_those_of_the_run(self_paced: Outcome) -> None:
+    table = self_paced.ledger().to_pandas().sort_values("step", kind="stable")
+    found = rows_of(RunDirectory(self_paced.path))
+    percentile = RunningPercentile(0.6, 0.9)
+    levels = table.groupby("step")["loss"].transform(lambda part: percentile.update(torch.tensor(part.to_numpy())))
+    np.testing.assert_allclose(found.seen["loss_difference"], table["loss"] - levels, rtol=0, atol=1e-6)
+    assert found.weight == pytest.approx(table["scored_weight"].to_numpy())
+    expected = table.groupby("step")["loss"].rank(method="average")
+    sizes = table.groupby("step")["loss"].transform("size")
+    np.testing.assert_allclose(found.seen["quantile"], (expected - 0.5) / sizes)
+    assert found.classes == 3
+
+
+@pytest.mark.long
+def test_a_run_is_distilled_and_its_rule_weighs_another(
+    self_paced: Outcome, small_splits: Splits, tmp_path: Path
+) -> None:
+    of = RunDirectory(self_paced.path)
+    made = distilled([of])
+    assert made.others == 0
+    assert made.fidelity.columns.tolist() == ["r_squared"]
+    assert made.rule.made_from["runs"] == ["paced"]
+    assert made.rule.made_from["method"] == "self-paced"
+    assert made.fidelity.loc[made.name, "r_squared"] > 0.9
+    data = beside(made.rule, rows_of(of))
+    assert data["rows"].sum() == len(rows_of(of))
+    assert (data["said"].dropna().between(0, 1)).all()
+    file = tmp_path / "rule.json"
+    file.write_text(made.rule.text())
+    schedule = CurriculumConfig(method=f"rule:{file}", burn_in=0.0)
+    outcome = trainer_for(small_splits, tmp_path, "ruled", curriculum=schedule).fit()
+    rows_there = rows_of(RunDirectory(outcome.path))
+    np.testing.assert_allclose(rows_there.weight, said_by(Rule.read(file), rows_there), atol=2e-3)
+    with pytest.raises(UserError, match="which the rule is made of; give runs of other seeds, or leave it out"):
+        distilled([of], [of])
+
+
+def test_a_run_whose_weights_are_all_alike_has_no_rule(small_splits: Splits, tmp_path: Path) -> None:
+    schedule = CurriculumConfig(method="uniform", meta_in_training=0.0)
+    path = trainer_for(small_splits, tmp_path, "plain", curriculum=schedule, epochs=1).fit().path
+    with pytest.raises(UserError, match="all samples had the same weight, so that there is no rule to be made"):
+        rows_of(RunDirectory(path))
