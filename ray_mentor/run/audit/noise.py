@@ -15,6 +15,9 @@ from ray_mentor.run.audit.score import THRESHOLD
 DOUBT = 0.3
 """How far u may lie from the threshold, for a label to be one that could be either. Chosen as those are."""
 
+FALSE_ALARMS = 0.01
+"""Of right labels, how many a run may take for wrong beyond doubt: as many at most on clean digits, seeds 0 to 2."""
+
 
 @dataclass(frozen=True)
 class NoiseRate:
@@ -22,7 +25,8 @@ class NoiseRate:
 
     Attributes:
         rate: of samples taken for wrong.
-        low: as many as are wrong beyond doubt, u > 0.4, at the lower end of Wilson's 95 % interval of that share.
+        low: as many as are wrong beyond doubt, u > 0.4, at the lower end of Wilson's 95 % interval of that share, less
+            the 1 % that may be false alarms.
         high: as many as could be wrong, u > −0.2, at its upper end.
         count: samples taken for wrong.
         samples: N.
@@ -46,7 +50,8 @@ def noise_rate(u: NDArray[np.float32], is_issue: NDArray[np.bool_]) -> NoiseRate
     n = len(u)
     surely, maybe = (int((u > THRESHOLD + shift).sum()) for shift in (DOUBT, -DOUBT))
     likely = int(is_issue.sum())
-    return NoiseRate(likely / n, wilson(min(surely, likely), n)[0], wilson(max(maybe, likely), n)[1], likely, n)
+    low = max(wilson(min(surely, likely), n)[0] - FALSE_ALARMS, 0.0)
+    return NoiseRate(likely / n, low, wilson(max(maybe, likely), n)[1], likely, n)
 
 
 def noise_matrix(

@@ -13,8 +13,10 @@ from hand_made_runs import row, run_of
 
 import ray_mentor
 from ray_mentor.errors import UserError
+from ray_mentor.run.accuracy import wilson
 from ray_mentor.run.audit import sums as sums_module
 from ray_mentor.run.audit.audit import Audit, burn_in_epochs
+from ray_mentor.run.audit.noise import noise_rate
 from ray_mentor.run.audit.score import score_of, suspicion
 from ray_mentor.run.directory import RunDirectory
 
@@ -200,3 +202,13 @@ def test_the_worst_class_first(tmp_path: Path) -> None:
 
 def test_it_is_a_public_name() -> None:
     assert ray_mentor.Audit is Audit
+
+
+def test_the_interval_by_hand() -> None:
+    """Of 100 samples 30 are wrong beyond doubt, 40 likely, and 55 could be."""
+    u = np.repeat(np.float32([1.0, 0.3, 0.0, -1.0]), [30, 10, 15, 45])
+    found = noise_rate(u, u > 0.1)
+    assert (found.rate, found.count, found.samples) == (0.4, 40, 100)
+    assert found.low == pytest.approx(wilson(30, 100)[0] - 0.01)
+    assert found.high == pytest.approx(wilson(55, 100)[1])
+    assert noise_rate(u, np.zeros(100, bool)).low == 0
