@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import os
@@ -33,6 +34,9 @@ _MOST_EPOCHS, _SHARE = 5, 0.15
 _NO_PREDICTIONS = (
     "the ledger has no predictions (it is of an earlier version, or the student's outputs are no class logits): no "
     "label is suggested, and how many are wrong is not said; samples are ranked by mean loss and mean sample weight"
+)
+_MIXED = (
+    "this run showed its student mixed inputs alone, and what it said of them stands for what it says of each sample"
 )
 _EQUAL = "all samples weighed the same in this run, so that weights say nothing of any"
 _MEMORISED = (
@@ -82,7 +86,9 @@ class Audit:
         burn_in = burn_in_epochs(settings, span.epochs)
         names = class_names(directory) or []
         classes = (*names, *map(str, range(len(names), span.classes)))
-        return _audited(directory, _columns(directory, span, burn_in), classes)
+        found = _audited(directory, _columns(directory, span, burn_in), classes)
+        is_mixed = settings.get("mixing") == "mixup"
+        return dataclasses.replace(found, notes=(*found.notes, _MIXED)) if is_mixed else found
 
     def to_pandas(self) -> pd.DataFrame:
         """The table."""

@@ -155,6 +155,12 @@ def test_a_run_without_a_mentor_says_less(tmp_path: Path) -> None:
     )
 
 
+def test_what_is_said_of_mixed_inputs_is_no_more_than_that(tmp_path: Path) -> None:
+    path = run_of(tmp_path, few())
+    (path / "config.toml").write_text('epochs = 4\nmixing = "mixup"\n')
+    assert Audit.from_run(path).notes[-1].startswith("this run showed its student mixed inputs alone, and what it said")
+
+
 def test_no_rows_and_no_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is not a run: it has no config.toml; give the folder .* audit runs/first"):
         Audit.from_run(tmp_path)
