@@ -35,6 +35,7 @@ from ray_mentor.core.step.percentile import RunningPercentile
 from ray_mentor.core.step.record import StepRecord, Weighed, record_of
 from ray_mentor.core.step.said import said_of
 from ray_mentor.core.step.schedules import kept, rate_at, scheduled_weights
+from ray_mentor.core.step.stopwatch import Stopwatch
 from ray_mentor.core.step.student_step import student_step, weighted_loss
 from ray_mentor.core.step.students import across, mean_of_students
 from ray_mentor.core.step.targets import with_targets
@@ -92,6 +93,7 @@ class Curriculum:
         targets = n_classes if isinstance(parts.loss, TargetLoss) else 0
         self._kept = slice(targets, targets + (parts.remembering.keeps if parts.remembering else 0))
         self.history = LossHistory(n_samples, mentor.history_length, *share, beside=self._kept.stop)
+        self.clock = Stopwatch()
         self.guards = Guards(mentor, parts.mentor)
         self.memorising = Memorising(values_of(parts.meta_loss))
         self.bare = unwrapped(student)
@@ -138,8 +140,9 @@ class Curriculum:
         """What the meta step will need of the student as it is; None where none looks back on the step."""
         if not self.is_looked_back_on:
             return None
-        share_buffers(self.student)
-        return self.meta.before_forward()
+        with self.clock("meta step"):
+            share_buffers(self.student)
+            return self.meta.before_forward()
 
     def observe(self, batch: Batch) -> Observation:
         """Batch → student → per-sample losses → features, of a batch that is on the student's device."""
@@ -177,7 +180,8 @@ class Curriculum:
 
     def score(self, seen: Observation) -> Float[Tensor, "batch ..."]:
         """Features → mentor → what it says of each sample of the global batch; nobody is asked of a trusted one: 1."""
-        scored = self.parts.weighting(seen)
+        with self.clock("scoring"):
+            scored = self.parts.weighting(seen)
         return scored.masked_fill(across(seen.features.trusted, scored), 1.0)
 
     def weigh(self, seen: Observation, scored: Float[Tensor, "batch ..."]) -> Weighed:
@@ -197,7 +201,8 @@ class Curriculum:
         influence, meta_loss = torch.full_like(weighed.seen.features.loss, torch.nan), None
         if before:
             is_due = self.meta_is_due
-            influence, meta_loss = self.meta.look_back(self.step_number, weighed, before, is_due=is_due)
+            with self.clock("meta step"):
+                influence, meta_loss = self.meta.look_back(self.step_number, weighed, before, is_due=is_due)
         record = record_of(self.step_number, weighed, influence, meta_loss)
         if weighed.overruled:
             self.guards.count_fallback()

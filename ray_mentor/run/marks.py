@@ -14,6 +14,7 @@ class Marks:
     """When a run reached what: the moments between its phases, on the clock of time.time().
 
     Attributes:
+        parts: seconds of rank 0's training by part, said when it ends.
         has_started: whether a first step began; before that a run may be refused.
     """
 
@@ -21,12 +22,15 @@ class Marks:
         self.began = began
         self.fit = self.ray_ready = self.started = self.ended = time.time()
         self.has_started = False
+        self.parts: dict[str, float] = {}
         self._show = show
 
     def show(self, row: Row) -> None:
         """Notes the moment of a progress row, and passes it on."""
         if row["kind"] == "started":
             self.started, self.has_started = row["at"], True
+        if row["kind"] == "ended":
+            self.parts = dict(row.get("part_seconds", {}))
         self.ended = time.time()
         self._show(row)
 

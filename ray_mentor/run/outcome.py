@@ -108,6 +108,7 @@ def result_of(config: TrainConfig, n_samples: int, state: RunState, marks: Marks
         "train_seconds": state.log.train_seconds,
         "wall_seconds": time.time() - marks.began,
         "phase_seconds": marks.phases(),
+        "part_seconds": marks.parts,
         "steps": state.curriculum.step,
         "meta_updates": state.curriculum.meta_updates,
         "guards": guard_figures(state.curriculum, metrics),

@@ -75,7 +75,7 @@ def worker_loop(config: dict[str, Job]) -> None:
         kept.load(state.kept)
     elif job.mentor_start is not None and curriculum.parts.mentor is not None:
         curriculum.parts.mentor.load(job.mentor_start)
-    first = curriculum.step_number
+    first, clock = curriculum.step_number, curriculum.clock
     log.begin(state.log if state else None)
     if state is not None or job.run.resume:
         log.note(_goes_on(first, len(log.metrics), plan))
@@ -104,14 +104,17 @@ def worker_loop(config: dict[str, Job]) -> None:
     ):
         for epoch, rows, ends_epoch in plan.steps(first):
             step = curriculum.step_number
-            batch = with_trusted(batch_of(train, rows, exchange, (plan.seed, TRAINED, step)), step)
+            with clock("reading"):
+                batch = with_trusted(batch_of(train, rows, exchange, (plan.seed, TRAINED, step)), step)
             torch.manual_seed(curriculum.generator("student", exchange.rank).initial_seed())  # of dropout
-            record = curriculum.step(_augmented(batch, job, curriculum, splits.meta.inputs))
-            log.add(epoch, record, curriculum.progress)
+            with clock("student"):
+                record = curriculum.step(_augmented(batch, job, curriculum, splits.meta.inputs))
+            with clock("ledger"):
+                log.add(epoch, record, curriculum.progress)
             schedule.step()
             pulse.beat()
             if ends_epoch:
-                with pulse.slow():
+                with pulse.slow(), clock("measuring"):
                     found = measured(curriculum, splits, meta.held_out, exchange, pulse.beat)
                     own_trusted = functools.partial(own_parts, meta.learnt, "trusted", curriculum, exchange)
                     curriculum.end_epoch(epoch + 1, own_trusted, found.errors, log.note)
@@ -122,11 +125,12 @@ def worker_loop(config: dict[str, Job]) -> None:
                             log.note(warning)
                     log.end_epoch(epoch, curriculum, found.figures)
             if curriculum.step_number == plan.total_steps and splits.test is not None and exchange.rank == 0:
-                with pulse.slow():
+                with pulse.slow(), clock("measuring"):
                     said = kept.student_of(curriculum.bare)
                     write_predictions(directory, curriculum.bare, said, splits.test, pulse.beat)
             if timetable.due(curriculum.step_number, ready=not curriculum.meta.waits, ends_epoch=ends_epoch):
-                save()
+                with clock("saving"):
+                    save()
             if ends_epoch:
                 is_last = curriculum.step_number == plan.total_steps
                 student = kept.student_of(curriculum.bare) if is_last else None
@@ -135,7 +139,7 @@ def worker_loop(config: dict[str, Job]) -> None:
                     goes_on = passed(job.gate, epoch + 1, exchange, save)
                 if not goes_on:
                     return
-    log.post({"kind": "ended"})
+    log.post({"kind": "ended", "part_seconds": clock.seconds})
 
 
 def _alone(job: Job, curriculum: Curriculum, splits: Splits) -> AbstractContextManager[None]:

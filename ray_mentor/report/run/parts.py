@@ -61,7 +61,9 @@ def of_metrics(folder: Folder) -> list[Part]:
         (
             "time",
             "Where the time went",
-            "Of the last start of the run. " + columns(["phase_seconds"], RESULT),
+            "Of the last start of the run; training by its parts, as rank 0 saw them. On a GPU, whose work is waited "
+            "for later than it is asked for, a second may count to the part that waits. "
+            + columns(["phase_seconds", "part_seconds"], RESULT),
             time_figure(folder),
             "Said when the run has come to its end.",
         ),

@@ -57,6 +57,7 @@ THE_ISSUES_KEYS = {
 }
 MORE_KEYS = {
     "phase_seconds",
+    "part_seconds",
     "workers",
     "guards",
     "notes",
@@ -162,6 +163,13 @@ def test_the_phases_add_up_to_the_wall_time(finished: Outcome) -> None:
     assert all(seconds >= 0 for seconds in phases.values())
     assert sum(phases.values()) == pytest.approx(finished.result["wall_seconds"], abs=0.1)
     assert phases["train"] == pytest.approx(finished.result["train_seconds"], abs=0.2)
+
+
+def test_the_parts_of_training_are_nearly_all_of_it(finished: Outcome) -> None:
+    parts, whole = finished.result["part_seconds"], finished.result["phase_seconds"]["train"]
+    assert set(parts) == {"reading", "scoring", "student", "meta step", "ledger", "measuring", "saving"}
+    assert min(parts.values()) > 0
+    assert 0.5 * whole < sum(parts.values()) <= whole
 
 
 def test_the_metrics_have_a_row_an_epoch(finished: Outcome) -> None:

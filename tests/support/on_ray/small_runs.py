@@ -144,7 +144,7 @@ def assert_same_run(found: Outcome, expected: Outcome) -> None:
     assert in_order(found.ledger()).equals(in_order(expected.ledger()))
 
 
-RESULT_CLOCKS = ("train_seconds", "wall_seconds", "phase_seconds", "samples_per_second", "workers")
+RESULT_CLOCKS = ("train_seconds", "wall_seconds", "phase_seconds", "part_seconds", "samples_per_second", "workers")
 
 
 def carried(outcome: Outcome) -> dict[str, Any]:

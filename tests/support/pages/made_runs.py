@@ -92,6 +92,7 @@ def made_result(**changes: Any) -> dict[str, Any]:
         "train_seconds": 6.0,
         "wall_seconds": 9.5,
         "phase_seconds": {"prepare": 2.0, "start_ray": 0.5, "start_workers": 0.5, "train": 6.0, "finish": 0.5},
+        "part_seconds": {"reading": 0.4, "scoring": 0.2, "student": 3.0, "meta step": 1.5, "ledger": 0.3},
         "steps": 40,
         "meta_updates": 3,
         "guards": None,

@@ -7,7 +7,7 @@ from typing import Any
 from ray_mentor.report.page.drawing import STILL, Figure, layout, plot_axis
 from ray_mentor.report.page.words import duration_text
 from ray_mentor.report.run.figures.lines import line, over_epochs
-from ray_mentor.report.run.folder import Folder
+from ray_mentor.report.run.folder import Folder, Row
 from ray_mentor.report.terminal import phase_rows
 
 _ACCURACIES = {
@@ -61,9 +61,33 @@ def guards_figure(folder: Folder) -> Figure | None:
     return over_epochs(traces, "share of steps", height=300, range=[-0.02, 1.02])
 
 
+_PARTS = {
+    "student": "training: the student's steps",
+    "scoring": "training: scoring",
+    "meta step": "training: meta steps",
+    "reading": "training: reading samples",
+    "ledger": "training: the ledger",
+    "measuring": "training: measuring an epoch's end",
+    "saving": "training: checkpoints",
+}
+
+
+def time_rows(result: Row) -> list[tuple[str, float]]:
+    """Seconds of each phase in order, training by its parts where these are known."""
+    parts = result.get("part_seconds") or {}
+    rows = []
+    for name, seconds in phase_rows(result):
+        if name == "training" and parts:
+            rows += [(says, parts[part]) for part, says in _PARTS.items() if part in parts]
+            rows.append(("training: the rest", max(seconds - sum(parts.values()), 0.0)))
+        else:
+            rows.append((name, seconds))
+    return rows
+
+
 def time_figure(folder: Folder) -> Figure | None:
-    """Seconds of each phase, in order."""
-    rows = phase_rows(folder.result) if folder.result else []
+    """Where the seconds went."""
+    rows = time_rows(folder.result) if folder.result else []
     if not rows:
         return None
     names, seconds = [name for name, _ in rows][::-1], [value for _, value in rows][::-1]
