@@ -18,7 +18,7 @@ from ray_mentor.errors import UserError
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.distilling.distilled import beside, distilled
 from ray_mentor.run.distilling.fidelity import fidelity_of
-from ray_mentor.run.distilling.fit import candidates, chosen, said_by
+from ray_mentor.run.distilling.fit import Candidate, candidates, chosen, said_by
 from ray_mentor.run.distilling.rows import Rows, rows_of, together
 from ray_mentor.run.outcome import Outcome
 
@@ -55,6 +55,26 @@ def test_the_smallest_rule_that_says_it_is_taken(kind: str, name: str) -> None:
     assert np.isnan(by_name["the same for all"].spearman)
     assert by_name["one threshold"].r_squared < found.r_squared
     np.testing.assert_allclose(said_by(taken.rule, other), taken.says(other))
+
+
+def of_size(curves: int, classes: int, chosen_by: float) -> Candidate:
+    table = np.full((curves, 2), 0.5), np.arange(curves, dtype=np.float64), np.zeros(classes)
+    rule = Rule("loss", np.array([0.0, 1.0]), *table)
+    return Candidate(f"{curves} curves, {classes} classes", lambda asked: asked.weight, rule, chosen_by)
+
+
+def test_a_larger_rule_must_be_worth_it() -> None:
+    small, middle, large = (1, 0), (10, 0), (10, 10)
+    trees = Candidate("trees", lambda asked: asked.weight, None, 0.99)
+
+    def taken(*by: float) -> str:
+        rules = [of_size(*size, one) for size, one in zip((small, middle, large), by, strict=True)]
+        return chosen([trees, *rules]).name
+
+    assert taken(0.975, 0.985, 0.99) == "1 curves, 0 classes"
+    assert taken(0.965, 0.975, 0.99) == "10 curves, 0 classes"
+    assert taken(0.965, 0.965, 0.975) == "10 curves, 10 classes"
+    assert taken(0.5, 0.6, 0.55) == "10 curves, 0 classes", "none is close, and the best is taken"
 
 
 def test_rows_of_several_runs_keep_samples_and_steps_apart() -> None:
