@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from ray_mentor.errors import UserError
 
-_RAY = ("PIL", "pandas", "plotly", "pyarrow", "ray", "rich", "sklearn", "torchvision", "tyro", "yaml")
+_RAY = ("PIL", "pandas", "plotly", "pyarrow", "ray", "rich", "sklearn", "tensorboardX", "torchvision", "tyro", "yaml")
 MODULES = {"ray": _RAY, "tune": (*_RAY, "optuna", "scipy"), "plot": ("matplotlib",)}
 """Extra to the modules that are there with it, and of which some aren't without."""
 

@@ -23,6 +23,9 @@ FEATURES = ("loss", "loss_difference", "label", "progress", "history")
 MIXINGS = ("none", "mixup", "mentormix", "mentormix-published")
 """What can be mixed into a batch."""
 
+TRACKERS = ("tensorboard", "mlflow", "wandb")
+"""Tools that can be told of a run's epochs."""
+
 BACKENDS = ("memory", "arrow", "ray")
 """Ways to hold the inputs of a run. The samples are the same with each; their order and the result with memory and
 arrow: ray shuffles in windows."""
@@ -454,6 +457,9 @@ class RunSettings:
     """Folder that holds the run directories."""
     run_name: str | None = None
     """Name of the run directory. None: made of method, data, date and time."""
+    log_to: tuple[str, ...] = ()
+    """Tools that are told of each epoch, too: tensorboard (event files in the run's folder), mlflow, wandb (offline
+    unless WANDB_MODE says otherwise)."""
     resume: bool = False
     """Go on with the run of this name from its newest checkpoint."""
     resume_or_start: bool = False
@@ -502,6 +508,8 @@ class RunSettings:
                 f"it must lie between 1 and workers, {self.workers}",
             )
         require(self.seed < 2**63, "seed", self.seed, "it must be below 2**63")
+        for tool in self.log_to:
+            one_of(tool, TRACKERS, "log_to")
         require(self.run_name is None or "/" not in self.run_name, "run_name", self.run_name, "it must hold no /")
         require(self.run_name not in ("", ".", ".."), "run_name", self.run_name, "it must name a folder of its own")
         require(bool(self.storage_path), "storage_path", self.storage_path, "it must name a folder", "e.g. runs")

@@ -129,6 +129,7 @@ def test_extras_bring_what_is_imported(extra: str) -> None:
     brought = distributions(extra)
     missing = {name for name in needed if not {owner.lower() for owner in owners.get(name, [name])} & brought}
     theirs = {"torchmetrics"} if extra == "all" else set(MODULES["plot"])  # a dependency of Lightning's; pictures
+    theirs |= {"mlflow", "wandb"}  # extras of their own, for --log-to
     assert missing <= theirs
     if extra in MODULES:
         assert needed - theirs - {"torch", "numpy", "jaxtyping", "typing_extensions"} <= {*MODULES[extra], "scipy"}

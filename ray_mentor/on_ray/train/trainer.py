@@ -102,6 +102,7 @@ from ray_mentor.run.ledger.detection import detection
 from ray_mentor.run.marks import Marks, Show
 from ray_mentor.run.outcome import Outcome, result_of
 from ray_mentor.run.progress import ProgressBoard
+from ray_mentor.run.trackers import tracked
 
 
 def _identities(splits: Splits, config: TrainConfig) -> dict[str, str]:
@@ -259,10 +260,14 @@ class CurriculumTrainer:
         if self._was_fit and not self._is_named:
             self._name_afresh()
         self._was_fit = True
+        with tracked(self.config.run.log_to, self.directory, self._record, show or self._default_show()) as told:
+            return self._fitted(told, gate)
+
+    def _fitted(self, show: Show, gate: AnyGate | None) -> Outcome:
         began = time.time() if self._began is None else self._began
         self._job = dataclasses.replace(self._job, gate=gate)
         self.check_directory()
-        marks = Marks(began, show or self._default_show())
+        marks = Marks(began, show)
         if self._choice is not None:
             marks.show({"kind": "note", "text": str(self._choice)})
         try:

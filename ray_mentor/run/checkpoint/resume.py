@@ -17,6 +17,7 @@ MAY_CHANGE = {
     "resume_or_start",
     "run_name",
     "storage_path",
+    "log_to",
     "data_backend",
     "data_cache",
     "workers",

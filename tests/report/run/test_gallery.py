@@ -17,8 +17,9 @@ from made_runs import CLASSES, made_ledger, made_run, samples_of
 from page_text import figures, words
 from PIL import Image
 
-from ray_mentor.data import FeatureInputs, Samples, samples_from_dataset
+from ray_mentor.data import FeatureInputs, ImageInputs, Samples, samples_from_dataset
 from ray_mentor.report.run.gallery.sparkline import HIGH, WIDE, sparkline
+from ray_mentor.report.run.gallery.suspicious import in_pictures
 from ray_mentor.report.run.page import page
 from ray_mentor.run.audit.audit import Audit
 
@@ -149,3 +150,12 @@ def test_a_ledger_without_predictions_has_no_suggestions(tmp_path: Path) -> None
     assert "The ledger has no predictions" in words(whole)
     assert {known(card)["suggested"] for card in cards(whole)} == {""}
     assert "→" not in "".join(cards(whole))
+
+
+def test_other_samples_with_the_same_labels_are_not_shown() -> None:
+    ids = np.arange(1, 4)
+    samples = Samples(ImageInputs(np.zeros((3, 8, 8, 1), np.uint8)), ids, np.zeros(3, int), None, CLASSES)
+    rows = [{"sample_id": number, "given_label": "cat"} for number in (1, 9)]
+    shown, lacks = in_pictures(samples, np.array([1, 9]), [0, 0], rows)
+    assert (shown, lacks) == (None, "the data are others now than those that the run was trained on")
+    assert in_pictures(samples, np.array([1, 3]), [0, 0], rows)[1] == ""

@@ -56,7 +56,7 @@ def suspicious(directory: RunDirectory, audit: Audit, epochs: int, samples: Samp
     label = [audit.classes.index(row["given_label"]) for row in rows]
     shown = None
     if samples is not None:
-        shown, lacks = _shown(samples, numbers, label, rows)
+        shown, lacks = in_pictures(samples, numbers, label, rows)
     return Suspicious(rows, label, loss, weight, shown, lacks)
 
 
@@ -85,7 +85,7 @@ def _courses(directory: RunDirectory, numbers: NDArray[np.int64], epochs: int) -
     return loss, weight
 
 
-def _shown(
+def in_pictures(
     samples: Samples, numbers: NDArray[np.int64], label: list[int], rows: list[dict[str, Any]]
 ) -> tuple[list[str] | None, str]:
     """What each looks like, if the samples are those of the run."""
