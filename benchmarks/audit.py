@@ -16,6 +16,7 @@ import dataclasses
 import functools
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from protocol import pages
 from protocol.methods import MENTOR, METHODS
 from protocol.people import CIFAR
 from protocol.regimes import HUMAN, NOISES, Regime, regimes
-from protocol.rows import Cell, Rows
+from protocol.rows import Cell, Row, Rows
 from protocol.running import trained
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -64,8 +65,7 @@ def main() -> None:
         for way in options.ways
     ]
     rows.fill(cells, RunCell(regimes(options.cifar)[options.regime]))
-    found = pd.DataFrame(rows.read()).replace("", np.nan).astype(dict.fromkeys(FIGURES, float))
-    print(table(found[found["regime"] == options.regime]))
+    print(table(rows.read(), options.regime))
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,10 @@ def _labels(regime: Regime, noise: str, seed: int) -> NDArray[np.bool_]:
     return wrong
 
 
-def table(rows: pd.DataFrame) -> str:
+def table(found: Sequence[Row], regime: str) -> str:
     """Means over the seeds, as Markdown; the error of a rate is the mean of |rate − true rate|."""
+    rows = pd.DataFrame(found).replace("", np.nan).astype(dict.fromkeys(FIGURES, float))
+    rows = rows[rows["regime"] == regime]
     error = (rows["rate"] - rows["true_rate"]).abs()
     inside = ((rows["low"] <= rows["true_rate"]) & (rows["true_rate"] <= rows["high"])).where(rows["low"].notna())
     shown = rows.assign(rate_error=error, inside=inside.astype(float))
@@ -151,7 +153,9 @@ def table(rows: pd.DataFrame) -> str:
     means = shown.groupby(["noise", "detector"], sort=False)[list(columns)].mean()
     head = ["noise", "found by", "AUROC", "average precision", "missed", "rate", "off by", "interval holds it", "CPU s"]
     lines = [head, ["---"] * len(head)]
-    for (noise, way), row in means.iterrows():  # type: ignore[misc]
+    asked = ((noise, way) for noise in (*NOISES, "none") for way in WAYS if (noise, way) in means.index)
+    for noise, way in asked:
+        row = means.loc[noise, way]
         lines.append([noise, way, *(_cell(name, row[name]) for name in columns)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
