@@ -35,11 +35,11 @@ from ray_mentor.core.step.percentile import RunningPercentile
 from ray_mentor.core.step.record import StepRecord, Weighed, record_of
 from ray_mentor.core.step.said import said_of
 from ray_mentor.core.step.schedules import kept, rate_at, scheduled_weights
-from ray_mentor.core.step.stopwatch import Stopwatch
 from ray_mentor.core.step.student_step import student_step, weighted_loss
 from ray_mentor.core.step.students import across, mean_of_students
 from ray_mentor.core.step.targets import with_targets
 from ray_mentor.core.step.units import RunningUnits
+from ray_mentor.core.stopwatch import Stopwatch
 from ray_mentor.core.student.kept_buffers import kept_buffers
 from ray_mentor.core.student.random_state import untouched
 from ray_mentor.core.student.shared_buffers import share_buffers

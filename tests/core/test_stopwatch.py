@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ray_mentor.core.step import stopwatch
-from ray_mentor.core.step.stopwatch import Stopwatch
+from ray_mentor.core import stopwatch
+from ray_mentor.core.stopwatch import Stopwatch
 
 
 def test_what_is_inside_counts_to_the_inner_part_alone(monkeypatch: pytest.MonkeyPatch) -> None:
