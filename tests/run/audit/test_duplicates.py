@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pyarrow as pa
 import pytest
 import torch
 from hand_made_runs import row, run_of
+from rich.console import Console
 from torch import nn
 
 from ray_mentor import Audit
@@ -17,6 +20,7 @@ from ray_mentor.config import DataConfig
 from ray_mentor.data import FeatureInputs, Samples
 from ray_mentor.data.splits.splits import prepare
 from ray_mentor.errors import UserError
+from ray_mentor.report.audited import audit_run, show_duplicates
 from ray_mentor.run.audit import duplicates as module
 from ray_mentor.run.audit.duplicates import duplicates, duplicates_of
 from ray_mentor.run.directory import RunDirectory
@@ -135,3 +139,21 @@ def test_other_data_than_the_runs_are_refused(run: RunDirectory) -> None:
     for wrong in (others, labels, audited.set_column(0, "sample_id", audited["sample_id"].cast(pa.string()))):
         with pytest.raises(UserError, match=r"are not those that the run was trained on; put them back, or, where"):
             duplicates_of(run, wrong)
+
+
+def test_the_command_writes_and_shows_them(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    audit_run(run.path, 3, weights=None, clean=None, relabelled=None, duplicates=True)
+    said = capsys.readouterr().out
+    assert re.search(r"^\d+ sets? of duplicates, the labels of \d+ disagree$", said, re.MULTILINE)
+    assert said.endswith(f"written: {run.path}/duplicates.csv\n")
+    assert (run.read("duplicates.csv") or b"").startswith(b'"set","kind","sample_id","given_label","labels_differ"\n')
+
+
+def test_duplicates_on_the_terminal() -> None:
+    console = Console(file=io.StringIO())
+    show_duplicates(duplicates(samples()), ("a note",), 4, console)
+    said, note, *rows = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert (said, note) == ("2 sets of duplicates, the labels of 1 disagree", "a note")
+    words = [row.split() for row in rows if row.startswith((" 0 ", " 1 ", "   0", "   1"))]
+    assert words[0] == ["0", "exact", "103", "ape", "yes"]
+    assert len(words) == 4
