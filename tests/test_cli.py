@@ -365,7 +365,7 @@ def test_a_run_of_seconds(command: Any, tmp_path: Path) -> None:
     assert lines[3] == f"run: {tmp_path}/runs/first"
     assert lines[4].startswith("epoch 1/1  test accuracy 0.")
     assert "mentornet, seed 3" in answer.out
-    assert lines[-5] == "look at next:"
+    assert lines[-6] == "look at next:"
     assert all(Path(line.rpartition(": ")[2]).exists() for line in lines[-4:])
     result = json.loads((tmp_path / "runs/first/result.json").read_text())
     assert result["seed"] == 3
