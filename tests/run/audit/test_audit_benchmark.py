@@ -13,7 +13,7 @@ from auditing.large_ledger import audited, write
 from protocol import pages
 from protocol.rows import read
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 
 LEDGER = pd.DataFrame(
     {
