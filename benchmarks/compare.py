@@ -3,6 +3,7 @@
     python benchmarks/compare.py digits                     # three rates a method, on the seeds of selection
     python benchmarks/compare.py digits --final --pages     # each at its best, on fresh seeds; into the pages
     python benchmarks/compare.py A --noises human:random1 --methods mentornet gce --seeds 2
+    python benchmarks/compare.py A --change gpu=true hold_on_device=true --processes 15    # one GPU, shared
 
 Rows are appended to docs/tables/ as they come, and what is there is not run again; `--rows FOLDER` has them elsewhere.
 What the regimes and noises are, and which seeds and images serve what: protocol/regimes.py.
@@ -15,6 +16,7 @@ import dataclasses
 import functools
 import statistics
 import tempfile
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,6 +39,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, help="of selection's seeds that many (default all of the regime's)")
     parser.add_argument("--cifar", type=Path, default=CIFAR, help="CIFAR-10 as Parquet")
     parser.add_argument("--people", type=Path, default=PEOPLE, help="CIFAR-N's labels as Parquet")
+    parser.add_argument(
+        "--change", nargs="+", default=[], metavar="NAME=VALUE", help="a setting of every run, as in TOML"
+    )
     parser.add_argument("--processes", type=int, default=1, help="runs at a time, one thread each (default 1)")
     parser.add_argument("--rows", type=Path, default=pages.TABLES, help="folder of the rows (default docs/tables)")
     options = parser.parse_args()
@@ -45,6 +50,7 @@ def main() -> None:
             labelled_by_people, work=Path(work), cifar=options.cifar, people=options.people
         )  # fmt: skip
         regime = regimes(options.cifar, people)[options.regime]
+        regime = dataclasses.replace(regime, base=regime.base.changed(**tomllib.loads("\n".join(options.change))))
         if options.seeds is not None:
             regime = dataclasses.replace(regime, selection_seeds=regime.selection_seeds[: options.seeds])
         methods = options.methods or regime.methods
