@@ -53,7 +53,13 @@ def realisable() -> tuple[Problem, Tensor]:
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("start", "interval"), [([0.5, 0.5, 0.5], 1), ([0.9, 0.1, 0.1], 1), ([0.05, 0.9, 0.3], 1), ([0.5, 0.5, 0.5], 4)]
+    ("start", "interval"),
+    [
+        ([0.5, 0.5, 0.5], 1),
+        pytest.param([0.9, 0.1, 0.1], 1, marks=pytest.mark.slow),
+        pytest.param([0.05, 0.9, 0.3], 1, marks=pytest.mark.slow),
+        pytest.param([0.5, 0.5, 0.5], 4, marks=pytest.mark.slow),
+    ],
 )
 def test_where_the_meta_loss_can_be_0_it_is_the_bilevel_optimum(start: list[float], interval: int) -> None:
     problem, shares = realisable()
@@ -160,6 +166,6 @@ def gaps_of(seed: int, steps: int, *, falls: bool) -> np.ndarray:
     return np.array(found)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_with_minibatches_the_gap_falls_as_the_rates_do() -> None:
     assert drift() < -0.35
