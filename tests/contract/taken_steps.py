@@ -22,7 +22,7 @@ Samples = tuple[Tensor, Tensor]
 
 
 def as_batch(samples: Samples, share: Tensor | None = None, partners: Tensor | None = None) -> Batch:
-    rows = torch.arange(len(samples[1]))
+    rows = torch.arange(len(samples[1]), device=samples[1].device)
     return Batch(rows, rows, *samples, partner_labels=partners, share=share)
 
 
