@@ -38,6 +38,7 @@ def alone() -> dict[str, float]:
     return accuracies(printed_by(str(EXAMPLES / "plain_loop.py")))
 
 
+@pytest.mark.slow
 def test_the_mentor_helps(alone: dict[str, float]) -> None:
     assert alone["mentor"] > alone["uniform"] + 0.015
     assert alone["mentor"] > 0.9

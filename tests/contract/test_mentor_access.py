@@ -103,6 +103,7 @@ def make_actor() -> Any:
     return actor.remote(CONFIG, C, SEED)
 
 
+@pytest.mark.slow
 def test_an_actor_that_dies_before_the_first_update_begins_where_it_began(local_ray: None) -> None:
     started: Any = ray.remote(MentorActor).options(num_cpus=0, num_gpus=0, max_restarts=-1, max_task_retries=-1)
     start = dataclasses.replace(learnt(0).state(), version=0, update_id=-1)

@@ -162,6 +162,7 @@ def test_actor_and_replica_scoring_give_the_same_bits(undisturbed: Outcome, brok
     assert_same_run(broke.outcome, undisturbed)
 
 
+@pytest.mark.slow
 def test_two_workers_give_what_one_process_gives(together: Outcome, alone: Outcome) -> None:
     """Up to rounding: two ranks add their gradients in another order, 1e-7 a step, and 20 steps carry it on."""
     for name, value in alone.student_state.items():
@@ -186,6 +187,7 @@ def test_two_workers_give_what_one_process_gives(together: Outcome, alone: Outco
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_rank_0_alone_takes_the_students_state(together: Outcome, storage: Path) -> None:
     """For a checkpoint: nobody else needs room for a second student."""
     assert len(list((Path(together.path) / "checkpoints").glob("*.pt"))) == 2

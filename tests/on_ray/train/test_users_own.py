@@ -231,7 +231,7 @@ def said_by(path: str, loss: Tensor) -> Tensor:
     return frozen_from(path).network.sample_weights(seen).detach()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_mentor_begins_as_another_runs_and_goes_on_from_its_own_checkpoints(
     small_splits: Splits, tmp_path: Path
 ) -> None:
