@@ -76,10 +76,8 @@ def group_norm(
         return functional.group_norm(input, num_groups, weight, bias, eps)
     (x, dx), (gamma, d_gamma), (beta, d_beta) = _taken_apart(input), _of(weight), _of(bias)
     y = functional.group_norm(x, num_groups, gamma, beta, eps)
-    x, dx, gamma, d_gamma, d_beta = (
-        _precise(x),
-        *(p if p is None else _precise(p) for p in (dx, gamma, d_gamma, d_beta)),
-    )
+    x = _precise(x)
+    dx, gamma, d_gamma, d_beta = (None if part is None else _precise(part) for part in (dx, gamma, d_gamma, d_beta))
     n, channels = y.shape[:2]
     sizes = n, channels, math.prod(y.shape[2:]), num_groups
     scale, shift = (_or_zeros(part, (channels,), x) for part in (d_gamma, d_beta))
@@ -103,16 +101,14 @@ def layer_norm(
         return functional.layer_norm(input, shape, weight, bias, eps)
     (x, dx), (gamma, d_gamma), (beta, d_beta) = _taken_apart(input), _of(weight), _of(bias)
     y = functional.layer_norm(x, shape, gamma, beta, eps)
-    x, dx, gamma, d_gamma, d_beta = (
-        _precise(x),
-        *(p if p is None else _precise(p) for p in (dx, gamma, d_gamma, d_beta)),
-    )
+    x = _precise(x)
+    dx, gamma, d_gamma, d_beta = (None if part is None else _precise(part) for part in (dx, gamma, d_gamma, d_beta))
     scale, shift = (_or_zeros(part, shape, x) for part in (d_gamma, d_beta))
     tangent, mean, inverse = torch.native_layer_norm(x, shape, scale, shift, eps)
     if dx is not None:
-        of_x = torch.ops.aten.native_layer_norm_backward(dx, x, shape, mean, inverse, None, None, [True, False, False])[
-            0
-        ]
+        of_x, *_ = torch.ops.aten.native_layer_norm_backward(
+            dx, x, shape, mean, inverse, None, None, [True, False, False]
+        )
         tangent += of_x if gamma is None else of_x * gamma
     return _dual(y, tangent)
 
