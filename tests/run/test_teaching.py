@@ -20,6 +20,8 @@ from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.outcome import Outcome
 from ray_mentor.run.teaching import _ledger, _rows, taught_by
 
+pytestmark = pytest.mark.long  # mentors that are taught
+
 UNIFORM = CurriculumConfig(method="uniform", meta_in_training=0.0)
 
 

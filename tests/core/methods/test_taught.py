@@ -21,6 +21,8 @@ from ray_mentor.core.methods.weightings.taught import noise_rate, rows_of
 from ray_mentor.core.step.evaluation import losses_by_label
 from ray_mentor.errors import UserError
 
+pytestmark = pytest.mark.long  # mentors that are taught: each lesson takes a second
+
 C, N = 3, 60
 
 

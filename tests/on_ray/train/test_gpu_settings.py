@@ -21,6 +21,8 @@ from ray_mentor.data.storage.on_device import on_device
 from ray_mentor.errors import RunStoppedError, UserError
 from ray_mentor.students import CNN
 
+pytestmark = pytest.mark.long  # whole runs
+
 CPU = torch.device("cpu")
 ALL = {"precision": "bf16", "channels_last": True, "hold_on_device": True}
 EPOCHS = {"epochs": 6}

@@ -43,6 +43,8 @@ from ray_mentor.run.ledger.rows import SCHEMA
 from ray_mentor.run.outcome import Outcome
 from ray_mentor.students import MLP
 
+pytestmark = pytest.mark.long  # runs that are stopped and go on
+
 THE_ISSUES_KEYS = {
     "test_accuracy",
     "noise_auroc",
@@ -394,7 +396,6 @@ def test_one_command_leaves_a_folder_alone_that_is_no_run(small_splits: Splits, 
     assert files_of(tmp_path / "precious") == before
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("steps", [1, 2, 4, 5, 7, 13, STEPS - 1])
 def test_a_run_stopped_at_any_step_goes_on_as_if_it_had_never_stopped(
     steps: int, finished: Outcome, small_splits: Splits, tmp_path: Path
@@ -456,7 +457,6 @@ def test_a_driver_whose_run_was_taken_up_at_its_end_writes_no_result(small_split
     assert not (tmp_path / "twice/result.json").exists()
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("length", [2, LARGE])
 def test_memory_of_past_losses_and_adam_survive_a_stop(length: int, small_splits: Splits, tmp_path: Path) -> None:
     changes: dict[str, Any] = {

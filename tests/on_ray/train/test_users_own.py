@@ -27,6 +27,8 @@ from ray_mentor.errors import StoppedByUser, UserError
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 from ray_mentor.run.outcome import Outcome
 
+pytestmark = pytest.mark.long  # runs that are stopped and go on
+
 
 class Points(Dataset[tuple[Tensor, int]]):
     """A user's own data set."""
@@ -164,7 +166,6 @@ class Shaken(Points):
         return point + 0.1 * torch.randn(5), label
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("train", [Points, Shaken])
 def test_who_reads_a_data_set_decides_nothing(train: type[Points], tmp_path: Path) -> None:
     """Bit for bit the same run, with transforms that draw from PyTorch's generator, too."""
@@ -180,7 +181,6 @@ def with_dropout() -> torch.nn.Module:
     return torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 2))
 
 
-@pytest.mark.long
 def test_a_run_whose_data_are_read_ahead_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
     shaken: dict[str, Any] = {"data": Shaken(100, 1), "data_workers": 2}
     whole = user_trainer(tmp_path / "whole", **shaken).fit()

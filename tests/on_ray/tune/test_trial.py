@@ -28,6 +28,8 @@ from ray_mentor.on_ray.tune.trial import NAME, PEAK, Trial
 from ray_mentor.run.checkpoint.checkpoints import Found, newest_good
 from ray_mentor.run.directory import RunDirectory
 
+pytestmark = pytest.mark.long  # trials that are killed and go on
+
 A_STEP = STEPS // EPOCHS
 NewTrial = Callable[..., Trial]
 
@@ -148,7 +150,6 @@ def test_a_paused_trial_goes_on_where_it_was(new_trial: NewTrial, tmp_path: Path
     assert_same_state(state_in(tmp_path / "one"), state_in(tmp_path / "two"))
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("length", [0, LARGE])
 def test_a_trial_takes_over_the_whole_state_of_another(length: int, new_trial: NewTrial, tmp_path: Path) -> None:
     features = ("loss", "history") if length else ("loss",)

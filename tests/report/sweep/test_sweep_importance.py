@@ -12,6 +12,8 @@ import pytest
 
 from ray_mentor.report.sweep.importance import importances
 
+pytestmark = pytest.mark.long  # forests
+
 N = 64
 
 
@@ -40,7 +42,6 @@ EFFECTS = {
 }
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("name", list(EFFECTS))
 def test_the_only_setting_that_counts_has_nearly_all_importance(name: str) -> None:
     settings = draws()

@@ -12,6 +12,8 @@ from ray_mentor.core.mentor.offline.lesson import auroc, teach
 from ray_mentor.core.mentor.offline.supervised import Rows
 from ray_mentor.core.step.features import Features
 
+pytestmark = pytest.mark.long  # each lesson takes a second
+
 N = 600
 KINDS = {"mlp": MentorConfig(), "mentornet": MentorConfig(mentor="mentornet")}
 
