@@ -366,6 +366,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
+@pytest.mark.slow
 class TestTwoProcesses:
     """Under ddp, each with every other sample: as one process with all of them, to rounding."""
 

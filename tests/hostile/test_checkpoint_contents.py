@@ -125,6 +125,7 @@ VALUES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_any_entry_may_be_anything(resumed: Callable[..., tuple[int, str]], table: dict[str, Any]) -> None:
     draw = random.Random(0)
     for _ in range(100):

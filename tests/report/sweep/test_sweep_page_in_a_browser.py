@@ -13,10 +13,13 @@ from made_sweeps import made_sweep, made_trials
 
 from ray_mentor.report.sweep.page import page
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None,
-    reason="a page is opened in no browser, since there is no chromium, chromium-browser or google-chrome",
-)
+pytestmark = [
+    pytest.mark.slow,  # a browser for each; that of a run's page is opened by `make test`
+    pytest.mark.skipif(
+        CHROMIUM is None,
+        reason="a page is opened in no browser, since there is no chromium, chromium-browser or google-chrome",
+    ),
+]
 
 ALL = ["pareto", "importance", "parallel", "curves"]
 
