@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import json
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +17,7 @@ from ray_mentor.config import TrainConfig
 from ray_mentor.core.methods.table import burn_in_of, mixing_of
 from ray_mentor.errors import UserError, printable, shown
 from ray_mentor.run.checkpoint.resume import started_with
-from ray_mentor.run.directory import RESULT, RunDirectory
+from ray_mentor.run.directory import CONFIG, METRICS, RESULT, RunDirectory
 from ray_mentor.run.distilling.distilled import Distilled, distilled
 from ray_mentor.run.distilling.fit import CLOSE_ENOUGH
 from ray_mentor.training import train
@@ -57,7 +60,7 @@ def distill(words: list[str]) -> None:
         print(printable(line))
     print(printable(f"the rule, which weighs by {found.name}, is in {asked.out}"))
     if to_verify:
-        print(printable(closed_gap([one.accuracies() for one in to_verify])))
+        print(printable(closed_gap([one.accuracies() for one in to_verify], _on_what(to_verify))))
 
 
 def lines(found: Distilled) -> list[str]:
@@ -82,8 +85,12 @@ def lines(found: Distilled) -> list[str]:
 class _Verified:
     """A run whose mentor is to be replaced by a rule, and once by nothing.
 
+    Where no truth of the test split is known it is by the last epoch's accuracy on held-out trusted samples: the kept
+    student's is that of the epoch that had most of them right, which flatters whoever has many epochs to choose from.
+
     Raises:
-        UserError: it isn't finished, has no accuracy on labels that are right, or data or student of its own.
+        UserError: it isn't finished, has no accuracy on labels that are right, or data or student of its own; or one of
+            the runs that it is held against is there already.
     """
 
     def __init__(self, directory: RunDirectory, file: str) -> None:
@@ -98,8 +105,17 @@ class _Verified:
         written = directory.read(RESULT)
         if written is None:
             raise UserError(f"--verify compares with how {directory.path} ended, which it hasn't; wait for its end")
-        self._result = json.loads(written)
-        _accuracy_of(self._result)
+        result = json.loads(written)
+        self.held_out = 0 if result.get("test_accuracy") is not None else int(result.get("trusted_held_out") or 0)
+        metrics = {} if self.held_out == 0 else _last_metrics(directory)
+        self._accuracy = _accuracy_of(result, metrics)
+        for what in (_BY_RULE, _PLAIN):
+            there = RunDirectory.within(self._config.run.storage_path, self._name(what))
+            if there.read(CONFIG) is not None:
+                raise UserError(f"--verify trains the run {there.path}, which is there already; remove it first")
+
+    def _name(self, what: str) -> str:
+        return f"{self._config.run.run_name}-{what}"
 
     def accuracies(self) -> tuple[float, float, float]:
         """Of the mentor, the rule and equal weights."""
@@ -108,26 +124,44 @@ class _Verified:
             "mixing": mixing_of(schedule, settings, own_loss=False, floats=True),
             "burn_in": burn_in_of(schedule, self._config.run.epochs),
         }
-        rule = self._trained("by-rule", method=f"rule:{self._file}", **same)
-        return _accuracy_of(self._result), rule, self._trained("plain", method="uniform", mixing="none", burn_in=None)
+        rule = self._trained(_BY_RULE, method=f"rule:{self._file}", **same)
+        return self._accuracy, rule, self._trained(_PLAIN, method="uniform", mixing="none", burn_in=None)
 
     def _trained(self, what: str, **changes: Any) -> float:
-        name = f"{self._config.run.run_name}-{what}"
-        outcome = train(self._config.changed(run_name=name, resume=False, resume_or_start=False, **changes))
-        return _accuracy_of(outcome.result)
+        config = self._config.changed(run_name=self._name(what), resume=False, resume_or_start=False, **changes)
+        outcome = train(config)
+        return _accuracy_of(outcome.result, outcome.metrics[-1] if self.held_out else {})
 
 
-def _accuracy_of(result: dict[str, Any]) -> float:
-    for name in ("test_accuracy", "trusted_accuracy"):
-        if result.get(name) is not None:
-            return float(result[name])
+_BY_RULE, _PLAIN = "by-rule", "plain"
+
+
+def _last_metrics(directory: RunDirectory) -> dict[str, Any]:
+    rows = list(csv.DictReader(io.StringIO((directory.read(METRICS) or b"").decode())))
+    return rows[-1] if rows else {}
+
+
+def _accuracy_of(result: Mapping[str, Any], metrics: Mapping[str, Any]) -> float:
+    """On the test split, of the kept student; where its truth is not known the last epoch's, on trusted samples."""
+    for value in (result.get("test_accuracy"), metrics.get("trusted_accuracy")):
+        if value not in (None, ""):
+            return float(value)
     raise UserError("--verify compares accuracies, but none is known here; give a run with trusted samples")
 
 
-def closed_gap(accuracies: list[tuple[float, float, float]]) -> str:
-    """How much of what the mentor gains over equal weights the rule gains, by means over runs."""
+def _on_what(verified: Sequence[_Verified]) -> str:
+    fewest = min(one.held_out for one in verified)
+    return f" on {fewest} held-out trusted samples in the last epoch" if fewest else ""
+
+
+def closed_gap(accuracies: list[tuple[float, float, float]], on: str = "") -> str:
+    """How much of what the mentor gains over equal weights the rule gains, by means over runs.
+
+    Args:
+        on: what they were measured on, where that is not a test split.
+    """
     mentor, rule, plain = np.mean(accuracies, axis=0)
-    said = f"accuracy of the mentor {mentor:.3f}, the rule {rule:.3f}, equal weights {plain:.3f}"
+    said = f"accuracy{on} of the mentor {mentor:.3f}, the rule {rule:.3f}, equal weights {plain:.3f}"
     over = f"{said} ({counted(len(accuracies), 'run')} each)"
     if mentor <= plain:
         return f"{over}: there is no gap to close"

@@ -111,5 +111,34 @@ def test_it_trains_with_the_rule_and_without_any_as_the_mentor_did(
     assert {config.curriculum.meta_in_training for config in asked} == {1.0}
 
 
+def test_without_a_known_truth_no_epoch_is_chosen_by_what_it_is_measured_on(
+    said: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kept student of plain training is its luckiest epoch's on these very samples."""
+    path = run(tmp_path / "one", 0, test_accuracy=None, trusted_accuracy=0.95, trusted_held_out=30)
+    (path / "metrics.csv").write_text('"epoch","trusted_accuracy"\n0,1\n1,0.9\n')
+
+    def train(config: TrainConfig) -> Any:
+        last = 0.85 if "rule" in config.curriculum.method else 0.8
+        metrics = [{"trusted_accuracy": 1.0}, {"trusted_accuracy": last}]
+        return SimpleNamespace(result={"test_accuracy": None, "trusted_accuracy": 1.0}, metrics=metrics)
+
+    monkeypatch.setattr(distill, "train", train)
+    code, out, err = said("one", "--out", "rule.json", "--verify")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == (
+        "accuracy on 30 held-out trusted samples in the last epoch of the mentor 0.900, the rule 0.850, equal weights "
+        "0.800 (1 run each): the rule closes 50 % of the gap that the mentor closes"
+    )
+
+
+def test_a_run_that_it_would_train_is_not_found_there_after_all_the_work(said: Any, tmp_path: Path) -> None:
+    run(tmp_path / "one", 0, test_accuracy=0.9), run(tmp_path / "one-plain", 0, test_accuracy=0.9)
+    code, out, err = said("one", "--out", "rule.json", "--verify")
+    assert (code, out) == (2, "")
+    assert err == f"error: --verify trains the run {tmp_path}/one-plain, which is there already; remove it first\n"
+    assert not (tmp_path / "rule.json").exists()
+
+
 def test_no_gap_is_said_to_be_none() -> None:
     assert distill.closed_gap([(0.8, 0.9, 0.8)]).endswith("(1 run each): there is no gap to close")
