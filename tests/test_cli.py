@@ -264,7 +264,7 @@ def test_a_mentor_that_one_run_teaches_weighs_for_another(command: Any, tmp_path
 def test_a_page_of_a_run(command: Any, tmp_path: Path) -> None:
     done = command("train", *QUICK, "--run-name", "paged")
     written = tmp_path / "runs/paged/report.html"
-    assert f"  what the mentor did, on one page: {written}\n" in done.out
+    assert f"  all of it, on one page: {written}\n" in done.out
     at_its_end = written.read_text()
     written.unlink()
     assert command("report", "runs/paged") == Said(0, f"{written}\n", "")

@@ -113,18 +113,22 @@ def look_at_next(result: Mapping[str, Any], path: str, *, has_page: bool = True)
     """Where a finished run's findings are, a line each; its page first, where there is one."""
     share, found = result["wrong_labels"], result["first_known_wrong"]
     low, high = result["wrong_labels_interval"] or (0, 0)
-    wrong = "" if share is None else f", {share:.1%} of all ({low:.1%} to {high:.1%})"
+    wrong = "" if share is None else f", {share:.1%} of those trained on ({low:.1%} to {high:.1%})"
+    wrong += _AT_LEAST if wrong and result.get("sample_weight_spread") == 0 else ""
     wrong += "" if found is None else f"; of the first {found[1]}, {found[0]} are wrong"
     return "\n".join(
         [
             "look at next:",
-            *([f"  what the mentor did, on one page: {path}/report.html"] if has_page else []),
+            *([f"  all of it, on one page: {path}/report.html"] if has_page else []),
             f"  labels that are most likely wrong{wrong}: {path}/audit.csv",
             f"  the trained student: {path}/student/state_dict.pt",
             f"  each epoch's figures: {path}/metrics.csv",
             f"  each sample in each epoch: {path}/ledger/",
         ]
     )
+
+
+_AT_LEAST = "; maybe many more, which a student that no mentor keeps from it has learnt by heart"
 
 
 def given_agreement(row: Mapping[str, Any]) -> float | None:

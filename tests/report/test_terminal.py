@@ -154,17 +154,25 @@ def test_the_live_line_is_gone_at_the_end_and_the_epochs_stay(epochs: int) -> No
 
 
 @pytest.mark.parametrize(
-    ("known", "share", "said"),
+    ("known", "share", "spread", "said"),
     [
-        (None, None, "wrong: "),
-        ([49, 50], 0.4, "wrong, 40.0% of all (38.1% to 43.0%); of the first 50, 49 are wrong: "),
+        (None, None, 0.3, "wrong: "),
+        ([49, 50], 0.4, 0.3, "wrong, 40.0% of those trained on (38.1% to 43.0%); of the first 50, 49 are wrong: "),
+        (
+            None,
+            0.4,
+            0.0,
+            "wrong, 40.0% of those trained on (38.1% to 43.0%); maybe many more, which a student that no mentor keeps "
+            "from it has learnt by heart: ",
+        ),
     ],
 )
-def test_what_to_look_at_next(known: list[int] | None, share: float | None, said: str) -> None:
+def test_what_to_look_at_next(known: list[int] | None, share: float | None, spread: float, said: str) -> None:
     found = {"first_known_wrong": known, "wrong_labels": share, "wrong_labels_interval": share and [0.381, 0.43]}
+    found["sample_weight_spread"] = spread
     result = {**RESULT, **found}
     first, page, *lines = look_at_next(result, "/runs/a").splitlines()
-    assert (first, page) == ("look at next:", "  what the mentor did, on one page: /runs/a/report.html")
+    assert (first, page) == ("look at next:", "  all of it, on one page: /runs/a/report.html")
     assert look_at_next(result, "/runs/a", has_page=False).splitlines() == [first, *lines]
     assert lines[0] == f"  labels that are most likely {said}/runs/a/audit.csv"
     assert [line.rpartition(": ")[2] for line in lines[1:]] == [

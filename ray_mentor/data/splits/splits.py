@@ -67,7 +67,7 @@ def prepare(config: DataConfig, seed: int, spread: Spread = in_threads) -> Split
     if meta is None:
         meta, pool = _drawn_meta(pool, config, seed, notes)
     if validation is None:
-        validation, pool = _drawn_validation(pool, config, seed)
+        validation, pool = _drawn_validation(pool, config, seed, notes)
     train = _some(pool.take(), "training split", config.data)
     _note_missing_classes(meta, config, notes)
     if raw.fit_scale:
@@ -174,10 +174,16 @@ def _on_trust(samples: Samples, config: DataConfig) -> list[str]:
     return []
 
 
-def _drawn_validation(pool: Pool, config: DataConfig, seed: int) -> tuple[Samples | None, Pool]:
+def _drawn_validation(pool: Pool, config: DataConfig, seed: int, notes: list[str]) -> tuple[Samples | None, Pool]:
     if round(config.validation_share * len(pool)) == 0:
         return None, pool
-    return _hold_out(pool, config.validation_share, _draw(seed, _VALIDATION))
+    validation, pool = _hold_out(pool, config.validation_share, _draw(seed, _VALIDATION))
+    if config.data not in CLEAN:
+        notes.append(
+            f"{len(validation)} more were held out as validation split (validation_share {config.validation_share:g}); "
+            "no audit looks at what is held out"
+        )
+    return validation, pool
 
 
 def _hold_out(pool: Pool, share: float, draw: Generator) -> tuple[Samples, Pool]:

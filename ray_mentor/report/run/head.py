@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ray_mentor.config import DataConfig
 from ray_mentor.report.page.document import copied
 from ray_mentor.report.page.html import code, escaped
 from ray_mentor.report.page.words import duration_text, figure_text, numbered
@@ -51,13 +52,22 @@ def _what(settings: Mapping[str, Any]) -> str:
         (f"method {escaped(settings['method'])}" if "method" in settings else ""),
         (f"student {escaped(settings['student'])}" if "student" in settings else "a student of one's own"),
         (f"on {escaped(settings['data'])}" if "data" in settings else "on data of one's own"),
-        (f"noise {escaped(settings['noise'])}" if "noise" in settings else ""),
+        _noise_text(settings),
         numbered(int(settings.get("epochs", 0)), "epoch"),
         f"seed {escaped(settings.get('seed', '?'))}",
         (f"{escaped(settings['workers'])} workers" if settings.get("workers") else "in one process"),
     ]
     text = ", ".join(part for part in told if part)
     return f"{text[:1].upper()}{text[1:]}."
+
+
+def _noise_text(settings: Mapping[str, Any]) -> str:
+    """What was added; ``auto`` is said as what it came to."""
+    noise = settings.get("noise")
+    if noise == "auto" and "data" in settings:
+        kind, rate = DataConfig(data=str(settings["data"])).resolved_noise
+        noise = kind if kind == "none" else f"{kind}:{rate:g}"
+    return "" if noise is None else "no added noise" if noise == "none" else f"noise {escaped(noise)}"
 
 
 def _verdict(folder: Folder, ended: str | None) -> tuple[str, str]:

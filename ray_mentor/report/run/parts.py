@@ -6,6 +6,7 @@ from ray_mentor.core.mentor.mentor_file import MENTOR_FILE
 from ray_mentor.report.page.drawing import Figure
 from ray_mentor.report.page.html import escaped
 from ray_mentor.report.run.figures.curves import (
+    ACCURACIES,
     accuracy_figure,
     guards_figure,
     losses_figure,
@@ -38,7 +39,7 @@ def of_metrics(folder: Folder) -> list[Part]:
             "Accuracy",
             "Where labels may be wrong, agreement with them is no accuracy: of a share r of wrong ones even a perfect "
             f"student agrees with 1 − r.{kept} "
-            + columns(["test_accuracy", "trusted_accuracy", "validation_agreement"], METRICS),
+            + columns([name for name in ACCURACIES if folder.has(name)] or list(ACCURACIES), METRICS),
             accuracy_figure(folder),
             lacks,
         ),
@@ -53,8 +54,9 @@ def of_metrics(folder: Folder) -> list[Part]:
         (
             "guards",
             "Guards and memorising",
-            "Where the mentor believed next to no sample, all count the same for that step. The student's memorising "
-            "is measured on held-out trusted samples. " + columns(["fallbacks", "memorised"], METRICS),
+            "Where the mentor believed next to no sample, all count the same for that step. The more the student knows "
+            "its training samples by heart, beside trusted ones that it has not seen, the more steps mix their samples "
+            "in pairs, which hinders that. " + columns(["fallbacks", "memorised"], METRICS),
             guards_figure(folder),
             "The mentor was never overruled, and nothing is mixed by what the student memorises.",
         ),
@@ -78,7 +80,8 @@ def of_weights(folder: Folder, facts: LedgerFacts | None, lacks: str) -> list[Pa
         (
             "belief",
             "How far labels are believed",
-            f"The mean of what the mentor said. {apart}" + columns(["scored_weight"], _ROWS),
+            f"The mean of what the mentor said; in the burn-in, before it learns, nobody asks it, and all weights are 1. "
+            f"{apart}" + columns(["scored_weight"], _ROWS),
             None if facts is None else belief_figure(facts),
             lacks,
         ),

@@ -275,6 +275,14 @@ def test_every_file_needs_the_columns(tmp_path):
     fails(tmp_path, f"{path} has no column 'x'; its columns are y, label")
 
 
+def test_of_many_columns_those_that_may_be_labels_are_named_too(tmp_path):
+    numbers = {f"x{place:02}": [1.0, 2.0] for place in range(60)}
+    path = write(tmp_path / "a.parquet", {**numbers, "digit": ["one", "two"]})
+    with pytest.raises(UserError) as error:
+        read_path(path)
+    assert str(error.value).endswith("x49, ...; name the one of given labels with --label-column (text is in digit)")
+
+
 def test_no_parquet_and_no_training_split(tmp_path):
     fails(tmp_path, f"no Parquet file at '{tmp_path}'; name a file, or a folder that holds *.parquet files")
     write_images(tmp_path / "test.parquet")

@@ -134,6 +134,7 @@ def test_a_meta_set_of_its_own_is_kept_apart(tmp_path):
         "left out 2 training samples that are in the meta set too (same content)",
         "the test split has given labels, of which some may be wrong, so no test accuracy is shown but agreement with "
         "them, and accuracy on held-out trusted samples; if they were re-checked, say so: --clean-test",
+        "6 more were held out as validation split (validation_share 0.1); no audit looks at what is held out",
         "warning: the meta set of 3 has no sample of 1 of 3 classes (0), so the mentor learns nothing of them; "
         "add them to --meta-data",
     )

@@ -140,6 +140,7 @@ def test_the_matrix_is_the_audits(tmp_path: Path) -> None:
     wrong = audit.matrix - np.diag(audit.matrix.diagonal())
     assert [[cell or 0 for cell in row] for row in heat["z"]] == wrong.T.tolist()
     assert wrong.sum() > 20
+    assert (heat["zmin"], heat["zmax"]) == (0, wrong.max()), "Plotly heeds the one with the other alone"
 
 
 def test_a_ledger_without_predictions_has_no_suggestions(tmp_path: Path) -> None:

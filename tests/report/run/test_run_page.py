@@ -29,7 +29,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_the_page_says_what_ran_and_how_it_ended(whole: str) -> None:
     text = words(whole)
-    assert text.startswith("first Method mentornet, student mlp, on digits, noise auto, 6 epochs, seed 0, in one proc")
+    assert text.startswith(
+        "first Method mentornet, student mlp, on digits, noise symmetric:0.4, 6 epochs, seed 0, in one proc"
+    )
     assert (
         "How it ended. It came to its end, in 9.5 s, with test accuracy 0.8750 and accuracy 0.900 on 30 held-out "
         "trusted samples (95 % interval 0.800 to 0.950)." in text
@@ -58,6 +60,12 @@ def test_figures_are_of_the_files(whole: str) -> None:
     [tested] = [trace for trace in drawn["accuracy"]["data"] if trace["name"] == "test accuracy"]
     assert tested["x"] == [1, 2, 3, 4, 5, 6]
     assert tested["y"] == [round(1 - 0.5 / epoch, 5) for epoch in range(1, 7)]
+    said = re.search(r'id="accuracy-caption">(.*?)</p>', whole)
+    assert said
+    assert said[1].endswith(
+        "From <code>metrics.csv</code>: <code>test_accuracy</code>, <code>trusted_accuracy</code>, "
+        "<code>validation_agreement</code>."
+    )
     assert drawn["accuracy"]["layout"]["shapes"][0]["x0"] == 4, "the student that is kept"
     bars = drawn["time"]["data"][0]
     assert dict(zip(bars["y"][::-1], bars["x"][::-1], strict=True)) == pytest.approx(

@@ -58,6 +58,12 @@ async function look() {
   await set("by-id", "12");
   steps.found = shown();
   await set("by-id", "");
+  const named = document.querySelector("#cards .card"), was = named.dataset.id;
+  named.dataset.id = "Scan-7";
+  await set("by-id", "sCAN-");
+  steps.cased = shown();
+  await set("by-id", "");
+  named.dataset.id = was;
   document.getElementById("copy-ids").click();
   await wait(0.5);
   steps.copied = document.getElementById("shown").textContent;
@@ -110,6 +116,7 @@ def test_all_of_it_works(run: RunDirectory, made: str, tmp_path: Path) -> None:
     assert steps["sorted"] == sorted(steps["dogs"], key=int)
     assert steps["told"] == f"{len(steps['dogs'])} of 100 shown, {len(steps['dogs'])} chosen"
     assert steps["found"] == sorted((each for each in steps["first"] if "12" in each), key=int)
+    assert steps["cased"] == ["Scan-7"]
     assert ids.splitlines() == steps["sorted"]
     assert steps["copied"] == f"{len(steps['dogs'])} ids copied"
     assert len(seen["pictures"]) == 100

@@ -120,7 +120,7 @@ def test_what_is_kept_is_handed_over_and_written_down(small_splits: Splits, tmp_
     assert (outcome.result["trusted_accuracy"], outcome.result["trusted_held_out"]) == (1.0, 9)
     assert outcome.result["notes"][0] == (
         "kept is the student of epoch 2, not of the last, 4: of 9 held-out trusted samples it was right on 9, the last "
-        "one on 2"
+        "one on 2; it was chosen by that figure, which flatters it"
     )
     assert_same_bits(outcome.student_state, state.state.student)
     written = torch.load(Path(outcome.path) / "student/state_dict.pt", weights_only=True)

@@ -127,9 +127,18 @@ def require_columns(
         count = schema.names.count(name)
         if count != 1:
             found = "no" if count == 0 else f"{count} times the"
-            mend = "name the one of given labels with --label-column" if name == label else fix
+            mend = _which_labels(schema) if name == label else fix
             mend = f"; {mend}" if mend and count == 0 else ""
             raise UserError(f"{file} has {found} column {name!r}; its columns are {listed(schema.names)}{mend}")
+
+
+_TOLD = 50  # columns that are named
+
+
+def _which_labels(schema: pa.Schema) -> str:
+    texts = [each for each in schema.names if schema.names.count(each) == 1 and is_text(schema, each)]
+    found = f" (text is in {listed(texts)})" if texts and len(schema.names) > _TOLD else ""
+    return f"name the one of given labels with --label-column{found}"
 
 
 def _guess_image(schema: pa.Schema) -> str | None:

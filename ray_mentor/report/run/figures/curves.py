@@ -10,7 +10,7 @@ from ray_mentor.report.run.figures.lines import line, over_epochs
 from ray_mentor.report.run.folder import Folder, Row
 from ray_mentor.report.terminal import phase_rows
 
-_ACCURACIES = {
+ACCURACIES = {
     "test_accuracy": ("test accuracy", "--line-a", "solid"),
     "trusted_accuracy": ("on held-out trusted samples", "--best", "solid"),
     "test_agreement": ("agreement with given labels (test)", "--line-c", "dash"),
@@ -25,7 +25,7 @@ _LOSSES = {
 
 def accuracy_figure(folder: Folder) -> Figure | None:
     """Accuracies over the epochs, and a mark where the student is from that is kept."""
-    figure = _of(folder, _ACCURACIES, "share that is right")
+    figure = _of(folder, ACCURACIES, "share that is right")
     kept = (folder.result or {}).get("kept_epoch")
     if figure is not None and kept is not None:
         figure["layout"]["shapes"] = [

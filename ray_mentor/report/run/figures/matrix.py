@@ -29,6 +29,7 @@ def matrix_figure(audit: Audit) -> Figure | None:
         "y": list(range(classes)),
         "z": cells,
         "zmin": 0,
+        "zmax": int(counts.max()),  # alone the other is not heeded
         "colorscale": [[0.0, "--scale-low"], [1.0, "--scale-middle"]],
         "colorbar": bar_beside("samples"),
         "hovertemplate": "given %{y}, suggested %{x}: %{z} samples<extra></extra>",

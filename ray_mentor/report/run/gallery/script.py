@@ -24,10 +24,10 @@ if (CARDS) {
   }
 
   function show() {
-    const [given, suggested, id] = [at("by-given").value, at("by-suggested").value, at("by-id").value.trim()];
+    const [given, suggested, id] = [at("by-given").value, at("by-suggested").value, at("by-id").value.trim().toLowerCase()];
     for (const card of cards)
       card.hidden = Boolean((given && card.dataset.given !== given)
-        || (suggested && card.dataset.suggested !== suggested) || (id && !card.dataset.id.includes(id)));
+        || (suggested && card.dataset.suggested !== suggested) || (id && !card.dataset.id.toLowerCase().includes(id)));
     const order = orders[at("sort").value];
     CARDS.append(...[...cards].sort((a, b) => order(a.dataset, b.dataset)));
     tell();
