@@ -11,16 +11,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+import torch
 from docs_files import ALL, DOCS, README, ROOT, code_spans, name_of, python_blocks
 from hand_made_runs import row, run_of
 from PIL import Image
 
-from ray_mentor import cli
+from ray_mentor import MentorConfig, Rule, cli
 from ray_mentor.config.compare import CompareConfig
 from ray_mentor.config.sweep import SweepConfig
+from ray_mentor.core.step.percentile import RunningPercentile
 from ray_mentor.errors import UserError
 from ray_mentor.help import check_options
 
@@ -113,6 +116,24 @@ def test_the_loop_of_ones_own_runs_and_its_mentor_learns(page: Path) -> None:
     names: dict[str, object] = {}
     exec(AROUND + code, names)  # noqa: S102 - our own pages
     assert names["curriculum"].mentor.state.version == 3  # type: ignore[attr-defined]
+
+
+def test_the_rule_of_the_page_sees_the_loss_differences_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (code,) = python_blocks(DOCS / "methods.md")
+    table = np.array([[0.9, 0.5, 0.1], [0.8, 0.2, 0.01]])
+    rule = Rule("loss_difference", np.array([-1.0, 0.0, 2.0]), table, progress=np.array([0.0, 1.0]))
+    (tmp_path / "rule.json").write_text(rule.text())
+    monkeypatch.chdir(tmp_path)
+    batches = np.random.default_rng(0).exponential(1.0, (5, 40))
+    names: dict[str, Any] = {"batches": batches}
+    exec(code, names)  # noqa: S102
+    percentile = RunningPercentile(MentorConfig().loss_percentile, MentorConfig().percentile_decay)
+    for batch in batches:
+        value = percentile.update(torch.as_tensor(batch))
+    expected = rule(batches[-1], progress=0.5, loss_differences=batches[-1] - value)
+    assert names["sample_weights"] == pytest.approx(expected)
 
 
 def test_the_suspects_of_a_ledger_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
