@@ -94,9 +94,18 @@ def _counts(folder: Folder) -> str:
         return ""
     rows = "".join(
         f"<tr><th scope='row'>{escaped(name)}</th><td>{escaped(text)}</td></tr>"
-        for name, text in closing_rows(folder.result)
+        for name, text in [*closing_rows(folder.result), *_wrong_row(folder.result)]
     )
     return f'<div class="wide" tabindex="0"><table id="closing"><tbody>{rows}</tbody></table></div>'
+
+
+def _wrong_row(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    share = result.get("wrong_labels")
+    if share is None:
+        return []
+    low, high = result["wrong_labels_interval"]
+    more = " or more" if result.get("sample_weight_spread") == 0 else ""  # no mentor: learnt by heart
+    return [("training labels that look wrong", f"{share:.1%} ({low:.1%} to {high:.1%}){more}")]
 
 
 def settings_section(folder: Folder) -> str:

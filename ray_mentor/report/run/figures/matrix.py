@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ray_mentor.report.page.drawing import STILL, Figure, escaped, layout, plot_axis
-from ray_mentor.report.run.figures.weights import bar_beside
+from ray_mentor.report.run.figures.weights import bar_beside, given_axis
 from ray_mentor.run.audit.audit import Audit
 
 MOST_CLASSES = 100
@@ -38,7 +38,7 @@ def matrix_figure(audit: Audit) -> Figure | None:
     ticks = {"tickvals": list(range(classes)), "ticktext": names} if classes <= 2 * _WRITTEN else {}
     look = layout(
         xaxis={**plot_axis("suggested label"), **ticks},
-        yaxis={**plot_axis("given label"), "autorange": "reversed", **ticks},
+        yaxis={**given_axis(), **ticks},
         height=min(170 + 26 * classes, 800),
     )
     return {"data": [heat], "layout": look, "buttons": STILL}

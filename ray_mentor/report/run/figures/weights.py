@@ -81,13 +81,19 @@ def classes_figure(facts: LedgerFacts, names: list[str] | None) -> Figure | None
     ticks = {"tickvals": list(range(shown)), "ticktext": texts} if few else {}
     look = layout(
         xaxis=plot_axis("epoch"),
-        yaxis={**plot_axis("given label"), "autorange": "reversed", **ticks},
+        yaxis={**given_axis(), **ticks},
         height=150 + max(160, (22 if few else 6) * shown),
     )
     return {"data": [heat], "layout": look, "buttons": STILL}
 
 
 SCALE = [[0.0, "--scale-low"], [0.5, "--scale-middle"], [1.0, "--scale-high"]]
+
+
+def given_axis() -> Figure:
+    """The axis of given labels, the first on top; its title stands clear of long names."""
+    axis = plot_axis("given label", autorange="reversed")
+    return {**axis, "title": {**axis["title"], "standoff": 12}}
 
 
 def bar_beside(title: str) -> Figure:
