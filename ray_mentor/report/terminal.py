@@ -170,6 +170,9 @@ Rows = list[tuple[str, Any, str]]
 """Name, value or None, and how it is written."""
 
 
+_NONE_TRUSTED = "its meta set, and on the validation split (given labels)"
+
+
 def guard_rows(result: Mapping[str, Any]) -> Rows:
     """What became of the mentor: its loss on trusted samples, and where it had to be overruled."""
     found = result.get("guards")
@@ -178,9 +181,8 @@ def guard_rows(result: Mapping[str, Any]) -> Rows:
     losses = found["meta_loss"], found["meta_holdout_loss"]
     rows: Rows = []
     if None not in losses:
-        rows.append(
-            ("the mentor's loss on trusted samples, and on held-out ones", "{:.3f}, {:.3f}".format(*losses), "{}")
-        )
+        on = "trusted samples, and on held-out ones" if result.get("trusted_held_out") != 0 else _NONE_TRUSTED
+        rows.append((f"the mentor's loss on {on}", "{:.3f}, {:.3f}".format(*losses), "{}"))
     inconsistent = found.get("inconsistent_updates", 0)  # runs of earlier versions have none of the two
     not_finite, updates = found["skipped_updates"] - inconsistent, f"{{}} of {result['meta_updates']}"
     needed = [

@@ -347,6 +347,12 @@ def test_the_closing_table_of_a_run_before_influences_were_added_up() -> None:
     assert printed({**RESULT, "guards": earlier}) == printed({**RESULT, "guards": GUARDS})
 
 
+def test_without_trusted_samples_none_is_said_to_have_been_held_out() -> None:
+    none = {**RESULT, "guards": GUARDS, "trusted_accuracy": None, "trusted_held_out": 0}
+    text = " ".join(printed(none).replace("│", " ").split())
+    assert "the mentor's loss on its meta set, and on the validation split (given labels) 0.051, 0.105" in text
+
+
 def test_the_closing_table_of_a_run_in_this_process_speaks_of_no_workers() -> None:
     text = printed({**RESULT, "workers": 0})
     rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in text.splitlines() if "│" in line]

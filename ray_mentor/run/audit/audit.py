@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ray_mentor.errors import UserError
+from ray_mentor.errors import UserError, printable
 from ray_mentor.run.audit import noise
 from ray_mentor.run.audit.noise import NoiseRate, noise_matrix, noise_rate
 from ray_mentor.run.audit.score import by_ranks, score_of, suspicion
@@ -45,7 +45,13 @@ _MEMORISED = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+_NEXT = (
+    "next: audit.to_pandas(), audit.issues, audit.by_class, audit.confusions, audit.weights(), audit.clean(), "
+    "audit.datalab()"
+)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Audit:
     """What a run says of its labels; no true label is used for it.
 
@@ -89,6 +95,10 @@ class Audit:
         found = _audited(directory, _columns(directory, span, burn_in), classes)
         is_mixed = settings.get("mixing") == "mixup"
         return dataclasses.replace(found, notes=(*found.notes, _MIXED)) if is_mixed else found
+
+    def __repr__(self) -> str:
+        lines = [f"{len(self.table):,} samples" if self.rate is None else str(self.rate), *self.notes, _NEXT]
+        return "\n".join(map(printable, lines))
 
     def to_pandas(self) -> pd.DataFrame:
         """The table."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,10 @@ def test_a_table_by_hand(tmp_path: Path) -> None:
     assert str(audit.rate).startswith("33.3% of the labels look wrong (")
     assert audit.issues["sample_id"].to_pylist() == [7]
     assert audit.notes == ()
+    first, *others = repr(audit).splitlines()
+    assert (first, len(others)) == (str(audit.rate), 1), "in a notebook, a few lines"
+    for name in re.findall(r"audit\.(\w+)", others[0]):
+        assert hasattr(audit, name)
     assert "true_label" not in table.column_names
 
 
