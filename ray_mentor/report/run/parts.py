@@ -80,7 +80,8 @@ def of_weights(folder: Folder, facts: LedgerFacts | None, lacks: str) -> list[Pa
         (
             "belief",
             "How far labels are believed",
-            f"The mean of what the mentor said; in the burn-in, before it learns, nobody asks it, and all weights are 1. "
+            "The mean of what the mentor said; in the burn-in, before it learns, nobody asks it, and all weights are "
+            "1. "
             f"{apart}" + columns(["scored_weight"], _ROWS),
             None if facts is None else belief_figure(facts),
             lacks,

@@ -24,7 +24,8 @@ if (CARDS) {
   }
 
   function show() {
-    const [given, suggested, id] = [at("by-given").value, at("by-suggested").value, at("by-id").value.trim().toLowerCase()];
+    const [given, suggested] = [at("by-given").value, at("by-suggested").value];
+    const id = at("by-id").value.trim().toLowerCase();
     for (const card of cards)
       card.hidden = Boolean((given && card.dataset.given !== given)
         || (suggested && card.dataset.suggested !== suggested) || (id && !card.dataset.id.toLowerCase().includes(id)));
