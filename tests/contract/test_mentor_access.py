@@ -356,6 +356,19 @@ def test_an_actor_that_forgets_for_ever_is_given_up(monkeypatch: pytest.MonkeyPa
     )
 
 
+@pytest.mark.parametrize(("scoring", "times"), [("actor", 3), ("replica", 0)])
+def test_whoever_wants_to_know_is_told_how_long_each_answer_took(one_actor: Any, scoring: str, times: int) -> None:
+    took: list[float] = []
+    access = SharedMentor(one_actor, Alone(), fresh(), scoring, HANG, scored=took.append)
+    access.load(fresh().state())
+    began = time.perf_counter()
+    for step in range(3):
+        access.score(features(step))
+    assert len(took) == times
+    assert all(seconds > 0 for seconds in took)
+    assert sum(took) <= time.perf_counter() - began
+
+
 # A real actor that dies, or whose reply is lost.
 
 

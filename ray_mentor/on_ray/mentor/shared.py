@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
@@ -36,6 +37,7 @@ class SharedMentor(AbstractMentorAccess):
         scoring: ``actor``: the actor scores every batch. ``replica``: each rank does, with the same bits.
         hang_seconds: how long the actor may be silent.
         waiting: makes a context for what waits for its answer.
+        scored: takes the seconds that the actor took to answer, as rank 0 saw them, each time that it scored.
 
     Raises:
         MentorLostError: by any call, when the actor cannot be brought back.
@@ -49,6 +51,7 @@ class SharedMentor(AbstractMentorAccess):
         scoring: str,
         hang_seconds: float,
         waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+        scored: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self._actor = actor
         self._exchange = exchange
@@ -57,13 +60,16 @@ class SharedMentor(AbstractMentorAccess):
         self._scores_here = scoring == "replica"
         self._hang_seconds = hang_seconds
         self._waiting = waiting
+        self._scored = scored
 
     def score(self, features: Features) -> Float[Tensor, " batch"]:
         if self._scores_here:
             return self._replica.score(features)
         weights = torch.empty(len(features))
         if self._exchange.rank == 0:
+            began = time.perf_counter()
             reply = self._ask(lambda version: self._actor.score.remote(version, features.matrix()))
+            self._scored(time.perf_counter() - began)
             weights = torch.from_numpy(reply.sample_weights.copy())
         return self._exchange.broadcast_floats(weights)
 

@@ -24,6 +24,7 @@ from ray_mentor.data.splits.meta_parts import MetaParts
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.mentor.shared import SharedMentor
+from ray_mentor.on_ray.session.metrics import RunMetrics
 from ray_mentor.run.job import Job
 from ray_mentor.run.meta_set.batches import MetaBatches
 from ray_mentor.run.meta_set.pseudo_clean import PseudoClean
@@ -109,7 +110,9 @@ def _access(
     learner = MentorLearner(job.mentor, len(splits.train.classes), job.run.seed)
     if job.mentor_actor is None:
         return LocalMentor(learner)
-    return SharedMentor(job.mentor_actor, exchange, learner, job.mentor.scoring, job.run.hang_seconds, waiting)
+    metrics = RunMetrics(str(job.run.run_name), lambda text: job.board.post({"kind": "note", "text": text}))
+    made_with = job.mentor.scoring, job.run.hang_seconds, waiting, metrics.scored
+    return SharedMentor(job.mentor_actor, exchange, learner, *made_with)
 
 
 def _check_parts(parts: MetaParts, whole: int, job: Job, exchange: AbstractExchange) -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from ray_mentor.on_ray.session.metrics import RunMetrics
 from ray_mentor.run.progress import ProgressBoard, Row
 
 
 class RunBoard(ProgressBoard):
-    """A board by which the driver can also tell its workers something: that it wants a checkpoint."""
+    """A board by which the driver can also tell its workers something: that it wants a checkpoint.
 
-    def __init__(self) -> None:
+    It tells Ray's metrics of the run, too: it is there as long as the run, once, whichever workers come and go.
+    """
+
+    def __init__(self, run: str) -> None:
         super().__init__()
         self._trains = self._wished = False
+        self._metrics = RunMetrics(run, lambda text: self.post({"kind": "note", "text": text}))
 
     def post(self, row: Row) -> None:
         super().post(row)
+        self._metrics.row(row)
         if row["kind"] in ("started", "ended"):
             self._trains = row["kind"] == "started"
 

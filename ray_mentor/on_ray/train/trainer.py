@@ -442,7 +442,7 @@ class CurriculumTrainer:
             )
             self._claim_directory()
             marks.ray_ready = time.time()
-            board: Any = stack.enter_context(ended_with_its_run(board_here()))
+            board: Any = stack.enter_context(ended_with_its_run(board_here(str(self.config.run.run_name))))
             mentor = stack.enter_context(ended_with_its_run(self._mentor_actor()))
             splits = ray.put(self._splits) if self._stored is None else self._stored
             job = dataclasses.replace(self._job, splits=splits, mentor_actor=mentor, board=RemoteBoard(board))

@@ -19,10 +19,13 @@ from ray_mentor.run.progress import ProgressBoard, Row
 _EVERY = 0.2  # seconds between two looks
 
 
-def board_here() -> Any:
-    """A board on this process's own node: on another one, it would die with that node, and the run go on unseen."""
+def board_here(run: str) -> Any:
+    """A board for the run of this name, on this process's own node.
+
+    On another one, it would die with that node, and the run go on unseen.
+    """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(RunBoard).options(num_cpus=0, scheduling_strategy=here).remote()
+    return ray.remote(RunBoard).options(num_cpus=0, scheduling_strategy=here).remote(run)
 
 
 class LocalBoard:

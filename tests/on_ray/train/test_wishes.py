@@ -33,7 +33,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def wishes_of(splits: Splits, rank: int = 0, local: bool = False) -> tuple[Wishes, RunBoard]:
-    board = RunBoard()
+    board = RunBoard("wishes")
     job = dataclasses.replace(job_of(splits, {}), local=local, board=board)
     return Wishes(job, Rank(rank)), board
 

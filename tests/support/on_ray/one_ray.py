@@ -55,6 +55,7 @@ def _start() -> None:
             dashboard_host="127.0.0.1",
             configure_logging=False,
             log_to_driver=False,
+            _system_config={"metrics_report_interval_ms": 1000},  # not 10 seconds, which a test would wait for
         )
     )
 
