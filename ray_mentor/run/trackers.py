@@ -44,15 +44,18 @@ class TensorBoard(AbstractTracker):
 
     def __init__(self, directory: RunDirectory, settings: Settings, first: int) -> None:
         from tensorboardX import SummaryWriter  # noqa: PLC0415 - only who asks for it waits for it
+        from tensorboardX.proto.summary_pb2 import Summary  # noqa: PLC0415
 
+        self._summary, self._value = Summary, Summary.Value
         self._writer = SummaryWriter(directory.place("tensorboard")[0], purge_step=first or None)
         lines = "\n".join(f"    {name} = {value}" for name, value in settings.items())
         self._writer.add_text("config", lines, first)
 
     @override
     def add(self, epoch: int, figures: Mapping[str, float]) -> None:
-        for name, value in figures.items():
-            self._writer.add_scalar(name, value, epoch)
+        """As one event: one a figure takes six times as long."""
+        values = [self._value(tag=name, simple_value=value) for name, value in figures.items()]
+        self._writer.file_writer.add_summary(self._summary(value=values), epoch)
         self._writer.flush()
 
     @override
