@@ -8,12 +8,14 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ray_mentor.config import TrainConfig
+from ray_mentor.core.mentor.rule import RULE_FILE
 from ray_mentor.core.methods.table import burn_in_of, mixing_of
 from ray_mentor.errors import UserError, printable, shown
 from ray_mentor.run.checkpoint.resume import started_with
@@ -39,7 +41,11 @@ def distill(words: list[str]) -> None:
     """
     parser = argparse.ArgumentParser(prog="ray-mentor distill", description=SAYS, allow_abbrev=False)
     parser.add_argument("runs", metavar="RUN", nargs="+", help="the folder of a run, e.g. runs/first, or several runs'")
-    parser.add_argument("--out", metavar="FILE", required=True, help="where the rule goes, e.g. rule.json")
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help=f"where the rule goes; RUN/{RULE_FILE}, where the run's page shows it, if not said",
+    )
     parser.add_argument(
         "--on", metavar="RUN", nargs="+", default=[], help="runs of other seeds, that the rule is held against"
     )
@@ -49,6 +55,7 @@ def distill(words: list[str]) -> None:
         help="train students with the rule and without any, as those runs were (RUN, where there are none)",
     )
     asked = parser.parse_args(words)
+    asked.out = asked.out or _in_its_folder(asked.runs)
     if os.path.lexists(asked.out):
         raise UserError(f"{shown(asked.out)} is there already; give --out another name, or remove it first")
     runs, others = ([RunDirectory(path) for path in paths] for paths in (asked.runs, asked.on))
@@ -61,6 +68,19 @@ def distill(words: list[str]) -> None:
     print(printable(f"the rule, which weighs by {found.name}, is in {asked.out}"))
     if to_verify:
         print(printable(closed_gap([one.accuracies() for one in to_verify], _on_what(to_verify))))
+
+
+def _in_its_folder(runs: list[str]) -> str:
+    """Where the rule of one run goes, if nobody says.
+
+    Raises:
+        UserError: of several runs, or of one that is elsewhere, it has to be said.
+    """
+    if len(runs) > 1:
+        raise UserError(f"a rule of {len(runs)} runs lies in no folder of theirs; say where it goes: --out FILE")
+    if "://" in runs[0]:
+        raise UserError(f"{runs[0]} is no folder of this machine; say where the rule goes: --out FILE")
+    return str(Path(runs[0]) / RULE_FILE)
 
 
 def lines(found: Distilled) -> list[str]:

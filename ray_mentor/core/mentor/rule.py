@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ray_mentor.errors import UserError, shown
 
+RULE_FILE = "rule.json"
+"""In the folder of the run that it was made of, unless another place is said."""
+
 AXES = ("quantile", "loss", "loss_difference")
 """What a weight can depend on: the share of the batch's losses below, (rank − ½)/n, ties at their mean; the loss; the
 loss above its running percentile."""

@@ -64,13 +64,16 @@ def _json(figures: Mapping[str, Figure]) -> str:
     return json.dumps(figures, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def section(name: str, title: str, caption: str, figure: Figure | None, lacks: str, width: int = 0) -> str:
+def section(
+    name: str, title: str, caption: str, figure: Figure | None, lacks: str, width: int = 0, more: str = ""
+) -> str:
     """A part of the page with a figure's place in it.
 
     Args:
         name: of the place.
         title: as HTML, as are caption and what is said where there is no figure.
         width: pixels that it needs.
+        more: what comes below the figure, as HTML.
     """
     if figure is None:
         return f'<section><h2 id="{name}-title">{title}</h2><p class="caption">{lacks}</p></section>'
@@ -79,7 +82,7 @@ def section(name: str, title: str, caption: str, figure: Figure | None, lacks: s
     drawn = f'<div class="wide" tabindex="0"><div id="{name}" {says} style="{size}"></div></div>'
     return (
         f'<section><h2 id="{name}-title">{title}</h2><p class="caption" id="{name}-caption">{caption}</p>'
-        f"{_slider(name, figure)}{drawn}</section>"
+        f"{_slider(name, figure)}{drawn}{more}</section>"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ import pyarrow.parquet
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.errors import UserError
 from ray_mentor.report.page.document import document, foot, section
-from ray_mentor.report.page.html import escaped
+from ray_mentor.report.page.html import code, escaped
 from ray_mentor.report.run.folder import Folder, read_folder
 from ray_mentor.report.run.gallery.cards import gallery_section
 from ray_mentor.report.run.gallery.script import GALLERY
@@ -20,8 +21,9 @@ from ray_mentor.report.run.gallery.source import samples_again
 from ray_mentor.report.run.gallery.suspicious import suspicious
 from ray_mentor.report.run.head import head, settings_section
 from ray_mentor.report.run.ledger_facts import LedgerFacts, ledger_facts
-from ray_mentor.report.run.parts import of_confusions, of_metrics, of_policy, of_weights
+from ray_mentor.report.run.parts import of_confusions, of_metrics, of_policy, of_rule, of_weights
 from ray_mentor.report.run.policy_grid import Grid, policy_grid
+from ray_mentor.report.run.rule import Ruled, ruled_by
 from ray_mentor.run.audit.audit import Audit
 from ray_mentor.run.directory import LEDGER, RunDirectory
 
@@ -51,20 +53,24 @@ def page(
     folder = read_folder(directory)
     facts, lacks = _facts(directory, folder, most_rows)
     grid, no_grid = _grid(directory, folder, facts)
+    ruled, no_rule = _rule(directory, folder, facts)
     audit, no_audit = _tried(functools.partial(Audit.from_run, directory)) if facts is not None else (None, lacks)
     gallery = ""
     if audit is not None and facts is not None:
         gallery = _gallery(directory, folder, audit, facts, samples)
+    rule, below_rule = of_rule(folder, facts, ruled, no_rule, lacks)
     parts = [
         *of_metrics(folder),
         *of_weights(folder, facts, lacks),
         *of_policy(facts, grid, no_grid, lacks),
+        rule,
         *of_confusions(audit, no_audit),
     ]
+    more = {rule[0]: below_rule}
     figures = {name: figure for name, _, _, figure, _ in parts if figure is not None}
     body = [
         head(folder, ended),
-        *(section(*part, _WIDTHS.get(part[0], 0)) for part in parts),
+        *(section(*part, _WIDTHS.get(part[0], 0), more.get(part[0], "")) for part in parts),
         gallery,
         settings_section(folder),
     ]
@@ -99,6 +105,14 @@ def _grid(directory: RunDirectory, folder: Folder, facts: LedgerFacts | None) ->
         return None, "The mentor is shown losses in units of their own, which change as the run goes on."
     grid, lacks = _tried(functools.partial(policy_grid, directory, facts))
     return grid, lacks or "The run has written no mentor: none learned in it, or it has not come to its end."
+
+
+def _rule(directory: RunDirectory, folder: Folder, facts: LedgerFacts | None) -> tuple[Ruled | None, str]:
+    if facts is None:
+        return None, ""
+    ruled, lacks = _tried(functools.partial(ruled_by, directory))
+    made = code(f"ray-mentor distill {shlex.quote(folder.path)}")
+    return ruled, lacks or f"None has been made of this run: {made} makes one, and this page, written anew, shows it."
 
 
 def _gallery(directory: RunDirectory, folder: Folder, audit: Audit, facts: LedgerFacts, samples: Any) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+
 from ray_mentor.core.mentor.mentor_file import MENTOR_FILE
+from ray_mentor.core.mentor.rule import RULE_FILE
 from ray_mentor.report.page.drawing import Figure
-from ray_mentor.report.page.html import escaped
+from ray_mentor.report.page.html import code, escaped
 from ray_mentor.report.run.figures.curves import (
     ACCURACIES,
     accuracy_figure,
@@ -15,11 +18,13 @@ from ray_mentor.report.run.figures.curves import (
 )
 from ray_mentor.report.run.figures.matrix import matrix_figure
 from ray_mentor.report.run.figures.policy import by_loss_figure, grid_figure, plane_figure
+from ray_mentor.report.run.figures.rule import rule_figure
 from ray_mentor.report.run.figures.weights import belief_figure, classes_figure, histogram_figure, use_figure
 from ray_mentor.report.run.folder import Folder
 from ray_mentor.report.run.head import columns
 from ray_mentor.report.run.ledger_facts import LedgerFacts
 from ray_mentor.report.run.policy_grid import Grid
+from ray_mentor.report.run.rule import Ruled, below_rule
 from ray_mentor.run.audit.audit import Audit
 from ray_mentor.run.directory import LEDGER, METRICS, RESULT
 
@@ -145,6 +150,30 @@ def of_policy(facts: LedgerFacts | None, grid: Grid | None, no_grid: str, lacks:
             lacks if facts is None else no_grid,
         ),
     ]
+
+
+def of_rule(
+    folder: Folder, facts: LedgerFacts | None, ruled: Ruled | None, no_rule: str, lacks: str
+) -> tuple[Part, str]:
+    """The rule that was made of the run, and what comes below its figure."""
+    title, said = "The mentor as a rule", ""
+    if facts is not None and facts.spread < _LEAST_SPREAD:
+        ruled, no_rule = None, "All samples were given the same weight: no rule can be made of that."
+    if ruled is not None:
+        said = (
+            f"It weighs by {escaped(ruled.rule.says)}, and costs nothing: "
+            f"{code(f'ray-mentor train --method rule:{_typed(folder.path, RULE_FILE)}')}. Line: the rule. Dots: the "
+            "mean of what the mentor said of the samples that lie nearest, the larger the more these are. "
+            f"{columns(['weights'], RULE_FILE)} {columns(['loss', 'scored_weight'], _ROWS)}"
+        )
+    figure = None if ruled is None else rule_figure(ruled)
+    below = "" if ruled is None else below_rule(ruled, folder)
+    return ("rule", title, said, figure, no_rule if facts is not None else lacks), below
+
+
+def _typed(*parts: str) -> str:
+    """A path as a shell takes it."""
+    return shlex.quote("/".join(parts))
 
 
 def of_confusions(audit: Audit | None, lacks: str) -> list[Part]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from browser import CHROMIUM, DARK, opened
 from made_runs import CLASSES, made_result, made_run, samples_of
 from page_text import figures
 
+from ray_mentor.core.mentor.rule import RULE_FILE, Rule
 from ray_mentor.report.run.page import page
 from ray_mentor.run.audit.audit import Audit
 from ray_mentor.run.directory import RunDirectory
@@ -90,7 +92,10 @@ look();
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    return made_run(tmp_path_factory.mktemp("made") / "first", samples=150)
+    directory = made_run(tmp_path_factory.mktemp("made") / "first", samples=150)
+    rule = Rule("loss", np.array([0.5, 1.5]), np.array([[0.9, 0.6], [0.9, 0.1]]), np.array([0.2, 0.8]), np.zeros(3))
+    directory.write(RULE_FILE, rule.text().encode())
+    return directory
 
 
 @pytest.fixture(scope="module")
