@@ -49,6 +49,7 @@ _META_RECIPE = {
     "mentor_weight_decay": 1e-4,
     "normalisation": "batch",
     "entropy": 0.0,
+    "class_evidence": 0.0,
     "anchor": 0.0,
     "min_effective_share": 0.0,
     "min_class_share": 0.0,

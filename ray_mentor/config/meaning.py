@@ -60,6 +60,7 @@ LEARNED = (
     "estimator",
     "unroll_steps",
     "entropy",
+    "class_evidence",
     "anchor",
     "min_effective_share",
     "min_class_share",

@@ -252,6 +252,9 @@ class MentorConfig:
     """
     entropy: float = 0.35
     """Pull λ towards equal sample weights, >= 0: p ∝ exp(−mean influence/λ), influences in units of their mean size."""
+    class_evidence: float = 1.0
+    """Weight κ, >= 0, of the mean influence that samples of the same given and predicted class had, in units of their
+    mean size, in the mentor's logit; 0: by its features alone. Nothing where a student's outputs are no class logits."""
     anchor: float = 0.9
     """Sample weight that the upper quartile of a batch is held at under `sum`, in [0, 1); 0 leaves the scale free."""
     min_effective_share: float = 0.05
@@ -323,8 +326,9 @@ class MentorConfig:
             f"it must be at most update_interval, {interval}",
             "raise --update-interval",
         )
-        for name in ("influence_samples", "history_length", "mentor_weight_decay", "entropy", "mentor_patience"):
+        for name in ("influence_samples", "history_length", "mentor_weight_decay", "entropy", "class_evidence"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "it must be at least 0")
+        require(self.mentor_patience >= 0, "mentor_patience", self.mentor_patience, "it must be at least 0")
         require(self.history_length <= 10_000, "history_length", self.history_length, "it must be at most 10000")
         for name in ("anchor", "min_effective_share", "min_class_share", "meta_holdout"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "it must lie in [0, 1)")

@@ -24,7 +24,7 @@ from ray_mentor.on_ray.mentor.actor import MentorActor
 
 C, H, N = 4, 2, 9
 CONFIG = MentorConfig(mentor_features=FEATURES, history_length=H, mentor_hidden=(6,), mentor_learning_rate=0.01)
-COLUMNS = 5 + H
+COLUMNS = 6 + H
 
 
 def rows(seed: int = 0) -> np.ndarray:

@@ -19,6 +19,9 @@ from ray_mentor.core.plain_load import load_plain
 from ray_mentor.core.step.features import Features
 from ray_mentor.core.step.normalisation import normalise
 
+EVIDENCE = "evidence."
+"""What the names of a mentor's buffers begin with that say something of one data set's classes."""
+
 
 @dataclass(frozen=True)
 class MetaUpdate:
@@ -74,6 +77,7 @@ class MentorLearner:
             initial_sample_weight=config.initial_sample_weight,
             seed=seed,
             embedding=config.mentor_embedding,
+            class_evidence=config.class_evidence,
         )
         self.version = 0
         self.update_id = -1
@@ -98,8 +102,9 @@ class MentorLearner:
         return self._mentor
 
     def begin_as(self, params: Mapping[str, Tensor]) -> None:
-        """Takes another mentor's params, as a fresh one with nothing learnt since."""
-        self._mentor.load_state_dict(dict(params))
+        """Takes another mentor's params, as a fresh one with nothing learnt since, of these classes either."""
+        own = {name: value for name, value in self._mentor.state_dict().items() if name.startswith(EVIDENCE)}
+        self._mentor.load_state_dict({**params, **own})
 
     def move(self, how: Callable[[AbstractMentor], None]) -> None:
         """Lets ``how`` change the params, on one thread as all that the mentor does; no update is counted."""
@@ -113,7 +118,7 @@ class MentorLearner:
             return self._mentor.sample_weights(features)
 
     def learn(self, update: MetaUpdate) -> None:
-        """One Adam step on φ along ∂M/∂φ = Σ_i s_i ∂ŵ_i/∂φ; then the anchor.
+        """One Adam step on φ along ∂M/∂φ = Σ_i s_i ∂ŵ_i/∂φ; then the evidence of classes, and the anchor.
 
         The influences are scaled to unit mean size over the batch, so that Adam's memory means the same
         early and late in training, and for any student.
@@ -136,6 +141,8 @@ class MentorLearner:
         self._optimizer.zero_grad()
         self.objective(update).backward()
         self._optimizer.step()
+        if self._mentor.evidence is not None:
+            self._mentor.evidence.take_in(update.features, update.influence)
         self._anchor(update.features)
         if self._is_finite() and self._mentor.sample_weights(update.features).isfinite().all():
             return True
@@ -191,7 +198,7 @@ class MentorLearner:
         """
         if self._config.anchor == 0 or self._config.normalisation != "sum":
             return
-        logits = self._mentor(features)[~features.trusted]
+        logits = self._mentor.logits(features)[~features.trusted]
         if len(logits) == 0:
             return
         quartile = torch.quantile(logits, 0.75)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ray_mentor.config import MentorConfig
-from ray_mentor.core.mentor.learner import MentorLearner, MentorState
+from ray_mentor.core.mentor.learner import EVIDENCE, MentorLearner, MentorState
 from ray_mentor.core.plain_load import load_plain
 from ray_mentor.errors import UserError, shown
 
@@ -26,7 +26,7 @@ _UNITS = {True: "in nats", False: "in units of their own"}
 
 
 def mentor_bytes(state: MentorState, config: MentorConfig, n_classes: int, *, in_nats: bool) -> bytes:
-    """The content of a mentor file.
+    """The content of a mentor file: its params, and not what it knows of these data's classes.
 
     Args:
         n_classes: C; kept where the mentor sees the label.
@@ -37,7 +37,7 @@ def mentor_bytes(state: MentorState, config: MentorConfig, n_classes: int, *, in
     content = io.BytesIO()
     table: dict[str, Any] = {
         _ABOUT: np.array(about),
-        **{_PARAM + name: value.numpy() for name, value in params.items()},
+        **{_PARAM + name: value.numpy() for name, value in params.items() if not name.startswith(EVIDENCE)},
     }
     np.savez(content, **table)
     return content.getvalue()
@@ -152,7 +152,7 @@ def frozen_from(path: str) -> MentorLearner:
         }
         if about.get("sees_label"):
             made["mentor_features"] = (*MentorConfig.mentor_features, "label")
-        config = dataclasses.replace(MentorConfig(), **made)
+        config = dataclasses.replace(MentorConfig(class_evidence=0.0), **made)
         classes, in_nats = int(about.get("classes", 1)), about["losses"] == _UNITS[True]
         learner = MentorLearner(config, classes, seed=0)
     except UserError:

@@ -31,9 +31,10 @@ from ray_mentor.core.own_loop.step_watch import StepWatch
 from ray_mentor.core.state.checked import read_curriculum_state
 from ray_mentor.core.state.curriculum import CurriculumState, capture_curriculum, restore_curriculum
 from ray_mentor.core.step.record import StepRecord, Weighed
+from ray_mentor.core.step.said import said_of
 from ray_mentor.errors import UserError, shown
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 
 
 class LearnedCurriculum:
@@ -77,7 +78,7 @@ class LearnedCurriculum:
         mentor: the mentor, and how it learns.
         update_interval: optimizer steps between two meta updates; None: as ``mentor`` says.
         curriculum: the method, and the schedule around it.
-        n_classes: C; needed where the mentor sees the label.
+        n_classes: C; needed where the mentor sees the label, or goes by given and predicted class.
         class_sizes: training samples of each class, by given label; needed by mentor cmw, and C follows from it.
         n_samples: size of the training split, where the mentor sees the loss history; sample ids are 0..N-1 then.
         exchange: how ranks talk. None: over all ranks if the student is wrapped for data parallelism.
@@ -134,6 +135,7 @@ class LearnedCurriculum:
             more_optimizers=optimizers[1:],
         )
         self._n_samples = n_samples
+        self._n_classes = n_classes
         self._watch = ForwardWatch(student, self.curriculum)
         self._sees_label = learns and settings.sees_label
         self._weighed: Weighed | None = None
@@ -149,6 +151,7 @@ class LearnedCurriculum:
         sample_ids: Int[Tensor, " batch"] | None = None,
         true_labels: Int[Tensor, " batch"] | None = None,
         trusted: Bool[Tensor, " batch"] | None = None,
+        outputs: Float[Tensor, "batch classes"] | None = None,
     ) -> Float[Tensor, ""]:
         """The weighted loss of this rank's (micro-)batch: Σ_i ŵ_i ℓ_i over the global batch, to call ``backward`` on.
 
@@ -160,10 +163,12 @@ class LearnedCurriculum:
             trusted: which samples have labels that are known to be right: their weight is 1, and the record leaves
                 them out. They may be in ``meta_loader`` as well; not among those that :meth:`note_holdout` is told of.
                 None: none.
+            outputs: the student's class logits of that pass, from which the mentor knows the predicted class
+                (``class_evidence``); needs ``n_classes``. None: it goes by its features alone.
 
         Raises:
-            UserError: a call out of turn, losses that are not one a sample, or ``trusted`` that is no mask of them; no
-                sample at all, on any rank.
+            UserError: a call out of turn, losses that are not one a sample, ``trusted`` that is no mask of them, or
+                ``outputs`` that are no logits of ``n_classes`` classes; no sample at all, on any rank.
             NonFiniteLossError: if a loss is NaN or infinite.
         """
         self._steps.check_order()
@@ -181,13 +186,14 @@ class LearnedCurriculum:
                 f"trusted is {trusted.dtype} of shape {tuple(trusted.shape)}, but it must hold a boolean for each of "
                 f"the {len(labels)} samples"
             )
+        said = None if outputs is None else self._said(outputs, labels)
         rows = self._rows(sample_ids, len(labels))
         inputs, self._before = Arguments((), {}), None
         if self.curriculum.is_looked_back_on:
             self._before, inputs = self._watch.take()
         batch = Batch(rows, rows, inputs, labels, true_labels, trusted=trusted).to(losses.device)
         with _full_precision():
-            seen = self.curriculum.observe_losses(batch, losses)
+            seen = self.curriculum.observe_losses(batch, losses, said=said)
             self._weighed = self.curriculum.weigh(seen, self.curriculum.score(seen))
         if self._before is not None:
             self._before.follow(self._weighed.loss)
@@ -295,6 +301,20 @@ class LearnedCurriculum:
         self._watch.close()
         self._steps.close()
         self._plan.closed(self.curriculum.step_number, self.curriculum.meta.done)
+
+    def _said(self, outputs: Tensor, labels: Tensor) -> Float[Tensor, "batch 2"]:
+        if self._n_classes is None:
+            raise UserError(
+                "outputs were given, but n_classes is None, so that the mentor can't go by given and predicted class; "
+                "give LearnedCurriculum(..., n_classes=...)"
+            )
+        said = said_of(outputs.detach(), labels, self._n_classes) if len(outputs) == len(labels) else None
+        if said is None:
+            raise UserError(
+                f"outputs has shape {tuple(outputs.shape)} for labels of shape {tuple(labels.shape)}, but it must hold "
+                f"logits of {self._n_classes} classes for each; leave it out where a label is no class"
+            )
+        return said
 
     def _rows(self, sample_ids: Tensor | None, count: int) -> Int[Tensor, " batch"]:
         if self.curriculum.history.length == 0:

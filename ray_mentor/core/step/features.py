@@ -10,8 +10,10 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-COLUMNS = 5
-"""Of a matrix of features: loss, loss difference, label, progress, trusted; the history follows."""
+from ray_mentor.core.step.said import UNSAID
+
+COLUMNS = 6
+"""Of a matrix of features: loss, loss difference, label, progress, trusted, predicted; the history follows."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Features:
         history: the last H losses of the sample, newest first, NaN-free (the current loss where
             there is no past yet); H may be 0.
         trusted: whether the sample belongs to the trusted set: its weight is 1, whatever a mentor says. None: of none.
+        predicted: the class that the student says; −1 where that is not known. None: of none.
     """
 
     loss: Float[Tensor, " batch"]
@@ -34,10 +37,13 @@ class Features:
     progress: Float[Tensor, " batch"]
     history: Float[Tensor, "batch length"]
     trusted: Bool[Tensor, " batch"] = None  # type: ignore[assignment]  # never None once it is made
+    predicted: Int[Tensor, " batch"] = None  # type: ignore[assignment]  # nor this
 
     def __post_init__(self) -> None:
         if self.trusted is None:
             object.__setattr__(self, "trusted", torch.zeros_like(self.label, dtype=torch.bool))
+        if self.predicted is None:
+            object.__setattr__(self, "predicted", torch.full_like(self.label, UNSAID, dtype=torch.long))
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -58,6 +64,7 @@ class Features:
             self.label,
             self.progress,
             self.trusted,
+            self.predicted,
             *self.history.unbind(dim=1),
         ]
         return torch.stack([column.double() for column in columns], dim=1).numpy()
@@ -66,6 +73,6 @@ class Features:
     def from_matrix(matrix: NDArray[np.float64], dtype: torch.dtype = torch.float32) -> Features:
         """The inverse of :meth:`matrix`. Copies: what arrives from another process may be read-only."""
         table = torch.from_numpy(matrix.copy())
-        loss, difference, label, progress, trusted = table[:, :COLUMNS].unbind(dim=1)
+        loss, difference, label, progress, trusted, predicted = table[:, :COLUMNS].unbind(dim=1)
         floats = loss.to(dtype), difference.to(dtype), label.long(), progress.to(dtype), table[:, COLUMNS:].to(dtype)
-        return Features(*floats, trusted.bool())
+        return Features(*floats, trusted.bool(), predicted.long())

@@ -97,13 +97,13 @@ def observe(
     looked_at = losses if shown is None else shown.where(losses.isfinite(), losses)
     looked_at, said = _on_host(looked_at.detach().double(), said)
     of_students = looked_at.unbind(dim=1) if looked_at.ndim == 2 else ()
-    columns = [mean_of_students(looked_at), label, truth, batch.rows, batch.ids, trusted, *of_students]
+    columns = [mean_of_students(looked_at), label, truth, batch.rows, batch.ids, trusted, said[:, 0], *of_students]
     sizes = batch.rank_sizes or exchange.sizes(len(batch))
     if not any(sizes):
         raise UserError("the batch holds no sample; leave it out, on every rank alike")
     own = torch.stack([column.double().cpu() for column in columns], dim=1)
     table, past = gathered(own, batch, sizes, history, exchange)
-    loss, label, true_label, rows, ids, is_trusted = table[:, :_SHARED].unbind(dim=1)
+    loss, label, true_label, rows, ids, is_trusted, predicted = table[:, :_SHARED].unbind(dim=1)
     check_finite(loss, ids, step)
     loss = loss.to(losses.dtype)
     features = Features(
@@ -113,6 +113,7 @@ def observe(
         progress=torch.full_like(loss, progress),
         history=filled(past, loss),
         trusted=is_trusted.bool(),
+        predicted=predicted.long(),
     )
     in_units = None
     if units is not None:
@@ -143,7 +144,7 @@ def _on_host(
     return both[:, :-2].reshape(losses.shape), both[:, -2:]
 
 
-_SHARED = 6  # columns that there are with one student and with two
+_SHARED = 7  # columns that there are with one student and with two
 
 
 def again_observed(

@@ -103,7 +103,7 @@ def _grid(directory: RunDirectory, folder: Folder, facts: LedgerFacts | None) ->
         return None, ""
     if folder.settings.get("meta_loss") == "loss":
         return None, "The mentor is shown losses in units of their own, which change as the run goes on."
-    grid, lacks = _tried(functools.partial(policy_grid, directory, facts))
+    grid, lacks = _tried(lambda: policy_grid(directory, facts, by_class=bool(folder.settings.get("class_evidence"))))
     return grid, lacks or "The run has written no mentor: none learned in it, or it has not come to its end."
 
 

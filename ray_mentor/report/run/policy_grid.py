@@ -33,10 +33,13 @@ class Grid:
     sees: str
 
 
-def policy_grid(directory: RunDirectory, facts: LedgerFacts) -> Grid | None:
+def policy_grid(directory: RunDirectory, facts: LedgerFacts, *, by_class: bool) -> Grid | None:
     """At the end of training; over the given labels the mean, and as if a sample's past losses were its present one.
 
     None where the run's folder has no mentor.
+
+    Args:
+        by_class: whether it also went by given and predicted class, which its file knows nothing of.
 
     Raises:
         UserError: the mentor's file is damaged.
@@ -54,6 +57,7 @@ def policy_grid(directory: RunDirectory, facts: LedgerFacts) -> Grid | None:
     besides = [
         *(["the given label (the mean over all)"] if len(labels) > 1 else []),
         *(["past losses (taken to be as the present one)"] if config.history_length else []),
+        *(["the predicted class, with the given one (the mean over all)"] if by_class else []),
         *(["progress (at its end)"] if "progress" in config.mentor_features else []),
     ]
     return Grid(weights, ", ".join(besides))

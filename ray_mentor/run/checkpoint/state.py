@@ -29,7 +29,7 @@ from ray_mentor.run.ledger.files import NO_ROWS
 from ray_mentor.run.log import LogState
 from ray_mentor.run.tally import TallyState
 
-FORMAT_VERSION = 10
+FORMAT_VERSION = 11
 
 
 @dataclass(frozen=True)

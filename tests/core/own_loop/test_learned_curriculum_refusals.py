@@ -324,7 +324,7 @@ def test_the_oracle_needs_the_truth() -> None:
 
 class TestStates:
     def test_another_format_version(self) -> None:
-        with refusal("the state has format version None, but this version reads 5"):
+        with refusal("the state has format version None, but this version reads 6"):
             Loop().curriculum.load_state_dict({})
 
     def test_another_history(self) -> None:

@@ -20,8 +20,9 @@ CLASSES, SIZE = 3, 40
 
 
 def linear(features: tuple[str, ...], weight: list[float], bias: float = 0.0, **settings: Any) -> Spy:
-    """A mentor with logits weight·x + bias; the feature ``label`` is one-hot."""
-    given: dict[str, Any] = {"update_interval": 1, "mentor_features": features, "mentor_hidden": (), **settings}
+    """A mentor with logits weight·x + bias and no evidence of classes; the feature ``label`` is one-hot."""
+    by_hand = {"update_interval": 1, "mentor_hidden": (), "class_evidence": 0.0}
+    given: dict[str, Any] = {**by_hand, "mentor_features": features, **settings}
     learner = MentorLearner(MentorConfig(**given), CLASSES, seed=0)
     params = contents(learner.state())["mentor"]
     set_to = {"head.weight": [weight], "head.bias": [bias], "logit_offset": [0.0]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ray_mentor.core.mentor.networks.base import AbstractMentor
 from ray_mentor.core.mentor.networks.cmw import CMWMentor
+from ray_mentor.core.mentor.networks.evidence import ClassEvidence
 from ray_mentor.core.mentor.networks.lstm import LSTMMentor
 from ray_mentor.core.mentor.networks.mentornet import MentorNet, load_published
 from ray_mentor.core.mentor.networks.mlp import MLPMentor
@@ -33,6 +34,7 @@ def make_mentor(
     initial_sample_weight: float,
     seed: int,
     embedding: tuple[int, int] = (2, 5),
+    class_evidence: float = 0.0,
 ) -> AbstractMentor:
     """Builds a fresh mentor of the named kind.
 
@@ -47,11 +49,28 @@ def make_mentor(
         seed: of the initial params; the global random state is untouched.
         embedding: widths of the embeddings of label and percent, of the kinds that have some (for an mlp see
             :class:`MLPMentor`).
+        class_evidence: κ, >= 0, the weight of what is known by given and predicted class; 0: none is kept.
 
     Raises:
         UserError: an unknown kind, or an argument that the kind refuses.
     """
     one_of(kind, MENTORS, "mentor")
+    network = _network(kind, features, hidden, n_classes, history_length, initial_sample_weight, seed, embedding)
+    if class_evidence:
+        network.evidence = ClassEvidence(n_classes, class_evidence)
+    return network
+
+
+def _network(
+    kind: str,
+    features: tuple[str, ...],
+    hidden: tuple[int, ...],
+    n_classes: int,
+    history_length: int,
+    initial_sample_weight: float,
+    seed: int,
+    embedding: tuple[int, int],
+) -> AbstractMentor:
     if kind == "mlp":
         return MLPMentor(features, hidden, n_classes, history_length, initial_sample_weight, seed)
     if kind == "cmw":

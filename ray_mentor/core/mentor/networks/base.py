@@ -10,12 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ray_mentor.core.mentor.networks.evidence import ClassEvidence
 from ray_mentor.core.step.features import Features
 from ray_mentor.errors import UserError
 
 
 class AbstractMentor(nn.Module, ABC):
-    """Maps each sample's features x_i to a logit z_i; the sample weight is w_i = sigmoid(z_i).
+    """Maps each sample's features x_i to a logit z_i; the sample weight is w_i = sigmoid(z_i + κ·E[y_i, ŷ_i]).
 
     Row-wise: z_i depends on row i alone, so a batch may be scored in any slices. A fresh mentor gives
     every sample the same sample weight. Everything in ``parameters()`` is trainable; what is frozen is a buffer.
@@ -23,14 +24,17 @@ class AbstractMentor(nn.Module, ABC):
     Attributes:
         logit_offset: added to every logit, shape (1,). Not trained: it holds the scale of the sample
             weights, and moves all of them together (:meth:`shift`).
+        evidence: what is known by given and predicted class; None: nothing of that kind is asked.
     """
 
     logit_offset: Tensor
+    evidence: ClassEvidence | None
 
     def __init__(self, initial_sample_weight: float) -> None:
         """Takes the sample weight of a fresh mentor, in (0, 1)."""
         super().__init__()
         self.register_buffer("logit_offset", torch.zeros(1) + initial_logit(initial_sample_weight))
+        self.evidence = None
 
     @final
     @torch.no_grad()
@@ -43,9 +47,15 @@ class AbstractMentor(nn.Module, ABC):
         """Returns the logits z_i, unbounded, the offset among them, in the dtype of the mentor's params."""
 
     @final
+    def logits(self, features: Features) -> Float[Tensor, " batch"]:
+        """Returns z_i + κ·E[y_i, ŷ_i]: the network's, and the evidence of classes."""
+        logits: Tensor = self(features)
+        return logits if self.evidence is None else logits + self.evidence(features).to(logits)
+
+    @final
     def sample_weights(self, features: Features) -> Float[Tensor, " batch"]:
-        """Returns w_i = sigmoid(z_i), in [0, 1]; 1 for samples of the trusted set."""
-        return torch.sigmoid(self(features)).masked_fill(features.trusted, 1.0)
+        """Returns w_i = sigmoid(z_i + κ·E[y_i, ŷ_i]), in [0, 1]; 1 for samples of the trusted set."""
+        return torch.sigmoid(self.logits(features)).masked_fill(features.trusted, 1.0)
 
 
 def initial_logit(initial_sample_weight: float) -> float:

@@ -49,7 +49,9 @@ class Taught(AtEpoch, AbstractWeighting):
                 "e.g. --taught-at 0.21 0.75, or take one that was taught before: --method mentornet-frozen "
                 "--mentor-from RUN"
             )
-        self._config = dataclasses.replace(config, initial_sample_weight=0.5)  # it is taught what to say
+        self._config = dataclasses.replace(
+            config, initial_sample_weight=0.5, class_evidence=0.0
+        )  # it is taught what to say
         self._points = points
         self._learner: MentorLearner | None = None
         self._made_of: Tensor | None = None
