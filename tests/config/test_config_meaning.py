@@ -41,6 +41,7 @@ VALUES: dict[str, list[Any]] = {
     "unroll_steps": [1, 2],
     "meta_loss": ["error", "loss"],
     "entropy": [0.25, 1.0],
+    "class_evidence": [0.5, 0.0],
     "anchor": [0.9, 0.0],
     "normalisation": ["sum", "batch"],
     "min_effective_share": [0.05, 0.9],

@@ -80,9 +80,11 @@ class TestTheLook:
         curriculum, access, mixing = made_for(student, name)
         mentor = mentor_of(access.state, CONFIG, CLASSES)
         record = by_heart(curriculum).step(batch)
-        losses = cross_entropies(before(batch.inputs), batch.labels).detach()
+        outputs = before(batch.inputs).detach()
+        losses, said = cross_entropies(outputs, batch.labels), outputs.argmax(dim=1)
         torch.testing.assert_close(record.losses, losses)
-        features = Features(losses, losses, batch.labels, losses, torch.zeros(9, 0, dtype=losses.dtype))
+        column = torch.zeros(9, 0, dtype=losses.dtype)
+        features = Features(losses, losses, batch.labels, losses, column, predicted=said)
         torch.testing.assert_close(record.sample_weights, mentor.sample_weights(features).detach())
         assert mixing.weights is not None
         assert torch.equal(mixing.weights, record.sample_weights)
@@ -110,9 +112,10 @@ def test_a_whole_update_against_double_backward(name: str) -> None:
     assert mixed.partner_labels is not None
 
     with torch.no_grad():
-        seen = cross_entropies(outputs_of(before, inputs), labels)
-    column = Features(seen, seen, labels, seen, torch.zeros(9, 0, dtype=seen.dtype))
-    w = torch.sigmoid(mentor(column)).masked_fill(trusted, 1.0)
+        outputs = outputs_of(before, inputs)
+        seen, said = cross_entropies(outputs, labels), outputs.argmax(dim=1)
+    column = Features(seen, seen, labels, seen, torch.zeros(9, 0, dtype=seen.dtype), predicted=said)
+    w = torch.sigmoid(mentor.logits(column)).masked_fill(trusted, 1.0)
     after = outputs_of(before, mixed.inputs)
     losses = mixed.share * cross_entropies(after, labels)
     losses = losses + (1 - mixed.share) * cross_entropies(after, mixed.partner_labels)

@@ -94,10 +94,11 @@ def test_a_whole_update_against_double_backward(name: str) -> None:
     before = {key: param.detach().clone().requires_grad_() for key, param in student.named_parameters()}
     buffers = {key: value.clone() for key, value in student.named_buffers()}
 
-    losses = cross_entropies(functional_call(student, {**before, **copies(buffers)}, (inputs,)), labels)
-    seen = losses.detach()
-    column = Features(seen, seen, labels, seen, torch.zeros(9, 0, dtype=seen.dtype))
-    w = torch.sigmoid(mentor(column)).masked_fill(trusted, 1.0)
+    said = functional_call(student, {**before, **copies(buffers)}, (inputs,))
+    losses = cross_entropies(said, labels)
+    seen, predicted = losses.detach(), said.argmax(dim=1)
+    column = Features(seen, seen, labels, seen, torch.zeros(9, 0, dtype=seen.dtype), predicted=predicted)
+    w = torch.sigmoid(mentor.logits(column)).masked_fill(trusted, 1.0)
     gradients = grad((w * losses).sum() / w.sum(), list(before.values()), create_graph=True)
     moved = {key: before[key] - 0.3 * g for key, g in zip(names, gradients, strict=True)}
     outputs = functional_call(student, {**moved, **copies(buffers)}, (meta[0],))

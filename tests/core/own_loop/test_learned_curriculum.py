@@ -183,9 +183,9 @@ def test_it_is_the_cores_step_in_parts(
     loop = Loop(make_student, make_optimizer, mentor=settings, curriculum=schedule, n_classes=CLASSES, **arguments)
     found = []
     for inputs, labels, rows in noisy(7):
-        losses = per_sample(loop.student(inputs), labels)
-        truth = blobs(60, 0)[1][rows]
-        loss = loop.curriculum.weigh(losses, labels=labels, sample_ids=rows, true_labels=truth)
+        outputs = loop.student(inputs)
+        losses, truth = per_sample(outputs, labels), blobs(60, 0)[1][rows]
+        loss = loop.curriculum.weigh(losses, labels=labels, sample_ids=rows, true_labels=truth, outputs=outputs)
         loop.optimizer.zero_grad()
         loss.backward()
         loop.optimizer.step()

@@ -20,6 +20,8 @@ from ray_mentor.report.run.ledger_facts import DIFFERENCES, LOSSES, ledger_facts
 from ray_mentor.report.run.page import page
 from ray_mentor.report.run.policy_grid import policy_grid
 
+CLASSED = "the predicted class, with the given one (the mean over all)"
+
 
 def with_mentor(folder: Path, config: MentorConfig) -> MentorLearner:
     learner = MentorLearner(config, len(CLASSES), seed=3)
@@ -39,11 +41,11 @@ def _stirred(network: torch.nn.Module) -> None:
 @pytest.mark.parametrize(
     ("config", "sees"),
     [
-        (MentorConfig(mentor_hidden=(8,)), ""),
+        (MentorConfig(mentor_hidden=(8,)), CLASSED),
         (MentorConfig(mentor_hidden=(8,), mentor_features=("loss", "label", "progress")),
-         "the given label (the mean over all), progress (at its end)"),
+         f"the given label (the mean over all), {CLASSED}, progress (at its end)"),
         (MentorConfig(mentor_hidden=(8,), mentor_features=("loss", "history"), history_length=2),
-         "past losses (taken to be as the present one)"),
+         f"past losses (taken to be as the present one), {CLASSED}"),
     ],
 )  # fmt: skip
 def test_the_grid_is_what_the_mentor_says(config: MentorConfig, sees: str, tmp_path: Path) -> None:
@@ -51,9 +53,12 @@ def test_the_grid_is_what_the_mentor_says(config: MentorConfig, sees: str, tmp_p
     directory = made_run(tmp_path)
     facts = ledger_facts(directory, read_folder(directory))
     assert facts is not None
-    grid = policy_grid(directory, facts, by_class=False)
+    grid = policy_grid(directory, facts, by_class=True)
     assert grid is not None
     assert grid.sees == sees
+    plain = policy_grid(directory, facts, by_class=False)
+    assert plain is not None
+    assert CLASSED not in plain.sees
     at, along = 7, 41
     loss = torch.tensor([(at + 0.5) * facts.highest / LOSSES])
     difference = torch.tensor([((along + 0.5) * 2 / DIFFERENCES - 1) * facts.highest])
@@ -69,7 +74,7 @@ def test_the_grid_is_what_the_mentor_says(config: MentorConfig, sees: str, tmp_p
     assert np.ptp(grid.weights) > 1e-3, "this can fail"
     drawn = figures(page(directory))["grid"]["data"]
     assert len(drawn) == 2
-    assert f"It also sees {sees}." in words(page(directory)) or not sees
+    assert f"It also sees {sees}." in words(page(directory))
 
 
 def test_frames_go_through_the_training(tmp_path: Path) -> None:

@@ -45,13 +45,14 @@ def double_by_default() -> Iterator[None]:
 
 
 def make_learner(config: MentorConfig, n_classes: int, seed: int = 1) -> MentorLearner:
-    """A float64 mentor that no longer gives every sample the same weight."""
+    """A float64 mentor that no longer gives every sample the same weight, by its params or by class."""
     with double_by_default():
         learner = MentorLearner(config, n_classes, seed)
     draw = torch.Generator().manual_seed(seed)
     payload = torch.load(io.BytesIO(learner.state().payload), weights_only=True)
     for value in payload["mentor"].values():
         value.add_(torch.randn(value.shape, generator=draw, dtype=value.dtype), alpha=0.7)
+    payload["mentor"]["evidence.counts"].abs_()
     buffer = io.BytesIO()
     torch.save(payload, buffer)
     learner.load(MentorState(0, -1, buffer.getvalue()))
@@ -69,6 +70,7 @@ def mentor_of(state: MentorState, config: MentorConfig, n_classes: int) -> Abstr
             history_length=config.history_length,
             initial_sample_weight=config.initial_sample_weight,
             seed=0,
+            class_evidence=config.class_evidence,
         )
     mentor.load_state_dict(torch.load(io.BytesIO(state.payload), weights_only=True)["mentor"])
     return mentor

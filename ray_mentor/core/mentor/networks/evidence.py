@@ -58,7 +58,7 @@ class ClassEvidence(nn.Module):
 
     @torch.no_grad()
     def take_in(self, features: Features, influence: Float[Tensor, " batch"]) -> None:
-        """Counts the influences of an update.
+        """Counts the influences of an update; where all are 0, or none is known, it says nothing.
 
         Args:
             influence: s_i; what is not finite is not known, and a trusted sample's says nothing of the others.
@@ -66,6 +66,8 @@ class ClassEvidence(nn.Module):
         cells, known = self._cells(features)
         known &= influence.isfinite() & ~features.trusted
         found = influence[known].to(self.sums)
+        if not found.any():
+            return
         scaled = found / found.abs().mean().clamp(min=torch.finfo(found.dtype).tiny)
         for kept, added in ((self.sums, scaled), (self.counts, torch.ones_like(scaled))):
             kept.mul_(DECAY).view(-1).index_add_(0, cells[known], added)
