@@ -35,7 +35,8 @@ class LearnedCurriculumCallback(Callback):
         >>> trainer.fit(module, train_loader)
 
     The module's ``training_step`` returns per-sample losses, shape (batch,), or a dict with them under ``loss``, and if
-    it likes, ``labels`` and ``sample_ids``. It is called again at a meta update: once on a meta batch, and once or more
+    it likes, ``labels``, ``sample_ids`` and, where ``n_classes`` is given, ``logits``, by which the mentor knows the
+    predicted class (``class_evidence``). It is called again at a meta update: once on a meta batch, and once or more
     on the same training batch. In those calls ``self.log`` says nothing and metrics of torchmetrics keep their state;
     it must leave no other trace.
 
@@ -157,11 +158,17 @@ class LearnedCurriculumCallback(Callback):
                 return None
             labels, sample_ids = self._names(batch, outputs)
             losses = per_sample_losses(outputs, len(labels))
-            loss = curriculum.weigh(losses, labels=labels, sample_ids=sample_ids)
+            loss = curriculum.weigh(losses, labels=labels, sample_ids=sample_ids, outputs=self._logits(outputs))
             self._is_weighed = True
             return {**outputs, "loss": loss} if isinstance(outputs, Mapping) else loss
 
         return training_step
+
+    def _logits(self, outputs: Any) -> Tensor | None:
+        if self._options["n_classes"] is None or not isinstance(outputs, Mapping):
+            return None
+        logits: Tensor | None = outputs.get("logits")
+        return logits
 
     def _names(self, batch: Any, outputs: Any) -> Named:
         given = outputs if isinstance(outputs, Mapping) else {}

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.own_loop.learned_curriculum import LearnedCurriculum
+from ray_mentor.core.plain_load import load_plain
 from ray_mentor.errors import UserError
 
 pytest.importorskip("lightning")
@@ -201,6 +202,20 @@ class TestForms:
                 assert outputs["loss"].shape == ()
 
         self.same_as_plain(Named(), train_loader())
+
+    @pytest.mark.parametrize("n_classes", [None, CLASSES])
+    def test_logits_beside_the_losses_say_the_predicted_class(self, n_classes: int | None) -> None:
+        class Telling(Module):
+            def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:  # type: ignore[override]
+                logits = self.net(batch[0])
+                return {"loss": F.cross_entropy(logits, batch[1], reduction="none"), "logits": logits}
+
+        callback = make_callback(n_classes=n_classes)
+        make_trainer(callbacks=[callback]).fit(Telling(), train_loader())
+        assert callback.curriculum is not None
+        assert callback.curriculum.mentor is not None
+        counts = load_plain(callback.curriculum.mentor.state.payload)["mentor"]["evidence.counts"]
+        assert bool(counts.sum() > 0) is (n_classes is not None)
 
     def test_a_mapping_as_batch(self) -> None:
         class Mapped(Module):
