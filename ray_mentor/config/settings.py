@@ -253,8 +253,8 @@ class MentorConfig:
     entropy: float = 0.35
     """Pull λ towards equal sample weights, >= 0: p ∝ exp(−mean influence/λ), influences in units of their mean size."""
     class_evidence: float = 1.0
-    """Weight κ, >= 0, in the mentor's logit, of how far the influences of samples with the same given and predicted class
-    lie below the mean of all; 0: it goes by its features alone. None where a student's outputs are no class logits."""
+    """Weight κ, >= 0, in the mentor's logit, of how far the influences of samples with the same given and predicted
+    class lie below the mean; 0: by features alone. Nothing is known where a student's outputs are no class logits."""
     anchor: float = 0.9
     """Sample weight that the upper quartile of a batch is held at under `sum`, in [0, 1); 0 leaves the scale free."""
     min_effective_share: float = 0.05
