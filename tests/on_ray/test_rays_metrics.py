@@ -118,13 +118,16 @@ def read(local_ray: None) -> Read:
     return values
 
 
-def until(read: Read, run: str, names: set[str]) -> dict[tuple[str, ...], float]:
+def until(
+    read: Read, run: str, names: set[str], goes_on: Callable[[], bool] = lambda: True
+) -> dict[tuple[str, ...], float]:
     """The values, once all these names are there."""
     deadline = time.monotonic() + A_LONG_TIME
     while True:
         found = read(run)
         if names <= {key[0] for key in found}:
             return found
+        assert goes_on(), found
         assert time.monotonic() < deadline, found
         time.sleep(0.1)
 
@@ -152,10 +155,10 @@ def test_how_long_the_mentor_takes(read: Read) -> None:
 
 @pytest.mark.slow
 def test_a_run_of_two_workers(read: Read, small_splits: Splits, tmp_path: Path) -> None:
-    """It is held at the end of its first epoch, while its figures are read."""
+    """It is held at the end of its first epoch, while its figures are read. Ray Train's metrics don't take its name."""
     gate: Any = ray.remote(Gate).options(num_cpus=0).remote()
     rows: list[dict[str, Any]] = []
-    trainer = trainer_for(small_splits, tmp_path, "measured", workers=2)
+    trainer = trainer_for(small_splits, tmp_path, "m\u00e9sur\u00e9", workers=2)
 
     def fit() -> None:
         with suppress(RunStoppedError):
@@ -164,7 +167,8 @@ def test_a_run_of_two_workers(read: Read, small_splits: Splits, tmp_path: Path) 
     run = threading.Thread(target=fit)
     run.start()
     try:
-        found = until(read, "measured", {f"ray_{name}" for name in GAUGES} | {f"ray_{SCORE_SECONDS}_count"})
+        names = {f"ray_{name}" for name in GAUGES} | {f"ray_{SCORE_SECONDS}_count"}
+        found = until(read, "m\\xe9sur\\xe9", names, run.is_alive)
     finally:
         call(gate, "stop")
         run.join(A_LONG_TIME)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 
 from ray_mentor.on_ray.session import internals
@@ -46,6 +46,11 @@ def settled() -> AbstractContextManager[None]:
 def hangs_end_after(seconds: float) -> AbstractContextManager[None]:
     """Runs that this thread starts inside take a worker that gives no sign of life for so long for dead."""
     return internals.controllers_have({"RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": f"{seconds:g}"})
+
+
+def trains_metrics_of(run: str) -> AbstractContextManager[None]:
+    """Inside, Ray Train tells its metrics of a run of this name, unless that would end it: they take ASCII alone."""
+    return nullcontext() if run.isascii() else having({"RAY_TRAIN_METRICS_ENABLED": "0"})
 
 
 def quiet(verbose: bool) -> AbstractContextManager[None]:

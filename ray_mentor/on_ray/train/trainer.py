@@ -49,7 +49,7 @@ from ray_mentor.data.storage.stored import order_of
 from ray_mentor.errors import MentorLostError, RunStoppedError, StoppedByUser, UserError
 from ray_mentor.notebook import NotebookDisplay, kernel
 from ray_mentor.on_ray.mentor.actor import MentorActor
-from ray_mentor.on_ray.session.environment import hangs_end_after, quiet
+from ray_mentor.on_ray.session.environment import hangs_end_after, quiet, trains_metrics_of
 from ray_mentor.on_ray.session.failures import Failures, as_ray_says, causes, how_to_go_on, users_error, what_is_saved
 from ray_mentor.on_ray.session.growth import Needs
 from ray_mentor.on_ray.session.internals import BOOKS, StoppableTrainer
@@ -453,6 +453,7 @@ class CurriculumTrainer:
             stack.enter_context(ctrl_c_is_ours())
             saves = stack.enter_context(workers_save_first(board))
             stack.enter_context(hangs_end_after(self.config.run.hang_seconds))
+            stack.enter_context(trains_metrics_of(str(self.config.run.run_name)))
             try:
                 self.ray_result = self._torch_trainer(job, run, lambda: saves.install(signal.SIGINT)).fit()
             except (ray.train.TrainingFailedError, ray.exceptions.RayActorError) as error:
