@@ -1,7 +1,7 @@
 """What it costs to show a run while it goes on: CPU time of --log-to and of Ray's metrics, as a share of a run's.
 
-    python benchmarks/live_logging.py                     # digits and their MLP: the shortest epochs there are
-    python benchmarks/live_logging.py --student cnn
+    python benchmarks/costs/live_logging.py                     # digits and their MLP: the shortest epochs there are
+    python benchmarks/costs/live_logging.py --student cnn
 
 One process, one thread. A run is made without any of it; its rows are then told to each tracker that is installed, and
 to Ray's metrics, whose Ray is started for it: all that the process takes for that, the trackers' own threads included.
