@@ -81,6 +81,7 @@ from ray_mentor.on_ray.train.watch import LocalBoard, RemoteBoard, board_here, e
 from ray_mentor.on_ray.train.worker_loop import worker_loop
 from ray_mentor.on_ray.train.workers import Choice, chosen
 from ray_mentor.report.run.written import report_at_end
+from ray_mentor.run.audit.audit import Audit
 from ray_mentor.run.checkpoint.checkpoints import newest_good
 from ray_mentor.run.checkpoint.kept import kept_student
 from ray_mentor.run.checkpoint.resume import (
@@ -293,17 +294,17 @@ class CurriculumTrainer:
         mentor = self._last_mentor(state)
         if mentor is not None:
             self._claimed.write(MENTOR_FILE, self._mentor_bytes(mentor))
-        result = closed(self._claimed, result, self.config.run.epochs)
-        self._report(marks)
+        result, audit = closed(self._claimed, result, self.config.run.epochs)
+        self._report(marks, audit=audit)
         self._claimed.release()
         student, files = kept_student(state.kept, state.student), self._run.storage_filesystem
         return Outcome(result, state.log.metrics, self.directory.path, student, files)
 
-    def _report(self, marks: Marks, ended: str | None = None) -> None:
+    def _report(self, marks: Marks, ended: str | None = None, audit: Audit | None = None) -> None:
         """Writes the run's page; those of a sweep's or a comparison's runs are made when they are asked for."""
         if self._job.gate is not None or (ended is not None and not marks.has_started):
             return  # what was refused is as it was
-        said = report_at_end(self._claimed, self._splits.train, ended=ended)
+        said = report_at_end(self._claimed, self._splits.train, ended=ended, audit=audit)
         if said is not None:
             marks.show({"kind": "note", "text": said})
 

@@ -38,6 +38,7 @@ def page(
     samples: Samples | None = None,
     ended: str | None = None,
     most_rows: int | None = None,
+    audit: Audit | None = None,
 ) -> str:
     """The whole page, from the run's folder, and for pictures from the data that it was trained on.
 
@@ -46,6 +47,7 @@ def page(
         samples: that it was trained on; None: they are read again, as its settings say.
         ended: why it was ended early, where that is known.
         most_rows: of a ledger that has more nothing is drawn; None: whatever it has.
+        audit: of the run; None: it is made.
 
     Raises:
         UserError: no run, or a file but the ledger's that cannot be read.
@@ -54,7 +56,11 @@ def page(
     facts, lacks = _facts(directory, folder, most_rows)
     grid, no_grid = _grid(directory, folder, facts)
     ruled, no_rule = _rule(directory, folder, facts)
-    audit, no_audit = _tried(functools.partial(Audit.from_run, directory)) if facts is not None else (None, lacks)
+    no_audit = lacks
+    if facts is None:
+        audit = None
+    elif audit is None:
+        audit, no_audit = _tried(functools.partial(Audit.from_run, directory))
     gallery = ""
     if audit is not None and facts is not None:
         gallery = _gallery(directory, folder, audit, facts, samples)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.errors import UserError
 from ray_mentor.extras import needing
+from ray_mentor.run.audit.audit import Audit
 from ray_mentor.run.directory import RunDirectory
 
 REPORT = "report.html"
@@ -20,6 +21,7 @@ def write_report(
     samples: Samples | None = None,
     ended: str | None = None,
     most_rows: int | None = None,
+    audit: Audit | None = None,
 ) -> None:
     """Writes it; arguments and errors are :func:`~ray_mentor.report.run.page.page`'s.
 
@@ -28,13 +30,15 @@ def write_report(
     """
     with needing("ray", f"{REPORT} of a run"):
         from ray_mentor.report.run.page import page  # noqa: PLC0415 - a run does not need plotly
-    directory.write(REPORT, page(directory, samples=samples, ended=ended, most_rows=most_rows).encode())
+    directory.write(REPORT, page(directory, samples=samples, ended=ended, most_rows=most_rows, audit=audit).encode())
 
 
-def report_at_end(directory: RunDirectory, samples: Samples, *, ended: str | None = None) -> str | None:
+def report_at_end(
+    directory: RunDirectory, samples: Samples, *, ended: str | None = None, audit: Audit | None = None
+) -> str | None:
     """Writes it as a run ends, whatever befell it; what there is to say where it can't be: a page ends no run."""
     try:
-        write_report(directory, samples=samples, ended=ended, most_rows=MOST_ROWS)
+        write_report(directory, samples=samples, ended=ended, most_rows=MOST_ROWS, audit=audit)
     except Exception as error:
         why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         return f"no {REPORT} was written ({why}); the run is whole without it, and ray-mentor report RUN makes one"

@@ -15,18 +15,21 @@ FIRST = 50
 """Samples among which wrong labels are counted, where the truth is known."""
 
 
-def closed(directory: RunDirectory, result: dict[str, Any], epochs: int) -> dict[str, Any]:
-    """Writes ``audit.parquet``, ``audit.csv`` and, last of all, ``result.json``; returns what that holds.
+def closed(directory: RunDirectory, result: dict[str, Any], epochs: int) -> tuple[dict[str, Any], Audit]:
+    """Writes ``audit.parquet``, ``audit.csv`` and, last of all, ``result.json``.
 
     Args:
         result: what it holds besides what is found out here.
         epochs: of the run.
+
+    Returns:
+        What ``result.json`` holds, and the audit, which the run's page shows, too.
     """
     audit = Audit.from_run(directory)
     write(audit, directory)
     result = {**result, **class_figures(directory, epochs - 1), **_figures(audit)}
     directory.write_result(result)
-    return result
+    return result, audit
 
 
 def _figures(audit: Audit) -> dict[str, Any]:

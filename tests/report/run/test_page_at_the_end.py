@@ -15,17 +15,28 @@ from torch.nn import functional as F
 from ray_mentor.errors import StoppedByUser, UserError
 from ray_mentor.on_ray.train.gate import Gate
 from ray_mentor.report.run import written
+from ray_mentor.run.audit.audit import Audit
 
 
 def page_of(storage: Path, name: str) -> str:
     return words((storage / name / "report.html").read_text())
 
 
-def test_at_its_end(tmp_path: Path) -> None:
+def test_at_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Audit] = []
+
+    def once(*args: Any) -> Audit:
+        made.append(from_run(*args))
+        return made[-1]
+
+    from_run = Audit.from_run
+    monkeypatch.setattr(Audit, "from_run", once)
     outcome = trainer_for(make_small_splits(), tmp_path, "whole").fit()
+    assert len(made) == 1, "the ledger is read for it once, and the page shows what the files hold"
     text = page_of(tmp_path, "whole")
     assert f"It came to its end, in {outcome.result['wall_seconds']:.1f} s, with test accuracy" in text
     assert "method mentornet" in text.lower()
+    assert f"{made[0].rate}. The 100 most suspicious of 150 samples" in text
 
 
 def test_when_it_is_stopped(tmp_path: Path) -> None:

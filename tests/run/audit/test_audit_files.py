@@ -124,7 +124,7 @@ def test_files_are_checked_before_anything_is_made(tmp_path: Path) -> None:
 def test_a_run_ends_with_them_and_then_with_its_result(tmp_path: Path, truth: bool) -> None:
     more = {"true_label": 0} if truth else {}
     directory = RunDirectory(str(run_of(tmp_path, rows(**more))))
-    result = closed(directory, {"steps": 1}, 1)
+    result, audit = closed(directory, {"steps": 1}, 1)
     assert result["first_known_wrong"] == ([2, 4] if truth else None)
     assert result["wrong_labels"] == 0.25
     assert result["wrong_labels_interval"][0] < 0.25 < result["wrong_labels_interval"][1]
@@ -133,4 +133,4 @@ def test_a_run_ends_with_them_and_then_with_its_result(tmp_path: Path, truth: bo
     assert len(lines) == 5
     assert lines[1].startswith('2,"ape","bee",1,')
     table = pyarrow.parquet.read_table(tmp_path / "audit.parquet")
-    assert table["sample_id"].to_pylist() == Audit.from_run(directory).table["sample_id"].to_pylist()
+    assert table["sample_id"].to_pylist() == audit.table["sample_id"].to_pylist()
