@@ -15,6 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ray_mentor.config import CurriculumConfig
+from ray_mentor.core.mentor.start import kind_of
+from ray_mentor.core.methods.table import METHODS, burn_in_of
 from ray_mentor.errors import UserError, printable
 from ray_mentor.run.audit import noise
 from ray_mentor.run.audit.noise import NoiseRate, noise_matrix, noise_rate
@@ -22,7 +25,7 @@ from ray_mentor.run.audit.score import by_ranks, score_of, suspicion
 from ray_mentor.run.audit.sums import UNKNOWN, Span, Sums, span_of, sums
 from ray_mentor.run.checkpoint.resume import started_with
 from ray_mentor.run.directory import RunDirectory
-from ray_mentor.run.findings.names import class_names, with_ids
+from ray_mentor.run.findings.names import class_names, told_apart, with_ids
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,9 +63,9 @@ class Audit:
             ``suggested_label`` (what the student said most often after burn-in) and ``suggested_share`` (of its
             predictions), ``score`` in [0, 1] (1: surely wrong) and ``is_issue`` (above ½); what it is made of:
             ``mean_sample_weight`` (what the mentor said), ``wrong_share`` (of predictions that were not the given
-            label), ``mean_margin`` (z_given − max of the others), ``mean_influence`` (above 0: it harms), over the
-            epochs after burn-in; ``loss_early`` and ``loss_late`` (nats), of the first and the last third of the
-            epochs. Labels are class names. Null where a thing isn't known; ``true_label`` is there where it is.
+            label), ``mean_margin`` (z_given − max of the others), over the epochs after burn-in; ``mean_influence``
+            (above 0: it harms), over all in which one was computed; ``loss_early`` and ``loss_late`` (nats), of the
+            first and the last third of the epochs. Labels are class names. Null where a thing isn't known; ``true_label`` is there where it is.
         classes: the class names.
         rate: how many labels are wrong; None where that can't be said.
         matrix: counts, a row a true class as estimated, a column a given one; None likewise.
@@ -89,9 +92,8 @@ class Audit:
         span = span_of(directory)
         if not len(span.ids):
             raise UserError(f"the ledger of {directory.path} has no rows yet; wait for the end of an epoch")
-        burn_in = burn_in_epochs(settings, span.epochs)
-        names = class_names(directory) or []
-        classes = (*names, *map(str, range(len(names), span.classes)))
+        burn_in = burn_in_epochs(settings, span.whole)
+        classes = told_apart(class_names(directory) or [], span.classes)
         found = _audited(directory, _columns(directory, span, burn_in), classes)
         is_mixed = settings.get("mixing") == "mixup"
         return dataclasses.replace(found, notes=(*found.notes, _MIXED)) if is_mixed else found
@@ -189,8 +191,9 @@ class Audit:
 def burn_in_epochs(settings: Mapping[str, Any], epochs: int) -> int:
     """Epochs whose predictions say little: the run's own burn-in, and at least 15 % of it, 5 at most."""
     planned = settings.get("epochs") or epochs
-    own = settings.get("burn_in")
-    own = own if isinstance(own, int | float) else 0.0
+    own, method = settings.get("burn_in"), str(settings.get("method", ""))
+    if not isinstance(own, int | float):
+        own = burn_in_of(CurriculumConfig(method=method), planned) if kind_of(method) in METHODS else 0.0
     return max(round(own * planned), min(_MOST_EPOCHS, math.ceil(_SHARE * planned)))
 
 
@@ -240,11 +243,11 @@ def _audited(directory: RunDirectory, of: dict[str, NDArray[Any]], classes: Sequ
     if says:
         u = suspicion(of["mean_margin"], of["mean_influence"])
         score = score_of(u)
-        is_issue = (score > 0.5) & (suggested != given)
+        is_issue = (score > 0.5) & (suggested != given) & (suggested != UNKNOWN)
         rate, matrix = noise_rate(u, is_issue), noise_matrix(given, suggested, is_issue, len(classes))
         notes += [_MEMORISED] if equal else []
     else:
-        score = by_ranks(np.nan_to_num(of["loss_early"] + of["loss_late"]), of["mean_sample_weight"])
+        score = by_ranks(of["loss_early"] + of["loss_late"], of["mean_sample_weight"])
         is_issue, rate, matrix = None, None, None
         notes += [_NO_PREDICTIONS, *([_EQUAL] if equal else [])]
     order = np.lexsort((of["id"], -score))

@@ -22,6 +22,7 @@ from ray_mentor.data.splits.splits import prepare
 from ray_mentor.errors import UserError
 from ray_mentor.run.checkpoint.resume import started_with
 from ray_mentor.run.directory import CONFIG, RunDirectory
+from ray_mentor.run.findings.names import told_apart
 from ray_mentor.students import make_student
 
 NEIGHBOURS, NEAR = 10, 0.13
@@ -67,7 +68,7 @@ def duplicates(samples: Samples, student: nn.Module | None = None) -> pa.Table:
             "set": np.repeat(np.arange(len(order)), sizes),
             "kind": pa.array(np.repeat([found[i][0] for i in order], sizes).tolist(), pa.string()),
             "sample_id": ids,
-            "given_label": pa.array([samples.classes[label] for label in samples.labels[rows]], pa.string()),
+            "given_label": _given(samples).take(pa.array(rows)),
             "labels_differ": np.repeat(np.array([differ[i] for i in order], bool), sizes),
         }
     )
@@ -99,13 +100,18 @@ def _check_same(samples: Samples, audited: pa.Table, directory: RunDirectory) ->
     asked = audited["sample_id"].cast(ids.type) if _may_be(audited["sample_id"].type, ids.type) else None
     places = None if asked is None else pc.index_in(asked, ids)
     if places is not None and not places.null_count:
-        labels = pc.take(pa.array([samples.classes[label] for label in samples.labels], pa.string()), places)
+        labels = pc.take(_given(samples), places)
         if labels.equals(audited["given_label"].cast(pa.string())):
             return
     raise UserError(
         f"the data that {directory.path}/{CONFIG} names are not those that the run was trained on; put them back, or, "
         "where they came from Python, ask there: Audit.duplicates(samples, student)"
     )
+
+
+def _given(samples: Samples) -> pa.StringArray:
+    names = told_apart(samples.classes)
+    return pa.array([names[label] for label in samples.labels], pa.string())
 
 
 def _may_be(kind: pa.DataType, wanted: pa.DataType) -> bool:

@@ -43,9 +43,10 @@ def by_ranks(loss: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[
     """Where a ledger has no margins: the mean of two ranks in [0, 1], of a high mean loss and of a low mean weight.
 
     It orders the samples, and draws no line between wrong and right. Where all weigh the same it is the loss's alone.
+    What is not known of a sample has a rank of ½.
     """
-    of_loss = _ranks(loss)
-    if np.ptp(weight) <= _LEAST:
+    of_loss, known = _ranks(loss), weight[np.isfinite(weight)]
+    if not len(known) or np.ptp(known) <= _LEAST:
         return of_loss
     both: NDArray[np.float32] = (of_loss + _ranks(-weight)) / np.float32(2)
     return both
@@ -53,7 +54,9 @@ def by_ranks(loss: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[
 
 def _ranks(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """From 0 for the lowest to 1; equal values share the mean of theirs."""
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    known = np.isfinite(values)
+    _, places, counts = np.unique(values[known], return_inverse=True, return_counts=True)
     middle = np.cumsum(counts) - (counts + 1) / 2
-    ranks: NDArray[np.float32] = (middle / max(len(values) - 1, 1)).astype(np.float32)[places]
+    ranks = np.full(len(values), 0.5, np.float32)
+    ranks[known] = (middle / max(len(places) - 1, 1)).astype(np.float32)[places]
     return ranks

@@ -36,26 +36,26 @@ class Span:
 
     Attributes:
         ids: of the samples, sorted.
-        epochs: epochs that it has rows of.
+        whole: epochs that have all their rows: the last one may be under way. At least 1.
         classes: C, by the labels and predictions in it.
         says: whether a row has a prediction.
     """
 
     ids: NDArray[np.int64]
-    epochs: int
+    whole: int
     classes: int
     says: bool
 
     @property
     def edge(self) -> int:
-        """Epochs that are early, and as many that are late: a third of them each."""
-        return math.ceil(self.epochs / 3)
+        """Whole epochs that are early, and as many that are late: a third of them each."""
+        return math.ceil(self.whole / 3)
 
 
 def span_of(directory: RunDirectory) -> Span:
     """The first pass over the files."""
     ids = np.zeros(0, np.int64)
-    epochs, highest, says = 0, UNKNOWN, False
+    rows, highest, says = np.zeros(0, np.int64), UNKNOWN, False
     for part in ledger_parts(directory, columns=("sample_id", "epoch", "given_label", "true_label", "predicted_label")):
         if not len(part):
             continue
@@ -63,12 +63,14 @@ def span_of(directory: RunDirectory) -> Span:
         place = np.searchsorted(ids, found)
         fresh = found[(place == len(ids)) | (ids[np.minimum(place, len(ids) - 1)] != found)] if len(ids) else found
         ids = np.union1d(ids, fresh) if len(fresh) else ids
-        epochs = max(epochs, pc.max(part["epoch"]).as_py() + 1)
+        more = np.bincount(part["epoch"].to_numpy(), minlength=len(rows))
+        rows = more + np.pad(rows, (0, len(more) - len(rows)))
         predicted = pc.max(part["predicted_label"]).as_py()
         says = says or predicted >= 0
         labels = (pc.max(part[name]).as_py() for name in ("given_label", "true_label"))
         highest = max(highest, predicted, *(label for label in labels if label is not None))
-    return Span(ids, epochs, highest + 1, says)
+    under_way = len(rows) > 1 and rows[-1] < rows[:-1].max()
+    return Span(ids, max(len(rows) - under_way, 1), highest + 1, says)
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,12 @@ def sums(directory: RunDirectory, span: Span, burn_in: int, at_most: int = _BYTE
 
     Args:
         burn_in: epochs whose predictions, right and wrong, margins and weights do not count, as nobody has learnt yet;
-            they count where there are no others.
+            of a run that has no others yet its last whole one counts, and what there is of the one under way.
         at_most: bytes of a block.
     """
     size = max(1, at_most // (8 * (len(_NAMES) + 3) + 4 * span.classes))
     for start in range(0, len(span.ids), size):
-        yield _block(directory, span, min(burn_in, span.epochs - 1), span.ids[start : start + size])
+        yield _block(directory, span, min(burn_in, span.whole - 1), span.ids[start : start + size])
 
 
 def _block(directory: RunDirectory, span: Span, burn_in: int, ids: NDArray[np.int64]) -> Sums:
@@ -132,7 +134,7 @@ def _add(found: Sums, rows: pa.RecordBatch, span: Span, burn_in: int) -> None:
     margin = rows["margin"].to_numpy()
     learnt = epoch >= burn_in
     spoken = learnt & (predicted >= 0)
-    early, late = epoch < span.edge, epoch >= span.epochs - span.edge
+    early, late = epoch < span.edge, epoch >= span.whole - span.edge
     heard, known = np.isfinite(influence), learnt & np.isfinite(margin)
     for name, which, values in (
         ("rows", learnt, None),
@@ -155,7 +157,7 @@ def _add(found: Sums, rows: pa.RecordBatch, span: Span, burn_in: int) -> None:
 
 def _places(ids: NDArray[np.int64], asked: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.bool_] | None]:
     """Where each row's sample is in the block, and which rows have one in it; None: all."""
-    if ids[-1] - ids[0] == len(ids) - 1:
+    if int(ids[-1]) - int(ids[0]) == len(ids) - 1:
         place, inside = asked - ids[0], (asked >= ids[0]) & (asked <= ids[-1])
     else:
         place = np.searchsorted(ids, asked)

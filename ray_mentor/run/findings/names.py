@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -71,8 +71,24 @@ def table_in(directory: RunDirectory, name: str, columns: Mapping[str, pa.DataTy
     return table
 
 
+def told_apart(names: Sequence[str], count: int = 0) -> list[str]:
+    """Names of ``count`` classes at least, no two of them the same, and each such as a file can hold.
+
+    A name that was there before, as ImageNet's second crane, has the number of its class behind it; one that nobody
+    gave, as that of a student's output beyond the classes, is its number. Halves of surrogate pairs, of which file
+    names that are not UTF-8 are full, are written out.
+    """
+    found: dict[str, None] = {}
+    for number in range(max(count, len(names))):
+        name = names[number].encode(errors="backslashreplace").decode() if number < len(names) else str(number)
+        while name in found:
+            name = f"{name} ({number})"
+        found[name] = None
+    return list(found)
+
+
 def class_names(directory: RunDirectory) -> list[str] | None:
-    """The classes' names; None of a run of an earlier version.
+    """The classes' names, :func:`told_apart`; None of a run of an earlier version.
 
     Raises:
         UserError: the file is damaged.
@@ -86,4 +102,4 @@ def class_names(directory: RunDirectory) -> list[str] | None:
         raise UserError(f"{directory.path}/{CLASSES} cannot be read ({error}); put it back") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError(f"{directory.path}/{CLASSES} is no list of names; put it back")
-    return names
+    return told_apart(names)

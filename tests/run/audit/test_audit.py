@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from ray_mentor.run.accuracy import wilson
 from ray_mentor.run.audit import sums as sums_module
 from ray_mentor.run.audit.audit import Audit, burn_in_epochs
 from ray_mentor.run.audit.noise import noise_rate
-from ray_mentor.run.audit.score import score_of, suspicion
+from ray_mentor.run.audit.score import by_ranks, score_of, suspicion
 from ray_mentor.run.directory import RunDirectory
 
 EPOCHS = 4
@@ -129,6 +130,63 @@ def test_right_labels_are_let_be(tmp_path: Path) -> None:
     assert audit.rate.low == 0
 
 
+# What is there of a sample, or of an epoch, may be little
+
+
+def test_a_sample_that_the_student_said_nothing_of_is_no_issue(tmp_path: Path) -> None:
+    """It was met in burn-in alone, where its influence was large: no label is suggested, and none is taken for wrong."""
+    draw = np.random.default_rng(0)
+    rows = [
+        row(i, e, i % 3, i % 3, 3 + draw.normal(), influence=draw.normal() + 9 * (not i))
+        for i in range(50)
+        for e in range(EPOCHS)
+        if i or not e
+    ]
+    audit = Audit.from_run(run_of(tmp_path, rows))
+    first = audit.table.to_pylist()[0]
+    assert (first["sample_id"], first["suggested_label"], first["is_issue"]) == (0, None, False)
+    assert first["score"] > 0.5
+    assert audit.rate is not None
+    assert audit.rate.count == 0
+    assert not audit.clean(relabelled=True)["label"].null_count
+
+
+def test_an_epoch_under_way_stands_beside_the_last_whole_one(tmp_path: Path) -> None:
+    """A run of 60 epochs, stopped as its fourth had begun: all of it is burn-in, and few have rows of the fourth."""
+    rows, wrong = many()
+    rows[2] = [each for each in rows[2] if each["epoch"] < 3 or each["sample_id"] < 30]
+    rows[:2] = ([each for each in part if each["epoch"] < 3] for part in rows[:2])
+    audit = Audit.from_run(run_of(tmp_path, *rows, epochs=60))
+    assert audit.rate is not None
+    assert audit.rate.rate == pytest.approx(wrong.mean(), abs=0.02)
+    for name in ("suggested_label", "mean_margin", "mean_sample_weight", "loss_early", "loss_late"):
+        assert not audit.table[name].null_count, name
+
+
+def test_what_is_not_known_of_a_sample_ranks_in_the_middle() -> None:
+    loss, weight = np.float32([0, 1, math.nan, 2, 3]), np.float32([0.9, 0.8, 0.7, math.nan, 0.1])
+    assert by_ranks(loss, weight) == pytest.approx([0, (1 / 3 + 1 / 3) / 2, (0.5 + 2 / 3) / 2, (2 / 3 + 0.5) / 2, 1])
+    assert by_ranks(loss, np.full(5, np.nan, np.float32)) == pytest.approx([0, 1 / 3, 0.5, 2 / 3, 1])
+
+
+def test_no_two_classes_go_by_one_name(tmp_path: Path) -> None:
+    """Of ImageNet two are a crane; a student may have more outputs than there are classes."""
+    rows = [row(i, e, i % 3, 3 if i == 0 else i % 3, -3.0 if i == 0 else 3.0) for i in range(9) for e in range(EPOCHS)]
+    audit = Audit.from_run(run_of(tmp_path, rows, classes=["3", "crane", "crane"]))
+    assert audit.classes == ("3", "crane", "crane (2)", "3 (3)")
+    assert audit.to_pandas()["suggested_label"].tolist()[0] == "3 (3)"
+    assert audit.datalab()["given_label"].tolist() == ["3", "crane", "crane (2)"] * 3
+
+
+def test_ids_of_all_64_bits(tmp_path: Path) -> None:
+    ids = [-(2**63), -1, 5, 2**63 - 1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        audit = Audit.from_run(run_of(tmp_path, [row(i, e, 0, 0, 3.0) for i in ids for e in range(EPOCHS)]))
+    assert audit.table["sample_id"].to_pylist() == ids
+    assert not audit.table["mean_margin"].null_count
+
+
 # What can't be said
 
 
@@ -181,7 +239,16 @@ def test_classes_without_names_are_numbers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "expected"),
-    [({"epochs": 60}, 5), ({"epochs": 10}, 2), ({"epochs": 10, "burn_in": 0.5}, 5), ({}, 1)],
+    [
+        ({"epochs": 60}, 5),
+        ({"epochs": 10}, 2),
+        ({"epochs": 10, "burn_in": 0.5}, 5),
+        ({"epochs": 100, "method": "dividemix"}, 10),
+        ({"epochs": 100, "method": "dividemix", "burn_in": 0.0}, 5),
+        ({"epochs": 100, "method": "rule:gone.json"}, 5),
+        ({"epochs": 100, "method": "of a later version"}, 5),
+        ({}, 1),
+    ],
 )
 def test_burn_in(settings: dict[str, Any], expected: int) -> None:
     assert burn_in_epochs(settings, 4) == expected

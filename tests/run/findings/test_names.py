@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ray_mentor.errors import UserError
 from ray_mentor.run.audit.audit import Audit
 from ray_mentor.run.audit.files import as_csv
 from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.findings.closing import closed
 from ray_mentor.run.findings.names import with_ids, write_names
 from ray_mentor.run.outcome import Outcome
 
@@ -42,6 +44,16 @@ def test_strings_are_the_ids_where_the_user_has_such(tmp_path: Path) -> None:
     )
     write_names(directory, samples([1, 0]))
     assert Audit.from_run(directory).table["sample_id"].to_pylist() == [1, 0], "the next attempt has other ids"
+
+
+def test_a_name_that_is_no_unicode_costs_no_run_its_end(tmp_path: Path) -> None:
+    """A folder of pictures may be called caf\\xe9, in Latin-1."""
+    directory = RunDirectory(str(run_of(tmp_path, [row(0, 0, 0, 0, 1.0)])))
+    write_names(directory, dataclasses.replace(samples([0]), classes=("caf\udce9", "b", "b")))
+    result, audit = closed(directory, {}, 1)
+    assert audit.classes == ("caf\\udce9", "b", "b (2)")
+    assert sorted(each["class"] for each in result["classes"]) == ["b", "b (2)", "caf\\udce9"]
+    assert '"caf\\udce9"' in (tmp_path / "audit.csv").read_text()
 
 
 def test_damaged_names_are_refused(tmp_path: Path) -> None:
