@@ -239,15 +239,15 @@ def _teach(words: list[str]) -> None:
     parser.add_argument("--out", metavar="FILE", required=True, help="where the mentor goes, e.g. taught.npz")
     parser.add_argument("--mentor", choices=("mlp", "mentornet"), default="mlp", help="what it is made of")
     asked = parser.parse_args(words)
-    if os.path.lexists(asked.out):
-        raise UserError(f"{shown(asked.out)} is there already; give --out another name, or remove it first")
+    from ray_mentor.run.findings.new_files import check_free, write_new  # noqa: PLC0415
+
+    check_free(asked.out)
     from ray_mentor.config import MentorConfig  # noqa: PLC0415
     from ray_mentor.run.directory import RunDirectory  # noqa: PLC0415
     from ray_mentor.run.teaching import taught_by  # noqa: PLC0415
 
     content, lesson = taught_by(RunDirectory(asked.run), MentorConfig(mentor=asked.mentor))
-    with open(asked.out, "xb") as file:
-        file.write(content)
+    write_new(asked.out, lambda file: file.write(content))
     print(printable(f"{lesson}; it is in {asked.out}"))
 
 

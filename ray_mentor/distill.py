@@ -6,7 +6,6 @@ import argparse
 import csv
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,12 @@ import pandas as pd
 from ray_mentor.config import TrainConfig
 from ray_mentor.core.mentor.rule import RULE_FILE
 from ray_mentor.core.methods.table import burn_in_of, mixing_of
-from ray_mentor.errors import UserError, printable, shown
+from ray_mentor.errors import UserError, printable
 from ray_mentor.run.checkpoint.resume import started_with
 from ray_mentor.run.directory import CONFIG, METRICS, RESULT, RunDirectory
 from ray_mentor.run.distilling.distilled import Distilled, distilled
 from ray_mentor.run.distilling.fit import CLOSE_ENOUGH
+from ray_mentor.run.findings.new_files import check_free, write_new
 from ray_mentor.training import train
 from ray_mentor.wording import counted
 
@@ -55,14 +55,13 @@ def distill(words: list[str]) -> None:
         help="train students with the rule and without any, as those runs were (RUN, where there are none)",
     )
     asked = parser.parse_args(words)
-    asked.out = asked.out or _in_its_folder(asked.runs)
-    if os.path.lexists(asked.out):
-        raise UserError(f"{shown(asked.out)} is there already; give --out another name, or remove it first")
+    if asked.out is None:
+        asked.out = _in_its_folder(asked.runs)
+    check_free(asked.out)
     runs, others = ([RunDirectory(path) for path in paths] for paths in (asked.runs, asked.on))
     to_verify = [_Verified(directory, asked.out) for directory in others or runs] if asked.verify else []
     found = distilled(runs, others)
-    with open(asked.out, "x", encoding="utf-8") as file:
-        file.write(found.rule.text())
+    write_new(asked.out, lambda file: file.write(found.rule.text().encode()))
     for line in lines(found):
         print(printable(line))
     print(printable(f"the rule, which weighs by {found.name}, is in {asked.out}"))
@@ -74,12 +73,13 @@ def _in_its_folder(runs: list[str]) -> str:
     """Where the rule of one run goes, if nobody says.
 
     Raises:
-        UserError: of several runs, or of one that is elsewhere, it has to be said.
+        UserError: no run; of several, or of one that is elsewhere, it has to be said.
     """
     if len(runs) > 1:
         raise UserError(f"a rule of {len(runs)} runs lies in no folder of theirs; say where it goes: --out FILE")
     if "://" in runs[0]:
         raise UserError(f"{runs[0]} is no folder of this machine; say where the rule goes: --out FILE")
+    started_with(RunDirectory(runs[0]), "give the folder of a run")
     return str(Path(runs[0]) / RULE_FILE)
 
 

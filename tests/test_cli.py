@@ -255,7 +255,7 @@ def test_a_mentor_that_one_run_teaches_weighs_for_another(command: Any, tmp_path
     assert command("train", *QUICK, *frozen).code == 0
     again = command("teach", "runs/one", "--out", "taught.npz")
     assert again.code == 2
-    assert again.err == "error: 'taught.npz' is there already; give --out another name, or remove it first\n"
+    assert again.err == "error: 'taught.npz' is there already; give another name, or remove it first\n"
     assert command("teach", "runs/none", "--out", "b.npz").err.endswith(
         "runs/none is not a run: it has no config.toml; give the folder of a finished run\n"
     )

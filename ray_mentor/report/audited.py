@@ -15,8 +15,9 @@ from ray_mentor.errors import printable
 from ray_mentor.report.terminal import PatientConsole
 from ray_mentor.run.audit.audit import Audit
 from ray_mentor.run.audit.duplicates import duplicates_of
-from ray_mentor.run.audit.files import CSV, DUPLICATES, PARQUET, as_csv, check_free, write, write_new
+from ray_mentor.run.audit.files import CSV, DUPLICATES, PARQUET, as_csv, write, write_table
 from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.findings.new_files import check_free
 from ray_mentor.wording import counted
 
 _CLASSES = 20  # that are told of one by one
@@ -73,13 +74,13 @@ def audit_run(
     directory = RunDirectory(run)
     audit = Audit.from_run(directory)
     show_audit(audit, top)
-    write(audit, directory)
     if weights is not None:
-        write_new(audit.weights(), weights)
+        write_table(audit.weights(), weights)
     if clean is not None:
-        write_new(audit.clean(), clean)
+        write_table(audit.clean(), clean)
     if relabelled is not None:
-        write_new(audit.clean(relabelled=True), relabelled)
+        write_table(audit.clean(relabelled=True), relabelled)
+    write(audit, directory)  # last: somebody else's run may be where nobody but him may write
     made = [CSV, PARQUET]
     if duplicates:
         found, notes = duplicates_of(directory, audit.table)

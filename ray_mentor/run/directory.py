@@ -8,6 +8,7 @@ import os
 import posixpath
 import re
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -202,8 +203,9 @@ class RunDirectory:
         """The same, when something has failed and that may be why."""
 
     def _partial(self, name: str) -> str:
-        """Where a file lies until it is whole."""
-        return posixpath.join(posixpath.dirname(self._at(name)), f".{posixpath.basename(name)}.partial")
+        """Where a file lies until it is whole; of two that write it at a time each has its own."""
+        whose = uuid.uuid4().hex[:12]
+        return posixpath.join(posixpath.dirname(self._at(name)), f".{posixpath.basename(name)}.{whose}.partial")
 
     def _at(self, name: str) -> str:
         return posixpath.join(self._root, name) if name else str(self._root)

@@ -82,3 +82,17 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "attempt")
     with pytest.raises(UserError, match=r"/attempt cannot be read: it is not a file; remove it"):
         RunDirectory(str(tmp_path)).read("attempt")
+
+
+def test_two_that_write_a_file_at_a_time(tmp_path: Path) -> None:
+    """As two audits of a run that has ended: the last one's file is there, whole, and neither fails."""
+    directory = RunDirectory(str(tmp_path))
+
+    def slowly(sink: Any) -> None:
+        sink.write(b"first, ")
+        directory.write("audit.csv", b"second")
+        sink.write(b"and all of it")
+
+    directory.fill("audit.csv", slowly)
+    assert (tmp_path / "audit.csv").read_bytes() == b"first, and all of it"
+    assert os.listdir(tmp_path) == ["audit.csv"]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from ray_mentor.errors import UserError, shown
 from ray_mentor.run.audit.audit import Audit, plain
 from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.findings.new_files import write_new
 
 PARQUET, CSV = "audit.parquet", "audit.csv"
 """What a run writes at its end: all samples, and the first :data:`MOST`."""
@@ -43,27 +41,13 @@ def as_csv(table: pa.Table) -> bytes:
 _DIGITS = 6
 
 
-def check_free(path: str) -> None:
-    """Raises a UserError if there is something at a path that shall be written, or its folder is not there."""
-    if os.path.lexists(path):
-        raise UserError(f"{shown(path)} is there already; give another name, or remove it first")
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder):
-        raise UserError(f"{shown(path)} lies in a folder that is not there; make it first")
-
-
-def write_new(table: pa.Table, path: str) -> None:
+def write_table(table: pa.Table, path: str) -> None:
     """Writes a table as Parquet, where the name ends so, and else as CSV; nothing is written over.
 
     Raises:
         UserError: there is something already, or it can't be written.
     """
-    check_free(path)
-    try:
-        with open(path, "xb") as file:
-            if path.endswith(".parquet"):
-                pyarrow.parquet.write_table(plain(table), file)
-            else:
-                file.write(as_csv(table))
-    except OSError as error:
-        raise UserError(f"{shown(path)} cannot be written ({error}); give another name") from error
+    if path.endswith(".parquet"):
+        write_new(path, lambda file: pyarrow.parquet.write_table(plain(table), file))
+    else:
+        write_new(path, lambda file: file.write(as_csv(table)))

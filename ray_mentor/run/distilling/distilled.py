@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,7 +50,8 @@ def distilled(runs: Sequence[RunDirectory], others: Sequence[RunDirectory] = ())
     Raises:
         UserError: what :func:`~ray_mentor.run.distilling.rows.rows_of` says, or one of the runs among the others.
     """
-    both = {run.path for run in runs} & {other.path for other in others}
+    own = {_place(run) for run in runs}
+    both = [other.path for other in others if _place(other) in own]
     if both:
         raise UserError(f"--on is {min(both)}, which the rule is made of; give runs of other seeds, or leave it out")
     rows = together([rows_of(run) for run in runs])
@@ -63,6 +65,10 @@ def distilled(runs: Sequence[RunDirectory], others: Sequence[RunDirectory] = ())
     method = started_with(runs[0]).get("method", "mentornet")
     about = {"runs": names, "method": method, "rows": len(rows), "measured_on": on, **said}
     return Distilled(dataclasses.replace(taken.rule, made_from=about), taken.name, table, len(others))
+
+
+def _place(run: RunDirectory) -> str:
+    return run.path if "://" in run.path else os.path.realpath(run.path)
 
 
 def _figures(one: Candidate, measured: list[Rows]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.tree import DecisionTreeRegressor
 
 from ray_mentor.core.mentor.rule import AXES, Rule, logit
+from ray_mentor.errors import UserError
 from ray_mentor.run.distilling.fidelity import Fidelity, fidelity_of, r_squared
 from ray_mentor.run.distilling.rows import Rows
 
@@ -47,12 +49,21 @@ class Candidate:
 
 
 def candidates(rows: Rows) -> list[Candidate]:
-    """All that were fitted, the baselines first, then rules from small to large, then what no table is made of."""
+    """All that were fitted, the baselines first, then rules from small to large, then what no table is made of.
+
+    Raises:
+        UserError: too few samples.
+    """
     draw = np.random.default_rng(_SEED)
     samples = np.unique(rows.sample)
     out = draw.choice(samples, max(1, round(HELD_OUT * len(samples))), replace=False)
     held_out = np.isin(rows.sample, out)
     learnt, tested = rows[~held_out], rows[held_out]
+    if not all(len(part) and np.ptp(part.weight) > 0 for part in (learnt, tested)):
+        raise UserError(
+            f"of {len(samples)} samples too few have weights that differ for a rule to be made of some of them and "
+            "tested on others; take a run on more data"
+        )
 
     def candidate(name: str, says: Says, rule: Rule | None = None) -> Candidate:
         return Candidate(name, says, rule, r_squared(tested.weight, says(tested)))
@@ -117,7 +128,9 @@ def _points(x: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.f
 
 def _isotonic(x: NDArray[np.float64], weight: NDArray[np.float64], at: NDArray[np.float64], rises: Any) -> Any:
     """σ of the monotone curve through the logits, whose direction the data say unless it is given."""
-    curve = IsotonicRegression(increasing=rises, out_of_bounds="clip").fit(x, logit(weight))
+    with warnings.catch_warnings():  # that a direction is not sure: then either is as good
+        warnings.simplefilter("ignore")
+        curve = IsotonicRegression(increasing=rises, out_of_bounds="clip").fit(x, logit(weight))
     return 1 / (1 + np.exp(-curve.predict(at))), curve.increasing_
 
 
@@ -135,6 +148,8 @@ def _over_time(rows: Rows, axis: str) -> Rule:
     curves: dict[float, NDArray[np.float64]] = {}
     for low, high in itertools.pairwise(edges):
         within = (rows.progress >= low) & (rows.progress <= high)
+        if not within.any():  # of few rows
+            continue
         curves[float(f"{rows.progress[within].mean():.4g}")] = _isotonic(x[within], rows.weight[within], at, rises)[0]
     if len(curves) == 1:
         return _curve(rows, axis)

@@ -22,7 +22,7 @@ from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.findings.names import class_names
 from ray_mentor.run.ledger.files import ledger_parts
 
-_COLUMNS = ("sample_id", "step", "loss", "scored_weight", "given_label")
+_COLUMNS = ("sample_id", "epoch", "step", "loss", "scored_weight", "given_label")
 MOST = 300_000
 """Rows that a rule is made of and tested by; of more, so many are drawn."""
 
@@ -36,7 +36,7 @@ class Rows:
         step: of the run.
         weight: what the weighting said, in [0, 1].
         seen: the columns of :data:`~ray_mentor.core.mentor.rule.AXES`.
-        progress: in [0, 1).
+        progress: share of the planned steps, in [0, 1).
         label: the given one.
         classes: how many there are; 0: labels are no classes.
         in_nats: whether the losses are.
@@ -130,7 +130,7 @@ def rows_of(directory: RunDirectory) -> Rows:
         step,
         weight,
         seen,
-        step / (step.max() + 1),
+        step / _planned(step, columns["epoch"], started["epochs"]),
         label,
         classes if label.min() >= 0 else 0,
         in_nats=config.meta_loss != "loss",  # which is written down where the loss is the user's own
@@ -139,3 +139,11 @@ def rows_of(directory: RunDirectory) -> Rows:
     if len(rows) > MOST:
         rows = np.sort(np.random.default_rng(0).choice(rows, MOST, replace=False))
     return whole[rows]
+
+
+def _planned(step: NDArray[np.int64], epoch: NDArray[np.int32], epochs: int) -> int:
+    """Steps of the whole run: of one that was stopped, or goes on, as many an epoch as it has had."""
+    last = int(epoch.max())
+    done = int(step.max()) + 1
+    each = step[epoch == last].min() / last if last else done
+    return max(done, round(each * epochs) if last + 1 < epochs else 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import re
 from pathlib import Path
@@ -106,6 +107,37 @@ def test_strings_for_ids(tmp_path: Path) -> None:
     for card, own in zip(cards(page(directory)), plain, strict=True):
         assert known(card)["id"] == names[int(own["id"]) - 100]
     assert cards(page(directory))[0].count("<path") == 4
+
+
+def test_an_id_is_copied_as_it_is(tmp_path: Path) -> None:
+    """However long, and whatever is in it: what is shown of it is cut short, and what is copied is not."""
+    long = "s3://bucket/" + "f/" * 400
+    names = [f"{long}{number}  a<b>\"&'\r\n\x1b\u202e" for number in range(58)] + ["x" * 3000, "\x00\x9b"]
+    directory = made_run(tmp_path)
+    table = pa.table({"sample_id": np.arange(100, 160), "name": pa.array(names, pa.large_string())})
+    pyarrow.parquet.write_table(table, tmp_path / "ids.parquet")
+    found = cards(page(directory))
+    ids = {as_a_browser_reads(known(card)["id"]) for card in found}
+    assert ids >= set(names[:58])
+    huge, odd = sorted((known(card)["id"] for card in found if " disabled>" in card), reverse=True)
+    assert huge.startswith("x" * 2000 + "…")
+    assert odd == r"\x00\x9b", "which stand for nothing in HTML"
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", "".join(found))
+    assert all(len(card) < 12_000 for card in found)
+
+
+def as_a_browser_reads(value: str) -> str:
+    """html.unescape leaves controls out."""
+    return html.unescape(re.sub(r"&#(\d+);", lambda found: chr(int(found[1])), value))
+
+
+def test_classes_of_long_names_are_told_apart(tmp_path: Path) -> None:
+    names = ["x" * 3000 + end for end in "abc"]
+    whole = page(made_run(tmp_path, classes=names))
+    given = {known(card)["given"] for card in cards(whole)}
+    assert len(given) == 3
+    options = re.findall(r'<option value="(x[^"]*)"', whole.partition('id="by-given"')[2].partition("</select>")[0])
+    assert set(options) == given
 
 
 def test_the_course_of_a_sample_and_of_its_class(tmp_path: Path) -> None:

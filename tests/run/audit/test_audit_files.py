@@ -15,7 +15,7 @@ from rich.console import Console
 from ray_mentor.errors import UserError
 from ray_mentor.report.audited import audit_run, show_audit
 from ray_mentor.run.audit.audit import Audit
-from ray_mentor.run.audit.files import write_new
+from ray_mentor.run.audit.files import write_table
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.findings.closing import closed
 
@@ -73,12 +73,12 @@ def test_a_ledger_without_predictions_has_weights_but_draws_no_line(older: Audit
 
 
 def test_nothing_is_written_over(audit: Audit, tmp_path: Path) -> None:
-    write_new(audit.weights(), str(tmp_path / "w.csv"))
-    write_new(audit.weights(), str(tmp_path / "w.parquet"))
+    write_table(audit.weights(), str(tmp_path / "w.csv"))
+    write_table(audit.weights(), str(tmp_path / "w.parquet"))
     assert (tmp_path / "w.csv").read_text().splitlines()[0] == '"sample_id","weight"'
     assert pyarrow.parquet.read_table(tmp_path / "w.parquet").equals(audit.weights())
     with pytest.raises(UserError, match=r"w.csv' is there already; give another name, or remove it first"):
-        write_new(audit.weights(), str(tmp_path / "w.csv"))
+        write_table(audit.weights(), str(tmp_path / "w.csv"))
 
 
 def shown(audit: Audit, top: int = 2) -> str:
@@ -134,3 +134,18 @@ def test_a_run_ends_with_them_and_then_with_its_result(tmp_path: Path, truth: bo
     assert lines[1].startswith('2,"ape","bee",1,')
     table = pyarrow.parquet.read_table(tmp_path / "audit.parquet")
     assert table["sample_id"].to_pylist() == audit.table["sample_id"].to_pylist()
+
+
+def test_of_a_run_in_which_one_may_not_write_the_files_that_were_asked_for_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of(tmp_path / "run", rows())
+    monkeypatch.setattr(RunDirectory, "_put", refused)
+    asked = {name: str(tmp_path / f"{name}.csv") for name in ("weights", "clean", "relabelled")}
+    with pytest.raises(UserError, match=r"run/audit.parquet cannot be written \(.*Read-only"):
+        audit_run(str(run), 1, **asked, duplicates=False)
+    assert all((tmp_path / f"{name}.csv").exists() for name in asked)
+
+
+def refused(*_: Any) -> None:
+    raise OSError(30, "Read-only file system")

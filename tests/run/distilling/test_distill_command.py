@@ -61,7 +61,7 @@ def test_the_rule_of_a_run_measured_on_another(said: Any, tmp_path: Path) -> Non
     assert rule.made_from["measured_on"] == ["two"]
     assert rule.made_from["r_squared"] > 0.95
     again = said("one", "--out", "rule.json")
-    assert again == (2, "", "error: 'rule.json' is there already; give --out another name, or remove it first\n")
+    assert again == (2, "", "error: 'rule.json' is there already; give another name, or remove it first\n")
 
 
 def test_of_one_run_alone_it_says_that_this_says_little(said: Any, tmp_path: Path) -> None:

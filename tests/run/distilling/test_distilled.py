@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hand_made_runs import row, run_of
 from small_runs import trainer_for
 
 from ray_mentor.config import CurriculumConfig
@@ -154,3 +156,53 @@ def test_a_run_whose_weights_are_all_alike_has_no_rule(small_splits: Splits, tmp
     path = trainer_for(small_splits, tmp_path, "plain", curriculum=schedule, epochs=1).fit().path
     with pytest.raises(UserError, match="all samples had the same weight, so that there is no rule to be made"):
         rows_of(RunDirectory(path))
+
+
+def half_done(path: Path, epochs: int, planned: int) -> Rows:
+    """Of a run with five steps an epoch, of which ``epochs`` have ended and the next one has had two."""
+    rows = [
+        row(sample, epoch, 0, 0, 1.0, loss=float(sample), scored_weight=sample / 10, step=5 * epoch + step)
+        for epoch in range(epochs + 1)
+        for step in range(5 if epoch < epochs else 2)
+        for sample in range(3)
+    ]
+    return rows_of(RunDirectory(str(run_of(path, rows, epochs=planned))))
+
+
+def test_progress_is_that_of_the_run_as_it_was_planned(tmp_path: Path) -> None:
+    """A rule goes by progress in a whole run: of a run that was stopped its first part is known."""
+    stopped = half_done(tmp_path / "stopped", 4, planned=20)
+    assert np.unique(stopped.progress).tolist() == pytest.approx((np.arange(22) / 100).tolist())
+    ended = half_done(tmp_path / "ended", 4, planned=5)
+    assert np.unique(ended.progress).tolist() == pytest.approx((np.arange(22) / 22).tolist())
+    first = half_done(tmp_path / "first", 0, planned=1)
+    assert np.unique(first.progress).tolist() == [0, 0.5]
+
+
+@pytest.mark.parametrize(("samples", "differ"), [(1, 1), (50, 1)])
+def test_of_too_few_samples_there_is_no_rule(samples: int, differ: int) -> None:
+    of = rows("loss", n=samples, steps=20)
+    of = dataclasses.replace(of, weight=np.where(of.sample < differ, of.weight, 0.5))
+    with pytest.raises(UserError, match=rf"^of {samples} samples too few have weights that differ for a rule .* more"):
+        candidates(of)
+
+
+def test_of_few_rows_there_is_one() -> None:
+    """Fewer than a curve over progress has stretches."""
+    of = rows("progress", n=2, steps=4)
+    assert np.isfinite([one.chosen_by for one in candidates(of)]).all()
+
+
+def test_a_direction_that_is_not_sure_is_no_warning() -> None:
+    of = rows("loss", n=10, steps=20)
+    level = dataclasses.replace(of, seen={name: np.ones(len(of)) for name in of.seen})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert chosen(candidates(level)).chosen_by < 0.1
+
+
+def test_a_run_by_another_path_is_the_run(tmp_path: Path) -> None:
+    half_done(tmp_path / "run", 1, planned=2)
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    with pytest.raises(UserError, match="/link, which the rule is made of; give runs of other seeds, or leave it out"):
+        distilled([RunDirectory(str(tmp_path / "run"))], [RunDirectory(str(tmp_path / "link"))])

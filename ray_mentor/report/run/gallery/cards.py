@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import html
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ray_mentor.errors import printable
 from ray_mentor.report.page.html import code, escaped
 from ray_mentor.report.run.gallery.sparkline import sparkline
 from ray_mentor.report.run.gallery.suspicious import Suspicious
@@ -50,13 +54,33 @@ def _controls(rows: Sequence[dict[str, Any]]) -> str:
 <output id="shown" aria-live="polite"></output></div>"""
 
 
+_MOST = 2000  # characters of an id that can be copied
+_NOT_IN_HTML = re.compile("[\x00\x80-\x9f]")  # neither as they are nor by number
+
+
+def _can_be_copied(identity: object) -> bool:
+    return len(str(identity)) <= _MOST and not _NOT_IN_HTML.search(str(identity))
+
+
+def _exact(text: object) -> str:
+    """As the value of an attribute, which is compared and copied: every character, those that control by number.
+
+    A long text is cut short, and yet is no other's.
+    """
+    whole = str(text)
+    if len(whole) > _MOST:
+        whole = f"{whole[:_MOST]}…{hashlib.sha256(whole.encode()).hexdigest()}"
+    plain = _NOT_IN_HTML.sub(lambda found: printable(found[0]), html.escape(whole))
+    return "".join(each if each.isprintable() else f"&#{ord(each)};" for each in plain)
+
+
 def _options(names: Sequence[str]) -> str:
-    return "".join(f'<option value="{escaped(name)}">{escaped(name, 40)}</option>' for name in names)
+    return "".join(f'<option value="{_exact(name)}">{escaped(name, 40)}</option>' for name in names)
 
 
 def _card(found: Suspicious, place: int, class_loss: Any, class_weight: Any) -> str:
     row, label = found.rows[place], found.label[place]
-    identity, given, suggested = (escaped(row[name]) for name in ("sample_id", "given_label", "suggested_label"))
+    given, suggested = (escaped(row[name]) for name in ("given_label", "suggested_label"))
     loss, weight = found.loss[place], found.weight[place]
     mean_loss, mean_weight = class_loss[:, label], class_weight[:, label]
     highest = float(np.nanmax([np.nanmax(loss, initial=0), np.nanmax(mean_loss, initial=0), 1e-6]))
@@ -64,16 +88,16 @@ def _card(found: Suspicious, place: int, class_loss: Any, class_weight: Any) -> 
     share = "" if row["suggested_share"] is None else f" ({row['suggested_share']:.0%})"
     truth = f" · true: {escaped(row['true_label'])}" if row.get("true_label") is not None else ""
     known = {
-        "id": identity,
-        "given": given,
-        "suggested": suggested if row["suggested_label"] is not None else "",
+        "id": _exact(row["sample_id"]),
+        "given": _exact(row["given_label"]),
+        "suggested": _exact(row["suggested_label"]) if row["suggested_label"] is not None else "",
         "score": f"{row['score']:.6f}",
         "loss": _number(row["loss_late"]),
         "weight": _number(row["mean_sample_weight"]),
     }
     data = " ".join(f'data-{name}="{value}"' for name, value in known.items())
     return f"""<figure class="card" {data}>
-<label class="id"><input type="checkbox"> {escaped(row["sample_id"], 40)}</label>
+<label class="id"><input type="checkbox"{"" if _can_be_copied(row["sample_id"]) else " disabled"}> {escaped(row["sample_id"], 40)}</label>
 {"" if found.shown is None else found.shown[place]}
 <figcaption><b>{says}</b>{share}<br>score {row["score"]:.3f}{truth}</figcaption>
 <p class="line">loss {sparkline(loss, mean_loss, highest, "loss")}</p>

@@ -37,7 +37,7 @@ if (CARDS) {
   for (const control of ["by-given", "by-suggested", "by-id", "sort"]) at(control).addEventListener("input", show);
   CARDS.addEventListener("change", tell);
   at("choose").addEventListener("click", () => {
-    for (const card of cards) if (!card.hidden) box(card).checked = true;
+    for (const card of cards) if (!card.hidden && !box(card).disabled) box(card).checked = true;
     tell();
   });
   at("copy-ids").addEventListener("click", async () => {
