@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,10 @@ loss above its running percentile."""
 LEAST = 1e-9
 """The smallest weight of a table, and what the largest is below 1: weights are interpolated in their logits."""
 
-_WHAT, _VERSION, _MOST_BYTES, _MOST_VALUES = "ray_mentor rule", 1, 1 << 20, 10_000
+MOST_VALUES = 10_000
+"""Numbers that a table of a file may hold."""
+
+_WHAT, _VERSION, _MOST_BYTES = "ray_mentor rule", 1, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ class Rule:
             "in_nats": self.in_nats,
             "at": _rounded(self.at),
             "progress": _rounded(self.progress),
-            "weights": [_rounded(row) for row in self.weights],
+            "weights": [_rounded_within(row) for row in self.weights],
             "class_shift": _rounded(self.class_shift),
         }
         return "{\n" + ",\n".join(f"  {json.dumps(name)}: {json.dumps(each)}" for name, each in table.items()) + "\n}\n"
@@ -141,7 +145,7 @@ class Rule:
             UserError: no such file, or anything but a rule.
         """
         file = Path(path)
-        if not file.is_file():
+        if not os.path.isfile(file):  # which a name that is too long is not
             raise UserError(f"the rule {shown(str(path))} is no file; give one that ray-mentor distill wrote")
         try:
             if file.stat().st_size > _MOST_BYTES:
@@ -173,6 +177,13 @@ def _rounded(values: NDArray[np.float64]) -> list[float]:
     return [float(f"{value:.6g}") for value in values]
 
 
+def _rounded_within(weights: NDArray[np.float64]) -> list[float]:
+    """To six digits of what a weight is above 0, or below 1, whichever is less: of one near 1 the logit says that."""
+    kept = np.clip(weights, LEAST, 1 - LEAST)
+    places = 5 - np.floor(np.log10(np.minimum(kept, 1 - kept))).astype(np.int64)
+    return [round(value, place) for value, place in zip(kept.tolist(), places.tolist(), strict=True)]
+
+
 def _made(table: Any) -> Rule:
     """Raises a ValueError or KeyError where it is no rule."""
     if not isinstance(table, dict) or table.get("what") != _WHAT:
@@ -200,8 +211,8 @@ def _numbers(values: Any, dimensions: int) -> NDArray[np.float64]:
     if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
         raise ValueError("a table of numbers is something else")
     flat = [value for row in rows for value in row]
-    if len(flat) > _MOST_VALUES or not all(type(value) in (int, float) for value in flat):
-        raise ValueError(f"a table holds something else than {_MOST_VALUES:,} numbers at most")
+    if len(flat) > MOST_VALUES or not all(type(value) in (int, float) for value in flat):
+        raise ValueError(f"a table holds something else than {MOST_VALUES:,} numbers at most")
     found = np.array(values, dtype=np.float64)
     if not np.isfinite(found).all() or found.ndim != dimensions:
         raise ValueError("a number is not finite, or rows differ in length")

@@ -14,7 +14,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.isotonic import IsotonicRegression
 from sklearn.tree import DecisionTreeRegressor
 
-from ray_mentor.core.mentor.rule import AXES, Rule, logit
+from ray_mentor.core.mentor.rule import AXES, MOST_VALUES, Rule, logit
 from ray_mentor.errors import UserError
 from ray_mentor.run.distilling.fidelity import Fidelity, fidelity_of, r_squared
 from ray_mentor.run.distilling.rows import Rows
@@ -76,7 +76,7 @@ def candidates(rows: Rows) -> list[Candidate]:
     assert best.rule is not None
     over_time = _over_time(learnt, best.rule.weigh_by)
     rules = [best, ruled(over_time)]
-    if rows.classes > 1:
+    if 1 < rows.classes <= MOST_VALUES:
         rules.append(ruled(_with_classes(learnt, over_time)))
     mean = float(learnt.weight.mean())
     return [

@@ -16,7 +16,7 @@ import torch
 
 from ray_mentor import CurriculumConfig, Rule, UserError
 from ray_mentor.config import MentorConfig
-from ray_mentor.core.mentor.rule import quantiles
+from ray_mentor.core.mentor.rule import logit, quantiles
 from ray_mentor.core.mentor.start import check_frozen, given_mentor, rule_of
 from ray_mentor.core.methods.weightings import Ruled
 from ray_mentor.core.step.features import Features
@@ -66,6 +66,16 @@ def test_a_file_holds_it_and_can_be_read_by_a_person(tmp_path: Path) -> None:
     assert again.text() == RULE.text()
     assert '  "at": [0.0, 2.0, 4.0],\n' in RULE.text()
     assert again.says == "loss and progress, and given class"
+
+
+def test_weights_next_to_0_and_1_are_read_as_they_were(tmp_path: Path) -> None:
+    """A weighting of all or nothing, as a self-paced one, is 1e-9 from either in a table."""
+    sharp = Rule("loss", np.arange(6.0), np.array([[1 - 1e-9, 1 - 1.234567e-7, 0.9999996, 0.5, 1.234567e-7, 1e-9]]))
+    (tmp_path / "rule.json").write_text(sharp.text())
+    again = Rule.read(tmp_path / "rule.json")
+    np.testing.assert_allclose(logit(again.weights), logit(sharp.weights), atol=1e-5)
+    assert again.text() == sharp.text()
+    assert "0.9999996" in sharp.text()
 
 
 def test_numpy_alone_reads_it(tmp_path: Path) -> None:
@@ -125,6 +135,8 @@ def test_anything_else_is_refused(content: str | bytes, tmp_path: Path) -> None:
 
 
 def test_no_file_is_named_or_there() -> None:
+    with pytest.raises(UserError, match="is no file; give one that ray-mentor distill wrote"):
+        Rule.read("x" * 5000)
     with pytest.raises(UserError, match=r"^method is 'rule', but it weighs by a file; give --method rule:FILE"):
         rule_of(CurriculumConfig("rule"))
     with pytest.raises(

@@ -13,7 +13,7 @@ from hand_made_runs import row, run_of
 from small_runs import trainer_for
 
 from ray_mentor.config import CurriculumConfig
-from ray_mentor.core.mentor.rule import Rule
+from ray_mentor.core.mentor.rule import MOST_VALUES, Rule
 from ray_mentor.core.step.percentile import RunningPercentile
 from ray_mentor.data import Splits
 from ray_mentor.errors import UserError
@@ -96,6 +96,19 @@ def test_the_direction_is_that_of_the_data() -> None:
     assert rule is not None
     assert (np.diff(rule.weights) >= 0).all()
     assert np.ptp(rule.weights) > 0.8
+
+
+def test_a_weighting_of_all_or_nothing_has_a_rule_that_can_be_read(tmp_path: Path) -> None:
+    of = rows("loss")
+    taken = chosen(candidates(dataclasses.replace(of, weight=(of.seen["loss"] < 1.5).astype(np.float64))))
+    assert taken.rule is not None
+    (tmp_path / "rule.json").write_text(taken.rule.text())
+    np.testing.assert_allclose(said_by(Rule.read(tmp_path / "rule.json"), of), said_by(taken.rule, of), atol=1e-4)
+
+
+def test_of_more_classes_than_a_file_holds_there_is_no_table() -> None:
+    names = [one.name for one in candidates(dataclasses.replace(rows("class"), classes=MOST_VALUES + 1))]
+    assert not [name for name in names if "class" in name]
 
 
 def test_fidelity_by_hand() -> None:
