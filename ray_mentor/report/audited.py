@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ray_mentor.errors import printable
+from ray_mentor.report.page.words import one_line
 from ray_mentor.report.terminal import PatientConsole
 from ray_mentor.run.audit.audit import Audit
 from ray_mentor.run.audit.duplicates import duplicates_of
@@ -22,6 +23,7 @@ from ray_mentor.wording import counted
 
 _CLASSES = 20  # that are told of one by one
 _PAIRS = 5
+_LONG = 200  # characters of an id, or of a class's name
 _WIDTH = 160  # characters, where the output is no terminal
 
 _SAMPLES = {
@@ -171,4 +173,4 @@ def _cell(name: str, value: Any) -> str:
     if isinstance(value, float):
         form = "{:.1%}" if name.endswith("share") else "{:.2e}" if name == "mean_influence" else "{:.3f}"
         return form.format(value)
-    return printable(str(value))
+    return one_line(value, _LONG)

@@ -9,12 +9,15 @@ from typing import Any
 from ray_mentor.errors import printable
 
 _LONG = 60  # characters of a value
+_SEEN = 16  # times what is shown is looked at, of which most may be blank
 
 
 def one_line(text: object, most: int = _LONG) -> str:
     """A string on one line: control characters written out, cut short where it is long."""
-    line = " ".join(printable(str(text)).split())
-    return line if len(line) <= most else line[: most - 1] + "…"
+    whole = str(text)
+    first = whole[: _SEEN * most]
+    line = " ".join(printable(first).split())
+    return line if len(line) <= most and len(first) == len(whole) else line[: most - 1] + "…"
 
 
 def value_text(value: Any) -> str:

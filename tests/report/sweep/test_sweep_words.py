@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ray_mentor.report.page import words
 from ray_mentor.report.page.words import (
     duration_text,
     figure_text,
@@ -76,6 +77,15 @@ def test_words_around_values() -> None:
     assert [numbered(count, "trial") for count in (0, 1, 2)] == ["0 trials", "1 trial", "2 trials"]
     assert counts_text({"failed": 2, "odd": 1, "finished": 3, "stopped": 0}) == "3 finished, 2 failed, 1 odd"
     assert one_line("abcdef", most=4) == "abc…"
+    assert one_line(" a" * 100, most=4) == "a a…"
+    assert one_line("a" + " " * 100, most=4) == "a…", "what lies far behind is not looked for"
+
+
+def test_of_a_name_of_megabytes_little_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(words, "printable", lambda text: seen.append(len(text)) or text)
+    assert one_line("x" * 10**7) == "x" * 59 + "…"
+    assert max(seen) < 1000
 
 
 def test_a_verdict_without_its_interval() -> None:
