@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ray_mentor.run.directory import RunDirectory
-from ray_mentor.run.ledger.files import ledger_parts
+from ray_mentor.run.ledger.files import files_that_count, ledger_parts
 
 COLUMNS = (
     "sample_id", "epoch", "loss", "scored_weight", "influence", "given_label", "true_label", "predicted_label",
@@ -35,12 +35,14 @@ class Span:
     """What a ledger is about.
 
     Attributes:
+        files: of the ledger, as they were: a run may go on.
         ids: of the samples, sorted.
         whole: epochs that have all their rows: the last one may be under way. At least 1.
         classes: C, by the labels and predictions in it.
         says: whether a row has a prediction.
     """
 
+    files: tuple[str, ...]
     ids: NDArray[np.int64]
     whole: int
     classes: int
@@ -54,9 +56,10 @@ class Span:
 
 def span_of(directory: RunDirectory) -> Span:
     """The first pass over the files."""
-    ids = np.zeros(0, np.int64)
+    files, ids = tuple(files_that_count(directory)), np.zeros(0, np.int64)
     rows, highest, says = np.zeros(0, np.int64), UNKNOWN, False
-    for part in ledger_parts(directory, columns=("sample_id", "epoch", "given_label", "true_label", "predicted_label")):
+    columns = ("sample_id", "epoch", "given_label", "true_label", "predicted_label")
+    for part in ledger_parts(directory, columns=columns, names=files):
         if not len(part):
             continue
         found = np.unique(part["sample_id"].to_numpy())
@@ -70,7 +73,7 @@ def span_of(directory: RunDirectory) -> Span:
         labels = (pc.max(part[name]).as_py() for name in ("given_label", "true_label"))
         highest = max(highest, predicted, *(label for label in labels if label is not None))
     under_way = len(rows) > 1 and rows[-1] < rows[:-1].max()
-    return Span(ids, max(len(rows) - under_way, 1), highest + 1, says)
+    return Span(files, ids, max(len(rows) - under_way, 1), highest + 1, says)
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def _block(directory: RunDirectory, span: Span, burn_in: int, ids: NDArray[np.in
         np.full(n, UNKNOWN),
         np.zeros((n, span.classes), np.int32),
     )
-    for part in ledger_parts(directory, columns=COLUMNS):
+    for part in ledger_parts(directory, columns=COLUMNS, names=span.files):
         for batch in part.to_batches():
             _add(found, batch, span, burn_in)
     return found

@@ -29,6 +29,7 @@ from ray_mentor.data.memory import require_memory
 from ray_mentor.errors import UserError
 from ray_mentor.run.claim import Claim, ClaimedDirectory
 from ray_mentor.run.directory import CHECKPOINTS, LEDGER, RunDirectory, name_of
+from ray_mentor.run.ledger.moved import moved
 from ray_mentor.run.ledger.rows import LATER, ROW_BYTES, SCHEMA, LedgerRows
 
 UNDER_WAY = f"{CHECKPOINTS}/ledger"
@@ -181,28 +182,46 @@ def read_ledger(directory: RunDirectory, epoch: int | None = None) -> pa.Table:
 
 
 def ledger_parts(
-    directory: RunDirectory, epoch: int | None = None, columns: Sequence[str] = SCHEMA.names
+    directory: RunDirectory,
+    epoch: int | None = None,
+    columns: Sequence[str] = SCHEMA.names,
+    names: Sequence[str] | None = None,
 ) -> Iterator[pa.Table]:
     """The same, a file's rows at a time; of ``columns`` alone.
 
     Of an earlier version's ledger the columns that it does not have say that nothing is known (:data:`LATER`).
+
+    Args:
+        names: the files, as :func:`files_that_count` had them: whoever reads twice reads the same rows, though the run
+            goes on.
     """
-    for name in _files_that_count(directory, epoch):
-        path, files = directory.place(name)
-        wanted = None if epoch is None else pc.field("epoch") == epoch
-        try:
-            with pyarrow.parquet.ParquetFile(path, filesystem=files) as file:
-                missing = [name for name in columns if name in LATER and name not in file.schema_arrow.names]
-                there = [name for name in columns if name not in missing]
-                if any(file.schema_arrow.field(column) != SCHEMA.field(column) for column in there):
-                    raise pa.ArrowInvalid("it has other columns than it should")
-                _require_memory(file, name)
-            rows = pyarrow.parquet.read_table(path, filesystem=files, columns=there, filters=wanted)
-        except (OSError, pa.ArrowInvalid, KeyError) as error:
-            raise UserError(f"{directory.path}/{name} of the ledger cannot be read ({error}); put it back") from error
-        for column in missing:
-            rows = rows.append_column(SCHEMA.field(column), pa.repeat(_unknown(column), len(rows)))
-        yield rows.select(list(columns))
+    for name in files_that_count(directory, epoch) if names is None else names:
+        yield _part(directory, name, None, epoch, columns)
+
+
+def _part(directory: RunDirectory, name: str, stop: int | None, epoch: int | None, columns: Sequence[str]) -> pa.Table:
+    """A file's rows before a step, wherever they are by now."""
+    path, files = directory.place(name)
+    wanted = None if epoch is None else pc.field("epoch") == epoch
+    if stop is not None:
+        early = pc.field("step") < stop
+        wanted = early if wanted is None else wanted & early
+    try:
+        with pyarrow.parquet.ParquetFile(path, filesystem=files) as file:
+            missing = [name for name in columns if name in LATER and name not in file.schema_arrow.names]
+            there = [name for name in columns if name not in missing]
+            if any(file.schema_arrow.field(column) != SCHEMA.field(column) for column in there):
+                raise pa.ArrowInvalid("it has other columns than it should")
+            _require_memory(file, name)
+        rows = pyarrow.parquet.read_table(path, filesystem=files, columns=there, filters=wanted)
+    except (OSError, pa.ArrowInvalid, KeyError) as error:
+        found = moved(name, stop, files_that_count(directory)) if isinstance(error, FileNotFoundError) else None
+        if found is not None:
+            return _part(directory, found.name, found.stop, epoch, columns)
+        raise UserError(f"{directory.path}/{name} of the ledger cannot be read ({error}); put it back") from error
+    for column in missing:
+        rows = rows.append_column(SCHEMA.field(column), pa.repeat(_unknown(column), len(rows)))
+    return rows.select(list(columns))
 
 
 def _unknown(column: str) -> pa.Scalar:
@@ -291,7 +310,7 @@ def _lies_in(column: pa.ChunkedArray, first: int, stop: int) -> bool:
     return not column.null_count and first <= ends["min"] and ends["max"] < stop
 
 
-def _files_that_count(directory: RunDirectory, epoch: int | None) -> Iterator[str]:
+def files_that_count(directory: RunDirectory, epoch: int | None = None) -> Iterator[str]:
     """The files of the newest attempt that has written down which they are."""
     for attempt in Claim.on(directory).attempts:
         said = directory.read(_index(attempt), at_most=_INDEX_BYTES)

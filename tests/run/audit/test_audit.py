@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from hand_made_runs import row, run_of
 
@@ -21,6 +22,7 @@ from ray_mentor.run.audit.audit import Audit, burn_in_epochs
 from ray_mentor.run.audit.noise import noise_rate
 from ray_mentor.run.audit.score import by_ranks, score_of, suspicion
 from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.ledger.rows import SCHEMA
 
 EPOCHS = 4
 
@@ -161,6 +163,17 @@ def test_an_epoch_under_way_stands_beside_the_last_whole_one(tmp_path: Path) -> 
     assert audit.rate.rate == pytest.approx(wrong.mean(), abs=0.02)
     for name in ("suggested_label", "mean_margin", "mean_sample_weight", "loss_early", "loss_late"):
         assert not audit.table[name].null_count, name
+
+
+def test_a_run_that_goes_on_between_two_readings(tmp_path: Path) -> None:
+    """A class that nobody had said before, and a sample that nobody had met, wait for the next audit."""
+    directory = RunDirectory(str(run_of(tmp_path, few())))
+    span = sums_module.span_of(directory)
+    later = [row(7, 4, 0, 9, -1.0), row(8, 4, 9, 9, 1.0)]
+    pyarrow.parquet.write_table(pa.Table.from_pylist(later, schema=SCHEMA), tmp_path / "ledger/later.parquet")
+    [found] = sums_module.sums(directory, span, 1)
+    assert found.of["rows"].tolist() == [3, 3, 3]
+    assert len(Audit.from_run(directory).table) == 4
 
 
 def test_what_is_not_known_of_a_sample_ranks_in_the_middle() -> None:

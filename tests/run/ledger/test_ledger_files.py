@@ -26,6 +26,7 @@ from ray_mentor.run.directory import CHECKPOINTS, RunDirectory
 from ray_mentor.run.ledger import detection, files
 from ray_mentor.run.ledger.detection import noise_auroc
 from ray_mentor.run.ledger.files import Stretch, ledger_parts, read_ledger, stretches_of, table_of
+from ray_mentor.run.ledger.moved import Moved, moved
 from ray_mentor.run.ledger.rows import SCHEMA
 
 
@@ -91,6 +92,49 @@ def test_other_ranks_take_the_epoch_over(path: Path, before: int, after: int) ->
     train(RunDirectory(str(path)), every=2, steps=7, world=before)
     goes_on(path, every=2, world=after)
     assert [name for name in names(path) if name.startswith("4-8")] == [f"4-8 of {rank}" for rank in range(after)]
+
+
+@pytest.mark.parametrize(("begun", "read"), [(6, 8), (6, 10), (5, 11), (7, 11)])
+def test_who_reads_while_the_run_goes_on_has_the_rows_that_were_there(path: Path, begun: int, read: int) -> None:
+    """The rows of the epoch under way move from checkpoint to checkpoint, and into the epoch's file in the end."""
+    held: list[Any] = []
+    run = RunDirectory(str(path))
+
+    def looked(step: int) -> None:
+        if step == begun and not held:
+            parts = ledger_parts(run)
+            held.extend([[next(parts)], parts])
+        elif step == read and len(held) == 2:
+            held.append(rows_of(pa.concat_tables([*held[0], *held[1]])))
+
+    train(run, every=1, on_step=looked)
+    assert held[2] == expected_rows(begun)
+
+
+def test_rows_move_within_their_rank_and_from_their_first_step_on() -> None:
+    def name(first: int, stop: int, rank: int, folder: str = "ledger") -> str:
+        return f"{folder}/step-{first:012d}-{stop:012d}-rank-{rank:04d}-{'1' * 16}.parquet"
+
+    asked = name(4, 6, 1, "checkpoints/ledger")
+    others = [name(0, 9, 1), name(4, 9, 0), name(4, 5, 1), asked]
+    assert moved(asked, None, others) is None
+    assert moved(asked, None, [*others, name(4, 8, 1)]) == Moved(name(4, 8, 1), 6)
+    assert moved(name(4, 8, 1), 6, [asked]) == Moved(asked, 6), "a run that went back, to where these rows were there"
+    assert moved("ledger/my own.parquet", None, others) is None
+
+
+def test_who_reads_twice_reads_the_same(path: Path) -> None:
+    found: list[Any] = []
+
+    def looked(step: int) -> None:
+        if step == 6:
+            found.append(list(files.files_that_count(RunDirectory(str(path)))))
+
+    train(RunDirectory(str(path)), every=1, on_step=looked)
+    again = ledger_parts(RunDirectory(str(path)), names=found[0], columns=("sample_id", "epoch", "step", "loss"))
+    assert rows_of(pa.concat_tables(again)) == expected_rows(6)
+    second = ledger_parts(RunDirectory(str(path)), 1, names=found[0])
+    assert rows_of(pa.concat_tables(second)) == expected_rows(6, 4)
 
 
 def test_an_object_store_gets_each_file_once(path: Path) -> None:
