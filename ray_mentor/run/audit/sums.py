@@ -39,14 +39,12 @@ class Span:
         ids: of the samples, sorted.
         whole: epochs that have all their rows: the last one may be under way. At least 1.
         classes: C, by the labels and predictions in it.
-        says: whether a row has a prediction.
     """
 
     files: tuple[str, ...]
     ids: NDArray[np.int64]
     whole: int
     classes: int
-    says: bool
 
     @property
     def edge(self) -> int:
@@ -57,7 +55,7 @@ class Span:
 def span_of(directory: RunDirectory) -> Span:
     """The first pass over the files."""
     files, ids = tuple(files_that_count(directory)), np.zeros(0, np.int64)
-    rows, highest, says = np.zeros(0, np.int64), UNKNOWN, False
+    rows, highest = np.zeros(0, np.int64), UNKNOWN
     columns = ("sample_id", "epoch", "given_label", "true_label", "predicted_label")
     for part in ledger_parts(directory, columns=columns, names=files):
         if not len(part):
@@ -69,11 +67,10 @@ def span_of(directory: RunDirectory) -> Span:
         more = np.bincount(part["epoch"].to_numpy(), minlength=len(rows))
         rows = more + np.pad(rows, (0, len(more) - len(rows)))
         predicted = pc.max(part["predicted_label"]).as_py()
-        says = says or predicted >= 0
         labels = (pc.max(part[name]).as_py() for name in ("given_label", "true_label"))
         highest = max(highest, predicted, *(label for label in labels if label is not None))
     under_way = len(rows) > 1 and rows[-1] < rows[:-1].max()
-    return Span(files, ids, max(len(rows) - under_way, 1), highest + 1, says)
+    return Span(files, ids, max(len(rows) - under_way, 1), highest + 1)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ray_mentor.errors import UserError
 from ray_mentor.run.accuracy import wilson
 from ray_mentor.run.audit import sums as sums_module
 from ray_mentor.run.audit.audit import Audit, burn_in_epochs
-from ray_mentor.run.audit.noise import noise_rate
+from ray_mentor.run.audit.noise import by_class, confusions, noise_rate
 from ray_mentor.run.audit.score import by_ranks, score_of, suspicion
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.ledger.rows import SCHEMA
@@ -77,6 +77,27 @@ def test_the_score_by_hand() -> None:
     assert suspicion(margin, np.full(3, np.nan, np.float32)) == pytest.approx([1, -0.5, -1])
     assert suspicion(np.full(3, np.nan, np.float32), np.full(3, np.nan, np.float32)).tolist() == [0, 0, 0]
     assert score_of(np.float32([-1e9, 1e9])).tolist() == [0, 1]
+
+
+def test_the_line_between_right_and_wrong(tmp_path: Path) -> None:
+    """It lies at u = 0.1, a tenth of the median margin below 0. Of two labels said as often the given one stands."""
+    margins = {1: -0.15, 2: -0.05, 3: 1.0, 4: 1.0, 5: -1.0}
+    rows = [row(i, e, 1, int(e % 2 == 0 or i in (3, 4)), m) for i, m in margins.items() for e in range(3)]
+    rows = [{**each, "predicted_label": 0} if each["sample_id"] in (1, 5) else each for each in rows]
+    table = Audit.from_run(run_of(tmp_path, rows, epochs=0)).to_pandas().set_index("sample_id").sort_index()
+    assert table["score"].to_numpy() == pytest.approx(1 / (1 + np.exp(4 * (np.array([*margins.values()]) + 0.1))))
+    assert table["is_issue"].tolist() == [True, False, False, False, True]
+    assert table.loc[2, ["suggested_label", "suggested_share", "wrong_share"]].tolist() == ["bee", 0.5, 0.5]
+
+
+def test_a_margin_that_is_not_known_is_left_out(tmp_path: Path) -> None:
+    rows = [row(1, e, 0, 0, math.nan if e == 3 else float(e)) for e in range(EPOCHS)]
+    assert Audit.from_run(run_of(tmp_path, rows)).table["mean_margin"].to_pylist() == [1.5]
+
+
+def test_a_truth_that_is_known_of_some_is_no_column(tmp_path: Path) -> None:
+    rows = [row(i, e, 0, 0, 1.0, true_label=0 if i else None) for i in range(3) for e in range(EPOCHS)]
+    assert "true_label" not in Audit.from_run(run_of(tmp_path, rows)).table.column_names
 
 
 def many(samples: int = 500, ids: int = 1) -> tuple[list[list[dict[str, Any]]], np.ndarray]:
@@ -289,6 +310,23 @@ def test_the_worst_class_first(tmp_path: Path) -> None:
     assert pairs["count"].to_pylist() == sorted(pairs["count"].to_pylist(), reverse=True)
     first = pairs.to_pylist()[0]
     assert first["count"] == audit.matrix[audit.classes.index(first["suggested"]), audit.classes.index(first["given"])]
+
+
+def test_a_matrix_by_hand() -> None:
+    """Nobody is given cow, which all three cows lack."""
+    matrix = np.array([[5, 1, 0], [2, 6, 0], [0, 3, 0]])
+    names = ("ape", "bee", "cow")
+    assert by_class(matrix, names).to_pylist() == [
+        {"class": name, "given": given, "wrong": wrong, "wrong_share": wrong / max(given, 1), "missing": missing,
+         "missing_share": missing / true, "mostly": mostly}
+        for name, given, wrong, missing, true, mostly in (
+            ("bee", 10, 4, 2, 8, "cow"), ("ape", 7, 2, 1, 6, "bee"), ("cow", 0, 0, 3, 3, None))
+    ]  # fmt: skip
+    assert confusions(matrix, names).to_pylist() == [
+        {"given": "bee", "suggested": "cow", "count": 3, "share": 0.3},
+        {"given": "ape", "suggested": "bee", "count": 2, "share": 2 / 7},
+        {"given": "bee", "suggested": "ape", "count": 1, "share": 0.1},
+    ]
 
 
 def test_it_is_a_public_name() -> None:

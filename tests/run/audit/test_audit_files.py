@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.csv
 import pyarrow.parquet
 import pytest
 from hand_made_runs import row, run_of
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from ray_mentor.errors import UserError
 from ray_mentor.report.audited import audit_run, show_audit
+from ray_mentor.run.audit import files
 from ray_mentor.run.audit.audit import Audit
 from ray_mentor.run.audit.files import write_table
 from ray_mentor.run.directory import RunDirectory
@@ -118,6 +120,17 @@ def test_files_are_checked_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is there already"):
         audit_run(str(path), 1, weights=None, clean=str(path / "config.toml"), relabelled=None, duplicates=False)
     assert not (path / "audit.csv").exists()
+
+
+def test_the_csv_has_the_first_rows_and_six_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = RunDirectory(str(run_of(tmp_path, rows(loss=1 / 3))))
+    audit = Audit.from_run(directory)
+    monkeypatch.setattr(files, "MOST", 2)
+    files.write(audit, directory)
+    found = pyarrow.csv.read_csv(tmp_path / "audit.csv")
+    assert found["sample_id"].to_pylist() == audit.table["sample_id"].to_pylist()[:2]
+    assert found["loss_early"].to_pylist() == [0.333333, 0.333333]
+    assert len(pyarrow.parquet.read_table(tmp_path / "audit.parquet")) == 4
 
 
 @pytest.mark.parametrize("truth", [True, False])
