@@ -94,7 +94,8 @@ class Audit:
             raise UserError(f"the ledger of {directory.path} has no rows yet; wait for the end of an epoch")
         burn_in = burn_in_epochs(settings, span.whole)
         classes = told_apart(class_names(directory) or [], span.classes)
-        found = _audited(directory, _columns(directory, span, burn_in), classes)
+        weighs = kind_of(str(settings.get("method", "uniform"))) != "uniform"
+        found = _audited(directory, _columns(directory, span, burn_in), classes, weighs=weighs)
         is_mixed = settings.get("mixing") == "mixup"
         return dataclasses.replace(found, notes=(*found.notes, _MIXED)) if is_mixed else found
 
@@ -235,7 +236,7 @@ _ONE = pa.scalar(1.0, pa.float32())
 _PARTS = ("mean_sample_weight", "wrong_share", "mean_margin", "mean_influence", "loss_early", "loss_late")
 
 
-def _audited(directory: RunDirectory, of: dict[str, NDArray[Any]], classes: Sequence[str]) -> Audit:
+def _audited(directory: RunDirectory, of: dict[str, NDArray[Any]], classes: Sequence[str], *, weighs: bool) -> Audit:
     given, suggested = of["given"], of["suggested"]
     says = bool((suggested >= 0).any())
     equal = np.ptp(np.nan_to_num(of["mean_sample_weight"], nan=1.0)) == 0
@@ -245,7 +246,7 @@ def _audited(directory: RunDirectory, of: dict[str, NDArray[Any]], classes: Sequ
         score = score_of(u)
         is_issue = (score > 0.5) & (suggested != given) & (suggested != UNKNOWN)
         rate, matrix = noise_rate(u, is_issue), noise_matrix(given, suggested, is_issue, len(classes))
-        notes += [_MEMORISED] if equal else []
+        notes += [_EQUAL if weighs else _MEMORISED] if equal else []
     else:
         score = by_ranks(of["loss_early"] + of["loss_late"], of["mean_sample_weight"])
         is_issue, rate, matrix = None, None, None

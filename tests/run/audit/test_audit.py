@@ -252,6 +252,15 @@ def test_a_run_without_a_mentor_says_less(tmp_path: Path) -> None:
     )
 
 
+def test_a_mentor_that_has_not_learned_yet_is_one(tmp_path: Path) -> None:
+    """Of a run that was stopped before its first update; another method would not say it better."""
+    path = run_of(tmp_path, [{**each, "scored_weight": 0.9} for each in few()])
+    (path / "config.toml").write_text('epochs = 4\nmethod = "mentornet"\n')
+    assert Audit.from_run(path).notes == (
+        "all samples weighed the same in this run, so that weights say nothing of any",
+    )
+
+
 def test_what_is_said_of_mixed_inputs_is_no_more_than_that(tmp_path: Path) -> None:
     path = run_of(tmp_path, few())
     (path / "config.toml").write_text('epochs = 4\nmixing = "mixup"\n')

@@ -22,7 +22,7 @@ from ray_mentor.data.splits.splits import prepare
 from ray_mentor.errors import UserError
 from ray_mentor.report.audited import audit_run, show_duplicates
 from ray_mentor.run.audit import duplicates as module
-from ray_mentor.run.audit.duplicates import duplicates, duplicates_of
+from ray_mentor.run.audit.duplicates import _near, duplicates, duplicates_of
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.students import MLP, make_student
 
@@ -157,3 +157,23 @@ def test_duplicates_on_the_terminal() -> None:
     words = [row.split() for row in rows if row.startswith((" 0 ", " 1 ", "   0", "   1"))]
     assert words[0] == ["0", "exact", "103", "ape", "yes"]
     assert len(words) == 4
+
+
+def on_a_circle(*degrees: float) -> np.ndarray:
+    angles = np.radians(degrees)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+
+def test_exact_duplicates_are_no_measure_of_what_is_near() -> None:
+    """Most samples are there twice, so that the nearest one is at 0: what counts is the nearest of other content."""
+    features = on_a_circle(0, 0, 30, 30, 60, 60, 90, 90, 120, 120.5)
+    group = _near(features, np.array([0, 0, 1, 1, 2, 2, 3, 3, 4, 5]))
+    assert group[8] == group[9]
+    assert len(set(group)) == 5
+
+
+def test_near_ones_are_found_behind_exact_ones() -> None:
+    """The nearest of each is its own copy."""
+    group = _near(on_a_circle(0, 0, 0.5, 0.5, 30, 60, 90, 120, 150), np.array([0, 0, 1, 1, 2, 3, 4, 5, 6]))
+    assert len(set(group[:4])) == 1
+    assert len(set(group)) == 6
