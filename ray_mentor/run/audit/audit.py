@@ -65,7 +65,8 @@ class Audit:
             ``mean_sample_weight`` (what the mentor said), ``wrong_share`` (of predictions that were not the given
             label), ``mean_margin`` (z_given − max of the others), over the epochs after burn-in; ``mean_influence``
             (above 0: it harms), over all in which one was computed; ``loss_early`` and ``loss_late`` (nats), of the
-            first and the last third of the epochs. Labels are class names. Null where a thing isn't known; ``true_label`` is there where it is.
+            first and the last third of the epochs. Labels are class names. Null where a thing isn't known;
+            ``true_label`` is there where it is known of all.
         classes: the class names.
         rate: how many labels are wrong; None where that can't be said.
         matrix: counts, a row a true class as estimated, a column a given one; None likewise.

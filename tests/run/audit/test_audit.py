@@ -157,7 +157,7 @@ def test_right_labels_are_let_be(tmp_path: Path) -> None:
 
 
 def test_a_sample_that_the_student_said_nothing_of_is_no_issue(tmp_path: Path) -> None:
-    """It was met in burn-in alone, where its influence was large: no label is suggested, and none is taken for wrong."""
+    """It was met in burn-in alone, where its influence was large: no label is suggested, none taken for wrong."""
     draw = np.random.default_rng(0)
     rows = [
         row(i, e, i % 3, i % 3, 3 + draw.normal(), influence=draw.normal() + 9 * (not i))

@@ -95,9 +95,10 @@ def _card(found: Suspicious, place: int, class_loss: Any, class_weight: Any) -> 
         "loss": _number(row["loss_late"]),
         "weight": _number(row["mean_sample_weight"]),
     }
+    closed = "" if _can_be_copied(row["sample_id"]) else " disabled"
     data = " ".join(f'data-{name}="{value}"' for name, value in known.items())
     return f"""<figure class="card" {data}>
-<label class="id"><input type="checkbox"{"" if _can_be_copied(row["sample_id"]) else " disabled"}> {escaped(row["sample_id"], 40)}</label>
+<label class="id"><input type="checkbox"{closed}> {escaped(row["sample_id"], 40)}</label>
 {"" if found.shown is None else found.shown[place]}
 <figcaption><b>{says}</b>{share}<br>score {row["score"]:.3f}{truth}</figcaption>
 <p class="line">loss {sparkline(loss, mean_loss, highest, "loss")}</p>
