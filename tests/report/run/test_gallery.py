@@ -19,6 +19,7 @@ from page_text import figures, words
 from PIL import Image
 
 from ray_mentor.data import FeatureInputs, ImageInputs, Samples, samples_from_dataset
+from ray_mentor.report.run.gallery.pictures import shown_inputs
 from ray_mentor.report.run.gallery.sparkline import HIGH, WIDE, sparkline
 from ray_mentor.report.run.gallery.suspicious import in_pictures
 from ray_mentor.report.run.page import page
@@ -74,6 +75,15 @@ def test_large_pictures_become_small_ones(tmp_path: Path) -> None:
         :1
     ]
     assert Image.open(io.BytesIO(base64.b64decode(data))).size == (64, 96)
+
+
+def test_colours_are_those_of_the_picture_and_a_quote_ends_no_text() -> None:
+    pixels = np.zeros((1, 4, 4, 3), np.uint8)
+    pixels[..., 0], pixels[..., 1] = 200, 100
+    [shown] = shown_inputs(ImageInputs(pixels), np.array([0]), ['sample a" onerror="alert(1), given b'])
+    [data] = re.findall(r'src="data:image/png;base64,([^"]*)"', shown)
+    assert np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))[0, 0].tolist() == [200, 100, 0]
+    assert 'alt="sample a&quot; onerror=&quot;alert(1), given b"' in shown
 
 
 def test_features_are_numbers(tmp_path: Path) -> None:
@@ -146,7 +156,9 @@ def test_the_course_of_a_sample_and_of_its_class(tmp_path: Path) -> None:
     rows = ledger.to_pandas()
     card = cards(page(directory))[0]
     own = rows[rows["sample_id"] == int(known(card)["id"])].sort_values("epoch")
-    mean = rows[rows["given_label"] == own["given_label"].iloc[0]].groupby("epoch")["loss"].mean()
+    of_class = rows[rows["given_label"] == own["given_label"].iloc[0]].groupby("epoch")
+    mean, weight = of_class["loss"].mean(), of_class["scored_weight"].mean()
+    assert f'mean of its class from {weight.iloc[0]:.2f} to {weight.iloc[-1]:.2f}"' in card.partition("weight ")[2]
     assert (
         f'aria-label="loss from {own["loss"].iloc[0]:.2f} to {own["loss"].iloc[-1]:.2f}; '
         f'mean of its class from {mean.iloc[0]:.2f} to {mean.iloc[-1]:.2f}"'

@@ -8,15 +8,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
+import pyarrow as pa
 import pytest
 from made_runs import made_ledger, made_result, made_run, samples_of
 from page_text import figures, without_plotly, words
 
 from ray_mentor.errors import UserError
 from ray_mentor.report.run import written
+from ray_mentor.report.run.figures.matrix import matrix_figure
 from ray_mentor.report.run.page import page
 from ray_mentor.report.run.written import REPORT, report_at_end, write_report
+from ray_mentor.run.audit.audit import Audit
 from ray_mentor.run.directory import RunDirectory
 
 HOSTILE = "</script><script>alert('it')</script><img src=x onerror=alert(1)>\x1b[31m"
@@ -160,6 +164,21 @@ def test_a_ledger_that_takes_too_long_is_drawn_when_it_is_asked_for(tmp_path: Pa
     assert list(figures(whole)) == DRAWN[:5]
     assert f"The ledger has 360 rows; ray-mentor report {tmp_path} draws them." in words(whole)
     assert "belief" in figures(page(directory, most_rows=360))
+
+
+def test_rows_of_the_matrix_are_given_labels() -> None:
+    """Three that are given bee are apes."""
+    matrix = np.array([[5, 3, 0], [0, 4, 0], [0, 0, 2]])
+    figure = matrix_figure(Audit(pa.table({}), ("ape", "bee", "cow"), None, matrix))
+    assert figure is not None
+    assert figure["data"][0]["z"] == [[None, None, None], [3, None, None], [None, None, None]]
+
+
+def test_of_a_large_ledger_nothing_is_drawn_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = made_run(tmp_path)
+    monkeypatch.setattr(written, "MOST_ROWS", 359)
+    assert report_at_end(directory, samples_of(directory)) is None
+    assert "The ledger has 360 rows; ray-mentor report " in words((tmp_path / REPORT).read_text())
 
 
 def test_hostile_names_are_text(tmp_path: Path) -> None:

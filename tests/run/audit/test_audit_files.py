@@ -122,6 +122,20 @@ def test_files_are_checked_before_anything_is_made(tmp_path: Path) -> None:
     assert not (path / "audit.csv").exists()
 
 
+def test_wrong_labels_are_counted_among_the_first_fifty(tmp_path: Path) -> None:
+    """Of 60 that are all wrong."""
+    wrong = [row(i, 0, 0, 1, -1.0, true_label=1) for i in range(60)]
+    result, _ = closed(RunDirectory(str(run_of(tmp_path, wrong))), {}, 1)
+    assert result["first_known_wrong"] == [50, 50]
+
+
+def test_as_many_samples_are_shown_as_are_asked_for(audit: Audit) -> None:
+    console = Console(file=io.StringIO(), width=160)
+    show_audit(audit, 2, console)
+    text = console.file.getvalue().partition("look at these first")[2]  # type: ignore[attr-defined]
+    assert [line.split()[0] for line in text.splitlines()[4:] if line.strip()] == ["2", "3"]
+
+
 def test_the_csv_has_the_first_rows_and_six_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = RunDirectory(str(run_of(tmp_path, rows(loss=1 / 3))))
     audit = Audit.from_run(directory)

@@ -77,6 +77,8 @@ def test_a_larger_rule_must_be_worth_it() -> None:
     assert taken(0.965, 0.975, 0.99) == "10 curves, 0 classes"
     assert taken(0.965, 0.965, 0.975) == "10 curves, 10 classes"
     assert taken(0.5, 0.6, 0.55) == "10 curves, 0 classes", "none is close, and the best is taken"
+    alike = [dataclasses.replace(of_size(1, 0, by), name=str(by)) for by in (0.98, 0.985, 0.975)]
+    assert chosen([trees, *alike]).name == "0.985", "of those of one size the best"
 
 
 def test_rows_of_several_runs_keep_samples_and_steps_apart() -> None:
@@ -190,6 +192,40 @@ def test_progress_is_that_of_the_run_as_it_was_planned(tmp_path: Path) -> None:
     assert np.unique(ended.progress).tolist() == pytest.approx((np.arange(22) / 22).tolist())
     first = half_done(tmp_path / "first", 0, planned=1)
     assert np.unique(first.progress).tolist() == [0, 0.5]
+
+
+def test_rows_begin_where_weights_differ_and_differences_are_the_runs_own(tmp_path: Path) -> None:
+    """A loss's difference is from the percentile that the settings say, into which all steps before have gone."""
+    losses = [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0], [6.0, 7.0, 8.0]]
+    rows = [
+        row(i, step, 0, 0, 1.0, loss=loss, scored_weight=0.5 if step == 0 else 0.1 + i / 10)
+        for step, part in enumerate(losses)
+        for i, loss in enumerate(part)
+    ]
+    path = run_of(tmp_path, rows, epochs=3)
+    (path / "config.toml").write_text("epochs = 3\nloss_percentile = 0.25\npercentile_decay = 0.5\n")
+    found = rows_of(RunDirectory(str(path)))
+    assert found.step.tolist() == [1, 1, 1, 2, 2, 2]
+    assert found.seen["loss"].tolist() == [3, 4, 5, 6, 7, 8]
+    assert found.seen["loss_difference"].tolist() == pytest.approx([1, 2, 3, 1.75, 2.75, 3.75])
+
+
+def test_of_several_other_runs_it_is_the_mean(tmp_path: Path) -> None:
+    def of(name: str, slope: float) -> RunDirectory:
+        draw = np.random.default_rng(len(name))
+        losses = draw.exponential(1, (20, 10))
+        rows = [
+            row(i, step, 0, 0, 1.0, loss=loss, scored_weight=1 / (1 + np.exp(slope * (loss - 1))))
+            for step, part in enumerate(losses.tolist())
+            for i, loss in enumerate(part)
+        ]
+        return RunDirectory(str(run_of(tmp_path / name, rows, epochs=20)))
+
+    made, others = of("a", 3.0), [of("bb", 3.0), of("ccc", 0.5)]
+    one, two = (distilled([made], [other]).fidelity for other in others)
+    both = distilled([made], others).fidelity
+    assert abs(one.loc["loss", "r_squared"] - two.loc["loss", "r_squared"]) > 0.1
+    np.testing.assert_allclose(both.to_numpy(), ((one + two) / 2).to_numpy())
 
 
 @pytest.mark.parametrize(("samples", "differ"), [(1, 1), (50, 1)])
