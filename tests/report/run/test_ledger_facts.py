@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from made_runs import CLASSES, made_ledger, made_run
@@ -13,7 +14,7 @@ from made_runs import CLASSES, made_ledger, made_run
 from ray_mentor.core.step.percentile import RunningPercentile
 from ray_mentor.report.run.differences import Differences, whole_steps
 from ray_mentor.report.run.folder import read_folder
-from ray_mentor.report.run.ledger_facts import BARS, LOSSES, LedgerFacts, ledger_facts
+from ray_mentor.report.run.ledger_facts import BARS, DIFFERENCES, LOSSES, LedgerFacts, _empty, ledger_facts
 
 SAMPLES, EPOCHS = 60, 6
 
@@ -102,3 +103,19 @@ def test_files_of_several_ranks_are_joined_before_a_step_is_looked_at(tmp_path: 
     assert [sorted(table["loss"].to_pylist()) for table in again] == [
         sorted(table["loss"].to_pylist()) for table in tables
     ]
+
+
+def test_a_loss_at_the_percentile_lies_in_the_middle_of_the_plane() -> None:
+    facts = _empty(21, 2.0, 1, truth=False)
+    rows = pa.table(
+        {
+            "epoch": [0, 0, 0],
+            "loss": [1.0, 1.0, 1.0],
+            "scored_weight": [0.5, 0.5, 0.5],
+            "sample_weight": [0.5, 0.5, 0.5],
+            "given_label": [0, 0, 0],
+        }
+    )
+    facts.add(rows, np.array([-2.0, 0.0, 1.9]))
+    assert np.flatnonzero(facts.plane_count[0].sum(axis=0)).tolist() == [0, DIFFERENCES // 2, 58]
+    assert facts.frame_of(np.arange(21)).tolist() == [0, *range(20)], "the first of 20 frames has two of 21 epochs"
