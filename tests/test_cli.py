@@ -292,9 +292,10 @@ def test_an_audit_of_a_run(command: Any, tmp_path: Path) -> None:
     ends = ["runs/one/audit.csv", "runs/one/audit.parquet", "w.csv", "clean.parquet", "all.csv"]
     for line, end in zip(said.out.splitlines()[-5:], ends, strict=True):
         assert line.startswith("written: ")
-        assert line.endswith(end)
+        assert line.removeprefix("written: ").split(" (")[0] == end
     assert (tmp_path / "runs/one/audit.csv").read_text() == written
     issues = sum(line.split(",")[5] == "true" for line in written.splitlines())
+    assert f"clean.parquet ({200 - issues} of the 200 samples of the audit)" in said.out
     assert len((tmp_path / "w.csv").read_text().splitlines()) == 201
     assert len((tmp_path / "all.csv").read_text().splitlines()) == 201
     assert len(pyarrow.parquet.read_table(tmp_path / "clean.parquet")) == 200 - issues

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -30,10 +31,10 @@ _SAMPLES = {
     "sample_id": "sample",
     "given_label": "given",
     "suggested_label": "suggested",
-    "suggested_share": "said",
+    "suggested_share": "said so",
     "score": "score",
     "mean_sample_weight": "weight",
-    "wrong_share": "wrong",
+    "wrong_share": "contradicted",
     "mean_margin": "margin",
     "mean_influence": "influence",
     "loss_early": "early loss",
@@ -70,18 +71,22 @@ def audit_run(
     Raises:
         UserError: no run, a file that is there already, or what the ledger can't say.
     """
-    asked = [path for path in (weights, clean, relabelled) if path is not None]
-    for path in asked:
+    ways: list[tuple[str | None, Callable[[Audit], pa.Table]]] = [
+        (weights, Audit.weights),
+        (clean, Audit.clean),
+        (relabelled, lambda audit: audit.clean(relabelled=True)),
+    ]
+    asked = [(path, way) for path, way in ways if path is not None]
+    for path, _ in asked:
         check_free(path)
     directory = RunDirectory(run)
     audit = Audit.from_run(directory)
     show_audit(audit, top)
-    if weights is not None:
-        write_table(audit.weights(), weights)
-    if clean is not None:
-        write_table(audit.clean(), clean)
-    if relabelled is not None:
-        write_table(audit.clean(relabelled=True), relabelled)
+    exported = []
+    for path, way in asked:
+        table = way(audit)
+        write_table(table, path)
+        exported.append(f"{path} ({len(table):,} of the {len(audit.table):,} samples of the audit)")
     write(audit, directory)  # last: somebody else's run may be where nobody but him may write
     made = [CSV, PARQUET]
     if duplicates:
@@ -89,7 +94,7 @@ def audit_run(
         directory.write(DUPLICATES, as_csv(found))
         made.append(DUPLICATES)
         show_duplicates(found, notes, top)
-    for path in (*(f"{directory.path}/{name}" for name in made), *asked):
+    for path in (*(f"{directory.path}/{name}" for name in made), *exported):
         print(printable(f"written: {path}"))
 
 
