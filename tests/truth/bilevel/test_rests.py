@@ -126,19 +126,17 @@ def test_without_a_pull_its_own_hypergradient_vanishes_where_it_rests() -> None:
     assert float(problem.in_logits(weights, problem.bilevel(shares)).norm()) > 1e-3
 
 
-def drift(*, falls: bool = True) -> float:
+def drift() -> float:
     """Slope of log ‖∇F‖² over log t, of minibatches of 12 of 60 noisy samples and 10 of 40 trusted ones; by windows
-    from t to 2t, t = 16 … 256, of two draws; the mentor begins near its best.
-
-    Args:
-        falls: whether the rates fall, the mentor's as t^(−3/5) and the student's as t^(−2/5).
+    from t to 2t, t = 16 … 256, of two draws; the mentor begins near its best. The rates fall, the mentor's as t^(−3/5)
+    and the student's as t^(−2/5).
     """
     windows = [16 * 2**k for k in range(5)]
-    means = [[gaps[t : 2 * t].mean() for t in windows] for gaps in (gaps_of(seed, 512, falls=falls) for seed in (1, 2))]
+    means = [[gaps[t : 2 * t].mean() for t in windows] for gaps in (gaps_of(seed, 512) for seed in (1, 2))]
     return float(np.polyfit(np.log(windows), np.log(np.mean(means, axis=0)), 1)[0])
 
 
-def gaps_of(seed: int, steps: int, *, falls: bool) -> np.ndarray:
+def gaps_of(seed: int, steps: int) -> np.ndarray:
     """‖∇F‖² after each step."""
     of, groups = draw(seed), torch.arange(60) % 3
     x, optima = normal(60, 3, of=of), normal(3, 3, of=of)
@@ -156,9 +154,9 @@ def gaps_of(seed: int, steps: int, *, falls: bool) -> np.ndarray:
     curriculum = curriculum_on(problem, torch.zeros(3, dtype=D), mentor, rate=0.3, meta_batch=meta_batch)
     for step in range(1, steps + 1):
         if step % 8 == 1:
-            mentor.learn_at(0.3 * step**-0.6 if falls else 0.3)
+            mentor.learn_at(0.3 * step**-0.6)
         for group in curriculum.optimizer.param_groups:
-            group["lr"] = 0.3 * step**-0.4 if falls else 0.3
+            group["lr"] = 0.3 * step**-0.4
         curriculum.step(problem.batch[torch.randint(60, (12,), generator=of)])
         weights = mentor.weight_of_group
         gap = problem.in_logits(weights, problem.bilevel(problem.shares(weights)))
