@@ -35,10 +35,10 @@ class LearnedCurriculumCallback(Callback):
         >>> trainer.fit(module, train_loader)
 
     The module's ``training_step`` returns per-sample losses, shape (batch,), or a dict with them under ``loss``, and if
-    it likes, ``labels``, ``sample_ids`` and, where ``n_classes`` is given, ``logits``, by which the mentor knows the
-    predicted class (``class_evidence``). It is called again at a meta update: once on a meta batch, and once or more
-    on the same training batch. In those calls ``self.log`` says nothing and metrics of torchmetrics keep their state;
-    it must leave no other trace.
+    it likes, ``labels``, ``sample_ids`` and, where ``n_classes`` or ``class_sizes`` are given, ``logits``, by which
+    the mentor knows the predicted class (``class_evidence``). It is called again at a meta update: once on a meta
+    batch, and once or more on the same training batch. In those calls ``self.log`` says nothing and metrics of
+    torchmetrics keep their state; it must leave no other trace.
 
     Accumulation, clipping, mixed precision, schedules, checkpoints and data-parallel training (``ddp``) work as ever.
 
@@ -53,7 +53,7 @@ class LearnedCurriculumCallback(Callback):
             better.
         update_interval: optimizer steps between two meta updates; None: as ``mentor`` says.
         curriculum: the method, and the schedule around it.
-        n_classes: C; needed where the mentor sees the label.
+        n_classes: C; needed where the mentor sees the label, or goes by given and predicted class.
         class_sizes: training samples of each class, by given label; needed by mentor cmw, and C follows from it.
         n_samples: size of the training split, where the mentor sees the loss history; sample ids are 0..N-1 then.
         seed: of the mentor and of whatever the schedule draws.
@@ -165,7 +165,8 @@ class LearnedCurriculumCallback(Callback):
         return training_step
 
     def _logits(self, outputs: Any) -> Tensor | None:
-        if self._options["n_classes"] is None or not isinstance(outputs, Mapping):
+        has_classes = self._options["n_classes"] is not None or self._options["class_sizes"] is not None
+        if not has_classes or not isinstance(outputs, Mapping):
             return None
         logits: Tensor | None = outputs.get("logits")
         return logits

@@ -203,19 +203,19 @@ class TestForms:
 
         self.same_as_plain(Named(), train_loader())
 
-    @pytest.mark.parametrize("n_classes", [None, CLASSES])
-    def test_logits_beside_the_losses_say_the_predicted_class(self, n_classes: int | None) -> None:
+    @pytest.mark.parametrize("known", [{}, {"n_classes": CLASSES}, {"class_sizes": [20] * CLASSES}])
+    def test_logits_beside_the_losses_say_the_predicted_class(self, known: dict[str, Any]) -> None:
         class Telling(Module):
             def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:  # type: ignore[override]
                 logits = self.net(batch[0])
                 return {"loss": F.cross_entropy(logits, batch[1], reduction="none"), "logits": logits}
 
-        callback = make_callback(n_classes=n_classes)
+        callback = make_callback(**known)
         make_trainer(callbacks=[callback]).fit(Telling(), train_loader())
         assert callback.curriculum is not None
         assert callback.curriculum.mentor is not None
         counts = load_plain(callback.curriculum.mentor.state.payload)["mentor"]["evidence.counts"]
-        assert bool(counts.sum() > 0) is (n_classes is not None)
+        assert bool(counts.sum() > 0) is bool(known)
 
     def test_a_mapping_as_batch(self) -> None:
         class Mapped(Module):

@@ -64,6 +64,8 @@ def _try(learner: MentorLearner, config: MentorConfig) -> None:
         progress=torch.full((_ROWS,), 0.5),
         history=torch.ones(_ROWS, config.history_length),
     )
+    if learner.network.evidence is not None:
+        learner.network.evidence.check()
     influence = torch.linspace(-1, 1, _ROWS)
     skipped = learner.skipped
     learner.learn(MetaUpdate(0, features, influence, torch.ones(_ROWS, dtype=torch.bool)))

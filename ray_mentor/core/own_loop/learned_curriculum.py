@@ -186,7 +186,7 @@ class LearnedCurriculum:
                 f"trusted is {trusted.dtype} of shape {tuple(trusted.shape)}, but it must hold a boolean for each of "
                 f"the {len(labels)} samples"
             )
-        said = None if outputs is None else self._said(outputs, labels)
+        said = None if outputs is None else self._said(outputs, labels, losses.device)
         rows = self._rows(sample_ids, len(labels))
         inputs, self._before = Arguments((), {}), None
         if self.curriculum.is_looked_back_on:
@@ -302,19 +302,24 @@ class LearnedCurriculum:
         self._steps.close()
         self._plan.closed(self.curriculum.step_number, self.curriculum.meta.done)
 
-    def _said(self, outputs: Tensor, labels: Tensor) -> Float[Tensor, "batch 2"]:
+    def _said(self, outputs: Any, labels: Tensor, device: torch.device) -> Float[Tensor, "batch 2"] | None:
+        """None: this rank has no sample, of which nothing is said."""
+        if not isinstance(outputs, Tensor) or outputs.ndim == 0:
+            raise UserError(f"outputs is {shown(outputs)}, but it must be the tensor of the student's class logits")
         if self._n_classes is None:
             raise UserError(
                 "outputs were given, but n_classes is None, so that the mentor can't go by given and predicted class; "
                 "give LearnedCurriculum(..., n_classes=...)"
             )
+        if len(outputs) == len(labels) == 0:
+            return None
         said = said_of(outputs.detach(), labels, self._n_classes) if len(outputs) == len(labels) else None
         if said is None:
             raise UserError(
                 f"outputs has shape {tuple(outputs.shape)} for labels of shape {tuple(labels.shape)}, but it must hold "
                 f"logits of {self._n_classes} classes for each; leave it out where a label is no class"
             )
-        return said
+        return said.to(device)
 
     def _rows(self, sample_ids: Tensor | None, count: int) -> Int[Tensor, " batch"]:
         if self.curriculum.history.length == 0:

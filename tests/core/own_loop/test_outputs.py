@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from own_loop import CLASSES, Loop, blobs, noisy, per_sample
+from thread_ranks import on_ranks
 
 from ray_mentor import MentorConfig, UserError
+from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.plain_load import load_plain
 
 EVERY_STEP = MentorConfig(update_interval=1, mentor_learning_rate=1e-12)
@@ -62,6 +66,42 @@ def test_what_is_no_logits_of_each(outputs: torch.Tensor, said: str) -> None:
     inputs, labels = blobs(8, 0)
     with pytest.raises(UserError, match=said):
         one.curriculum.weigh(per_sample(one.student(inputs), labels), labels=labels, outputs=outputs)
+
+
+@pytest.mark.parametrize("outputs", [torch.zeros(8, CLASSES).numpy(), [0.0] * 8, torch.tensor(1.0)])
+def test_what_is_no_tensor_of_logits(outputs: Any) -> None:
+    one = loop()
+    inputs, labels = blobs(8, 0)
+    with pytest.raises(UserError, match=r"(?s)outputs is .*, but it must be the tensor of the student's class logits"):
+        one.curriculum.weigh(per_sample(one.student(inputs), labels), labels=labels, outputs=outputs)
+
+
+def test_a_rank_without_a_sample_has_no_outputs_and_one_may_give_none() -> None:
+    """Three ranks: one is empty, and one does not tell; the mentors weigh the same, by what the first has told."""
+
+    def weights(exchange: AbstractExchange) -> torch.Tensor:
+        one = Loop(mentor=EVERY_STEP, n_classes=CLASSES, exchange=exchange)
+        assert one.curriculum.mentor is not None
+        one.curriculum.mentor.load(told)
+        inputs, labels = blobs((8, 0, 4)[exchange.rank], exchange.rank)
+        outputs = one.student(inputs)
+        given = None if exchange.rank == 2 else outputs
+        one.curriculum.weigh(per_sample(outputs, labels), labels=labels, outputs=given)
+        seen = one.curriculum._weighed
+        assert seen is not None
+        assert (seen.seen.features.predicted[:8] >= 0).all()
+        assert (seen.seen.features.predicted[8:] == -1).all()
+        return seen.sample_weights
+
+    first = finished(loop(), 8, tells=True).curriculum.mentor
+    assert first is not None
+    told = first.state
+    one, empty, other = on_ranks(3, weights)
+    assert one.shape == (12,)
+    assert torch.equal(one, empty)
+    assert torch.equal(one, other)
+    assert one[:8].std() > 1e-3
+    assert one[8:].std() < 1e-3
 
 
 def test_how_many_classes_there_are_must_be_known() -> None:

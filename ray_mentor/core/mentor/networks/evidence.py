@@ -16,6 +16,8 @@ DECAY, SHRINKAGE = 0.97, 10.0
 MOST_CLASSES = 64
 """With more, a prediction counts as the given class or as another, since C² cells would neither fill nor travel."""
 
+_ROUNDING = 1.001
+
 
 @final
 class ClassEvidence(nn.Module):
@@ -71,6 +73,17 @@ class ClassEvidence(nn.Module):
         scaled = found / found.abs().mean().clamp(min=torch.finfo(found.dtype).tiny)
         for kept, added in ((self.sums, scaled), (self.counts, torch.ones_like(scaled))):
             kept.mul_(DECAY).view(-1).index_add_(0, cells[known], added)
+
+    @torch.no_grad()
+    def check(self) -> None:
+        """Refuses sums and counts that no updates give, and that may turn all weights to 1 or to NaN.
+
+        Raises:
+            ValueError: a count below 0, or Σ|S| > ΣN: in an update the size of an influence is 1 in the mean.
+        """
+        size, count = self.sums.double().abs().sum(), self.counts.double().sum()
+        if (self.counts < 0).any() or size > _ROUNDING * count:
+            raise ValueError("what it knows of classes is nothing that influences can say")
 
     def _cells(self, features: Features) -> tuple[Int[Tensor, " batch"], Bool[Tensor, " batch"]]:
         """Where each sample belongs, and whether it belongs anywhere."""

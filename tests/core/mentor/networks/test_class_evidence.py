@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,12 @@ import torch
 from tiny_run import batch_of, curriculum_of, student_of
 from torch import Tensor
 
-from ray_mentor import MentorConfig
+from ray_mentor import MentorConfig, UserError
 from ray_mentor.core.mentor.learner import MentorLearner, MetaUpdate
 from ray_mentor.core.mentor.mentor_file import MENTOR_FILE, begun_as, frozen_from, mentor_bytes
 from ray_mentor.core.mentor.networks.evidence import MOST_CLASSES, ClassEvidence
+from ray_mentor.core.mentor.trial import mentor_of
+from ray_mentor.core.plain_load import load_plain
 from ray_mentor.core.step.features import Features
 
 C, N = 4, 60
@@ -158,6 +162,22 @@ def test_its_state_goes_on_and_a_file_knows_nothing_of_these_classes(tmp_path: P
         assert torch.equal(begun.score(asked), learner.score(unsaid))
     assert torch.equal(frozen_from(str(tmp_path)).score(asked), learner.score(unsaid))
     assert not torch.equal(learner.score(asked), learner.score(unsaid))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("counts", -10.0), ("counts", -9.99), ("sums", 3e38), ("sums", 9e3), ("sums", -9e3)]
+)
+def test_a_state_that_no_influences_give_is_refused(name: str, value: float) -> None:
+    """Taken up, it would turn all weights to 1, or to NaN, without a word."""
+    learner = taught(STILL)
+    state, made_with = learner.state(), learner.made_with
+    assert torch.equal(mentor_of(state, *made_with).score(drawn(7)[0]), learner.score(drawn(7)[0]))
+    payload = load_plain(state.payload)
+    payload["mentor"][f"evidence.{name}"][2, 3] = value
+    written = io.BytesIO()
+    torch.save(payload, written)
+    with pytest.raises(UserError, match="what it knows of classes is nothing that influences can say"):
+        mentor_of(dataclasses.replace(state, payload=written.getvalue()), *made_with)
 
 
 def test_a_step_sees_the_class_that_the_student_said_before_it() -> None:
