@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
@@ -65,6 +66,26 @@ def test_the_columns_of_cleanlabs_datalab(audit: Audit) -> None:
     assert frame["label_score"].idxmin() == 2
     assert frame["is_label_issue"].dtype.kind == "b"
     assert frame.loc[2, ["given_label", "predicted_label"]].tolist() == ["ape", "bee"]
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")  # of what cleanlab calls
+def test_a_real_datalab_has_the_same_columns(audit: Audit) -> None:
+    """Names, their order, and what they hold: classes by name, a score that is low where a label is bad."""
+    cleanlab = pytest.importorskip("cleanlab", reason="cleanlab is not installed (pip install 'cleanlab[datalab]')")
+    pytest.importorskip("datasets", reason="cleanlab's Datalab needs datasets (pip install 'cleanlab[datalab]')")
+    labels = ["ape", "bee"] * 15
+    chances = np.where(np.array(labels)[:, None] == ["ape", "bee"], 0.9, 0.1)
+    chances[:3] = 1 - chances[:3]
+    lab = cleanlab.Datalab({"label": labels}, label_name="label", verbosity=0)
+    lab.find_issues(pred_probs=chances, issue_types={"label": {}})
+    theirs, ours = lab.get_issues("label"), audit.datalab()
+    assert theirs.columns.tolist() == ours.columns.tolist()
+    assert [theirs[name].dtype.kind for name in theirs] == [ours[name].dtype.kind for name in ours]
+    assert theirs.loc[0, ["is_label_issue", "given_label", "predicted_label"]].tolist() == [True, "ape", "bee"]
+    for frame in (theirs, ours):
+        bad = frame["is_label_issue"]
+        assert frame.loc[bad, "label_score"].max() < frame.loc[~bad, "label_score"].min()
 
 
 def test_a_ledger_without_predictions_has_weights_but_draws_no_line(older: Audit) -> None:
