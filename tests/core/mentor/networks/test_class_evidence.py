@@ -13,12 +13,15 @@ from tiny_run import batch_of, curriculum_of, student_of
 from torch import Tensor
 
 from ray_mentor import MentorConfig, UserError
+from ray_mentor.core.exchange import Alone
 from ray_mentor.core.mentor.learner import MentorLearner, MetaUpdate
 from ray_mentor.core.mentor.mentor_file import MENTOR_FILE, begun_as, frozen_from, mentor_bytes
 from ray_mentor.core.mentor.networks.evidence import MOST_CLASSES, ClassEvidence
 from ray_mentor.core.mentor.trial import mentor_of
 from ray_mentor.core.plain_load import load_plain
 from ray_mentor.core.step.features import Features
+from ray_mentor.core.step.observation import again_observed
+from ray_mentor.core.step.units import Units
 
 C, N = 4, 60
 STILL = MentorConfig(mentor_learning_rate=1e-12, mentor_hidden=(3,), anchor=0.0, update_interval=1)
@@ -31,9 +34,9 @@ def rows(label: Tensor, predicted: Tensor | None = None, trusted: Tensor | None 
 
 
 def drawn(seed: int, classes: int = C) -> tuple[Features, Tensor]:
-    """Samples of all kinds: without a prediction, with one of a class that there is not, trusted, not looked at."""
+    """Samples of all kinds: without a class or a prediction, or of one that there is not, trusted, not looked at."""
     draw = torch.Generator().manual_seed(seed)
-    label = torch.randint(-1, classes, (N,), generator=draw)
+    label = torch.randint(-1, classes + 1, (N,), generator=draw)
     predicted = torch.randint(-1, classes + 1, (N,), generator=draw)
     influence = torch.randn(N, generator=draw)
     influence[torch.rand(N, generator=draw) < 0.2] = torch.nan
@@ -180,6 +183,64 @@ def test_a_state_that_no_influences_give_is_refused(name: str, value: float) -> 
         mentor_of(dataclasses.replace(state, payload=written.getvalue()), *made_with)
 
 
+EVERYONE = torch.ones(N, dtype=torch.bool)
+
+
+def test_an_update_learns_by_what_was_known_before_it_and_anchors_by_what_is_known_after_it() -> None:
+    config = MentorConfig(update_interval=1, mentor_hidden=(3,))
+    with_it, without = learner_of(config), learner_of(dataclasses.replace(config, class_evidence=0.0))
+    features, influence = drawn(3)
+    for learner in (with_it, without):
+        learner.learn(MetaUpdate(0, features, influence, EVERYONE))
+    for mine, others in zip(with_it.network.parameters(), without.network.parameters(), strict=True):
+        assert torch.equal(mine, others)
+    weights = with_it.score(features)[~features.trusted]
+    assert weights.std() > 0.005
+    assert float(torch.quantile(weights.logit(), 0.75).sigmoid()) == pytest.approx(0.9, abs=1e-5)
+
+
+def test_a_step_that_is_not_finite_takes_the_evidence_back_too() -> None:
+    learner = taught(STILL)
+    before = {name: tensor.clone() for name, tensor in learner.network.state_dict().items()}
+    features, influence = drawn(5)
+    broken = dataclasses.replace(features, loss=torch.full((N,), torch.nan))
+    learner.learn(MetaUpdate(99, broken, influence, EVERYONE))
+    assert learner.skipped == 1
+    assert all(torch.equal(tensor, before[name]) for name, tensor in learner.network.state_dict().items())
+
+
+def test_what_example_dropout_left_out_counts_and_influences_of_0_do_not() -> None:
+    learner, (features, influence) = learner_of(STILL), drawn(5)
+    learner.learn(MetaUpdate(0, features, influence, ~EVERYONE))
+    evidence = learner.network.evidence
+    assert evidence is not None
+    counts = evidence.counts.clone()
+    assert counts.sum() > 10
+    learner.learn(MetaUpdate(1, features, torch.zeros(N), EVERYONE))
+    assert torch.equal(evidence.counts, counts)
+
+
+def test_another_ones_evidence_is_not_taken_with_its_params() -> None:
+    learner = learner_of(STILL)
+    learner.begin_as(taught(STILL).network.state_dict())
+    assert learner.network.evidence is not None
+    assert not learner.network.evidence.counts.any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_counts_are_float32_and_logits_as_the_network_has_them(dtype: torch.dtype) -> None:
+    """A count in bfloat16 would stop at 256."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        network, features = learner_of(STILL).network, rows(torch.arange(N) % C, torch.arange(N) // C % C)
+    finally:
+        torch.set_default_dtype(before)
+    assert network.evidence is not None
+    assert network.evidence.counts.dtype == torch.float32
+    assert network.logits(features).dtype == dtype
+
+
 def test_a_step_sees_the_class_that_the_student_said_before_it() -> None:
     student = student_of()
     curriculum = curriculum_of(student)
@@ -191,3 +252,7 @@ def test_a_step_sees_the_class_that_the_student_said_before_it() -> None:
     arrived = Features.from_matrix(seen.features.matrix())
     assert torch.equal(arrived.predicted, expected)
     assert torch.equal(curriculum.observe_losses(batch, torch.ones(8)).features.predicted, torch.full((8,), -1))
+    assert torch.equal(Units(2.0, 3.0).of(seen.features).predicted, expected)
+    again = again_observed(seen, torch.ones(8), Alone(), curriculum.percentile)
+    assert torch.equal(again.features.predicted, expected)
+    assert torch.equal(curriculum._looked(batch).seen.features.predicted, expected)
