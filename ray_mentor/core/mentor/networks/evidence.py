@@ -54,9 +54,9 @@ class ClassEvidence(nn.Module):
     def forward(self, features: Features) -> Float[Tensor, " batch"]:
         """κ·E of each sample."""
         mean = self.sums.sum() / self.counts.sum().clamp(min=torch.finfo(self.sums.dtype).tiny)
-        evidence = -(self.sums - mean * self.counts) / (self.counts + SHRINKAGE)
         cells, known = self._cells(features)
-        return self._weight * evidence.flatten()[cells].where(known, 0.0)
+        total, count = self.sums.view(-1)[cells], self.counts.view(-1)[cells]
+        return self._weight * (-(total - mean * count) / (count + SHRINKAGE)).where(known, 0.0)
 
     @torch.no_grad()
     def take_in(self, features: Features, influence: Float[Tensor, " batch"]) -> None:
