@@ -81,6 +81,7 @@ def ours(estimator: str, interval: int, batch: int) -> type[Ours]:
         mentor_learning_rate=MENTOR_RATE,
         meta_loss="loss",
         entropy=0.0,
+        class_evidence=0.0,
     )
     name = f"ray_mentor, {estimator}, k = {interval}"
     return type(estimator, (Ours,), {"name": name, "note": NOTES[estimator], "config": config, "period": interval})

@@ -252,9 +252,10 @@ class MentorConfig:
     """
     entropy: float = 0.35
     """Pull λ towards equal sample weights, >= 0: p ∝ exp(−mean influence/λ), influences in units of their mean size."""
-    class_evidence: float = 1.0
+    class_evidence: float | None = None
     """Weight κ, >= 0, in the mentor's logit, of how far the influences of samples with the same given and predicted
-    class lie below the mean; 0: by features alone. Nothing is known where a student's outputs are no class logits."""
+    class lie below the mean; 0: by features alone. Nothing is known where a student's outputs are no class logits.
+    None: 1; 0 where meta samples are drawn from the noisy ones, and may be wrong by pairs of classes, too."""
     anchor: float = 0.9
     """Sample weight that the upper quartile of a batch is held at under `sum`, in [0, 1); 0 leaves the scale free."""
     min_effective_share: float = 0.05
@@ -326,9 +327,10 @@ class MentorConfig:
             f"it must be at most update_interval, {interval}",
             "raise --update-interval",
         )
-        for name in ("influence_samples", "history_length", "mentor_weight_decay", "entropy", "class_evidence"):
+        for name in ("influence_samples", "history_length", "mentor_weight_decay", "entropy", "mentor_patience"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "it must be at least 0")
-        require(self.mentor_patience >= 0, "mentor_patience", self.mentor_patience, "it must be at least 0")
+        evidence = self.class_evidence
+        require(evidence is None or evidence >= 0, "class_evidence", evidence, "it must be at least 0")
         require(self.history_length <= 10_000, "history_length", self.history_length, "it must be at most 10000")
         for name in ("anchor", "min_effective_share", "min_class_share", "meta_holdout"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "it must lie in [0, 1)")

@@ -14,6 +14,7 @@ from torch import Tensor
 from ray_mentor.config import MentorConfig
 from ray_mentor.core.mentor.networks import AbstractMentor, make_mentor
 from ray_mentor.core.mentor.networks.base import initial_logit
+from ray_mentor.core.mentor.networks.evidence import weight_of
 from ray_mentor.core.mentor.pace import interval_of, rate_of
 from ray_mentor.core.plain_load import load_plain
 from ray_mentor.core.step.features import Features
@@ -77,7 +78,7 @@ class MentorLearner:
             initial_sample_weight=config.initial_sample_weight,
             seed=seed,
             embedding=config.mentor_embedding,
-            class_evidence=config.class_evidence,
+            class_evidence=weight_of(config.class_evidence),
         )
         self.version = 0
         self.update_id = -1

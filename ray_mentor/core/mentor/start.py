@@ -10,6 +10,7 @@ from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.core.mentor.mentor_file import begun_as, check_is_shown_the_same, file_of
 from ray_mentor.core.mentor.networks import CMWMentor, MentorNet, load_published
+from ray_mentor.core.mentor.networks.evidence import weight_of
 from ray_mentor.core.mentor.offline.predefined import PD_PARAMS
 from ray_mentor.core.mentor.rule import Rule
 from ray_mentor.errors import UserError, shown
@@ -55,7 +56,11 @@ def pd_mentor(config: MentorConfig) -> MentorNet:
 
 
 def made_for(curriculum: CurriculumConfig, config: MentorConfig) -> MentorConfig:
-    """The settings of the mentor that the method has: a refined one is the published network, whatever they say."""
+    """The settings of the mentor that the method has, with a number for what goes by the curriculum's.
+
+    A refined one is the published network, whatever they say.
+    """
+    config = dataclasses.replace(config, class_evidence=weight_of(config.class_evidence, curriculum.meta_from))
     if curriculum.method != REFINED:
         return config
     published = pd_mentor(config)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet
 
+from ray_mentor.core.mentor.networks.evidence import weight_of
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.errors import UserError
 from ray_mentor.report.page.document import document, foot, section
@@ -109,7 +110,7 @@ def _grid(directory: RunDirectory, folder: Folder, facts: LedgerFacts | None) ->
         return None, ""
     if folder.settings.get("meta_loss") == "loss":
         return None, "The mentor is shown losses in units of their own, which change as the run goes on."
-    grid, lacks = _tried(lambda: policy_grid(directory, facts, by_class=bool(folder.settings.get("class_evidence"))))
+    grid, lacks = _tried(lambda: policy_grid(directory, facts, by_class=_goes_by_class(folder.settings)))
     return grid, lacks or "The run has written no mentor: none learned in it, or it has not come to its end."
 
 
@@ -119,6 +120,10 @@ def _rule(directory: RunDirectory, folder: Folder, facts: LedgerFacts | None) ->
     ruled, lacks = _tried(functools.partial(ruled_by, directory))
     made = code(f"ray-mentor distill {shlex.quote(folder.path)}")
     return ruled, lacks or f"None has been made of this run: {made} makes one, and this page, written anew, shows it."
+
+
+def _goes_by_class(settings: Mapping[str, Any]) -> bool:
+    return weight_of(settings.get("class_evidence"), settings.get("meta_from", "trusted")) > 0
 
 
 def _gallery(directory: RunDirectory, folder: Folder, audit: Audit, facts: LedgerFacts, samples: Any) -> str:

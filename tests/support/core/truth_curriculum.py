@@ -19,6 +19,7 @@ from ray_mentor.core.losses import cross_entropy
 from ray_mentor.core.mentor.access import LocalMentor
 from ray_mentor.core.mentor.learner import MentorLearner, MentorState
 from ray_mentor.core.mentor.networks import AbstractMentor, make_mentor
+from ray_mentor.core.mentor.networks.evidence import weight_of
 from ray_mentor.core.methods.mixing import AbstractMixing, NoMixing
 from ray_mentor.core.methods.parts import Parts
 from ray_mentor.core.methods.table import method_of, parts_of
@@ -52,7 +53,8 @@ def make_learner(config: MentorConfig, n_classes: int, seed: int = 1) -> MentorL
     payload = torch.load(io.BytesIO(learner.state().payload), weights_only=True)
     for value in payload["mentor"].values():
         value.add_(torch.randn(value.shape, generator=draw, dtype=value.dtype), alpha=0.7)
-    payload["mentor"]["evidence.counts"].abs_()
+    if "evidence.counts" in payload["mentor"]:
+        payload["mentor"]["evidence.counts"].abs_()
     buffer = io.BytesIO()
     torch.save(payload, buffer)
     learner.load(MentorState(0, -1, buffer.getvalue()))
@@ -70,7 +72,7 @@ def mentor_of(state: MentorState, config: MentorConfig, n_classes: int) -> Abstr
             history_length=config.history_length,
             initial_sample_weight=config.initial_sample_weight,
             seed=0,
-            class_evidence=config.class_evidence,
+            class_evidence=weight_of(config.class_evidence),
         )
     mentor.load_state_dict(torch.load(io.BytesIO(state.payload), weights_only=True)["mentor"])
     return mentor

@@ -19,6 +19,16 @@ MOST_CLASSES = 64
 _ROUNDING = 1.001
 
 
+def weight_of(class_evidence: float | None, meta_from: str = "trusted") -> float:
+    """κ: what is given, or else 1, and 0 where the meta set is drawn from labels that may be wrong.
+
+    Those are wrong by the same pairs of classes as the others, so that the pairs then count for each other.
+    """
+    if class_evidence is not None:
+        return class_evidence
+    return 1.0 if meta_from == "trusted" else 0.0
+
+
 @final
 class ClassEvidence(nn.Module):
     """κ·E[y, ŷ] is added to the logit of a sample with given class y and predicted class ŷ:

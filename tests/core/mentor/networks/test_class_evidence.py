@@ -12,11 +12,12 @@ import torch
 from tiny_run import batch_of, curriculum_of, student_of
 from torch import Tensor
 
-from ray_mentor import MentorConfig, UserError
+from ray_mentor import CurriculumConfig, MentorConfig, UserError
 from ray_mentor.core.exchange import Alone
 from ray_mentor.core.mentor.learner import MentorLearner, MetaUpdate
 from ray_mentor.core.mentor.mentor_file import MENTOR_FILE, begun_as, frozen_from, mentor_bytes
-from ray_mentor.core.mentor.networks.evidence import MOST_CLASSES, ClassEvidence
+from ray_mentor.core.mentor.networks.evidence import MOST_CLASSES, ClassEvidence, weight_of
+from ray_mentor.core.mentor.start import made_for
 from ray_mentor.core.mentor.trial import mentor_of
 from ray_mentor.core.plain_load import load_plain
 from ray_mentor.core.step.features import Features
@@ -89,6 +90,17 @@ def test_by_hand(classes: int, weight: float) -> None:
     expected = by_hand(updates, asked, classes, weight)
     np.testing.assert_allclose(evidence(asked).numpy(), expected, atol=1e-6)
     assert np.abs(expected).max() > 0.05
+
+
+def test_what_it_weighs_where_nothing_is_given() -> None:
+    assert weight_of(None) == 1.0
+    assert weight_of(None, "pseudo-clean") == 0.0
+    assert weight_of(0.5, "pseudo-clean") == weight_of(0.5) == 0.5
+    for meta_from, expected in (("trusted", 1.0), ("pseudo-clean", 0.0)):
+        for method in ("mentornet", "mentornet-refined"):
+            made = made_for(CurriculumConfig(method=method, meta_from=meta_from), MentorConfig())  # type: ignore[arg-type]
+            assert made.class_evidence == expected
+    assert MentorLearner(MentorConfig(), C, seed=0).network.evidence is not None
 
 
 def test_before_its_first_update_and_without_predictions_it_says_nothing() -> None:
