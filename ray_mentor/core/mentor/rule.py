@@ -148,14 +148,34 @@ class Rule:
         if not os.path.isfile(file):  # which a name that is too long is not
             raise UserError(f"the rule {shown(str(path))} is no file; give one that ray-mentor distill wrote")
         try:
-            if file.stat().st_size > _MOST_BYTES:
+            with file.open("rb") as opened:
+                content = opened.read(_MOST_BYTES + 1)
+        except OSError as error:
+            raise _none(str(file), error) from error
+        return Rule.of(content, str(file))
+
+    @staticmethod
+    def of(content: bytes, name: str) -> Rule:
+        """The rule that a file holds, wherever it lies; nothing in it is executed.
+
+        Args:
+            name: of the file, for whoever reads the error.
+
+        Raises:
+            UserError: anything but a rule.
+        """
+        try:
+            if len(content) > _MOST_BYTES:
                 raise ValueError(f"it is larger than {_MOST_BYTES >> 20} MiB")
-            return _made(json.loads(file.read_bytes()))
+            return _made(json.loads(content))
         except Exception as error:  # whatever a file that is none trips over, as [[[[... a RecursionError
-            raise UserError(
-                f"{file} is no rule ({type(error).__name__}: {shown(str(error))}); give a file that ray-mentor distill "
-                "wrote"
-            ) from error
+            raise _none(name, error) from error
+
+
+def _none(name: str, error: Exception) -> UserError:
+    return UserError(
+        f"{name} is no rule ({type(error).__name__}: {shown(str(error))}); give a file that ray-mentor distill wrote"
+    )
 
 
 def quantiles(losses: NDArray[np.float64]) -> NDArray[np.float64]:

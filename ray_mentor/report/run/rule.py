@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray_mentor.core.mentor.rule import RULE_FILE, Rule
@@ -59,22 +57,12 @@ def ruled_by(directory: RunDirectory) -> Ruled | None:
     from ray_mentor.run.distilling.fit import said_by  # noqa: PLC0415
     from ray_mentor.run.distilling.rows import rows_of  # noqa: PLC0415
 
-    rule, rows = _read(written, f"{directory.path}/{RULE_FILE}"), rows_of(directory)
+    rule, rows = Rule.of(written, f"{directory.path}/{RULE_FILE}"), rows_of(directory)
     if rule.in_nats != rows.in_nats:
         raise UserError(
             f"{directory.path}/{RULE_FILE} is of losses in other units than the run's; remove it, and make it again"
         )
     return Ruled(rule, beside(rule, rows), fidelity_of(rows, said_by(rule, rows)))
-
-
-def _read(written: bytes, name: str) -> Rule:
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / RULE_FILE  # the run may lie where only its file system can read
-        copy.write_bytes(written)
-        try:
-            return Rule.read(copy)
-        except UserError as error:
-            raise UserError(str(error).replace(str(copy), name)) from error
 
 
 def below_rule(ruled: Ruled, folder: Folder) -> str:

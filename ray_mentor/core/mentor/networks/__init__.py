@@ -55,29 +55,18 @@ def make_mentor(
         UserError: an unknown kind, or an argument that the kind refuses.
     """
     one_of(kind, MENTORS, "mentor")
-    network = _network(kind, features, hidden, n_classes, history_length, initial_sample_weight, seed, embedding)
+    network: AbstractMentor
+    if kind == "mlp":
+        network = MLPMentor(features, hidden, n_classes, history_length, initial_sample_weight, seed)
+    elif kind == "cmw":
+        network = CMWMentor(n_classes, initial_sample_weight, seed)
+    elif kind == "lstm":
+        network = _lstm(features, embedding, n_classes, history_length, initial_sample_weight, seed)
+    else:
+        network = _mentornet(features, embedding, n_classes, initial_sample_weight, seed)
     if class_evidence:
         network.evidence = ClassEvidence(n_classes, class_evidence)
     return network
-
-
-def _network(
-    kind: str,
-    features: tuple[str, ...],
-    hidden: tuple[int, ...],
-    n_classes: int,
-    history_length: int,
-    initial_sample_weight: float,
-    seed: int,
-    embedding: tuple[int, int],
-) -> AbstractMentor:
-    if kind == "mlp":
-        return MLPMentor(features, hidden, n_classes, history_length, initial_sample_weight, seed)
-    if kind == "cmw":
-        return CMWMentor(n_classes, initial_sample_weight, seed)
-    if kind == "lstm":
-        return _lstm(features, embedding, n_classes, history_length, initial_sample_weight, seed)
-    return _mentornet(features, embedding, n_classes, initial_sample_weight, seed)
 
 
 def _lstm(
