@@ -7,8 +7,28 @@ from contextlib import contextmanager
 
 from ray_mentor.errors import UserError
 
-_RAY = ("PIL", "pandas", "plotly", "pyarrow", "ray", "rich", "sklearn", "tensorboardX", "torchvision", "tyro", "yaml")
-MODULES = {"ray": _RAY, "tune": (*_RAY, "optuna", "scipy"), "plot": ("matplotlib",)}
+_RAY = (
+    "PIL",
+    "pandas",
+    "plotly",
+    "pyarrow",
+    "ray",
+    "rich",
+    "safetensors",
+    "sklearn",
+    "tensorboardX",
+    "torchvision",
+    "tyro",
+    "yaml",
+)
+MODULES = {
+    "ray": _RAY,
+    "tune": (*_RAY, "optuna", "scipy"),
+    "plot": ("matplotlib",),
+    "hf": ("transformers", "datasets"),
+    "timm": ("timm",),
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+}
 """Extra to the modules that are there with it, and of which some aren't without."""
 
 
