@@ -12,7 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ray_mentor.config.settings import GROUPS, DataConfig, RunSettings, TrainConfig, check_names, names_of
+from ray_mentor.config.groups.data import DataConfig
+from ray_mentor.config.groups.run import RunSettings
+from ray_mentor.config.settings import GROUPS, TrainConfig, check_names, names_of
 from ray_mentor.errors import UserError, shown
 
 

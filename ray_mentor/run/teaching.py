@@ -9,8 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from ray_mentor.config import MentorConfig
-from ray_mentor.config.settings import values_of
+from ray_mentor.config import MentorConfig, values_of
 from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.core.mentor.mentor_file import mentor_bytes
 from ray_mentor.core.mentor.offline.lesson import Lesson, check_can_be_taught, teach

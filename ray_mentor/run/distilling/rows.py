@@ -12,8 +12,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from ray_mentor.config import MentorConfig
-from ray_mentor.config.settings import values_of
+from ray_mentor.config import MentorConfig, values_of
 from ray_mentor.core.mentor.rule import AXES, quantiles
 from ray_mentor.core.step.percentile import RunningPercentile
 from ray_mentor.errors import UserError

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ray_mentor.config import DataConfig
-from ray_mentor.config.settings import values_of
+from ray_mentor.config import DataConfig, values_of
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.splits import prepare
 from ray_mentor.errors import UserError

@@ -1,0 +1,118 @@
+"""What is trained on, what is trusted, and what is held out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ray_mentor.config.values import require
+from ray_mentor.errors import UserError, one_of, shown
+
+BACKENDS = ("memory", "arrow", "ray")
+"""Ways to hold the inputs of a run. The samples are the same with each; their order and the result with memory and
+arrow: ray shuffles in windows."""
+
+
+def parse_noise(text: str) -> tuple[str, float]:
+    """Reads ``none`` or ``KIND:RATE`` into (kind, noise rate in [0, 1)).
+
+    Raises:
+        UserError: unknown kind, missing rate, or a rate outside [0, 1).
+    """
+    kind, _, rate_text = text.partition(":")
+    one_of(kind, ("none", "symmetric", "asymmetric", "instance"), "noise")
+    if kind == "none":
+        require(not rate_text, "noise", text, "none takes no rate")
+        return kind, 0.0
+    try:
+        rate = float(rate_text)
+    except ValueError:
+        raise UserError(f"noise is {shown(text)}, but it must be {kind}:RATE, e.g. {kind}:0.4") from None
+    require(0.0 <= rate < 1.0, "noise rate", rate, "it must lie in [0, 1)", f"e.g. {kind}:0.4 for 40 %")
+    return kind, rate
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is trained on, what is trusted, and what is held out."""
+
+    data: str = "digits"
+    """digits (ships with scikit-learn), cifar10, cifar100 (torchvision), or a path to Parquet."""
+    data_folder: str = "data"
+    """Folder of the torchvision data sets."""
+    download: bool = False
+    """Let torchvision download a missing data set into data_folder."""
+    data_backend: str = "memory"
+    """memory: inputs are decoded at every start; the better choice up to some 50,000 images of 32x32 (0.15 GiB of
+    pixels). arrow: Parquet is decoded once, into a file that all processes of a node map; also for data larger than
+    memory. ray: Parquet stays where it is stored, and is streamed to the workers."""
+    shuffle_rows: int = 16_384
+    """ray: training samples that an epoch is shuffled in at a time, >= 1 (a row group is never cut); each worker holds
+    its share of a few times as many, decoded."""
+    data_cache: str = "~/.cache/ray_mentor"
+    """arrow: folder of the files that Parquet is decoded into; on a cluster, one that all nodes share. ray: folder of
+    what splits and scale need of each sample, found out once."""
+    label_column: str = "label"
+    """Parquet: the column of given labels (integers, or strings as class names)."""
+    image_column: str | None = None
+    """Parquet: the column of encoded images (bytes, or a struct with bytes). None: `image` or `img` if there."""
+    feature_columns: tuple[str, ...] = ()
+    """Parquet without images: the numeric columns to use. Empty: all but label, id and true label; what is plainly no
+    feature (an index, an id, another label, text) is refused then."""
+    ignore_columns: tuple[str, ...] = ()
+    """Parquet without images: columns that are no features."""
+    keep_columns: tuple[str, ...] = ()
+    """Parquet without images: columns that are features, though they look like an index, an id or a label."""
+    id_column: str | None = None
+    """Parquet: the column of sample ids, integers or strings. None: `sample_id` if there, else the row number."""
+    true_label_column: str | None = None
+    """Parquet: true labels where they are known; for reports, `oracle`, a drawn meta set and the test split."""
+    noise: str = "auto"
+    """Label noise to add: none, symmetric:R, asymmetric:R, instance:R with rate R in [0, 1).
+    auto: symmetric:0.4 on digits (the demonstration), none on everything else."""
+    meta_size: int = 100
+    """Samples taken from the training split, before noise, as the trusted set (class-balanced where possible), >= 0;
+    with 0 nothing is known to be right, and a method that learns from it is refused."""
+    meta_data: str | None = None
+    """Parquet with a trusted meta set of its own; replaces meta_size."""
+    test_share: float = 0.2
+    """Share of the samples held out as test split where the data has none, in (0, 1)."""
+    validation_share: float = 0.1
+    """Share of the training split held out, with its noise, to show agreement with given labels, in [0, 1); 0 for none.
+    A stored `valid*` split takes its place."""
+    train_size: int | None = None
+    """Use at most this many training samples (after meta and validation are taken), drawn by seed."""
+    clean_test: bool = False
+    """The given labels of the stored test split are right (people have re-checked them), so that accuracy on it is
+    true. Needed only where that isn't known otherwise: by a true_label_column, or because the noise was added."""
+    test_size: int | None = None
+    """Use at most this many test samples, drawn by seed."""
+    hold_on_device: bool = False
+    """Keep the training inputs in the memory of each worker's GPU, as they are stored (a byte a pixel and channel);
+    not with data_backend ray."""
+    augment: Literal["none", "flip-shift", "randaugment", "trivialaugment"] = "none"
+    """Augmentation of training images: none; flip-shift (mirror, and shift by up to 1/8 of the side); randaugment
+    (that, then two of torchvision's operations at magnitude 9); trivialaugment (that, then one at any magnitude)."""
+
+    def __post_init__(self) -> None:
+        if self.noise != "auto":
+            parse_noise(self.noise)
+        require(bool(self.data), "data", self.data, "it must name a data set or a path")
+        one_of(self.data_backend, BACKENDS, "data_backend")
+        is_folder = bool(self.data_cache) and "://" not in self.data_cache
+        require(is_folder, "data_cache", self.data_cache, "it must be a folder of a disk", "e.g. /scratch/cache")
+        require(self.shuffle_rows >= 1, "shuffle_rows", self.shuffle_rows, "it must be at least 1")
+        require(self.meta_size >= 0, "meta_size", self.meta_size, "it must be at least 0")
+        require(0.0 < self.test_share < 1.0, "test_share", self.test_share, "it must lie in (0, 1)")
+        require(0.0 <= self.validation_share < 1.0, "validation_share", self.validation_share, "it must lie in [0, 1)")
+        for name in ("train_size", "test_size"):
+            size = getattr(self, name)
+            require(size is None or size > 0, name, size, "it must be above 0")
+        one_of(self.augment, ("none", "flip-shift", "randaugment", "trivialaugment"), "augment")
+
+    @property
+    def resolved_noise(self) -> tuple[str, float]:
+        """(kind, rate) with ``auto`` resolved."""
+        if self.noise == "auto":
+            return ("symmetric", 0.4) if self.data == "digits" else ("none", 0.0)
+        return parse_noise(self.noise)

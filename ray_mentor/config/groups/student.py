@@ -1,0 +1,51 @@
+"""The student and how it is optimised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ray_mentor.config.values import require
+from ray_mentor.errors import one_of
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """The student and how it is optimised."""
+
+    student: str = "mlp"
+    """mlp, cnn, resnet32 or wrn-28-10."""
+    sync_batch_norm: bool = False
+    """Batch norm over the global batch of all workers instead of each worker's own share."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Of the student's passes, meta steps and measurements included: float32, or bf16 by autocast; params, losses and
+    the mentor stay float32."""
+    channels_last: bool = False
+    """Keep a convolutional student's params channels last in memory, as its images are: faster with bf16 on a GPU."""
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    """Optimizer of the student."""
+    learning_rate: float = 0.08
+    """Peak learning rate of the student, > 0."""
+    momentum: float = 0.9
+    """Momentum of sgd, in [0, 1)."""
+    nesterov: bool = True
+    """Nesterov's form of the momentum (sgd)."""
+    weight_decay: float = 5e-4
+    """Weight decay of the student's params, >= 0."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Learning rate over training: cosine to 0, or constant."""
+
+    def __post_init__(self) -> None:
+        one_of(self.precision, ("float32", "bf16"), "precision")
+        one_of(self.optimizer, ("sgd", "adam", "adamw"), "optimizer")
+        one_of(self.schedule, ("cosine", "constant"), "schedule")
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "it must be above 0")
+        require(0 <= self.momentum < 1, "momentum", self.momentum, "it must lie in [0, 1)")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "it must be at least 0")
+        require(
+            not (self.nesterov and self.optimizer == "sgd" and self.momentum == 0),
+            "nesterov",
+            self.nesterov,
+            "it needs a momentum above 0",
+            "give --no-nesterov or a momentum",
+        )
