@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -26,7 +27,7 @@ from ray_mentor.report.run.parts import of_confusions, of_metrics, of_policy, of
 from ray_mentor.report.run.policy_grid import Grid, policy_grid
 from ray_mentor.report.run.rule import Ruled, ruled_by
 from ray_mentor.run.audit.audit import Audit
-from ray_mentor.run.directory import LEDGER, RunDirectory
+from ray_mentor.run.directory import LEDGER, RESULT, RunDirectory
 
 _LONG = 1000  # characters of what is said where something can't be read
 _WIDTHS = {"grid": 720}  # pixels that a figure needs
@@ -66,8 +67,11 @@ def page(
     if audit is not None and facts is not None:
         gallery = _gallery(directory, folder, audit, facts, samples)
     rule, below_rule = of_rule(folder, facts, ruled, no_rule, lacks)
+    with _said_by_result(folder):
+        begin, end, went = head(folder, ended), settings_section(folder), of_metrics(folder)
+        below = foot((folder.result or {}).get("versions") or {})
     parts = [
-        *of_metrics(folder),
+        *went,
         *of_weights(folder, facts, lacks),
         *of_policy(facts, grid, no_grid, lacks),
         rule,
@@ -76,14 +80,26 @@ def page(
     more = {rule[0]: below_rule}
     figures = {name: figure for name, _, _, figure, _ in parts if figure is not None}
     body = [
-        head(folder, ended),
+        begin,
         *(section(*part, _WIDTHS.get(part[0], 0), more.get(part[0], "")) for part in parts),
         gallery,
-        settings_section(folder),
+        end,
+        below,
     ]
-    versions = (folder.result or {}).get("versions") or {}
     title = f"Run {escaped(folder.name)}"
-    return document(title, "\n".join([*body, foot(versions)]), figures, GALLERY if gallery else "")
+    return document(title, "\n".join(body), figures, GALLERY if gallery else "")
+
+
+@contextmanager
+def _said_by_result(folder: Folder) -> Iterator[None]:
+    """A file that people and other versions can write lacks what it likes."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{folder.path}/{RESULT} does not hold what a run writes there ({type(error).__name__}: {error}); put it "
+            "back, or take it away: the run then counts as one that has not come to its end"
+        ) from error
 
 
 def _tried(what: Callable[[], Found]) -> tuple[Found | None, str]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ray_mentor.config import CurriculumConfig
 from ray_mentor.core.mentor.start import kind_of
 from ray_mentor.core.methods.table import METHODS, burn_in_of
+from ray_mentor.data.samples.samples import Samples, samples_from_dataset
 from ray_mentor.errors import UserError, printable
 from ray_mentor.run.audit import noise
 from ray_mentor.run.audit.noise import NoiseRate, noise_matrix, noise_rate
@@ -30,8 +31,7 @@ from ray_mentor.run.findings.names import class_names, told_apart, with_ids
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
-
-    from ray_mentor.data.samples.samples import Samples
+    from torch.utils.data import Dataset
 
 _MOST_EPOCHS, _SHARE = 5, 0.15
 _NO_PREDICTIONS = (
@@ -133,18 +133,18 @@ class Audit:
         return pa.table({"sample_id": rows["sample_id"], "label": pc.if_else(rows["is_issue"], suggested, given)})
 
     @staticmethod
-    def duplicates(samples: Samples, student: nn.Module | None = None) -> pa.Table:
+    def duplicates(samples: Samples | Dataset[Any], student: nn.Module | None = None) -> pa.Table:
         """Samples that are there more than once, those whose labels disagree first.
 
         As :func:`ray_mentor.run.audit.duplicates.duplicates` has it.
 
         Args:
-            samples: that are looked at.
+            samples: that are looked at, or a map-style data set.
             student: trained, for near duplicates; None: exact ones alone.
         """
         from ray_mentor.run.audit.duplicates import duplicates  # noqa: PLC0415 - scikit-learn, for whoever asks
 
-        return duplicates(samples, student)
+        return duplicates(samples if isinstance(samples, Samples) else samples_from_dataset(samples), student)
 
     def datalab(self) -> pd.DataFrame:
         """The columns of cleanlab's ``Datalab.get_issues("label")``, by id, which is the index.

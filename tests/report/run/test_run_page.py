@@ -205,6 +205,19 @@ def test_a_damaged_file_is_named(tmp_path: Path, file: str, content: bytes) -> N
         page(directory)
 
 
+@pytest.mark.parametrize(
+    "result",
+    [{}, {"trusted_accuracy": "x"}, {"notes": 3}, {"versions": [1]}, {"guards": 3}, {"phase_seconds": 4}],
+    ids=lambda result: ",".join(result) or "nothing",
+)
+def test_a_result_that_lacks_what_a_run_writes_is_named(tmp_path: Path, result: dict[str, object]) -> None:
+    directory = made_run(tmp_path)
+    whole = json.loads(directory.read("result.json") or b"")
+    directory.write("result.json", json.dumps(whole | result if result else result).encode())
+    with pytest.raises(UserError, match=r"result.json does not hold what a run writes there \(.*\); put it back, or"):
+        page(directory)
+
+
 def test_a_page_that_cannot_be_written_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = made_run(tmp_path)
     assert report_at_end(directory, samples_of(directory)) is None

@@ -14,6 +14,7 @@ import torch
 from hand_made_runs import row, run_of
 from rich.console import Console
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from ray_mentor import Audit
 from ray_mentor.config import DataConfig
@@ -65,6 +66,15 @@ def test_near_ones_too_and_those_whose_labels_disagree_come_first() -> None:
         ("exact", [3, 8], True), ("near", [5, 40], True), ("exact", [10, 20, 21], False), ("near", [6, 50], False),
     ]  # fmt: skip
     assert found.filter(pa.compute.equal(found["set"], 0))["given_label"].to_pylist() == ["ape", "cow"]  # type: ignore[attr-defined]
+
+
+def test_of_a_data_set_they_are_looked_for_likewise() -> None:
+    of = samples()
+    inputs, labels = torch.from_numpy(np.array(of.inputs.values)), torch.from_numpy(of.labels)  # type: ignore[attr-defined]
+    found = Audit.duplicates(TensorDataset(inputs, labels), student())
+    assert [(kind, [100 + i for i in ids], differ) for kind, ids, differ in sets(found)] == sets(
+        Audit.duplicates(of, student())
+    )
 
 
 def test_a_chain_of_near_ones_is_one_set() -> None:
