@@ -32,7 +32,7 @@ TRAIN = {
     "data": _DATA["data"],
     "label_column": "Parquet's column of given labels",
     "meta_data": _DATA["meta_data"],
-    "meta_size": "trusted samples taken from the training split where no --meta-data is given",
+    "meta_size": "trusted samples taken from the training split where none are given otherwise",
     "noise": "label noise to add: none, or symmetric:R, asymmetric:R, instance:R with R in [0, 1)",
     "student": _MODEL["student"],
     "method": "mentornet (a mentor that learns), uniform, oracle, self-paced; more: --help-all",

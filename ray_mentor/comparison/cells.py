@@ -59,10 +59,11 @@ def check_shared(config: TrainConfig, settings: CompareSettings) -> None:
             "meta_in_training is 0, but in a comparison all methods have the same trusted samples in training; leave "
             "it out: the method `uniform` is plain training without them"
         )
-    if settings.meta_sizes and config.data.meta_data is not None:
+    source = config.data.meta_source
+    if settings.meta_sizes and source != "meta_size":
         raise UserError(
-            f"meta_sizes is {shown(settings.meta_sizes)}, but meta_data is {shown(config.data.meta_data)}, a trusted "
-            "set of its own of which none is drawn; leave one of them out"
+            f"meta_sizes is {shown(settings.meta_sizes)}, but {source} is {shown(getattr(config.data, source))}, a "
+            "trusted set of its own of which none is drawn; leave one of them out"
         )
 
 

@@ -76,8 +76,8 @@ def test_settings_cannot_be_changed() -> None:
 
 def test_every_setting_says_what_it_means() -> None:
     """The sentence under each field, that --help shows."""
-    source = Path(str(GROUPS[0].__module__).replace(".", "/") + ".py")
-    lines = (Path(__file__).parents[2] / source).read_text().splitlines()
+    sources = [Path(__file__).parents[2] / f"{group.__module__.replace('.', '/')}.py" for group in GROUPS]
+    lines = [line for source in sources for line in source.read_text().splitlines()]
     for name in TrainConfig().flat():
         place = next(i for i, line in enumerate(lines) if line.startswith(f"    {name}: "))
         assert lines[place + 1].startswith('    """'), name

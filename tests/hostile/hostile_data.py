@@ -55,7 +55,8 @@ def png_of(width: int, height: int) -> bytes:
 
 def splits_of(path: Path, **settings: Any) -> Splits:
     """What a run would train on."""
-    return prepare(DataConfig(data=str(path), **{"meta_size": 3, **settings}), seed=0)
+    drawn = {} if {"meta_data", "meta_ids"} & set(settings) else {"meta_size": 3}
+    return prepare(DataConfig(data=str(path), **{**drawn, **settings}), seed=0)
 
 
 def answer(call: Callable[[], Any], seconds: float = 20) -> str | None:

@@ -13,6 +13,10 @@ BACKENDS = ("memory", "arrow", "ray")
 arrow: ray shuffles in windows."""
 
 
+META_SOURCES = ("meta_data", "meta_ids")
+"""Settings of which one, in place of ``meta_size``, says what the trusted set is."""
+
+
 def parse_noise(text: str) -> tuple[str, float]:
     """Reads ``none`` or ``KIND:RATE`` into (kind, noise rate in [0, 1)).
 
@@ -74,7 +78,11 @@ class DataConfig:
     """Samples taken from the training split, before noise, as the trusted set (class-balanced where possible), >= 0;
     with 0 nothing is known to be right, and a method that learns from it is refused."""
     meta_data: str | None = None
-    """Parquet with a trusted meta set of its own; replaces meta_size."""
+    """Parquet with a trusted meta set of its own, in place of meta_size."""
+    meta_ids: str | None = None
+    """File of the ids of training samples that were checked by hand, which become the trusted set, in place of
+    meta_size: one a line, or CSV or Parquet with a column sample_id, and checked_label (or label) where labels were
+    corrected. `ray-mentor pick` makes one to fill in."""
     test_share: float = 0.2
     """Share of the samples held out as test split where the data has none, in (0, 1)."""
     validation_share: float = 0.1
@@ -103,12 +111,26 @@ class DataConfig:
         require(is_folder, "data_cache", self.data_cache, "it must be a folder of a disk", "e.g. /scratch/cache")
         require(self.shuffle_rows >= 1, "shuffle_rows", self.shuffle_rows, "it must be at least 1")
         require(self.meta_size >= 0, "meta_size", self.meta_size, "it must be at least 0")
+        self._check_one_meta_set()
         require(0.0 < self.test_share < 1.0, "test_share", self.test_share, "it must lie in (0, 1)")
         require(0.0 <= self.validation_share < 1.0, "validation_share", self.validation_share, "it must lie in [0, 1)")
         for name in ("train_size", "test_size"):
             size = getattr(self, name)
             require(size is None or size > 0, name, size, "it must be above 0")
         one_of(self.augment, ("none", "flip-shift", "randaugment", "trivialaugment"), "augment")
+
+    def _check_one_meta_set(self) -> None:
+        given = [name for name in META_SOURCES if getattr(self, name) is not None]
+        if self.meta_size != DataConfig.meta_size and given:
+            given.append("meta_size")
+        if len(given) > 1:
+            values = " and ".join(f"{name} is {shown(getattr(self, name))}" for name in given)
+            raise UserError(f"{values}, but there is one trusted set; give one of them")
+
+    @property
+    def meta_source(self) -> str:
+        """The setting that says what the trusted set is."""
+        return next((name for name in META_SOURCES if getattr(self, name) is not None), "meta_size")
 
     @property
     def resolved_noise(self) -> tuple[str, float]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ray_mentor.data.samples.rows import Rows
 from ray_mentor.data.samples.samples import Samples
+from ray_mentor.errors import UserError
 
 Content = NDArray[np.bytes_]
 
@@ -52,6 +53,33 @@ class Pool:
     def take(self) -> Samples:
         """The free samples."""
         return self.samples.select(self.rows)
+
+
+def less(pool: Pool, other: Samples, what: str, notes: list[str], *, prefix: str = "") -> Pool:
+    """The pool without what has the content of another set, and a note of how many these were."""
+    rest = pool.without(other.inputs.content_hashes())
+    note_left_out(len(pool) - len(rest), what, notes, prefix)
+    return rest
+
+
+def note_left_out(count: int, what: str, notes: list[str], prefix: str = "") -> None:
+    """Says how many were left out, if any were."""
+    if count:
+        notes.append(f"{prefix}left out {count} {what} (same content)")
+
+
+def some(samples: Samples, what: str, source: str) -> Samples:
+    """The samples, if there are any.
+
+    Raises:
+        UserError: there are none.
+    """
+    if len(samples) == 0:
+        raise UserError(
+            f"the {what} of {source} has no sample left that is in no other split (by content); "
+            "give more data, or check that the files differ"
+        )
+    return samples
 
 
 def balanced(labels: NDArray[np.int64], count: int, draw: Generator) -> Rows:

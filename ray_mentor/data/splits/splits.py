@@ -8,19 +8,19 @@ import numpy as np
 from numpy.random import Generator
 
 from ray_mentor.config import DataConfig
-from ray_mentor.data.readers import CLEAN, Raw, read, read_trusted
+from ray_mentor.data.readers import CLEAN, Raw, read
 from ray_mentor.data.samples.inputs import AbstractArrayInputs, Scale
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.confusable import is_known
 from ray_mentor.data.splits.noise import add_noise
-from ray_mentor.data.splits.pool import Pool, balanced, proportional
+from ray_mentor.data.splits.pool import Pool, less, proportional, some
+from ray_mentor.data.splits.trusted.sets import drawn_meta, given_meta, note_missing_classes, with_truth
 from ray_mentor.data.storage.spread import Spread, in_threads
 from ray_mentor.data.storage.stored import held
-from ray_mentor.errors import UserError, listed
+from ray_mentor.errors import UserError
 
 _TEST, _META, _VALIDATION, _TRAIN_SIZE, _TEST_SIZE = range(301, 306)  # keep the streams of one seed apart
 _TRAIN_NOISE, _VALIDATION_NOISE = 0, 1
-_SHOWN = 10  # classes that a note names
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,15 +61,15 @@ def prepare(config: DataConfig, seed: int, spread: Spread = in_threads) -> Split
     _check_noise(config)
     raw = read(config, spread)
     notes = list(raw.notes)
-    meta, pool = _stored_meta(raw, Pool.of(raw.train), config, notes)
+    meta, pool = given_meta(raw, Pool.of(raw.train), config, notes)
     test, pool = _test(raw, pool, config, seed, notes)
     validation, pool = _stored_validation(raw, pool, [test, meta], config, notes)
     if meta is None:
-        meta, pool = _drawn_meta(pool, config, seed, notes)
+        meta, pool = drawn_meta(pool, config, _draw(seed, _META), notes)
     if validation is None:
         validation, pool = _drawn_validation(pool, config, seed, notes)
-    train = _some(pool.take(), "training split", config.data)
-    _note_missing_classes(meta, config, notes)
+    train = some(pool.take(), "training split", config.data)
+    note_missing_classes(meta, config, notes)
     if raw.fit_scale:
         train, validation, meta, test = _scaled(train, validation, meta, test)
     train, validation = _noisy(train, validation, config, seed, notes)
@@ -93,11 +93,12 @@ def _draw(seed: int, purpose: int) -> Generator:
 def _test(raw: Raw, pool: Pool, config: DataConfig, seed: int, notes: list[str]) -> tuple[Samples, Pool]:
     if raw.test is not None:
         test = raw.test
-        pool = _less(pool, test, "training samples that are in the test split too", notes)
+        pool = less(pool, test, "training samples that are in the test split too", notes)
     elif config.clean_test:
         raise UserError(
             f"clean_test is set, but there is no test split in {config.data}: the one that is drawn is as clean as the "
-            "training samples; give a stored one, or trusted samples (--meta-data), and leave --clean-test out"
+            "training samples; give a stored one, or trusted samples (--meta-data, --meta-ids), and leave --clean-test "
+            "out"
         )
     else:
         test, pool = _hold_out(pool, config.test_share, _draw(seed, _TEST))
@@ -107,7 +108,7 @@ def _test(raw: Raw, pool: Pool, config: DataConfig, seed: int, notes: list[str])
         )
     if test.true_labels is not None:
         notes.append("the test split is measured against its true labels")
-        return _with_truth(test), pool
+        return with_truth(test), pool
     if config.clean_test or config.data in CLEAN or config.resolved_noise[0] != "none":
         return test.with_labels(test.labels, test.labels), pool
     fix = "" if raw.test is None else "; if they were re-checked, say so: --clean-test"
@@ -116,17 +117,6 @@ def _test(raw: Raw, pool: Pool, config: DataConfig, seed: int, notes: list[str])
         f"them, and accuracy on held-out trusted samples{fix}"
     )
     return test, pool
-
-
-def _stored_meta(raw: Raw, pool: Pool, config: DataConfig, notes: list[str]) -> tuple[Samples | None, Pool]:
-    """Before a test split is drawn: what was re-checked is too dear to be measured on alone."""
-    if config.meta_data is None:
-        return None, pool
-    trusted = Pool.of(read_trusted(config, raw))
-    if raw.test is not None:
-        trusted = _less(trusted, raw.test, "meta samples that are in the test split too", notes, "warning: ")
-    meta = _some(trusted.take(), "meta set", config.meta_data)
-    return meta, _less(pool, meta, "training samples that are in the meta set too", notes)
 
 
 def _stored_validation(
@@ -139,39 +129,10 @@ def _stored_validation(
         return None, pool
     stored = Pool.of(raw.validation)
     for other in filter(None, others):
-        stored = _less(stored, other, "validation samples that are in the test split or meta set too", notes)
+        stored = less(stored, other, "validation samples that are in the test split or meta set too", notes)
     notes.append("the stored validation split is used, whatever validation_share says")
-    validation = _some(stored.take(), "validation split", config.data)
-    return validation, _less(pool, validation, "training samples that are in the validation split too", notes)
-
-
-def _drawn_meta(pool: Pool, config: DataConfig, seed: int, notes: list[str]) -> tuple[Samples, Pool]:
-    """A class-balanced meta set out of the training split, one sample of each content; copies of them are left out."""
-    if config.meta_size == 0:
-        return pool.samples.select(np.arange(0)), pool
-    distinct = pool.distinct()
-    if config.meta_size >= len(distinct):
-        raise UserError(
-            f"meta_size is {config.meta_size}, but the training split has {len(distinct)} different samples, and "
-            "some must be left to train on; ask for fewer, or give a meta set of its own with --meta-data"
-        )
-    trusted = _with_truth(pool.samples)
-    chosen = distinct[balanced(trusted.labels[distinct], config.meta_size, _draw(seed, _META))]
-    rest = pool.without(pool.content[chosen])
-    _note_left_out(len(pool) - len(rest) - len(chosen), "training samples that are copies of meta samples", notes)
-    notes += _on_trust(pool.samples, config)
-    return trusted.select(chosen), rest
-
-
-def _on_trust(samples: Samples, config: DataConfig) -> list[str]:
-    if samples.true_labels is not None:
-        return ["the meta set was drawn from the training split, with its true labels"]
-    if config.resolved_noise[0] == "none":
-        return [
-            "warning: the meta set was drawn from the given labels and is trusted as it is; "
-            "--meta-data gives a trusted one of your own"
-        ]
-    return []
+    validation = some(stored.take(), "validation split", config.data)
+    return validation, less(pool, validation, "training samples that are in the validation split too", notes)
 
 
 def _drawn_validation(pool: Pool, config: DataConfig, seed: int, notes: list[str]) -> tuple[Samples | None, Pool]:
@@ -194,44 +155,6 @@ def _hold_out(pool: Pool, share: float, draw: Generator) -> tuple[Samples, Pool]
         raise UserError(f"a share of {share:g} can't be held out of {len(distinct)} different samples; give more data")
     chosen = pool.whole(distinct[proportional(pool.samples.labels[distinct], count, draw)])
     return pool.samples.select(chosen), pool.without(pool.content[chosen])
-
-
-def _less(pool: Pool, other: Samples, what: str, notes: list[str], prefix: str = "") -> Pool:
-    rest = pool.without(other.inputs.content_hashes())
-    _note_left_out(len(pool) - len(rest), what, notes, prefix)
-    return rest
-
-
-def _note_left_out(count: int, what: str, notes: list[str], prefix: str = "") -> None:
-    if count:
-        notes.append(f"{prefix}left out {count} {what} (same content)")
-
-
-def _note_missing_classes(meta: Samples, config: DataConfig, notes: list[str]) -> None:
-    counts = np.bincount(meta.labels, minlength=len(meta.classes))
-    missing = [meta.classes[label] for label in np.flatnonzero(counts == 0)]
-    if missing and len(meta):
-        fix = "raise --meta-size" if config.meta_data is None else "add them to --meta-data"
-        names = listed(missing, _SHOWN)
-        notes.append(
-            f"warning: the meta set of {len(meta)} has no sample of {len(missing)} of {len(meta.classes)} classes "
-            f"({names}), so the mentor learns nothing of them; {fix}"
-        )
-
-
-def _some(samples: Samples, what: str, source: str) -> Samples:
-    if len(samples) == 0:
-        raise UserError(
-            f"the {what} of {source} has no sample left that is in no other split (by content); "
-            "give more data, or check that the files differ"
-        )
-    return samples
-
-
-def _with_truth(samples: Samples) -> Samples:
-    """With the true labels as given ones, where they are known."""
-    truth = samples.true_labels
-    return samples if truth is None else samples.with_labels(truth, truth)
 
 
 def _scaled(

@@ -102,7 +102,7 @@ def test_no_validation_if_none_is_wanted(copies):
 def test_untrusted_given_labels_as_meta_set_warn(copies):
     warning = (
         "warning: the meta set was drawn from the given labels and is trusted as it is; "
-        "--meta-data gives a trusted one of your own"
+        "--meta-data gives a trusted one of your own, --meta-ids names samples that you checked"
     )
     assert warning in prepare(DataConfig(data=copies, meta_size=6), 0).notes
     assert warning not in prepare(DataConfig(data=copies, meta_size=6, noise="symmetric:0.1"), 0).notes
@@ -168,7 +168,7 @@ def test_a_test_split_is_true_where_the_truth_is_known(copies, tmp_path):
         prepare(DataConfig(data=str(drawn), clean_test=True, meta_size=6), 0)
     assert str(raised.value) == (
         f"clean_test is set, but there is no test split in {drawn}: the one that is drawn is as clean as the training "
-        "samples; give a stored one, or trusted samples (--meta-data), and leave --clean-test out"
+        "samples; give a stored one, or trusted samples (--meta-data, --meta-ids), and leave --clean-test out"
     )
 
 

@@ -1,0 +1,97 @@
+"""The trusted set of a run: stored beside the data, checked by hand in them, or drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.random import Generator
+
+from ray_mentor.config import DataConfig
+from ray_mentor.data.readers import Raw, read_trusted
+from ray_mentor.data.samples.samples import Samples
+from ray_mentor.data.splits.pool import Pool, balanced, less, note_left_out, some
+from ray_mentor.data.splits.trusted.by_id import checked_by_id
+from ray_mentor.data.splits.trusted.id_file import read_ids
+from ray_mentor.errors import UserError, listed
+
+_SHOWN = 10  # classes that a note names
+
+
+def given_meta(raw: Raw, pool: Pool, config: DataConfig, notes: list[str]) -> tuple[Samples | None, Pool]:
+    """What was re-checked, and the pool without it; None where nothing was. Before a test split is drawn: it is too
+    dear to be measured on alone.
+    """
+    if config.meta_data is not None:
+        trusted = Pool.of(_apart_from_test(read_trusted(config, raw), raw, notes))
+        meta = some(trusted.take(), "meta set", config.meta_data)
+        return meta, less(pool, meta, "training samples that are in the meta set too", notes)
+    if config.meta_ids is None:
+        return None, pool
+    found = read_ids(config.meta_ids, config.id_column, config.label_column)
+    meta = _apart_from_test(checked_by_id(raw, found, config.meta_ids, notes), raw, notes)
+    meta = some(meta, "meta set", config.meta_ids)
+    notes.append(f"{len(meta)} samples of the training split are the meta set, as {config.meta_ids} says")
+    return meta, _without(pool, meta, notes)
+
+
+def drawn_meta(pool: Pool, config: DataConfig, draw: Generator, notes: list[str]) -> tuple[Samples, Pool]:
+    """A class-balanced meta set out of the training split, one sample of each content; copies of them are left out."""
+    if config.meta_size == 0:
+        return pool.samples.select(np.arange(0)), pool
+    distinct = pool.distinct()
+    if config.meta_size >= len(distinct):
+        raise UserError(
+            f"meta_size is {config.meta_size}, but the training split has {len(distinct)} different samples, and "
+            "some must be left to train on; ask for fewer, or give a meta set of its own with --meta-data"
+        )
+    trusted = with_truth(pool.samples)
+    chosen = distinct[balanced(trusted.labels[distinct], config.meta_size, draw)]
+    meta = trusted.select(chosen)
+    rest = _without(pool, meta, notes)
+    notes += _on_trust(pool.samples, config)
+    return meta, rest
+
+
+def note_missing_classes(meta: Samples, config: DataConfig, notes: list[str]) -> None:
+    """Warns of classes that a meta set lacks."""
+    counts = np.bincount(meta.labels, minlength=len(meta.classes))
+    missing = [meta.classes[label] for label in np.flatnonzero(counts == 0)]
+    if missing and len(meta):
+        source = config.meta_source
+        fix = "raise --meta-size" if source == "meta_size" else f"add them to --{source.replace('_', '-')}"
+        names = listed(missing, _SHOWN)
+        notes.append(
+            f"warning: the meta set of {len(meta)} has no sample of {len(missing)} of {len(meta.classes)} classes "
+            f"({names}), so the mentor learns nothing of them; {fix}"
+        )
+
+
+def with_truth(samples: Samples) -> Samples:
+    """With the true labels as given ones, where they are known."""
+    truth = samples.true_labels
+    return samples if truth is None else samples.with_labels(truth, truth)
+
+
+def _apart_from_test(trusted: Samples, raw: Raw, notes: list[str]) -> Samples:
+    if raw.test is None:
+        return trusted
+    return less(
+        Pool.of(trusted), raw.test, "meta samples that are in the test split too", notes, prefix="warning: "
+    ).take()
+
+
+def _without(pool: Pool, meta: Samples, notes: list[str]) -> Pool:
+    """The pool without samples of its own, and without copies of them."""
+    rest = pool.without(meta.inputs.content_hashes())
+    note_left_out(len(pool) - len(rest) - len(meta), "training samples that are copies of meta samples", notes)
+    return rest
+
+
+def _on_trust(samples: Samples, config: DataConfig) -> list[str]:
+    if samples.true_labels is not None:
+        return ["the meta set was drawn from the training split, with its true labels"]
+    if config.resolved_noise[0] == "none":
+        return [
+            "warning: the meta set was drawn from the given labels and is trusted as it is; "
+            "--meta-data gives a trusted one of your own, --meta-ids names samples that you checked"
+        ]
+    return []
