@@ -167,4 +167,5 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    text = getattr(error, "strerror", None) or str(error)  # which names the file, however long its name is
+    return (text.splitlines() or [type(error).__name__])[0]
