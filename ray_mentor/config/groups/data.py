@@ -13,7 +13,7 @@ BACKENDS = ("memory", "arrow", "ray")
 arrow: ray shuffles in windows."""
 
 
-META_SOURCES = ("meta_data", "meta_ids")
+META_SOURCES = ("meta_data", "meta_ids", "meta_column")
 """Settings of which one, in place of ``meta_size``, says what the trusted set is."""
 
 
@@ -83,6 +83,9 @@ class DataConfig:
     """File of the ids of training samples that were checked by hand, which become the trusted set, in place of
     meta_size: one a line, or CSV or Parquet with a column sample_id, and checked_label (or label) where labels were
     corrected. `ray-mentor pick` makes one to fill in."""
+    meta_column: str | None = None
+    """Column that says of each row whether its label was checked (true, 1 or yes); those are the trusted set, in place
+    of meta_size."""
     test_share: float = 0.2
     """Share of the samples held out as test split where the data has none, in (0, 1)."""
     validation_share: float = 0.1

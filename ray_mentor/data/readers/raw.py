@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.errors import UserError
 
@@ -19,6 +22,7 @@ class Raw:
         fit_scale: whether the inputs are to be scaled by the training split's mean and deviation.
         features: names of the feature columns in use; empty for images.
         notes: what the user should be told.
+        checked: bool (N,), whether the given label of each training sample was checked; None where nothing says so.
     """
 
     train: Samples
@@ -27,6 +31,7 @@ class Raw:
     fit_scale: bool = True
     features: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    checked: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         for name, split in (("test", self.test), ("validation", self.validation)):

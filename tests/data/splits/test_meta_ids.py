@@ -200,6 +200,62 @@ def test_what_is_wrong_with_files(data, tmp_path):
     assert "column 'sample_id' of meta_ids " in refusal(data, tmp_path / "float.parquet")
 
 
+SAID = {
+    "bool": [True, False, None, False],
+    "int": [1, 0, 0, None],
+    "float": [1.0, 0.0, None, float(0)],
+    "text": [" YES", "no", "", None],
+    "words": ["True", "FALSE", "n", "0"],
+}
+
+
+@pytest.mark.parametrize("kind", SAID)
+@pytest.mark.parametrize("backend", ["memory", "arrow"])
+def test_a_column_says_which_were_checked(tmp_path, kind, backend):
+    """It is no feature, and need not be in the test split."""
+    write(tmp_path / "data/train.parquet", table(80, verified=SAID[kind] * 20, other=[i % 7 / 2 for i in range(80)]))
+    write(tmp_path / "data/test.parquet", table(30, 200, other=[i % 7 / 2 for i in range(30)]))
+    config = DataConfig(data=str(tmp_path / "data"), meta_column="verified", data_backend=backend,
+                        data_cache=str(tmp_path / "cache"))  # fmt: skip
+    splits = prepare(config, 0)
+    assert splits.meta.ids.tolist() == list(range(0, 80, 4))
+    assert splits.meta.labels.tolist() == [row % 3 for row in range(0, 80, 4)]
+    assert not np.isin(np.concatenate([splits.train.ids, splits.validation.ids]) % 4, 0).any()
+    assert splits.train.inputs.shape == (2,)
+    assert "20 samples of the training split are the meta set, as column verified says" in splits.notes
+
+
+def test_what_is_wrong_with_a_column_of_what_was_checked(data, tmp_path):
+    def said(values, **more):
+        path = str(write(tmp_path / "c.parquet", table(60, verified=values)))
+        with pytest.raises(UserError) as raised:
+            prepare(DataConfig(data=path, meta_column="verified", **more), 0)
+        return str(raised.value).replace(path, "FILE")
+
+    assert said(["yes", "no", "perhaps"] * 20) == (
+        "column 'verified' is 'perhaps' in row 2 of FILE, but what was checked is said by true and false, 1 and 0, or "
+        "yes and no; mend it (20 such)"
+    )
+    assert "is '2' in row 0 of FILE" in said([2] * 60)
+    assert said([b"yes"] * 60) == (
+        "column 'verified' of FILE is binary, but what was checked is said by true and false, 1 and 0, or yes and no; "
+        "name another meta_column"
+    )
+    assert said([False] * 60) == (
+        "meta_column is 'verified', but it is true in none of the 60 training rows; say there which were checked, or "
+        "name another"
+    )
+    assert "ignore_columns holds 'verified', which is a label, an id or says what was checked" in said(
+        [True] * 60, ignore_columns=("verified",)
+    )
+    with pytest.raises(UserError, match=r"has no column 'verified'; its columns are x, label"):
+        prepare(DataConfig(data=data, meta_column="verified"), 0)
+    with pytest.raises(UserError, match=r"^meta_column is .verified., but digits has no columns; leave"):
+        prepare(DataConfig(meta_column="verified"), 0)
+    with pytest.raises(UserError, match=r"meta_column is .verified., but there is one trusted"):
+        DataConfig(meta_ids="a.txt", meta_column="verified")
+
+
 @pytest.mark.parametrize("more", [{"meta_data": "b.parquet"}, {"meta_size": 50}, {"meta_size": 0}])
 def test_one_trusted_set(more):
     name, value = next(iter(more.items()))

@@ -11,7 +11,7 @@ import pyarrow as pa
 from ray_mentor.config import DataConfig
 from ray_mentor.data.readers.parquet.files import File
 from ray_mentor.data.readers.parquet.guessed import guess_features
-from ray_mentor.data.readers.parquet.kinds import is_image, is_integer, is_numeric, is_text
+from ray_mentor.data.readers.parquet.kinds import is_image, is_integer, is_numeric, is_text, says_yes_or_no
 from ray_mentor.errors import UserError, listed
 
 _IMAGE_NAMES = ("image", "img")
@@ -27,11 +27,13 @@ class Columns:
     id: str | None
     image: str | None
     features: tuple[str, ...]
+    checked: str | None = None
 
     @property
     def about(self) -> list[str]:
         """Everything but the inputs, each once: a column may have two meanings."""
-        return list(dict.fromkeys(name for name in (self.label, self.true_label, self.id) if name is not None))
+        named = (self.label, self.true_label, self.id, self.checked)
+        return list(dict.fromkeys(name for name in named if name is not None))
 
     @property
     def labels(self) -> list[str]:
@@ -58,7 +60,7 @@ def choose_columns(schema: pa.Schema, config: DataConfig, file: File) -> Columns
             "but the model is fed either; give one of them"
         )
     identity = config.id_column or (_ID_NAME if _ID_NAME in schema.names else None)
-    columns = Columns(config.label_column, config.true_label_column, identity, None, named)
+    columns = Columns(config.label_column, config.true_label_column, identity, None, named, config.meta_column)
     check_types(schema, columns, file)
     require_columns(schema, (*ignored, *kept), file)
     _check_choice(named, ignored, kept, columns.about)
@@ -88,10 +90,13 @@ def _check_choice(named: Sequence[str], ignored: Sequence[str], kept: Sequence[s
             )
         if meant := next((name for name in names if name in about), None):
             raise UserError(
-                f"{setting} holds {meant!r}, which is a label or an id; leave it out, or name another column for that"
+                f"{setting} holds {meant!r}, which is {_MEANINGS}; leave it out, or name another column for that"
             )
     if both := next((name for name in kept if name in ignored), None):
         raise UserError(f"keep_columns holds {both!r}, which ignore_columns holds too; leave it out of one of them")
+
+
+_MEANINGS = "a label, an id or says what was checked"
 
 
 def check_types(schema: pa.Schema, columns: Columns, file: File) -> None:
@@ -102,12 +107,15 @@ def check_types(schema: pa.Schema, columns: Columns, file: File) -> None:
             raise _wrong_type(schema, name, file, "labels must be integers or strings", "cast it")
     if columns.id is not None and not (is_integer(schema, columns.id) or is_text(schema, columns.id)):
         raise _wrong_type(schema, columns.id, file, "sample ids must be integers or strings", "name another id_column")
+    if columns.checked is not None and not says_yes_or_no(schema, columns.checked):
+        rule = "what was checked is said by true and false, 1 and 0, or yes and no"
+        raise _wrong_type(schema, columns.checked, file, rule, "name another meta_column")
     if columns.image is not None and not is_image(schema, columns.image):
         rule = "images must be encoded bytes, or a struct that has them as `bytes`"
         raise _wrong_type(schema, columns.image, file, rule, "name another image_column")
     for name in columns.features:
         if name in columns.about or columns.features.count(name) > 1:
-            what = "a label or an id" if name in columns.about else "there twice"
+            what = _MEANINGS if name in columns.about else "there twice"
             raise UserError(f"feature_columns holds {name!r}, which is {what}; leave it out")
         if not is_numeric(schema, name):
             fix = "name the numeric ones with feature_columns, or an image_column"

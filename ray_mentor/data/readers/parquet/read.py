@@ -36,6 +36,7 @@ def read_parquet(config: DataConfig, spread: Spread) -> Raw:
     schema = read_schema(files.train[0])
     columns = choose_columns(schema, config, files.train[0])
     tables = _open_splits(files, columns)
+    columns = dataclasses.replace(columns, checked=None)  # it is read
     stored = ("train",) if config.data_backend == "ray" else ()  # the others are held in memory in the end
     classes = find_classes(tables.values(), named_classes(schema, columns.label))
     labels = {split: _labels(table, classes) for split, table in tables.items()}
@@ -54,6 +55,7 @@ def read_parquet(config: DataConfig, spread: Spread) -> Raw:
         samples.get("validation"),
         features=columns.features,
         notes=(*files.notes, *_said_of(columns)),
+        checked=tables["train"].checked,
     )
 
 
@@ -114,6 +116,7 @@ def _open_splits(files: SplitFiles, columns: Columns) -> dict[str, Table]:
     for split in ("train", "validation", "test"):
         if part := getattr(files, split):
             tables[split] = open_table(part, columns, first_id=sum(map(len, tables.values())))
+            columns = dataclasses.replace(columns, checked=None)  # the trusted set is of the training split
     return tables
 
 

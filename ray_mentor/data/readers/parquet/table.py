@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ray_mentor.data.memory import require_memory
 from ray_mentor.data.readers.parquet.columns import Columns, check_types
 from ray_mentor.data.readers.parquet.files import File, Files, reading
-from ray_mentor.data.readers.parquet.kinds import is_text
+from ray_mentor.data.readers.parquet.kinds import is_text, yes_or_no
 from ray_mentor.errors import UserError, listed
 
 _BATCH_ROWS = 256  # bounds what is held besides the result
@@ -43,6 +43,7 @@ class Table:
         labels: int64, or strings by dictionary, however they are stored; no nulls.
         true_labels: likewise, or None.
         names: the strings of the id column, or None.
+        checked: whether each given label was checked, or None.
     """
 
     files: Files
@@ -51,6 +52,7 @@ class Table:
     labels: pa.ChunkedArray
     true_labels: pa.ChunkedArray | None
     names: pa.ChunkedArray | None = None
+    checked: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -100,10 +102,15 @@ def open_table(files: Files, columns: Columns, first_id: int = 0) -> Table:
     labels = _joined([part[columns.label] for part in parts], "labels")
     truth = None if columns.true_label is None else _joined([part[columns.true_label] for part in parts], "labels")
     starts = np.cumsum([0, *counts[:-1]])
+    name = columns.checked
+    parsed = (
+        [] if name is None else [yes_or_no(part[name], name, file) for part, file in zip(parts, files, strict=True)]
+    )
+    checked = np.concatenate(parsed) if parsed else None
     if stored is None or pa.types.is_dictionary(stored.type):
         names = None if stored is None else stored.cast(pa.large_string())
-        return Table(files, starts, numbers, labels, truth, names)
-    return Table(files, starts, stored.to_numpy(), labels, truth)
+        return Table(files, starts, numbers, labels, truth, names, checked)
+    return Table(files, starts, stored.to_numpy(), labels, truth, None, checked)
 
 
 def read_schema(file: File) -> pa.Schema:
@@ -145,7 +152,7 @@ def _read_about(file: File, columns: Columns) -> pa.Table:
         stored.validate(full=True)
     about = pa.table({name: _plain(stored[name], name, file) for name in columns.about})
     for name in columns.about:
-        if about[name].null_count:
+        if about[name].null_count and name != columns.checked:
             row = about[name].is_null().to_pylist().index(True)
             raise UserError(_null(about, columns, name, row, file))
     return about

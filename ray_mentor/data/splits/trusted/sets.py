@@ -11,7 +11,7 @@ from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.pool import Pool, balanced, less, note_left_out, some
 from ray_mentor.data.splits.trusted.by_id import checked_by_id
 from ray_mentor.data.splits.trusted.id_file import read_ids
-from ray_mentor.errors import UserError, listed
+from ray_mentor.errors import UserError, listed, shown
 
 _SHOWN = 10  # classes that a note names
 
@@ -24,13 +24,31 @@ def given_meta(raw: Raw, pool: Pool, config: DataConfig, notes: list[str]) -> tu
         trusted = Pool.of(_apart_from_test(read_trusted(config, raw), raw, notes))
         meta = some(trusted.take(), "meta set", config.meta_data)
         return meta, less(pool, meta, "training samples that are in the meta set too", notes)
-    if config.meta_ids is None:
+    if config.meta_ids is not None:
+        found = read_ids(config.meta_ids, config.id_column, config.label_column)
+        checked, source = checked_by_id(raw, found, config.meta_ids, notes), config.meta_ids
+    elif config.meta_column is not None:
+        checked, source = _in_column(raw, config.meta_column, config.data), f"column {config.meta_column}"
+    else:
         return None, pool
-    found = read_ids(config.meta_ids, config.id_column, config.label_column)
-    meta = _apart_from_test(checked_by_id(raw, found, config.meta_ids, notes), raw, notes)
-    meta = some(meta, "meta set", config.meta_ids)
-    notes.append(f"{len(meta)} samples of the training split are the meta set, as {config.meta_ids} says")
+    meta = some(_apart_from_test(checked, raw, notes), "meta set", source)
+    notes.append(f"{len(meta)} samples of the training split are the meta set, as {source} says")
     return meta, _without(pool, meta, notes)
+
+
+def _in_column(raw: Raw, column: str, source: str) -> Samples:
+    if raw.checked is None:
+        raise UserError(
+            f"meta_column is {shown(column)}, but {source} has no columns; leave it out, and name what was checked "
+            "with --meta-ids"
+        )
+    if not raw.checked.any():
+        raise UserError(
+            f"meta_column is {shown(column)}, but it is true in none of the {len(raw.checked):,} training rows; say "
+            "there which were checked, or name another"
+        )
+    chosen = with_truth(raw.train.select(np.flatnonzero(raw.checked)))
+    return chosen.with_labels(chosen.labels, None)
 
 
 def drawn_meta(pool: Pool, config: DataConfig, draw: Generator, notes: list[str]) -> tuple[Samples, Pool]:
