@@ -17,7 +17,7 @@ _DATA = {
     "meta_data": "Parquet of the trusted samples",
 }
 _MODEL = {
-    "student": "mlp, cnn, resnet32 or wrn-28-10",
+    "student": "mlp, cnn, resnet32, wrn-28-10, torchvision:NAME, or FILE.py:FUNCTION of your own",
     "epochs": "passes over the training samples",
 }
 _RUN = {

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from torch import nn
 
 from ray_mentor.config import TrainConfig
 from ray_mentor.core.methods.table import method_of
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.splits import Splits, prepare
 from ray_mentor.data.storage.spread import Spread, in_threads
-from ray_mentor.errors import UserError, one_of, printable
+from ray_mentor.errors import printable
 from ray_mentor.notebook import as_said_here
 from ray_mentor.on_ray.session.session import ray_session
 from ray_mentor.on_ray.train.arguments import least_needs, scaling_of
@@ -27,7 +26,8 @@ from ray_mentor.report.terminal import RunDisplay, closing_table, look_at_next
 from ray_mentor.run.checkpoint.resume import resuming
 from ray_mentor.run.directory import RunDirectory, absolute, fresh_name
 from ray_mentor.run.outcome import Outcome
-from ray_mentor.students import STUDENTS, make_student
+from ray_mentor.students import check_student, make_student, source_of
+from ray_mentor.students.tried import check_can_be_trained
 from ray_mentor.wording import counted
 
 
@@ -46,7 +46,7 @@ def train(
         UserError: whatever the user can mend; before Ray starts, where it can be known by then.
     """
     method_of(config.curriculum.method)
-    one_of(config.student.student, STUDENTS, "student")
+    check_student(config.student.student)
     display = RunDisplay(config.run.epochs, console)
     config = _streamed_by_workers(config)
     with _reading(config, verbose, display) as spread:
@@ -100,8 +100,10 @@ def make_trainer(
 ) -> CurriculumTrainer:
     """The trainer that ``config`` describes; a student that cannot take the data is refused here."""
     run, student = config.run, config.student
-    build = functools.partial(make_student, student.student, splits.train.inputs.shape, len(splits.train.classes))
-    _try(build, student.student, splits.train)
+    name, shape, n_classes = student.student, splits.train.inputs.shape, len(splits.train.classes)
+    source = source_of(name)
+    build = functools.partial(make_student, name, shape, n_classes, source=source)
+    check_can_be_trained(name, source, shape, n_classes)
     what = Path(config.data.data.partition("?")[0]).name
     named = config.changed(run_name=run.run_name or fresh_name(config.curriculum.method, what))
     return CurriculumTrainer(
@@ -115,16 +117,6 @@ def make_trainer(
         began=began,
         record=config.flat(),
     )
-
-
-def _try(build: Callable[[], nn.Module], student: str, train: Samples) -> None:
-    try:
-        build()
-    except RuntimeError as error:  # PyTorch has no memory for it
-        raise UserError(
-            f"student {student} on inputs of shape {train.inputs.shape} can't be built "
-            f"({str(error).splitlines()[0]}); make the inputs smaller, or give another --student"
-        ) from error
 
 
 def headline(config: TrainConfig, train: Samples) -> str:

@@ -1,77 +1,119 @@
-"""Reference students, by name. Each is a ``body`` that ends in flat features and a linear ``head``."""
+"""Students by name: those of the package, torchvision's models, and what a function of the user's own builds."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+import difflib
 
 import torch
 from torch import nn
 
-from ray_mentor.errors import UserError, one_of
+from ray_mentor.errors import UserError, listed, shown
+from ray_mentor.students import from_code
 from ray_mentor.students.cnn import CNN
+from ray_mentor.students.from_code import names_a_file
 from ray_mentor.students.mlp import MLP
+from ray_mentor.students.reference import STUDENTS
 from ray_mentor.students.resnet import ResNet
 from ray_mentor.students.wide_resnet import WideResNet
 
-__all__ = ["CNN", "MLP", "STUDENTS", "ResNet", "WideResNet", "make_student"]
+__all__ = [
+    "CNN",
+    "MLP",
+    "STUDENTS",
+    "ResNet",
+    "WideResNet",
+    "check_student",
+    "is_reference",
+    "make_student",
+    "runs_code",
+    "source_of",
+]
 
-Builder = Callable[[tuple[int, ...], int], nn.Module]
-
-
-def _mlp(input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
-    return MLP(math.prod(input_shape), n_classes)
-
-
-def _cnn(input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
-    return CNN(_n_channels("cnn", input_shape, min_side=8), n_classes)
-
-
-def _resnet32(input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
-    return ResNet(_n_channels("resnet32", input_shape, min_side=4), n_classes, depth=32)
-
-
-def _wrn_28_10(input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
-    return WideResNet(_n_channels("wrn-28-10", input_shape, min_side=4), n_classes, depth=28, widen=10)
+TORCHVISION = "torchvision"
+FAMILIES = (TORCHVISION,)
+FORMS = f"valid: {', '.join(STUDENTS)}, torchvision:NAME, MODULE:FUNCTION, FILE.py:FUNCTION"
 
 
-STUDENTS: Mapping[str, Builder] = MappingProxyType(
-    {"mlp": _mlp, "cnn": _cnn, "resnet32": _resnet32, "wrn-28-10": _wrn_28_10}
-)
-"""Name → (input shape of one sample, number of classes) → student."""
-
-
-def make_student(name: str, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
+def make_student(name: str, input_shape: tuple[int, ...], n_classes: int, *, source: bytes | None = None) -> nn.Module:
     """Builds a student with fresh params, drawn from PyTorch's global random state.
 
     Args:
-        name: a key of :data:`STUDENTS`.
+        name: a key of :data:`STUDENTS`, ``torchvision:NAME``, ``MODULE:FUNCTION`` or ``FILE.py:FUNCTION``.
         input_shape: of one sample: (channels, height, width), or any shape for the mlp.
         n_classes: number of logits, >= 2.
+        source: what :func:`source_of` gave where the name was given, so that it can be built on another machine; None:
+            it is read here.
 
     Raises:
         UserError: an unknown name, fewer than 2 classes, or an input shape that the student cannot take.
     """
-    one_of(name, STUDENTS, "student")
     if n_classes < 2:
+        check_student(name)
         raise UserError(f"n_classes is {n_classes!r}, but a student needs at least 2; check the label column")
     if not input_shape or any(size < 1 for size in input_shape):
         raise UserError(f"the input has shape {input_shape}, but every size must be at least 1; check the features")
     # 4-d params only; convolutions are 1.4 to 1.8 times as fast (measured on CPUs)
-    return STUDENTS[name](input_shape, n_classes).to(memory_format=torch.channels_last)
+    return _built(name, input_shape, n_classes, source).to(memory_format=torch.channels_last)
 
 
-def _n_channels(student: str, input_shape: tuple[int, ...], min_side: int) -> int:
-    """Returns the number of channels of an image shape that the student can halve down to a pixel."""
-    if len(input_shape) != 3:
-        raise UserError(
-            f"student {student} needs images (channels, height, width), but the input has shape {input_shape}; use mlp"
-        )
-    channels, height, width = input_shape
-    if min(height, width) < min_side:
-        raise UserError(
-            f"student {student} needs images of at least {min_side}×{min_side} pixels, "
-            f"but the input has {height}×{width}; use mlp"
-        )
-    return channels
+def check_student(name: str) -> None:
+    """Refuses a name that no student has.
+
+    Raises:
+        UserError: the name, the nearest ones, and the forms that a name can have.
+    """
+    if name in STUDENTS:
+        return
+    family, _, member = name.partition(":")
+    meant = difflib.get_close_matches(family, FAMILIES, n=1) if member else []
+    if family in FAMILIES:
+        names = _torchvision_names()
+        if member not in names:
+            raise _unknown(name, [f"{family}:{each}" for each in difflib.get_close_matches(member, names, n=3)])
+    elif meant and not names_a_file(name):
+        raise _unknown(name, [f"{meant[0]}:{member}"])
+    elif runs_code(name):
+        from_code.check(name, source_of(name))
+    else:
+        known = {name: name for name in STUDENTS} | {each: f"{TORCHVISION}:{each}" for each in _torchvision_names()}
+        raise _unknown(name, [known[each] for each in difflib.get_close_matches(name, known, n=3)])
+
+
+def _unknown(name: str, near: list[str]) -> UserError:
+    return UserError(f"unknown student {shown(name)}{f' (nearest: {listed(near)})' if near else ''}; {FORMS}")
+
+
+def is_reference(name: str) -> bool:
+    """Whether the student is one of the package's own, which are known to work."""
+    return name in STUDENTS
+
+
+def runs_code(name: str) -> bool:
+    """Whether building it runs code that the name points to."""
+    return names_a_file(name) or (":" in name and name.partition(":")[0] not in FAMILIES)
+
+
+def source_of(name: str) -> bytes | None:
+    """What machines that lack the user's files need, to build it; None of a name that says it all.
+
+    Raises:
+        UserError: a file that is not there.
+    """
+    return from_code.source_of(name) if runs_code(name) else None
+
+
+def _built(name: str, input_shape: tuple[int, ...], n_classes: int, source: bytes | None) -> nn.Module:
+    if name in STUDENTS:
+        return STUDENTS[name](input_shape, n_classes)
+    if runs_code(name):
+        return from_code.build(name, from_code.source_of(name) if source is None else source, input_shape, n_classes)
+    check_student(name)
+    from ray_mentor.students import from_torchvision  # noqa: PLC0415 - seconds, which few need
+
+    return from_torchvision.build(name.partition(":")[2], input_shape, n_classes)
+
+
+def _torchvision_names() -> list[str]:
+    from ray_mentor.students import from_torchvision  # noqa: PLC0415
+
+    return from_torchvision.names()

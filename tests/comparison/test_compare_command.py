@@ -60,7 +60,7 @@ def said(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest
         (("--seeds", "0"), "seeds is 0, but it must be at least 1"),
         (("--meta-sizes", "-1"), "meta_sizes is -1, but it must be at least 0"),
         (("--run-name", "gone", "--resume"), "error: there is no comparison"),
-        (("--student", "mpl"), "error: method 'uniform-trusted': unknown student 'mpl'; valid: "),
+        (("--student", "mpl"), "error: method 'uniform-trusted': unknown student 'mpl' (nearest: mlp); valid: "),
     ],
 )
 def test_what_is_refused(said: Callable[..., str], words: tuple[str, ...], says: str) -> None:

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ray_mentor import cli
+from ray_mentor.students.tried import check_can_be_trained
 
 LEARNS = ("--workers", "0", "--epochs", "2", "--batch-size", "6", "--update-interval", "1", "--burn-in", "0",
           "--meta-size", "3", "--noise", "symmetric:0.3")  # fmt: skip
@@ -151,10 +152,11 @@ def test_more_columns_than_samples(train: Command, tmp_path: Path) -> None:
 
 
 def test_a_student_that_does_not_fit_into_memory(train: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    def build(*_: object) -> Any:
+    def build(*_: object, **__: object) -> Any:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] can't allocate memory: you tried to allocate 1 PB")
 
-    monkeypatch.setattr("ray_mentor.training.make_student", build)
+    monkeypatch.setattr("ray_mentor.students.tried.make_student", build)
+    check_can_be_trained.cache_clear()
     said = train()
     assert said.err == (
         "error: student mlp on inputs of shape (2,) can't be built ([enforce fail at alloc_cpu.cpp] can't allocate "

@@ -298,9 +298,9 @@ def _check_parts(config: TrainConfig, varied: Collection[str]) -> None:
         if not method.learns:
             method.weighting(config.curriculum, config.mentor, None)
     if any(name in varied for name in _PARTS_OF_STUDENT):
-        from ray_mentor.students import STUDENTS  # noqa: PLC0415
+        from ray_mentor.students import check_student  # noqa: PLC0415
 
-        one_of(config.student.student, STUDENTS, "student")
+        check_student(config.student.student)
     if any(name in varied for name in _PARTS_OF_MENTOR):
         from ray_mentor.core.mentor.learner import MentorLearner  # noqa: PLC0415
 

@@ -23,7 +23,7 @@ from ray_mentor.errors import UserError
 from ray_mentor.run.checkpoint.resume import started_with
 from ray_mentor.run.directory import CONFIG, RunDirectory
 from ray_mentor.run.findings.names import told_apart
-from ray_mentor.students import make_student
+from ray_mentor.students import is_reference, make_student
 
 NEIGHBOURS, NEAR = 10, 0.13
 """How many are looked at, and how near they must be, in median distances of a sample to the nearest other one."""
@@ -120,13 +120,13 @@ def _may_be(kind: pa.DataType, wanted: pa.DataType) -> bool:
 
 
 def _student(directory: RunDirectory, settings: Mapping[str, Any], samples: Samples) -> nn.Module | None:
-    """The one that the run keeps; None if it isn't there, or not one that a name builds."""
-    written = directory.read(STUDENT)
-    if written is None:
+    """The one that the run keeps; None if it isn't there, or not the package's: a run's code is left alone."""
+    written, name = directory.read(STUDENT), str(settings.get("student", "mlp"))
+    if written is None or not is_reference(name):
         return None
     state = torch.load(io.BytesIO(written), weights_only=True)
     state = {name.removeprefix("first."): value for name, value in state.items() if not name.startswith("second.")}
-    student = make_student(settings.get("student", "mlp"), samples.inputs.shape, len(samples.classes))
+    student = make_student(name, samples.inputs.shape, len(samples.classes))
     try:
         student.load_state_dict(state)
     except RuntimeError:

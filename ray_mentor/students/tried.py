@@ -1,0 +1,75 @@
+"""A student that is tried before a run starts: what it can't do is said in time, with what to do."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor, nn
+
+from ray_mentor.core.student.random_state import untouched
+from ray_mentor.errors import UserError, shown
+from ray_mentor.students import make_student
+
+SAMPLES = 2
+
+
+@functools.lru_cache(maxsize=32)
+def check_can_be_trained(name: str, source: bytes | None, input_shape: tuple[int, ...], n_classes: int) -> None:
+    """Builds the student, and passes two samples of noise through it, as in training.
+
+    Raises:
+        UserError: it can't be built, can't take such inputs, or does not return one logit a class.
+    """
+    with untouched(torch.device("cpu")):
+        student = _made(name, source, input_shape, n_classes).train()
+        inputs = torch.randn(SAMPLES, *input_shape)
+        with torch.no_grad():
+            try:
+                outputs = student(inputs)
+            except Exception as error:  # whatever its code says of inputs that are too small, or of other dimensions
+                raise _refused(name, input_shape, error) from error
+    check_are_logits(name, outputs, SAMPLES, n_classes)
+
+
+def check_are_logits(name: str, outputs: object, samples: int, n_classes: int) -> None:
+    """Refuses outputs that are not one logit a class and sample.
+
+    Raises:
+        UserError: with what they are.
+    """
+    found = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+    if found != (samples, n_classes):
+        raise UserError(
+            f"student {shown(name)} returns {shown(found)} for {samples} samples of {n_classes} classes, but it must "
+            f"return their logits, of shape {(samples, n_classes)}; let its forward return them"
+        )
+
+
+def _made(name: str, source: bytes | None, input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
+    try:
+        return make_student(name, input_shape, n_classes, source=source)
+    except UserError:
+        raise
+    except RuntimeError as error:  # PyTorch has no memory for it
+        raise UserError(
+            f"student {name} on inputs of shape {input_shape} can't be built ({_first_line(error)}); make the inputs "
+            "smaller, or give another --student"
+        ) from error
+    except Exception as error:  # the model takes no images of this size
+        raise _refused(name, input_shape, error) from error
+
+
+def _refused(name: str, input_shape: tuple[int, ...], error: Exception) -> UserError:
+    says = f"{type(error).__name__}: {_first_line(error)}"
+    if len(input_shape) == 1 + 2:
+        height, width = input_shape[1:]
+        what = f"images of {height}×{width} pixels"
+        fix = "give images of the size that it is made for, e.g. --image-size 224, or another --student"
+    else:
+        what, fix = f"inputs of shape {input_shape}", "give others, or another --student"
+    return UserError(f"student {shown(name)} can't take {what} ({says}); {fix}")
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")
