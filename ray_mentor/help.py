@@ -13,8 +13,8 @@ from ray_mentor.errors import UserError, shown
 from ray_mentor.wording import MEANT
 
 _DATA = {
-    "data": "digits, cifar10, cifar100, or a path to Parquet",
-    "meta_data": "Parquet of the trusted samples",
+    "data": "digits, cifar10, cifar100, or your own: Parquet, CSV, JSONL, a folder of images",
+    "meta_data": "the trusted samples, in a file or folder of their own",
 }
 _MODEL = {
     "student": "mlp, cnn, resnet32, wrn-28-10, torchvision:NAME, or FILE.py:FUNCTION of your own",
@@ -30,7 +30,7 @@ _RUN = {
 
 TRAIN = {
     "data": _DATA["data"],
-    "label_column": "Parquet's column of given labels",
+    "label_column": "the column of given labels",
     "meta_data": _DATA["meta_data"],
     "meta_size": "trusted samples taken from the training split where none are given otherwise",
     "noise": "label noise to add: none, or symmetric:R, asymmetric:R, instance:R with R in [0, 1)",

@@ -52,7 +52,7 @@ def train(
     with _reading(config, verbose, display) as spread:
         splits = prepare(config.data, config.run.seed, spread)
         trainer = make_trainer(config, splits, verbose=verbose, began=began)
-        for note in splits.notes:
+        for note in filter(None, (splits.understood, *splits.notes)):
             display.console.print(printable(note), soft_wrap=True, markup=False)
         display.console.print(printable(headline(trainer.config, splits.train)), soft_wrap=True, markup=False)
         display.console.print(printable(f"run: {trainer.directory.path}"), soft_wrap=True, markup=False)

@@ -89,7 +89,7 @@ def test_the_version(command: Any) -> None:
     [
         (("--method", "magic"), "unknown method 'magic'; valid: mentornet, mentornet-pd, uniform, oracle, "),
         (("--student", "vit"), "unknown student 'vit'; valid: mlp, cnn, resnet32, wrn-28-10"),
-        (("--data", "nowhere"), "unknown data 'nowhere'; valid: digits, cifar10, cifar100, or a path to Parquet (no "),
+        (("--data", "nowhere"), "unknown data 'nowhere'; valid: digits, cifar10, cifar100, or a path to data of "),
         (("--noise", "symmetric:1.5"), "noise rate is 1.5, but it must lie in [0, 1); e.g. symmetric:0.4 for 40 %"),
         (("--noise", "pink:0.1"), "unknown noise 'pink'; valid: none, symmetric, asymmetric, instance"),
         (("--epochs", "0"), "epochs is 0, but it must be at least 1"),
@@ -98,8 +98,9 @@ def test_the_version(command: Any) -> None:
         (("--wings", "2"), "error: unknown option --wings: ray-mentor train --help-all lists those there are\n"),
         (("--lr", "2"), "error: unknown option --lr: did you mean --learning-rate?\n"),
         (("--label", "2"), "error: unknown option --label: did you mean --label-column?\n"),
-        (("--data", "own.csv"), "own.csv is a table in text, but data are read from Parquet; "
-         "pandas.read_csv('own.csv').to_parquet('own.parquet', index=False) makes it of one"),
+        (("--data", "own.csv"), "own.csv has no header: its first line must name the columns, but has values (1.5); "
+         "put a line of 2 names before it, such as x0,label"),
+        (("--data", "own.csv", "--format", "text"), "unknown format 'text'; valid: auto, parquet, images, csv, jsonl"),
         (("--data", "features.parquet", "--label-column", "class"), "its columns are height, width, label; name the "
          "one of given labels with --label-column"),
         (("--epoch", "2"), "error: unknown option --epoch: did you mean --epochs?\n"),
@@ -125,7 +126,7 @@ def test_the_version(command: Any) -> None:
 def test_a_mistake_is_said(command: Any, tmp_path: Path, words: tuple[str, ...], said: str) -> None:
     rows = {"height": [0.5 * i for i in range(400)], "width": [0.1 * i * i for i in range(400)], "label": [0, 1] * 200}
     pyarrow.parquet.write_table(pa.table(rows), tmp_path / "features.parquet")
-    (tmp_path / "own.csv").write_text("height,label\n1.5,0\n")
+    (tmp_path / "own.csv").write_text("1.5,zero\n2.5,one\n")
     answer = command("train", *words)
     assert answer.code == 2
     assert said in answer.err

@@ -16,6 +16,9 @@ arrow: ray shuffles in windows."""
 META_SOURCES = ("meta_data", "meta_ids", "meta_column")
 """Settings of which one, in place of ``meta_size``, says what the trusted set is."""
 
+FORMATS = ("parquet", "images", "csv", "jsonl")
+"""What data of one's own can be stored as."""
+
 
 def parse_noise(text: str) -> tuple[str, float]:
     """Reads ``none`` or ``KIND:RATE`` into (kind, noise rate in [0, 1)).
@@ -41,7 +44,10 @@ class DataConfig:
     """What is trained on, what is trusted, and what is held out."""
 
     data: str = "digits"
-    """digits (ships with scikit-learn), cifar10, cifar100 (torchvision), or a path to Parquet."""
+    """digits (ships with scikit-learn), cifar10, cifar100 (torchvision), or a path (also s3://, gs://) to Parquet, CSV,
+    TSV, JSONL, or to a folder of images with a folder for each class."""
+    format: str = "auto"
+    """What data is stored as: parquet, images (a folder for each class), csv (also TSV), jsonl. auto: what is there."""
     data_folder: str = "data"
     """Folder of the torchvision data sets."""
     download: bool = False
@@ -57,20 +63,22 @@ class DataConfig:
     """arrow: folder of the files that Parquet is decoded into; on a cluster, one that all nodes share. ray: folder of
     what splits and scale need of each sample, found out once."""
     label_column: str = "label"
-    """Parquet: the column of given labels (integers, or strings as class names)."""
+    """The column of given labels (integers, or strings as class names). Where there is none of this name: `labels`,
+    `class`, `target` or the like."""
     image_column: str | None = None
-    """Parquet: the column of encoded images (bytes, or a struct with bytes). None: `image` or `img` if there."""
+    """The column of images: encoded (bytes, or a struct with bytes), or in CSV and JSONL their paths. None: `image` or
+    `img` if there, and `path`, `file_name` or the like for paths."""
     feature_columns: tuple[str, ...] = ()
-    """Parquet without images: the numeric columns to use. Empty: all but label, id and true label; what is plainly no
+    """Without images: the numeric columns to use. Empty: all but label, id and true label; what is plainly no
     feature (an index, an id, another label, text) is refused then."""
     ignore_columns: tuple[str, ...] = ()
-    """Parquet without images: columns that are no features."""
+    """Without images: columns that are no features."""
     keep_columns: tuple[str, ...] = ()
-    """Parquet without images: columns that are features, though they look like an index, an id or a label."""
+    """Without images: columns that are features, though they look like an index, an id or a label."""
     id_column: str | None = None
-    """Parquet: the column of sample ids, integers or strings. None: `sample_id` if there, else the row number."""
+    """The column of sample ids, integers or strings. None: `sample_id` if there, else the row number."""
     true_label_column: str | None = None
-    """Parquet: true labels where they are known; for reports, `oracle`, a drawn meta set and the test split."""
+    """The column of true labels where they are known; for reports, `oracle`, a drawn meta set and the test split."""
     noise: str = "auto"
     """Label noise to add: none, symmetric:R, asymmetric:R, instance:R with rate R in [0, 1).
     auto: symmetric:0.4 on digits (the demonstration), none on everything else."""
@@ -78,7 +86,7 @@ class DataConfig:
     """Samples taken from the training split, before noise, as the trusted set (class-balanced where possible), >= 0;
     with 0 nothing is known to be right, and a method that learns from it is refused."""
     meta_data: str | None = None
-    """Parquet with a trusted meta set of its own, in place of meta_size."""
+    """A trusted meta set of its own, in any format that data can have; in place of meta_size."""
     meta_ids: str | None = None
     """File of the ids of training samples that were checked by hand, which become the trusted set, in place of
     meta_size: one a line, or CSV or Parquet with a column sample_id, and checked_label (or label) where labels were
@@ -109,6 +117,7 @@ class DataConfig:
         if self.noise != "auto":
             parse_noise(self.noise)
         require(bool(self.data), "data", self.data, "it must name a data set or a path")
+        one_of(self.format, ("auto", *FORMATS), "format")
         one_of(self.data_backend, BACKENDS, "data_backend")
         is_folder = bool(self.data_cache) and "://" not in self.data_cache
         require(is_folder, "data_cache", self.data_cache, "it must be a folder of a disk", "e.g. /scratch/cache")

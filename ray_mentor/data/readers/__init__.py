@@ -5,8 +5,8 @@ from __future__ import annotations
 from ray_mentor.config import DataConfig
 from ray_mentor.data.readers.cifar import CIFAR, read_cifar
 from ray_mentor.data.readers.digits import read_digits
-from ray_mentor.data.readers.parquet.files import is_there
-from ray_mentor.data.readers.parquet.read import read_parquet, read_trusted
+from ray_mentor.data.readers.parquet.read import read_files, read_trusted
+from ray_mentor.data.readers.places import is_there
 from ray_mentor.data.readers.raw import Raw, check_same_shape
 from ray_mentor.data.storage.spread import Spread, in_threads
 from ray_mentor.errors import UserError, listed, shown
@@ -29,15 +29,15 @@ def read(config: DataConfig, spread: Spread = in_threads) -> Raw:
     if config.data_backend != "memory" and config.data in CLEAN:
         raise UserError(
             f"data_backend is {config.data_backend!r}, but {config.data} is small and is held in memory; "
-            "leave --data-backend out, or give a path to Parquet"
+            "leave --data-backend out, or give a path to data of your own"
         )
     if config.data == "digits":
         return read_digits()
     if config.data in CIFAR:
         return read_cifar(config)
     if is_there(config.data):
-        return read_parquet(config, spread)
+        return read_files(config, spread)
     raise UserError(
         f"unknown data {shown(config.data)}; valid: digits, {', '.join(CIFAR)}, "
-        f"or a path to Parquet (no such file or folder: {listed([config.data])})"
+        f"or a path to data of your own (no such file or folder: {listed([config.data])})"
     )

@@ -23,6 +23,7 @@ class Raw:
         features: names of the feature columns in use; empty for images.
         notes: what the user should be told.
         checked: bool (N,), whether the given label of each training sample was checked; None where nothing says so.
+        understood: format, splits, classes and inputs in a line; empty for a data set that is known by its name.
     """
 
     train: Samples
@@ -32,6 +33,7 @@ class Raw:
     features: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     checked: NDArray[np.bool_] | None = None
+    understood: str = ""
 
     def __post_init__(self) -> None:
         for name, split in (("test", self.test), ("validation", self.validation)):

@@ -34,6 +34,7 @@ class Splits:
         test: its true labels where they are known, as given and as true ones; else its given labels, without true ones,
             and what they show is no accuracy. None where a caller has none.
         notes: what the user should be told; those that begin with "warning:" before anything runs.
+        understood: what was read, in a line; empty of data that is known by its name.
     """
 
     train: Samples
@@ -41,6 +42,7 @@ class Splits:
     meta: Samples
     test: Samples | None
     notes: tuple[str, ...]
+    understood: str = ""
 
     def open(self) -> None:
         """Gets what this machine lacks to read them."""
@@ -75,7 +77,8 @@ def prepare(config: DataConfig, seed: int, spread: Spread = in_threads) -> Split
     train, validation = _noisy(train, validation, config, seed, notes)
     train = _at_most(train, config.train_size, _draw(seed, _TRAIN_SIZE))
     test = _at_most(test, config.test_size, _draw(seed, _TEST_SIZE))
-    return Splits(train, None if validation is None else held(validation), held(meta), held(test), tuple(notes))
+    validation = None if validation is None else held(validation)
+    return Splits(train, validation, held(meta), held(test), tuple(notes), raw.understood)
 
 
 def _check_noise(config: DataConfig) -> None:

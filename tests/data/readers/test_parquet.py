@@ -284,15 +284,11 @@ def test_of_many_columns_those_that_may_be_labels_are_named_too(tmp_path):
 
 
 def test_no_parquet_and_no_training_split(tmp_path):
-    fails(tmp_path, f"no Parquet file at '{tmp_path}'; name a file, or a folder that holds *.parquet files")
+    fails(tmp_path, f"no data at '{tmp_path}'; name a file, or a folder that holds *.parquet, *.csv, *.tsv or *.jsonl")
+    said = f"no Parquet file at '{tmp_path}'; name a file, or a folder that holds *.parquet files"
+    fails(tmp_path, said, format="parquet")
     write_images(tmp_path / "test.parquet")
     fails(tmp_path, f"'{tmp_path}' holds no training split, only test.parquet; name its files train*")
-
-
-def test_a_folder_of_tables_in_text(tmp_path):
-    (tmp_path / "own.csv").write_text("height,label\n1.5,0\n")
-    said = f"'{tmp_path}' holds no Parquet file, but own.csv, a table in text; pandas.read_csv('{tmp_path}/own.csv')"
-    fails(tmp_path, f"{said}.to_parquet('{tmp_path}/own.parquet', index=False) makes Parquet of it")
 
 
 def test_a_cut_off_file(tmp_path):
@@ -307,7 +303,7 @@ def test_unknown_data_lists_what_is_valid():
     fails(
         "cifar11",
         "unknown data 'cifar11'; valid: digits, cifar10, cifar100, "
-        "or a path to Parquet (no such file or folder: cifar11)",
+        "or a path to data of your own (no such file or folder: cifar11)",
     )
 
 

@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from ray_mentor.data import FeatureInputs, Splits
 from ray_mentor.data.plan.order import AbstractOrder, Shuffled
+from ray_mentor.data.readers.formats.parquet import ParquetPart
 from ray_mentor.data.readers.parquet.columns import Columns
 from ray_mentor.data.readers.parquet.stored import stored_inputs
 from ray_mentor.data.readers.parquet.table import open_table
@@ -34,7 +35,9 @@ def stored(splits: Splits, folder: Path, shuffle_rows: int = 40) -> Splits:
     for file, part in zip(files, (table.slice(0, half), table.slice(half)), strict=True):
         pq.write_table(part, file, row_group_size=GROUP)
     columns = Columns("label", None, "id", None, names)
-    inputs = stored_inputs(open_table(files, columns), columns, in_threads, shuffle_rows, str(folder))
+    inputs = stored_inputs(
+        open_table(tuple(map(ParquetPart, files)), columns), columns, in_threads, shuffle_rows, str(folder)
+    )
     return dataclasses.replace(splits, train=train.with_inputs(inputs))
 
 

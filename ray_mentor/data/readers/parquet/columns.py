@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from ray_mentor.config import DataConfig
-from ray_mentor.data.readers.parquet.files import File
+from ray_mentor.data.readers.formats.part import AbstractPart
 from ray_mentor.data.readers.parquet.guessed import guess_features
 from ray_mentor.data.readers.parquet.kinds import is_image, is_integer, is_numeric, is_text, says_yes_or_no
 from ray_mentor.errors import UserError, listed
@@ -46,8 +46,8 @@ class Columns:
         return [self.image] if self.image is not None else list(self.features)
 
 
-def choose_columns(schema: pa.Schema, config: DataConfig, file: File) -> Columns:
-    """Resolves the column settings against a file's schema.
+def choose_columns(schema: pa.Schema, config: DataConfig, file: AbstractPart) -> Columns:
+    """Resolves the column settings against a part's schema.
 
     Raises:
         UserError: a missing column, one of the wrong type, or nothing to feed the model.
@@ -99,7 +99,7 @@ def _check_choice(named: Sequence[str], ignored: Sequence[str], kept: Sequence[s
 _MEANINGS = "a label, an id or says what was checked"
 
 
-def check_types(schema: pa.Schema, columns: Columns, file: File) -> None:
+def check_types(schema: pa.Schema, columns: Columns, file: AbstractPart) -> None:
     """Raises a UserError unless every column is there, once, and of a type that can be used."""
     require_columns(schema, [*columns.about, *columns.inputs], file, label=columns.label)
     for name in columns.labels:
@@ -123,7 +123,7 @@ def check_types(schema: pa.Schema, columns: Columns, file: File) -> None:
 
 
 def require_columns(
-    schema: pa.Schema, names: Iterable[str], file: File, *, label: str | None = None, fix: str = ""
+    schema: pa.Schema, names: Iterable[str], file: AbstractPart, *, label: str | None = None, fix: str = ""
 ) -> None:
     """Raises a UserError, with the columns there are, unless every name is a column exactly once.
 
@@ -153,5 +153,5 @@ def _guess_image(schema: pa.Schema) -> str | None:
     return next((name for name in _IMAGE_NAMES if schema.names.count(name) == 1 and is_image(schema, name)), None)
 
 
-def _wrong_type(schema: pa.Schema, name: str, file: File, rule: str, fix: str) -> UserError:
+def _wrong_type(schema: pa.Schema, name: str, file: AbstractPart, rule: str, fix: str) -> UserError:
     return UserError(f"column {name!r} of {file} is {schema.field(name).type}, but {rule}; {fix}")

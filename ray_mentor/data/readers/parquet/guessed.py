@@ -8,10 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ray_mentor.data.readers.parquet.files import File, reading
+from ray_mentor.data.readers.formats.part import AbstractPart
 from ray_mentor.data.readers.parquet.kinds import is_image, is_integer, is_numeric
 from ray_mentor.errors import UserError, listed
 
@@ -30,7 +29,7 @@ _AGREES = 0.5  # Cohen's kappa from which on a column of the same classes is ano
 
 
 def guess_features(
-    file: File, schema: pa.Schema, labels: Sequence[str], others: Sequence[str], keep: Sequence[str]
+    file: AbstractPart, schema: pa.Schema, labels: Sequence[str], others: Sequence[str], keep: Sequence[str]
 ) -> tuple[str, ...]:
     """All columns but these, in order.
 
@@ -49,14 +48,14 @@ def guess_features(
             f"{file} has nothing to feed the model: besides labels and ids it has no column; "
             f"its columns are {listed(schema.names)}"
         )
-    rows = _first_rows(file, [*labels, *(name for name in names if is_numeric(schema, name))])
+    rows = _first_rows(file, schema, [*labels, *(name for name in names if is_numeric(schema, name))])
     found = {name: doubt for name in names if name not in keep and (doubt := _doubt(name, schema, rows, labels))}
     if found:
         raise UserError(_not_taken(file, schema, found))
     return tuple(names)
 
 
-def _not_taken(file: File, schema: pa.Schema, found: dict[str, str]) -> str:
+def _not_taken(file: AbstractPart, schema: pa.Schema, found: dict[str, str]) -> str:
     which = listed((f"{name!r} ({why})" for name, why in found.items()), len(found))
     text = f"{file} has columns that are not taken for features unasked: {which}; leave them out: --ignore-columns "
     separator = " " if any("," in name for name in found) else ","
@@ -71,15 +70,14 @@ def _not_taken(file: File, schema: pa.Schema, found: dict[str, str]) -> str:
     return text
 
 
-def _first_rows(file: File, columns: list[str]) -> pa.Table:
-    most, parts, count = max(_FEWEST, _CELLS // len(columns)), [], 0
-    with reading(file), pq.ParquetFile(file) as parquet:
-        parts.append(parquet.schema_arrow.empty_table().select(columns))
-        for batch in parquet.iter_batches(min(most, 2**16), columns=columns):
-            parts.append(pa.Table.from_batches([batch]).select(columns))
-            count += len(batch)
-            if count >= most:
-                break
+def _first_rows(file: AbstractPart, schema: pa.Schema, columns: list[str]) -> pa.Table:
+    most, count = max(_FEWEST, _CELLS // len(columns)), 0
+    parts = [schema.empty_table().select(columns)]
+    for batch in file.batches(columns, min(most, 2**16)):
+        parts.append(pa.Table.from_batches([batch]).select(columns))
+        count += len(batch)
+        if count >= most:
+            break
     return pa.concat_tables(parts)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
@@ -14,9 +13,10 @@ from typing import BinaryIO
 import PIL
 from typing_extensions import override
 
+from ray_mentor.data.readers.formats.part import AbstractPart, digest
+from ray_mentor.data.readers.formats.splits import Parts
 from ray_mentor.data.readers.parquet.columns import Columns
 from ray_mentor.data.readers.parquet.decoded import FORMAT, check_inputs, row_bytes, write_inputs
-from ray_mentor.data.readers.parquet.files import File
 from ray_mentor.data.readers.parquet.table import Table, open_table
 from ray_mentor.data.samples.inputs import AbstractArrayInputs, FeatureInputs, ImageInputs
 from ray_mentor.data.storage.arrow_file import ArrowFile, DamagedFileError
@@ -25,7 +25,6 @@ from ray_mentor.data.storage.mapped import AbstractSource, MappedArray
 from ray_mentor.errors import UserError
 
 _log = logging.getLogger(__name__)
-_TAIL_BYTES = 2**16  # of a Parquet file: where its parts lie, how large they are and, mostly, their extremes
 _LONGEST = 40  # characters of a file's name, of up to four bytes each; a file system takes 255 bytes
 
 
@@ -42,13 +41,13 @@ def read_mapped(table: Table, columns: Columns, cache: str) -> AbstractArrayInpu
     return FeatureInputs(values) if columns.image is None else ImageInputs(values)
 
 
-def _local(file: File) -> Path:
-    if isinstance(file, str):
+def _local(file: AbstractPart) -> AbstractPart:
+    if isinstance(file.file, str):
         raise UserError(
             f"data_backend is 'arrow', which keeps a copy of files of this machine, but {file} is not one; give "
             "--data-backend ray, or memory"
         )
-    return file
+    return file.at(file.file)
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class ParquetSource(AbstractSource):
         identity: of the Parquet files when the run began.
     """
 
-    files: tuple[Path, ...]
+    files: Parts
     columns: Columns
     rows: int
     cache: str
@@ -72,7 +71,7 @@ class ParquetSource(AbstractSource):
     @property
     def path(self) -> Path:
         """Of the Arrow file."""
-        return Path(self.cache) / f"{self.files[0].stem[:_LONGEST]}-{_digest(self.identity.encode())}.arrow"
+        return Path(self.cache) / f"{Path(str(self.files[0])).stem[:_LONGEST]}-{digest(self.identity.encode())}.arrow"
 
     @override
     def open(self) -> ArrowFile:
@@ -139,23 +138,12 @@ def _require_disk(source: ParquetSource, row_bytes: int) -> None:
         )
 
 
-def _named(files: tuple[Path, ...]) -> str:
+def _named(files: Parts) -> str:
     return f"{files[0]}{f' and {len(files) - 1} more' if len(files) > 1 else ''}"
 
 
-def _identity(files: tuple[Path, ...], columns: Columns) -> str:
+def _identity(files: Parts, columns: Columns) -> str:
     """What an Arrow file is made of, as text: its Parquet files, which columns, and what decodes them."""
     decoder = {} if columns.image is None else {"pillow": PIL.__version__}
-    sources = [_fingerprint(file) for file in files]
+    sources = [file.fingerprint() for file in files]
     return json.dumps({"format": FORMAT, "columns": columns.inputs, "files": sources, **decoder})
-
-
-def _fingerprint(file: Path) -> list[str | int]:
-    stat = file.stat()
-    with open(file, "rb") as opened:
-        opened.seek(max(0, stat.st_size - _TAIL_BYTES))
-        return [str(file.absolute()), stat.st_size, stat.st_mtime_ns, _digest(opened.read())]
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()

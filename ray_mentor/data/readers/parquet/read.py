@@ -1,4 +1,4 @@
-"""Data sets stored as Parquet: a label column, and encoded images or numeric features."""
+"""Data sets in files of whatever format: a label column, and encoded images or numeric features."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ray_mentor.config import DataConfig
+from ray_mentor.data.readers.formats.splits import SplitParts
+from ray_mentor.data.readers.formats.which import find_all, find_parts
 from ray_mentor.data.readers.parquet.columns import Columns, choose_columns, require_columns
 from ray_mentor.data.readers.parquet.features import read_features
-from ray_mentor.data.readers.parquet.files import SplitFiles, find_files, find_splits, is_there
 from ray_mentor.data.readers.parquet.images import read_images
 from ray_mentor.data.readers.parquet.labels import encode, find_classes
 from ray_mentor.data.readers.parquet.mapped import read_mapped
+from ray_mentor.data.readers.parquet.roles import as_for_training, with_roles, without_columns
+from ray_mentor.data.readers.parquet.said import doubtful_labels, unknown_to_training
 from ray_mentor.data.readers.parquet.stored import stored_inputs
-from ray_mentor.data.readers.parquet.table import Table, named_classes, open_table, read_schema
+from ray_mentor.data.readers.parquet.table import Table, named_classes, open_table
+from ray_mentor.data.readers.places import is_there
 from ray_mentor.data.readers.raw import Raw, check_same_shape
+from ray_mentor.data.readers.understood import understood
 from ray_mentor.data.samples.inputs import AbstractArrayInputs, ImageInputs
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.storage.spread import Spread
@@ -26,14 +31,14 @@ from ray_mentor.errors import UserError, listed, shown
 Labels = NDArray[np.int64]
 
 
-def read_parquet(config: DataConfig, spread: Spread) -> Raw:
+def read_files(config: DataConfig, spread: Spread) -> Raw:
     """Reads the splits of a file or folder; labels are checked before any image is decoded.
 
     Raises:
         UserError: whatever is wrong with files, columns, labels or inputs, naming file, row and sample id.
     """
-    files = find_splits(config.data)
-    schema = read_schema(files.train[0])
+    files, config = with_roles(find_parts(config.data, config.format), config)
+    schema = files.train[0].schema()
     columns = choose_columns(schema, config, files.train[0])
     tables = _open_splits(files, columns)
     columns = dataclasses.replace(columns, checked=None)  # it is read
@@ -54,8 +59,9 @@ def read_parquet(config: DataConfig, spread: Spread) -> Raw:
         samples.get("test"),
         samples.get("validation"),
         features=columns.features,
-        notes=(*files.notes, *_said_of(columns)),
+        notes=(*files.notes, *_said_of(columns), *doubtful_labels(classes), *unknown_to_training(samples)),
         checked=tables["train"].checked,
+        understood=understood(config.data, files.what, columns.label, samples),
     )
 
 
@@ -63,7 +69,7 @@ def read_trusted(config: DataConfig, raw: Raw) -> Samples:
     """Reads ``config.meta_data``, a meta set to go with data that is already read; its label column is the truth.
 
     Raises:
-        UserError: as :func:`read_parquet`, or inputs that don't fit the training split's.
+        UserError: as :func:`read_files`, or inputs that don't fit the training split's.
     """
     assert config.meta_data is not None
     if not is_there(config.meta_data):
@@ -75,11 +81,16 @@ def read_trusted(config: DataConfig, raw: Raw) -> Samples:
             f"meta_data is {config.meta_data!r}, but {config.data} is not stored as 8-bit images or features to "
             "compare with; leave meta_data out and set meta_size"
         )
-    files = find_files(config.meta_data)
-    schema = read_schema(files[0])
+    found = find_all(config.meta_data, config.format)
+    config = without_columns(config) if found.roles else as_for_training(config, raw.features)
+    found, config = with_roles(found, config)
+    files, config = found.train, dataclasses.replace(config, true_label_column=None)
+    schema = files[0].schema()
     fix = "--meta-data needs the columns of --data, by the same names"
     require_columns(schema, [config.label_column, *raw.features], files[0], fix=fix)
-    columns = choose_columns(schema, _meta_config(config, raw, schema), files[0])
+    if config.id_column not in schema.names:
+        config = dataclasses.replace(config, id_column=None)
+    columns = choose_columns(schema, config, files[0])
     table = open_table(files, columns)
     labels, _ = _labels(table, raw.train.classes)
     inputs = _inputs(table, columns, config)
@@ -88,15 +99,6 @@ def read_trusted(config: DataConfig, raw: Raw) -> Samples:
     meta = Samples(inputs, table.ids, labels, None, raw.train.classes, _one(table.names))
     check_same_shape(meta, raw.train, f"meta_data {config.meta_data!r}")
     return meta
-
-
-def _meta_config(config: DataConfig, raw: Raw, schema: pa.Schema) -> DataConfig:
-    """The same column settings; the training split's features, no truth, and ids only if they are there."""
-    identity = config.id_column if config.id_column in schema.names else None
-    config = dataclasses.replace(config, id_column=identity, true_label_column=None)
-    if not raw.features:
-        return config
-    return dataclasses.replace(config, feature_columns=raw.features, ignore_columns=(), keep_columns=())
 
 
 def _said_of(columns: Columns) -> list[str]:
@@ -111,7 +113,7 @@ def _one(names: pa.ChunkedArray | None) -> pa.LargeStringArray | None:
     return None if names is None else names.combine_chunks()
 
 
-def _open_splits(files: SplitFiles, columns: Columns) -> dict[str, Table]:
+def _open_splits(files: SplitParts, columns: Columns) -> dict[str, Table]:
     tables: dict[str, Table] = {}
     for split in ("train", "validation", "test"):
         if part := getattr(files, split):

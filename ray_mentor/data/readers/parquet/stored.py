@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import logging
 from abc import abstractmethod
@@ -17,13 +16,13 @@ import numpy as np
 import PIL
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from ray_mentor.data.readers.formats.parquet import runs
+from ray_mentor.data.readers.formats.part import digest
 from ray_mentor.data.readers.parquet.columns import Columns
 from ray_mentor.data.readers.parquet.features import feature_parts
-from ray_mentor.data.readers.parquet.files import File, reading, stamp
 from ray_mentor.data.readers.parquet.images import image_parts, image_shape
 from ray_mentor.data.readers.parquet.table import Table
 from ray_mentor.data.samples.inputs import AbstractArrayInputs, FeatureInputs, ImageInputs, moments
@@ -86,8 +85,8 @@ class Groups:
     @classmethod
     def of(cls, table: Table, columns: Columns) -> Groups:
         """As the files' footers say."""
-        places = tuple(file.absolute() if isinstance(file, Path) else file for file in table.files)
-        sizes = [_group_sizes(file) for file in places]
+        places = tuple(file.absolute() for file in table.files)
+        sizes = [file.group_sizes() for file in places]
         files = np.repeat(np.arange(len(sizes)), [len(part) for part in sizes])
         firsts = np.cumsum([0, *(size for part in sizes for size in part)])
         bare = dataclasses.replace(table, files=places, labels=pa.chunked_array([], pa.int64()), true_labels=None)
@@ -99,19 +98,16 @@ class Groups:
 
     def read(self, rows: Rows, columns: list[str]) -> pa.Table:
         """Those rows, in that order; each group is read once."""
-        group = self.of_rows(rows)
-        by_group = np.argsort(group, kind="stable")
-        parts = [self._read(int(group[places[0]]), rows[places], columns) for places in _runs(group, by_group)]
-        found = pa.concat_tables(parts).take(pa.array(np.argsort(by_group, kind="stable")))
+        file = self.files[self.of_rows(rows)]
+        by_file = np.argsort(file, kind="stable")
+        names = list(dict.fromkeys([*columns, self.identity] if self.identity else columns))
+        parts = [self._take(int(file[places[0]]), rows[places], names) for places in runs(file, by_file)]
+        found = pa.concat_tables(parts).take(pa.array(np.argsort(by_file, kind="stable")))
         self._check_ids(found, rows)
         return found
 
-    def _read(self, group: int, rows: Rows, columns: list[str]) -> pa.Table:
-        place = int(self.files[group])
-        names = list(dict.fromkeys([*columns, self.identity] if self.identity else columns))
-        with reading(self.table.files[place]), pq.ParquetFile(self.table.files[place]) as file:
-            stored = file.read_row_group(group - int(np.searchsorted(self.files, place)), columns=names)
-        return stored.take(pa.array(rows - self.firsts[group])).combine_chunks()
+    def _take(self, file: int, rows: Rows, columns: list[str]) -> pa.Table:
+        return self.table.files[file].take(rows - self.table.starts[file], columns)
 
     def _check_ids(self, found: pa.Table, rows: Rows) -> None:
         if self.identity is None:
@@ -127,17 +123,6 @@ class Groups:
                 f"{self.table.place(int(rows[wrong[0]]))} now holds another sample; the file was changed during the "
                 "run: put it back, or start another run"
             )
-
-
-def _group_sizes(file: File) -> list[int]:
-    with reading(file):
-        about = pq.read_metadata(file)
-        return [about.row_group(number).num_rows for number in range(about.num_row_groups)]
-
-
-def _runs(values: Rows, order: Rows) -> list[Rows]:
-    """``order``, cut where the values in that order change."""
-    return np.split(order, np.flatnonzero(np.diff(values[order])) + 1) if len(order) else []
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,7 +224,7 @@ def _known(storage: _AbstractParquet, describe: Work, spread: Spread, cache: str
     folder = Path(cache).expanduser().absolute()
     identity = _identity(storage)
     first = str(storage.parquet.table.files[0]).partition("?")[0]
-    path = folder / f"{PurePath(first).stem[:_LONGEST]}-{_digest(identity)}.known.arrow"
+    path = folder / f"{PurePath(first).stem[:_LONGEST]}-{digest(identity.encode())}.known.arrow"
 
     def there() -> ArrowFile | None:
         with suppress(FileNotFoundError, DamagedFileError):
@@ -267,12 +252,8 @@ def _known(storage: _AbstractParquet, describe: Work, spread: Spread, cache: str
 def _identity(storage: _AbstractParquet) -> str:
     """What is described, as text: the files, which columns, and what decodes them."""
     decoder = {} if storage.columns.image is None else {"pillow": PIL.__version__, "size": storage.row_shape}
-    files = [[str(file), *stamp(file)] for file in storage.parquet.table.files]
+    files = [file.identity() for file in storage.parquet.table.files]
     return json.dumps({"format": _FORMAT, "columns": storage.columns.inputs, "files": files, **decoder})
-
-
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _parts(firsts: Rows) -> Iterator[Rows]:

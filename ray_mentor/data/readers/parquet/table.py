@@ -9,12 +9,12 @@ from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ray_mentor.data.memory import require_memory
+from ray_mentor.data.readers.formats.part import AbstractPart
+from ray_mentor.data.readers.formats.splits import Parts
 from ray_mentor.data.readers.parquet.columns import Columns, check_types
-from ray_mentor.data.readers.parquet.files import File, Files, reading
 from ray_mentor.data.readers.parquet.kinds import is_text, yes_or_no
 from ray_mentor.errors import UserError, listed
 
@@ -46,7 +46,7 @@ class Table:
         checked: whether each given label was checked, or None.
     """
 
-    files: Files
+    files: Parts
     starts: NDArray[np.int64]
     ids: NDArray[np.int64]
     labels: pa.ChunkedArray
@@ -61,7 +61,7 @@ class Table:
         """How an error message names a row."""
         file = int(np.searchsorted(self.starts, row, side="right")) - 1
         who = self.ids[row] if self.names is None else self.names[row]
-        return f"row {row - self.starts[file]} of {self.files[file]} (sample id {who})"
+        return self.files[file].place(row - int(self.starts[file]), who)
 
     def batches(self, columns: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
         """(row of its first sample, record batch) in order, a few hundred rows at a time.
@@ -71,10 +71,9 @@ class Table:
         """
         row = 0
         for file in self.files:
-            with reading(file), pq.ParquetFile(file) as parquet:
-                for batch in parquet.iter_batches(_BATCH_ROWS, columns=columns):
-                    yield row, batch.slice(0, max(0, len(self) - row))
-                    row += len(batch)
+            for batch in file.batches(columns, _BATCH_ROWS):
+                yield row, batch.slice(0, max(0, len(self) - row))
+                row += len(batch)
         if row < len(self):
             raise UserError(
                 f"{listed(columns, 5)} ends at row {row} of {self.files[0]} and what follows it, but there are "
@@ -82,7 +81,7 @@ class Table:
             )
 
 
-def open_table(files: Files, columns: Columns, first_id: int = 0) -> Table:
+def open_table(files: Parts, columns: Columns, first_id: int = 0) -> Table:
     """Reads everything but the inputs.
 
     Args:
@@ -113,12 +112,6 @@ def open_table(files: Files, columns: Columns, first_id: int = 0) -> Table:
     return Table(files, starts, stored.to_numpy(), labels, truth, None, checked)
 
 
-def read_schema(file: File) -> pa.Schema:
-    """A file's columns and metadata."""
-    with reading(file):
-        return pq.read_schema(file)
-
-
 def named_classes(schema: pa.Schema, label: str) -> tuple[str, ...]:
     """Class names from a file's metadata: Hugging Face's features, or ``class_names`` joined by commas; else none."""
     metadata = schema.metadata or {}
@@ -141,15 +134,12 @@ def _text(name: object) -> str:
     return str(name).encode(errors="replace").decode()
 
 
-def _read_about(file: File, columns: Columns) -> pa.Table:
-    schema = read_schema(file)
+def _read_about(file: AbstractPart, columns: Columns) -> pa.Table:
+    schema = file.schema()
     check_types(schema, columns, file)
     strings = [name for name in columns.about if is_text(schema, name)]
-    with reading(file):
-        _check_memory(pq.read_metadata(file).num_rows, columns, file)
-        # Strings stay in their dictionary: a label of a megabyte, stored once for a million rows, stays one.
-        stored = pq.read_table(file, columns=columns.about, partitioning=None, read_dictionary=strings)
-        stored.validate(full=True)
+    _check_memory(len(file), columns, file)
+    stored = file.about(columns.about, strings)
     about = pa.table({name: _plain(stored[name], name, file) for name in columns.about})
     for name in columns.about:
         if about[name].null_count and name != columns.checked:
@@ -158,12 +148,12 @@ def _read_about(file: File, columns: Columns) -> pa.Table:
     return about
 
 
-def _check_memory(rows: int, columns: Columns, file: File) -> None:
+def _check_memory(rows: int, columns: Columns, file: AbstractPart) -> None:
     size = rows * _NUMBER_BYTES * (len(columns.about) + 1)  # and the ids, where they are row numbers
     require_memory(size, f"the labels and ids of the {rows:,} rows of {file}", "split the file, and train on a part")
 
 
-def _null(about: pa.Table, columns: Columns, name: str, row: int, file: File) -> str:
+def _null(about: pa.Table, columns: Columns, name: str, row: int, file: AbstractPart) -> str:
     known = columns.id is not None and about[columns.id][row].is_valid
     who = f" (sample id {about[columns.id][row]})" if known else ""
     return (
@@ -172,7 +162,7 @@ def _null(about: pa.Table, columns: Columns, name: str, row: int, file: File) ->
     )
 
 
-def _plain(column: pa.ChunkedArray, name: str, file: File) -> pa.ChunkedArray:
+def _plain(column: pa.ChunkedArray, name: str, file: AbstractPart) -> pa.ChunkedArray:
     """As int64 or as a dictionary of strings."""
     if not (pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
         return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()

@@ -14,7 +14,7 @@ import pyarrow.csv
 import pyarrow.fs
 import pyarrow.parquet as pq
 
-from ray_mentor.data.readers.parquet.files import is_uri
+from ray_mentor.data.readers.places import is_uri
 from ray_mentor.errors import UserError, listed, shown
 
 ID, CHECKED = "sample_id", "checked_label"

@@ -1,0 +1,1 @@
+"""What data can be stored as: one file for each format."""

@@ -1,0 +1,121 @@
+"""Images that are files of their own, listed with what is known of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from typing_extensions import override
+
+from ray_mentor.data.readers.formats.part import AbstractPart, Identity, Rows, digest, reading
+from ray_mentor.data.readers.places import File, absolute, below, contents, stamps
+from ray_mentor.errors import UserError, listed
+
+
+@dataclass(frozen=True, eq=False)
+class ListedImages(AbstractPart):
+    """A row an image: each may be read by itself.
+
+    Attributes:
+        file: the table that lists them, or the folder that they are in.
+        base: the folder that the paths are relative to.
+        paths: large strings (N,).
+        listing: what else is known of each, N rows.
+        column: what the images are called among the columns.
+        kind: in messages.
+        alone: whether a message names an image by its path alone.
+    """
+
+    file: File
+    base: File
+    paths: pa.LargeStringArray
+    listing: pa.Table
+    column: str
+    kind: str
+    alone: bool = False
+
+    @override
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @override
+    def schema(self) -> pa.Schema:
+        return self.listing.schema.append(pa.field(self.column, pa.large_binary()))
+
+    @override
+    def about(self, columns: list[str], strings: list[str]) -> pa.Table:
+        return self.listing.select(columns)
+
+    @override
+    def batches(self, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
+        for start in range(0, len(self), size):
+            rows = np.arange(start, min(start + size, len(self)))
+            yield from self.take(rows, columns).combine_chunks().to_batches()
+
+    @override
+    def group_sizes(self) -> list[int]:
+        return [1] * len(self)
+
+    @override
+    def take(self, rows: Rows, columns: list[str]) -> pa.Table:
+        wanted = {}
+        for name in columns:
+            if name == self.column:
+                with reading(self, self.kind, "put back what is missing, or start another run"):
+                    wanted[name] = pa.chunked_array([pa.array(contents(self._files(rows)), pa.large_binary())])
+            else:
+                wanted[name] = self.listing[name].take(pa.array(rows))
+        return pa.table(wanted)
+
+    @override
+    def place(self, row: int, sample: object) -> str:
+        where = str(below(self.base, self.paths[row].as_py()))
+        return where if self.alone else f"{where} ({super().place(row, sample)})"
+
+    @override
+    def at(self, file: File) -> ListedImages:
+        return dataclasses.replace(self, file=file)
+
+    @override
+    def absolute(self) -> ListedImages:
+        return dataclasses.replace(self, file=absolute(self.file), base=absolute(self.base))
+
+    @override
+    def identity(self) -> Identity:
+        files = self._files(np.arange(len(self)))
+        names = [str(absolute(file)) for file in files]
+        return [str(absolute(self.file)), digest(repr(list(zip(names, stamps(files), strict=True))).encode())]
+
+    @override
+    def fingerprint(self) -> Identity:
+        return self.identity()
+
+    def _files(self, rows: Rows) -> list[File]:
+        return [below(self.base, path) for path in self.paths.take(pa.array(rows)).to_pylist()]
+
+
+_SHOWN = 5  # files that an error names
+
+
+def require_images(part: ListedImages, column: str) -> ListedImages:
+    """The part, if every image is there.
+
+    Args:
+        column: of the paths, for the message.
+
+    Raises:
+        UserError: some are not; names the first, and says how many there are.
+    """
+    paths = part.paths.to_pylist()
+    found = stamps([below(part.base, path) for path in paths])
+    missing = [path for path, stamp in zip(paths, found, strict=True) if stamp is None]
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {len(paths)} images that column {column!r} of {part} names are not there: "
+            f"{listed(missing, _SHOWN)}; paths are absolute, or relative to {part.base}: mend them, or leave out the "
+            "rows"
+        )
+    return part

@@ -1,0 +1,75 @@
+"""Tables that name images by their paths."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ray_mentor.config import DataConfig
+from ray_mentor.data.readers.formats.listed import ListedImages, require_images
+from ray_mentor.data.readers.formats.part import AbstractPart
+from ray_mentor.data.readers.formats.splits import Parts, SplitParts
+from ray_mentor.data.readers.places import folder_of
+from ray_mentor.errors import UserError, listed
+
+_PATHS = re.compile(
+    r"(image|img|picture|photo)s?|((image|img|file|picture|photo)[ _-]?)?(path|name)|file|filepath", re.I
+)
+
+
+def path_column(names: Sequence[str]) -> str | None:
+    """The column of paths of images, by name; None without one.
+
+    Raises:
+        UserError: there are several.
+    """
+    found = [name for name in names if _PATHS.fullmatch(name) and name.lower() != "name"]
+    if len(found) > 1:
+        raise UserError(
+            f"columns {listed(map(repr, found))} could each name the images; say which does with --image-column"
+        )
+    return found[0] if found else None
+
+
+def with_pictures(found: SplitParts, config: DataConfig) -> tuple[SplitParts, DataConfig]:
+    """The parts with the images that they name by path, and the settings that say so; as they are where they name none.
+
+    Raises:
+        UserError: images that are not there.
+    """
+    schema = found.train[0].schema()
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    column = config.image_column
+    if column is None and not config.feature_columns:
+        column = path_column([name for name in texts if name not in (config.label_column, config.true_label_column)])
+    if column is None or column not in texts:
+        return found, config
+    name = f"image of {column}"
+
+    def listed_by(parts: Parts) -> Parts:
+        return tuple(_listing(part, column, name) for part in parts)
+
+    found = dataclasses.replace(
+        found, train=listed_by(found.train), validation=listed_by(found.validation), test=listed_by(found.test)
+    )
+    return found, dataclasses.replace(config, image_column=name)
+
+
+def _listing(part: AbstractPart, column: str, name: str) -> AbstractPart:
+    if column not in part.schema().names:
+        return part  # which is said where the other columns are looked for
+    table = part.about(part.schema().names, [])
+    paths = table[column].cast(pa.large_string())
+    if paths.null_count:
+        row = pc.index(paths.is_null(), True).as_py()
+        raise UserError(
+            f"column {column!r} is empty in row {row} of {part}, but every sample needs an image; fill it in or leave "
+            f"the row out ({paths.null_count} such)"
+        )
+    whole = paths.combine_chunks()
+    images = ListedImages(part.file, folder_of(part.file), whole, table, name, part.kind)
+    return require_images(images, column)

@@ -1,0 +1,158 @@
+"""Tables in text: CSV and TSV, and JSON with an object a line."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.json
+from typing_extensions import override
+
+from ray_mentor.data.memory import require_memory
+from ray_mentor.data.readers.formats.part import AbstractWholePart, reading
+from ray_mentor.data.readers.places import File, contents, opened, stamp
+from ray_mentor.errors import UserError, listed
+
+CSV = (".csv", ".tsv")
+JSONL = (".jsonl", ".ndjson")
+
+_SEPARATORS = ",;\t|"
+_HEAD_BYTES = 2**16
+_TIMES = 4  # what a table takes in memory, beside its text, at most: a number of two characters takes eight bytes
+_MEND = "mend that line, and save it as {kind} again"
+
+
+@dataclass(frozen=True)
+class TextPart(AbstractWholePart):
+    """A table in text, whose first line names the columns."""
+
+    kind = "CSV"
+    file: File
+
+    @override
+    def at(self, file: File) -> TextPart:
+        return dataclasses.replace(self, file=file)
+
+    def columns(self) -> list[str]:
+        """As the first line has them.
+
+        Raises:
+            UserError: it can't be read, or names no columns.
+        """
+        line = _first_line(self)
+        names = next(csv.reader(io.StringIO(line), delimiter=_separator(self, line)), [])
+        _require_header(self, names)
+        return names
+
+    @override
+    def read(self) -> pa.Table:
+        self.columns()
+        with reading(self, self.kind, _MEND):
+            _check_memory(self)
+            table = pyarrow.csv.read_csv(
+                io.BytesIO(contents([self.file])[0]),
+                pyarrow.csv.ReadOptions(use_threads=False),  # or an error does not say in which row
+                pyarrow.csv.ParseOptions(delimiter=_separator(self, _first_line(self)), newlines_in_values=True),
+            )
+        return _checked(self, table)
+
+
+@dataclass(frozen=True)
+class JsonPart(AbstractWholePart):
+    """JSON with an object a line, each column under its name."""
+
+    kind = "JSONL"
+    file: File
+
+    @override
+    def at(self, file: File) -> JsonPart:
+        return dataclasses.replace(self, file=file)
+
+    def columns(self) -> list[str]:
+        """As the first line has them; none where it is no object.
+
+        Raises:
+            UserError: it can't be read.
+        """
+        try:
+            first: Any = json.loads(_first_line(self))
+        except (ValueError, RecursionError):
+            return []
+        return list(first) if isinstance(first, dict) else []
+
+    @override
+    def read(self) -> pa.Table:
+        if _first_line(self).lstrip().startswith("["):
+            raise UserError(f"{self} is an array of JSON, but JSONL has an object a line; write it so")
+        with reading(self, self.kind, _MEND):
+            _check_memory(self)
+            table = pyarrow.json.read_json(
+                io.BytesIO(contents([self.file])[0]),
+                pyarrow.json.ReadOptions(use_threads=False),
+                pyarrow.json.ParseOptions(newlines_in_values=False),
+            )
+        return _checked(self, table)
+
+
+def _check_memory(part: AbstractWholePart) -> None:
+    size, _ = stamp(part.file)
+    require_memory(_TIMES * size, f"{part}, which is read as a whole", "write it as Parquet, or split it")
+
+
+def _first_line(part: AbstractWholePart) -> str:
+    with reading(part, part.kind), opened(part.file) as file:
+        head: bytes = file.read(_HEAD_BYTES)
+    lines = head.decode("utf-8-sig", errors="replace").splitlines()
+    return next((line for line in lines if line.strip()), "")
+
+
+def _separator(part: AbstractWholePart, line: str) -> str:
+    return "\t" if str(part.file).lower().endswith(".tsv") else max(_SEPARATORS, key=line.count)
+
+
+def _require_header(part: TextPart, names: Sequence[str]) -> None:
+    if not names:
+        raise UserError(f"{part} is empty, but its first line must name the columns; put them there")
+    if _counts_up(names):
+        return
+    values = [name for name in names if _VALUE.fullmatch(name.strip())]
+    if values:
+        raise UserError(
+            f"{part} has no header: its first line must name the columns, but has values ({listed(values, 5)}); put a "
+            f"line of {len(names)} names before it, such as {','.join(_names(len(names)))}"
+        )
+
+
+_VALUE = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|.+\.(png|jpe?g|webp|gif|bmp|tiff?|ppm|pgm)", re.IGNORECASE)
+
+
+def _counts_up(names: Sequence[str]) -> bool:
+    """Numbers that count the columns are their names: what writes a table without names gives it such."""
+    numbers = [int(name) for name in names if name.strip().isdecimal()]
+    return len(numbers) > 1 and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def _names(count: int) -> list[str]:
+    return [*(f"x{place}" for place in range(min(count - 1, 3))), *(["..."] if count > 4 else []), "label"]
+
+
+def _checked(part: AbstractWholePart, table: pa.Table) -> pa.Table:
+    """Nothing between two separators is nothing there, in text as in numbers."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_binary(field.type):
+            raise UserError(f"column {field.name!r} of {part} is text in another encoding than UTF-8; save it as UTF-8")
+        if pa.types.is_string(field.type):
+            column = table.column(place)
+            empty = pc.equal(column, "")
+            if pc.any(empty).as_py():
+                table = table.set_column(place, field, pc.if_else(empty, pa.scalar(None, field.type), column))
+    return table
