@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ray_mentor.on_ray.train.trainer import CurriculumTrainer
     from ray_mentor.run.audit.audit import Audit
     from ray_mentor.run.outcome import Outcome
+    from ray_mentor.run.trained.student import Student
     from ray_mentor.sweep import SweepOutcome, tune_curriculum
     from ray_mentor.training import train
 
@@ -42,6 +43,7 @@ _HOMES = {
     "Samples": "ray_mentor.data.samples.samples",
     "samples_from_dataset": "ray_mentor.data.samples.samples",
     "NonFiniteLossError": "ray_mentor.errors",
+    "Student": "ray_mentor.run.trained.student",
     "UserError": "ray_mentor.errors",
     "Outcome": "ray_mentor.run.outcome",
     "CurriculumTrainer": "ray_mentor.on_ray.train.trainer",
@@ -58,6 +60,7 @@ _EXTRAS = {
     "Samples": "ray",
     "samples_from_dataset": "ray",
     "Outcome": "ray",
+    "Student": "ray",
     "CurriculumTrainer": "ray",
     "train": "ray",
     "CompareOutcome": "tune",
@@ -81,6 +84,7 @@ __all__ = [
     "Rule",
     "RunSettings",
     "Samples",
+    "Student",
     "StudentConfig",
     "SweepOutcome",
     "SweepSettings",

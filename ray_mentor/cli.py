@@ -7,11 +7,13 @@ import time
 BEGAN = time.time()
 
 import argparse  # noqa: E402 - the clock of a whole command starts before its imports
+import functools  # noqa: E402
+import importlib  # noqa: E402
 import os  # noqa: E402
 import shlex  # noqa: E402
 import sys  # noqa: E402
 import traceback  # noqa: E402
-from collections.abc import Sequence  # noqa: E402
+from collections.abc import Callable, Sequence  # noqa: E402
 from typing import TYPE_CHECKING, TypeVar  # noqa: E402
 
 from ray_mentor import __version__  # noqa: E402
@@ -39,6 +41,7 @@ commands:
   tune SPACE     search settings of the mentor; SPACE is joint, mentor_architecture, update_frequency, curriculum,
                  smoke, module:function or a path to a file of your own
   compare        train several methods side by side, with the same means, and say which to take
+  predict RUN    say what a run's student makes of new data: a class and a probability a row, into a file
   report RUN     write a page of a run: how it went, what its mentor did, which labels look wrong
   audit RUN      say which labels of a run look wrong, and how many; RUN is its folder
   distill RUN    make a rule of what a run's mentor said: a table in a file, which costs nothing to weigh by
@@ -56,14 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         print(f"ray-mentor {__version__}")
         return DONE
-    commands = {
+    commands: dict[str, Callable[[list[str]], None]] = {
         "train": _train,
         "tune": _tune,
         "compare": _compare,
-        "report": _report,
-        "audit": _audit,
-        "distill": _distill,
-        "teach": _teach,
+        **{name: functools.partial(_of_a_run, name) for name in ("predict", "report", "audit", "distill", "teach")},
     }
     if words[0] not in commands:
         print(f"error: unknown command {shown(words[0])}; valid: {', '.join(commands)}", file=sys.stderr)
@@ -177,78 +177,9 @@ def _greet(what: str) -> None:
     print(printable(f"{what}: loading PyTorch and Ray, some seconds ..."), flush=True)
 
 
-def _report(words: list[str]) -> None:
-    says = (
-        "Writes RUN/report.html: one page, which needs neither network nor server, of how the run went, what its "
-        "mentor did and which labels look wrong. The run may still be going on. At its end it writes one by itself."
-    )
-    parser = argparse.ArgumentParser(prog="ray-mentor report", description=says, allow_abbrev=False)
-    parser.add_argument("run", metavar="RUN", help="the run's folder, e.g. runs/first")
-    asked = parser.parse_args(words)
-    with needing("ray", "ray-mentor report"):
-        from ray_mentor.report.run.written import REPORT, write_report  # noqa: PLC0415
-        from ray_mentor.run.directory import RunDirectory  # noqa: PLC0415
-
-    directory = RunDirectory(asked.run)
-    write_report(directory)
-    print(printable(f"{directory.path}/{REPORT}"))
-
-
-def _audit(words: list[str]) -> None:
-    says = (
-        "Says which given labels of a run's training samples look wrong, the most suspicious first, what they should "
-        "be, and how many there are. RUN/audit.csv and RUN/audit.parquet have it all. The run may still be going on."
-    )
-    parser = argparse.ArgumentParser(prog="ray-mentor audit", description=says, allow_abbrev=False)
-    parser.add_argument("run", metavar="RUN", help="the run's folder, e.g. runs/first")
-    parser.add_argument("--top", type=int, default=50, help="how many samples are shown (default: 50)")
-    for name, what in _AUDIT_FILES.items():
-        parser.add_argument(f"--{name}", metavar="FILE", help=f"{what} (.csv or .parquet)")
-    parser.add_argument("--duplicates", action="store_true", help="also look for samples that are there more than once")
-    asked = parser.parse_args(words)
-    if asked.top < 1:
-        raise UserError(f"top is {asked.top}, but it must be at least 1")
-    from ray_mentor.report.audited import audit_run  # noqa: PLC0415
-
-    files = {"weights": asked.export_weights, "clean": asked.clean, "relabelled": asked.relabelled}
-    audit_run(asked.run, asked.top, **files, duplicates=asked.duplicates)
-
-
-_AUDIT_FILES = {
-    "export-weights": "a weight in [0, 1] of each sample, for any trainer",
-    "clean": "ids and labels without the samples whose labels look wrong",
-    "relabelled": "ids and labels of all, with the suggested label where the given one looks wrong",
-}
-
-
-def _distill(words: list[str]) -> None:
-    with needing("ray", "ray-mentor distill"):
-        from ray_mentor.distill import distill  # noqa: PLC0415
-
-    distill(words)
-
-
-def _teach(words: list[str]) -> None:
-    says = (
-        "Teaches a mentor which losses are those of right labels, from the ledger of a finished run on data whose true "
-        "labels are known, and writes it to FILE. Another run weighs by it: ray-mentor train --method mentornet-frozen "
-        "--mentor-from FILE"
-    )
-    parser = argparse.ArgumentParser(prog="ray-mentor teach", description=says, allow_abbrev=False)
-    parser.add_argument("run", metavar="RUN", help="the run's folder, e.g. runs/first")
-    parser.add_argument("--out", metavar="FILE", required=True, help="where the mentor goes, e.g. taught.npz")
-    parser.add_argument("--mentor", choices=("mlp", "mentornet"), default="mlp", help="what it is made of")
-    asked = parser.parse_args(words)
-    from ray_mentor.run.findings.new_files import check_free, write_new  # noqa: PLC0415
-
-    check_free(asked.out)
-    from ray_mentor.config import MentorConfig  # noqa: PLC0415
-    from ray_mentor.run.directory import RunDirectory  # noqa: PLC0415
-    from ray_mentor.run.teaching import taught_by  # noqa: PLC0415
-
-    content, lesson = taught_by(RunDirectory(asked.run), MentorConfig(mentor=asked.mentor))
-    write_new(asked.out, lambda file: file.write(content))
-    print(printable(f"{lesson}; it is in {asked.out}"))
+def _of_a_run(name: str, words: list[str]) -> None:
+    """A command that has a file of its own, and needs a run's folder."""
+    importlib.import_module(f"ray_mentor.commands.{name}").run(words)
 
 
 def _space(words: list[str]) -> tuple[str, list[str]]:

@@ -116,6 +116,7 @@ def make_trainer(
         verbose=verbose,
         began=began,
         record=config.flat(),
+        feature_names=splits.features,
     )
 
 

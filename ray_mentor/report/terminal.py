@@ -121,7 +121,7 @@ def look_at_next(result: Mapping[str, Any], path: str, *, has_page: bool = True)
             "look at next:",
             *([f"  all of it, on one page: {path}/report.html"] if has_page else []),
             f"  labels that are most likely wrong{wrong}: {path}/audit.csv",
-            f"  the trained student: {path}/student/state_dict.pt",
+            f"  the trained student: {path}/student/",
             f"  each epoch's figures: {path}/metrics.csv",
             f"  each sample in each epoch: {path}/ledger/",
         ]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from torch import Tensor
+from jaxtyping import Bool
+from torch import Tensor, nn
 
 from ray_mentor.config import TrainConfig
 from ray_mentor.core.state.curriculum import CurriculumState
@@ -30,6 +32,8 @@ from ray_mentor.wording import in_python
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from ray_mentor.run.trained.student import Student
+
 VERSIONED = ("ray-mentor", "ray", "torch", "torchvision", "numpy", "pyarrow")
 
 
@@ -44,6 +48,7 @@ class Outcome:
         student_state: params and buffers of the student that is kept (:mod:`~ray_mentor.run.checkpoint.kept`), for
             ``load_state_dict``.
         files: the file system that ``path`` is a folder of, where one was given.
+        build: builds a fresh student; None where the run's folder alone says how.
     """
 
     result: dict[str, Any]
@@ -51,6 +56,7 @@ class Outcome:
     path: str
     student_state: dict[str, Tensor]
     files: Any = None
+    build: Callable[[], nn.Module] | None = None
 
     def __repr__(self) -> str:
         result = self.result
@@ -63,7 +69,7 @@ class Outcome:
         lines = [
             f"{result.get('method', 'a run')}: {', '.join(figures) or 'nothing measured'}",
             f"in {self.path}",
-            "next: outcome.plot(), outcome.audit(), outcome.ledger(), outcome.student_state, outcome.result",
+            "next: outcome.plot(), outcome.audit(), outcome.student(), outcome.ledger(), outcome.result",
             *(in_python(note) for note in result.get("notes", ())),
         ]
         return "\n".join(map(printable, lines))
@@ -79,6 +85,16 @@ class Outcome:
         with needing("plot", "outcome.plot()"):
             from ray_mentor.run.findings.picture import picture  # noqa: PLC0415
         return picture(self.metrics, read_ledger(RunDirectory(self.path, self.files)))
+
+    def student(self) -> Student:
+        """The trained student that is kept, which says probabilities of raw inputs: ``student.predict(images)``.
+
+        Raises:
+            UserError: its files are gone or damaged.
+        """
+        from ray_mentor.run.trained.student import Student  # noqa: PLC0415 - it reads what is written beside this
+
+        return Student.from_run(self.path, self.build, files=self.files)
 
     def ledger(self) -> pa.Table:
         """All rows of the ledger; ``sample_id`` is the user's, by dictionary where those are strings."""
@@ -123,7 +139,11 @@ def result_of(config: TrainConfig, n_samples: int, state: RunState, marks: Marks
 
 def trusted_figures(kept: KeptState | None) -> dict[str, Any]:
     """Accuracy of the kept student on the held-out trusted samples, with Wilson's 95 % interval; None without any."""
-    hits = None if kept is None else kept.hits if kept.is_earlier else kept.last_hits
+    return hits_figures(None if kept is None else kept.hits if kept.is_earlier else kept.last_hits)
+
+
+def hits_figures(hits: Bool[Tensor, " held_out"] | None) -> dict[str, Any]:
+    """The same of a student, by which of the held-out trusted samples it gives their label."""
     right, count = (0, 0) if hits is None else (int(hits.sum()), len(hits))
     return {
         "trusted_accuracy": right / count if count else None,

@@ -38,6 +38,7 @@ OPTIONS = [
     "duplicates",
     "on",
     "verify",
+    "probabilities",
 ]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 FOLDERS = ("benchmarks", "cluster", "docs", "examples", "ray_mentor", "tests")

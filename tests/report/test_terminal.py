@@ -176,7 +176,7 @@ def test_what_to_look_at_next(known: list[int] | None, share: float | None, spre
     assert look_at_next(result, "/runs/a", has_page=False).splitlines() == [first, *lines]
     assert lines[0] == f"  labels that are most likely {said}/runs/a/audit.csv"
     assert [line.rpartition(": ")[2] for line in lines[1:]] == [
-        "/runs/a/student/state_dict.pt",
+        "/runs/a/student/",
         "/runs/a/metrics.csv",
         "/runs/a/ledger/",
     ]

@@ -5,13 +5,16 @@ from __future__ import annotations
 from ray_mentor.config import DataConfig
 from ray_mentor.data.readers.cifar import CIFAR, read_cifar
 from ray_mentor.data.readers.digits import read_digits
+from ray_mentor.data.readers.new.files import read_new_files
+from ray_mentor.data.readers.new.known import InMemory, Known, New, places_of
 from ray_mentor.data.readers.parquet.read import read_files, read_trusted
 from ray_mentor.data.readers.places import is_there
 from ray_mentor.data.readers.raw import Raw, check_same_shape
+from ray_mentor.data.samples.inputs import AbstractArrayInputs
 from ray_mentor.data.storage.spread import Spread, in_threads
 from ray_mentor.errors import UserError, listed, shown
 
-__all__ = ["CLEAN", "Raw", "check_same_shape", "read", "read_trusted"]
+__all__ = ["CLEAN", "Known", "New", "Raw", "check_same_shape", "read", "read_new", "read_trusted"]
 
 CLEAN = ("digits", *CIFAR)
 """Data sets whose labels are right as they are stored."""
@@ -37,7 +40,46 @@ def read(config: DataConfig, spread: Spread = in_threads) -> Raw:
         return read_cifar(config)
     if is_there(config.data):
         return read_files(config, spread)
-    raise UserError(
-        f"unknown data {shown(config.data)}; valid: digits, {', '.join(CIFAR)}, "
-        f"or a path to data of your own (no such file or folder: {listed([config.data])})"
+    raise _unknown(config.data)
+
+
+def read_new(config: DataConfig, known: Known, *, labelled: bool) -> New:
+    """Inputs that a trained student has not seen: what ``config.data`` names, of any format that :func:`read` knows.
+
+    Of data that have a test split it is that.
+
+    Args:
+        config: where they are, and which columns.
+        known: what the student was trained on.
+        labelled: whether labels are wanted, among the student's classes; none are read otherwise.
+
+    Raises:
+        UserError: what :func:`read` says, or inputs or labels that don't fit the student.
+    """
+    if config.data in CLEAN:
+        return _built_in(config, known, labelled=labelled)
+    if is_there(config.data):
+        return read_new_files(config, known, labelled=labelled)
+    raise _unknown(config.data)
+
+
+def _built_in(config: DataConfig, known: Known, *, labelled: bool) -> New:
+    raw = read(config)
+    samples = raw.test or raw.train
+    if samples.inputs.shape != known.shape:
+        found = Known(samples.classes, samples.inputs.shape)
+        raise UserError(f"{config.data} holds {found}, but the student was trained on {known}; give other data")
+    labels = None
+    if labelled:
+        labels = places_of([samples.classes[label] for label in samples.labels], known, config.data)
+    assert isinstance(samples.inputs, AbstractArrayInputs)
+    what = "its test split" if raw.test else "all of it, what it was trained on too"
+    notes = (f"{config.data}: {what}, {len(samples):,} samples",)
+    return New(InMemory(samples.inputs.values[:]), samples.ids, samples.names, labels, notes)
+
+
+def _unknown(data: str) -> UserError:
+    return UserError(
+        f"unknown data {shown(data)}; valid: digits, {', '.join(CIFAR)}, "
+        f"or a path to data of your own (no such file or folder: {listed([data])})"
     )

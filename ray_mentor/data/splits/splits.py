@@ -35,6 +35,7 @@ class Splits:
             and what they show is no accuracy. None where a caller has none.
         notes: what the user should be told; those that begin with "warning:" before anything runs.
         understood: what was read, in a line; empty of data that is known by its name.
+        features: names of the features, in order; none where the inputs are no features of a table.
     """
 
     train: Samples
@@ -43,6 +44,7 @@ class Splits:
     test: Samples | None
     notes: tuple[str, ...]
     understood: str = ""
+    features: tuple[str, ...] = ()
 
     def open(self) -> None:
         """Gets what this machine lacks to read them."""
@@ -78,7 +80,7 @@ def prepare(config: DataConfig, seed: int, spread: Spread = in_threads) -> Split
     train = _at_most(train, config.train_size, _draw(seed, _TRAIN_SIZE))
     test = _at_most(test, config.test_size, _draw(seed, _TEST_SIZE))
     validation = None if validation is None else held(validation)
-    return Splits(train, validation, held(meta), held(test), tuple(notes), raw.understood)
+    return Splits(train, validation, held(meta), held(test), tuple(notes), raw.understood, raw.features)
 
 
 def _check_noise(config: DataConfig) -> None:

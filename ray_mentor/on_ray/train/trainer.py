@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -104,6 +104,8 @@ from ray_mentor.run.marks import Marks, Show
 from ray_mentor.run.outcome import Outcome, result_of
 from ray_mentor.run.progress import ProgressBoard
 from ray_mentor.run.trackers import tracked
+from ray_mentor.run.trained.about import About, Input, build_of
+from ray_mentor.run.trained.written import student_so_far, write_student
 
 
 def _identities(splits: Splits, config: TrainConfig) -> dict[str, str]:
@@ -148,6 +150,7 @@ class CurriculumTrainer:
         verbose: let Ray's own log through.
         began: time.time() at which ``wall_seconds`` starts; None: the call of :meth:`fit`.
         record: settings to write into the run's config file; None: those that mean something here.
+        feature_names: of the inputs, where they are features: the trained student asks for them by name.
         changes: settings by name (``epochs=10``), or whole groups of them (``mentor=MentorConfig(...)``), in place of
             those of ``config``.
 
@@ -178,6 +181,7 @@ class CurriculumTrainer:
         verbose: bool = False,
         began: float | None = None,
         record: Mapping[str, Any] | None = None,
+        feature_names: Sequence[str] = (),
         **changes: Any,
     ) -> None:
         named = {} if run_config is None else {"run_name": run_config.name}
@@ -189,11 +193,13 @@ class CurriculumTrainer:
         if not self._is_named:
             asked = asked.changed(run_name=fresh_name(asked.curriculum.method))
         check_factories(student, optimizer)
+        self._build = student
         self._method = method_of(asked.curriculum.method)
         if self._method.students > 1:
             check_goes_with_two(asked.curriculum, loss)
             student = functools.partial(pair_of, student)
         self._splits = splits_of(data, meta, test, validation, data_workers, clean_test=asked.data.clean_test)
+        self._fed = Input.of(self._splits.train, feature_names)
         self._run = placed(run_config, asked.run)
         self.directory = RunDirectory.within(
             str(self._run.storage_path), str(self._run.name), self._run.storage_filesystem
@@ -294,16 +300,25 @@ class CurriculumTrainer:
         mentor = self._last_mentor(state)
         if mentor is not None:
             self._claimed.write(MENTOR_FILE, self._mentor_bytes(mentor))
+        write_student(self._claimed, self._about(finished=True), state)
         result, audit = closed(self._claimed, result, self.config.run.epochs)
         self._report(marks, audit=audit)
         self._claimed.release()
         student, files = kept_student(state.kept, state.student), self._run.storage_filesystem
-        return Outcome(result, state.log.metrics, self.directory.path, student, files)
+        return Outcome(result, state.log.metrics, self.directory.path, student, files, self._build)
+
+    def _about(self, *, finished: bool) -> About:
+        """How the trained student is built, and what it is fed."""
+        classes, epochs = self._splits.train.classes, self.config.run.epochs
+        name, build = str(self.config.run.run_name), build_of(self._build)
+        return About(name, build, classes, self._fed, self._method.students, epochs, finished)
 
     def _report(self, marks: Marks, ended: str | None = None, audit: Audit | None = None) -> None:
         """Writes the run's page; those of a sweep's or a comparison's runs are made when they are asked for."""
         if self._job.gate is not None or (ended is not None and not marks.has_started):
             return  # what was refused is as it was
+        if ended is not None and (said := student_so_far(self._claimed, self._about(finished=False))) is not None:
+            marks.show({"kind": "note", "text": said})
         said = report_at_end(self._claimed, self._splits.train, ended=ended, audit=audit)
         if said is not None:
             marks.show({"kind": "note", "text": said})

@@ -51,9 +51,12 @@ class ListedImages(AbstractPart):
 
     @override
     def batches(self, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
-        for start in range(0, len(self), size):
-            rows = np.arange(start, min(start + size, len(self)))
-            yield from self.take(rows, columns).combine_chunks().to_batches()
+        return self.between(0, len(self), columns, size)
+
+    @override
+    def between(self, start: int, stop: int, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
+        for first in range(start, stop, size):
+            yield from self.take(np.arange(first, min(first + size, stop)), columns).combine_chunks().to_batches()
 
     @override
     def group_sizes(self) -> list[int]:

@@ -47,6 +47,20 @@ class ParquetPart(AbstractPart):
             yield from parquet.iter_batches(size, columns=columns)
 
     @override
+    def between(self, start: int, stop: int, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
+        with reading(self, self.kind), pq.ParquetFile(self.file) as parquet:
+            first = 0
+            for group in range(parquet.num_row_groups):
+                after = first + parquet.metadata.row_group(group).num_rows
+                if after > start and first < stop:
+                    for batch in parquet.iter_batches(size, row_groups=[group], columns=columns):
+                        low, high = max(start - first, 0), min(stop - first, len(batch))
+                        if high > low:
+                            yield batch.slice(low, high - low)
+                        first += len(batch)
+                first = after
+
+    @override
     def group_sizes(self) -> list[int]:
         with reading(self, self.kind):
             about = pq.read_metadata(self.file)

@@ -68,6 +68,21 @@ class AbstractPart(ABC):
             UserError: it can't be read.
         """
 
+    def between(self, start: int, stop: int, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
+        """Rows [start, stop) in order, ``size`` at a time; what comes before them may be read, too.
+
+        Raises:
+            UserError: it can't be read.
+        """
+        first = 0
+        for batch in self.batches(columns, size):
+            low, high = max(start - first, 0), min(stop - first, len(batch))
+            if high > low:
+                yield batch.slice(low, high - low)
+            first += len(batch)
+            if first >= stop:
+                return
+
     def group_sizes(self) -> list[int]:
         """How many rows can be read together and no fewer, group by group.
 

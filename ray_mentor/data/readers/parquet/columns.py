@@ -20,9 +20,9 @@ _ID_NAME = "sample_id"
 
 @dataclass(frozen=True)
 class Columns:
-    """Column names; either ``image`` or ``features`` is what the model is fed."""
+    """Column names; either ``image`` or ``features`` is what the model is fed. Without labels ``label`` is None."""
 
-    label: str
+    label: str | None
     true_label: str | None
     id: str | None
     image: str | None

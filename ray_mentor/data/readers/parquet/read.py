@@ -43,7 +43,7 @@ def read_files(config: DataConfig, spread: Spread) -> Raw:
     tables = _open_splits(files, columns)
     columns = dataclasses.replace(columns, checked=None)  # it is read
     stored = ("train",) if config.data_backend == "ray" else ()  # the others are held in memory in the end
-    classes = find_classes(tables.values(), named_classes(schema, columns.label))
+    classes = find_classes(tables.values(), named_classes(schema, config.label_column))
     labels = {split: _labels(table, classes) for split, table in tables.items()}
     inputs = {split: _inputs(table, columns, config) for split, table in tables.items() if split not in stored}
     inputs |= {
@@ -61,7 +61,7 @@ def read_files(config: DataConfig, spread: Spread) -> Raw:
         features=columns.features,
         notes=(*files.notes, *_said_of(columns), *doubtful_labels(classes), *unknown_to_training(samples)),
         checked=tables["train"].checked,
-        understood=understood(config.data, files.what, columns.label, samples),
+        understood=understood(config.data, files.what, config.label_column, samples),
     )
 
 

@@ -20,6 +20,7 @@ from ray_mentor.errors import UserError, listed
 
 _BATCH_ROWS = 256  # bounds what is held besides the result
 _NUMBER_BYTES = 8
+_NONE = pa.chunked_array([], pa.int64())  # labels of what has none
 
 
 class Stream(Protocol):
@@ -98,7 +99,7 @@ def open_table(files: Parts, columns: Columns, first_id: int = 0) -> Table:
         raise UserError(f"{', '.join(map(str, files))}: no rows, but at least one sample is needed")
     numbers = np.arange(first_id, first_id + sum(counts))
     stored = None if columns.id is None else _joined([part[columns.id] for part in parts], "ids")
-    labels = _joined([part[columns.label] for part in parts], "labels")
+    labels = _NONE if columns.label is None else _joined([part[columns.label] for part in parts], "labels")
     truth = None if columns.true_label is None else _joined([part[columns.true_label] for part in parts], "labels")
     starts = np.cumsum([0, *counts[:-1]])
     name = columns.checked

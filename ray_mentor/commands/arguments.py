@@ -1,0 +1,23 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser, data: str) -> None:
+    """The options that both have.
+
+    Args:
+        data: what --data is.
+    """
+    parser.add_argument("run", metavar="RUN", help="the run's folder, e.g. runs/first")
+    parser.add_argument("--data", metavar="DATA", required=True, help=data)
+    parser.add_argument("--batch-size", type=int, default=256, help="samples through the student at a time (256)")
+    parser.add_argument("--student", metavar="NAME", help="what builds the student, where that is code of your own")
+    parser.add_argument("--last", action="store_true", help="the last epoch's student, where an earlier one is kept")
+    parser.add_argument(
+        "--format", metavar="KIND", help="of the data, where what is there leaves it open, as in training"
+    )
+    for name, what in (("image", "encoded images"), ("id", "sample ids")):
+        parser.add_argument(f"--{name}-column", metavar="NAME", help=f"the column of {what}, where training's differs")

@@ -1,0 +1,40 @@
+"""``ray-mentor predict``: what a run's student says of new data."""
+
+from __future__ import annotations
+
+import argparse
+
+from ray_mentor.commands.arguments import add_arguments
+from ray_mentor.errors import printable
+from ray_mentor.extras import needing
+
+_SAYS = (
+    "Says what the trained student of a run makes of new data, a row a sample: sample_id, class, its probability, and "
+    "the entropy of the probabilities of all classes (in nats: 0 is sure, ln C knows nothing). Features are found by "
+    "name; labels need not be there, and are not read. Inputs are normalised as in training."
+)
+
+
+def run(words: list[str]) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="ray-mentor predict", description=_SAYS, allow_abbrev=False)
+    add_arguments(parser, "new samples, in any format that train takes; images also in one folder")
+    parser.add_argument("--out", metavar="FILE", required=True, help="where predictions go: .parquet or .csv")
+    parser.add_argument("--probabilities", action="store_true", help="also a column a class, p_NAME")
+    asked = parser.parse_args(words)
+    with needing("ray", "ray-mentor predict"):
+        from ray_mentor.commands.inference import opened, said  # noqa: PLC0415
+        from ray_mentor.report.predicted import Tally  # noqa: PLC0415
+        from ray_mentor.run.trained.predictions import as_rows, schema_of  # noqa: PLC0415
+        from ray_mentor.run.trained.table_files import check_table_file, write_table_file  # noqa: PLC0415
+
+    check_table_file(asked.out)
+    student, new = opened(asked, labelled=False)
+    for note in (*student.notes, *new.notes):
+        print(printable(note))
+    tally = Tally(student.classes)
+    tables = tally.counted(said(student, new, asked.batch_size, every=asked.probabilities))
+    schema = schema_of(new, student.classes, every=asked.probabilities)
+    write_table_file(asked.out, schema, as_rows(new, student.classes, tables))
+    tally.show()
+    print(printable(f"{len(new):,} predictions are in {asked.out}"))

@@ -1,0 +1,112 @@
+"""Inputs that a trained student has not seen: of any format, streamed, with labels only where they are asked for."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ray_mentor.errors import UserError, listed, shown
+
+Values = NDArray[Any]
+"""Raw inputs: uint8 (some, H, W, C), or float32 (some, F)."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a student was trained on, which new inputs have to fit.
+
+    Attributes:
+        classes: in order.
+        shape: of one model input: (C, H, W) of images, else (F,).
+        features: names of the features; none of images, or where they have none.
+    """
+
+    classes: tuple[str, ...]
+    shape: tuple[int, ...]
+    features: tuple[str, ...] = ()
+
+    @property
+    def are_images(self) -> bool:
+        """Rather than features."""
+        return len(self.shape) > 1
+
+    def __str__(self) -> str:
+        if not self.are_images:
+            return f"{self.shape[0]} features"
+        channels, height, width = self.shape
+        return f"{'grey' if channels == 1 else 'colour'} images of {width}×{height} (width×height)"
+
+
+class AbstractSource(ABC):
+    """Where new inputs are read from, a few at a time. It can be pickled."""
+
+    @abstractmethod
+    def values(self, start: int, stop: int) -> Iterator[Values]:
+        """Rows [start, stop) in order, some hundreds or thousands at a time.
+
+        Raises:
+            UserError: what can't be read, naming file and row.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class New:
+    """N new inputs.
+
+    Attributes:
+        source: of the inputs.
+        ids: int64 (N,): of a column of ids, or row numbers.
+        names: strings (N,), in place of ``ids`` where ids are strings.
+        labels: int64 (N,), places in the student's classes; None where nobody asked for them.
+        notes: what the user should be told.
+    """
+
+    source: AbstractSource
+    ids: NDArray[np.int64]
+    names: pa.LargeStringArray | None = None
+    labels: NDArray[np.int64] | None = None
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, eq=False)
+class InMemory(AbstractSource):
+    """An array."""
+
+    held: Values
+
+    def values(self, start: int, stop: int) -> Iterator[Values]:
+        for first in range(start, stop, _ROWS):
+            yield self.held[first : min(first + _ROWS, stop)]
+
+
+_ROWS = 1024
+
+
+def places_of(names: NDArray[np.str_] | list[str], known: Known, what: str) -> NDArray[np.int64]:
+    """Where labels stand among the classes that a student knows.
+
+    Args:
+        what: they are labels of, for the error.
+
+    Raises:
+        UserError: a label that is none of them; names both.
+    """
+    places = {name: place for place, name in enumerate(known.classes)}
+    distinct, inverse = np.unique(np.asarray(names, dtype=str), return_inverse=True)
+    unknown = [str(name) for name in distinct if str(name) not in places]
+    if unknown:
+        raise UserError(
+            f"{what} has labels that the student does not know: {listed(map(shown, unknown), 10)}; it was trained on "
+            f"{listed(map(shown, known.classes), 10)}; leave those rows out, or mend them"
+        )
+    found: NDArray[np.int64] = np.array([places[str(name)] for name in distinct], np.int64)[inverse.reshape(-1)]
+    return found

@@ -1,0 +1,12 @@
+"""Where the trained student lies in a run's folder."""
+
+FOLDER = "student"
+
+ABOUT = f"{FOLDER}/student.json"
+"""How it is built, its classes, and what it is fed (:mod:`~ray_mentor.run.trained.about`)."""
+
+MODEL = f"{FOLDER}/model.safetensors"
+"""Params and buffers of the student that is kept (:mod:`~ray_mentor.run.checkpoint.kept`)."""
+
+LAST = f"{FOLDER}/last.safetensors"
+"""Those of the last epoch's, where an earlier one's is kept."""

@@ -1,0 +1,201 @@
+"""A trained student to use: a module with its classes, and what it is fed."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ray_mentor.core.step.evaluation import evaluating
+from ray_mentor.core.student.pair import pair_of
+from ray_mentor.core.student.random_state import untouched
+from ray_mentor.errors import UserError, shown
+from ray_mentor.run.checkpoint.resume import started_with
+from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.trained.about import About
+from ray_mentor.run.trained.files import ABOUT, FOLDER, LAST, MODEL
+from ray_mentor.run.trained.params import from_bytes, load_into
+from ray_mentor.students import make_student, runs_code
+
+Build = Callable[[], nn.Module]
+
+_MOST_BYTES = 2**26  # of student.json: a hundred thousand classes with long names
+
+
+@dataclass(frozen=True, eq=False)
+class Student:
+    """A trained student.
+
+    Example:
+        >>> student = ray_mentor.Student.from_run("runs/first")
+        >>> probabilities = student.predict(images)  # uint8 (N, H, W, C), or features (N, F)
+        >>> [student.classes[label] for label in probabilities.argmax(1)]
+
+    Attributes:
+        module: in evaluation mode, on the CPU; it takes what is normalised, and returns logits. Of two students
+            trained together it is both, and returns log ½(softmax z₁ + softmax z₂).
+        about: what ``student.json`` says: how it is built, what it is fed, its epoch and accuracies.
+        name: of the file its params come from.
+    """
+
+    module: nn.Module
+    about: About
+    name: str
+
+    @staticmethod
+    def from_run(path: str, student: str | Build | None = None, *, last: bool = False, files: Any = None) -> Student:
+        """Reads it from a run's folder. Nothing that the folder holds is run.
+
+        Args:
+            path: of the folder, or a URI of it.
+            student: what builds it, where that is code of your own: the callable that the run was given, or what
+                ``--student`` said. None: as the folder says, of those that come with the package.
+            last: the last epoch's in place of the one that is kept.
+            files: the file system that ``path`` is a folder of; None: what it says.
+
+        Raises:
+            UserError: no run, or none with a trained student; damaged files, or those of another student.
+        """
+        directory = RunDirectory(path, files)
+        about = read_about(directory)
+        file = LAST if last and directory.size(LAST) is not None else MODEL
+        name = f"{directory.path}/{file}"
+        module = _built(about, student, directory.path)
+        load_into(module, from_bytes(_checked(directory, file, about), name), name)
+        return Student(module.eval().requires_grad_(False), about, name)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Their names, in order of the probabilities."""
+        return self.about.classes
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever uses it should be told."""
+        about = self.about
+        if about.finished:
+            return ()
+        return (f"the run ended early: this is the student after epoch {self.figures.get('epoch')} of {about.epochs}",)
+
+    @property
+    def figures(self) -> Mapping[str, Any]:
+        """Its epoch, and the accuracies that the run measured."""
+        return self.about.files.get(self.name.rpartition("/")[2], {})
+
+    @overload
+    def predict(self, inputs: Tensor, batch_size: int = 256) -> Tensor: ...
+
+    @overload
+    def predict(self, inputs: NDArray[Any], batch_size: int = 256) -> NDArray[np.float32]: ...
+
+    def predict(self, inputs: Any, batch_size: int = 256) -> Any:
+        """Probabilities p = softmax(z) of the classes, float32 (N, C): a tensor of a tensor, else an array.
+
+        Args:
+            inputs: as they are stored: uint8 images (N, H, W, C), features (N, F) in the order of
+                ``about.input.names``; of a data set of your own, what it gives. They are normalised here.
+            batch_size: passed through the module at a time, >= 1.
+
+        Raises:
+            UserError: inputs of another shape or type, or a student whose outputs are no logits.
+        """
+        raw = inputs if isinstance(inputs, Tensor) else torch.from_numpy(np.ascontiguousarray(inputs))
+        found = torch.cat([torch.zeros(0, len(self.classes)), *self._parts(raw, batch_size)])
+        return found if isinstance(inputs, Tensor) else found.numpy()
+
+    def _parts(self, raw: Tensor, batch_size: int) -> Iterator[Float[Tensor, "batch classes"]]:
+        self.about.input.check(raw)
+        for part in raw.split(batch_size):
+            yield self.probabilities(self.about.input.fed(part))
+
+    @torch.no_grad()
+    def probabilities(self, fed: Tensor) -> Float[Tensor, "batch classes"]:
+        """Of inputs that are normalised already, in the host's memory."""
+        device = next(self.module.parameters()).device
+        with evaluating(self.module):
+            outputs = self.module(fed.to(device))
+        if not isinstance(outputs, Tensor) or outputs.shape != (len(fed), len(self.classes)):
+            found = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+            raise UserError(
+                f"the student returns {shown(found)}, but probabilities are of logits, of shape "
+                f"({len(fed)}, {len(self.classes)}): batch and classes; call student.module itself"
+            )
+        return torch.softmax(outputs.float(), dim=1).cpu()
+
+
+def read_about(directory: RunDirectory) -> About:
+    """What a run's folder says of its trained student.
+
+    Raises:
+        UserError: no run, none that has one, or damage.
+    """
+    written = directory.read(ABOUT, at_most=_MOST_BYTES)
+    if written is not None:
+        return About.from_bytes(written, f"{directory.path}/{ABOUT}")
+    started_with(directory, "give the folder of a finished run, e.g. runs/first")
+    raise UserError(
+        f"{directory.path} has no trained student ({ABOUT}), which a run writes when it ends; let it go on to its end: "
+        "--resume"
+    )
+
+
+def _built(about: About, student: str | Build | None, path: str) -> nn.Module:
+    with untouched(torch.device("cpu")):
+        build = _builder(about, student, path)
+        return pair_of(build) if about.students > 1 else build()
+
+
+def _builder(about: About, student: str | Build | None, path: str) -> Build:
+    """Code that is not the package's is run where a caller names it, never because a file does."""
+    if callable(student):
+        return student
+    if about.build is None and student is None:
+        raise UserError(
+            f"the student of {path} is built by code of your own; say by what: --student module:function, or in Python "
+            "Student.from_run(path, build)"
+        )
+    given = dict(about.build or {"input_shape": about.input.shape, "n_classes": len(about.classes)})
+    name = str(student or given.get("name"))
+    if student is None and runs_code(name):
+        raise UserError(
+            f"the student of {path} is {shown(name)}, code that may be anybody's; if it is yours, say so: "
+            f"--student {name}, or in Python Student.from_run(path, {name!r})"
+        )
+    given |= {"name": name, "input_shape": tuple(given["input_shape"])}
+    return functools.partial(_made, given, path)
+
+
+def _made(given: dict[str, Any], path: str) -> nn.Module:
+    try:
+        return make_student(**given)
+    except (TypeError, RuntimeError) as error:
+        said = str(error).splitlines()[0]
+        raise UserError(
+            f"the student of {path} can't be built ({said}); another version of ray_mentor wrote it"
+        ) from error
+
+
+def _checked(directory: RunDirectory, file: str, about: About) -> bytes:
+    """The params' bytes.
+
+    Raises:
+        UserError: they are gone, or not those that ``student.json`` goes with.
+    """
+    name = file.removeprefix(f"{FOLDER}/")
+    written = directory.read(file)
+    if written is None:
+        raise UserError(f"{directory.path}/{file} is not there; put it back, or let the run write it again: --resume")
+    if hashlib.sha256(written).hexdigest() != about.files.get(name, {}).get("sha256"):
+        raise UserError(
+            f"{directory.path}/{file} is not the file that {ABOUT} was written with: it is damaged, or of another "
+            "student; put it back, or let the run write it again: --resume"
+        )
+    return written

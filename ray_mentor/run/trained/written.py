@@ -1,0 +1,64 @@
+"""The trained student, written into a run's folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import Any
+
+from ray_mentor.errors import UserError
+from ray_mentor.run.checkpoint.checkpoints import newest_good
+from ray_mentor.run.checkpoint.kept import kept_student
+from ray_mentor.run.checkpoint.state import RunState
+from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.outcome import accuracies, hits_figures, trusted_figures, versions
+from ray_mentor.run.trained.about import About
+from ray_mentor.run.trained.files import ABOUT, FOLDER, LAST, MODEL
+from ray_mentor.run.trained.params import to_bytes
+
+
+def write_student(directory: RunDirectory, about: About, state: RunState) -> None:
+    """Writes params of the student that is kept, and of the last epoch's where that is another, and what they are.
+
+    ``student.json`` is there last, and names the digest of each file.
+
+    Args:
+        about: how it is built, and what it is fed.
+        state: of the run, at its end or as far as it got.
+    """
+    directory.create((FOLDER,))
+    directory.remove(ABOUT)
+    files: dict[str, dict[str, Any]] = {}
+    kept = state.kept
+    parts = [
+        (MODEL, kept_student(kept, state.student), None if kept is None else kept.kept_epoch, trusted_figures(kept))
+    ]
+    if kept is not None and kept.is_earlier:
+        parts.append((LAST, state.student, kept.last_epoch, hits_figures(kept.last_hits)))
+    else:
+        directory.remove(LAST)
+    for name, params, epoch, trusted in parts:
+        content = to_bytes(params)
+        directory.write(name, content)
+        figures = accuracies(state.log.metrics, epoch)
+        files[name.removeprefix(f"{FOLDER}/")] = {
+            "epoch": figures.pop("kept_epoch"),
+            "step": state.curriculum.step if params is state.student else None,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            **trusted,
+            **figures,
+        }
+    whole = dataclasses.replace(about, files=files, versions=versions())
+    directory.write(ABOUT, whole.to_bytes())
+
+
+def student_so_far(directory: RunDirectory, about: About) -> str | None:
+    """Writes that of the newest checkpoint, of a run that ends early; what there is to say where it can't be."""
+    try:
+        found = newest_good(directory, lambda _: None)
+        if found is not None:
+            write_student(directory, about, found.state)
+    except Exception as error:
+        why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        return f"no {ABOUT} was written ({why}); the run goes on without it, and writes one at its end"
+    return None

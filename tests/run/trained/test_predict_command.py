@@ -1,0 +1,159 @@
+"""``ray-mentor predict``: new data of any shape that fits, in a file a row a sample."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+from PIL import Image
+from trained_students import CLASSES, feature_samples, image_samples, images, left_by, named, seeded
+
+from ray_mentor import Student, cli
+
+NAMES = ("a", "b", "c", "d")
+FEATURES = np.random.default_rng(1).normal(5, 3, (600, 4)).astype(np.float32)
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs a command in an empty folder: exit code, and what it said."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str]:
+        code = cli.main(words)
+        captured = capsys.readouterr()
+        return code, captured.out if code == 0 else captured.err
+
+    return run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> str:
+    samples = feature_samples(FEATURES)
+    build = named(samples, "mlp")
+    return left_by(tmp_path / "run", samples, build, seeded(build), names=NAMES)
+
+
+def columns(values: np.ndarray, *names: str) -> dict[str, Any]:
+    return {name: values[:, NAMES.index(name)] for name in names}
+
+
+def test_features_are_found_by_name_whatever_else_is_there(command: Any, run: str) -> None:
+    ids = [f"row-{i}" for i in range(600)]
+    table = pa.table({"remark": ["x"] * 600, **columns(FEATURES, "d", "b", "a", "c"), "sample_id": ids})
+    pyarrow.parquet.write_table(table, "new.parquet", row_group_size=170)
+    code, said = command("predict", run, "--data", "new.parquet", "--out", "p.parquet", "--probabilities")
+    assert code == 0
+    assert said.endswith("600 predictions are in p.parquet\n")
+    expected = Student.from_run(run).predict(FEATURES)
+    found = pyarrow.parquet.read_table("p.parquet")
+    assert found.column_names == ["sample_id", "class", "probability", "entropy", "p_ape", "p_bee", "p_cow"]
+    assert found["sample_id"].to_pylist() == ids
+    assert found["class"].to_pylist() == [CLASSES[place] for place in expected.argmax(1)]
+    assert found["probability"].to_numpy() == pytest.approx(expected.max(1), abs=1e-6)
+    assert found["entropy"].to_numpy() == pytest.approx(-(expected * np.log(expected)).sum(1), abs=1e-5)
+    assert np.stack([found[f"p_{name}"] for name in CLASSES], 1) == pytest.approx(expected, abs=1e-6)
+    assert len(set(found["class"].to_pylist())) > 1
+    pyarrow.parquet.write_table(table.drop_columns(["sample_id"]), "unnamed.parquet")
+    assert command("predict", run, "--data", "unnamed.parquet", "--out", "p.csv")[0] == 0
+    as_text = pyarrow.csv.read_csv("p.csv")
+    assert as_text.column_names == ["sample_id", "class", "probability", "entropy"]
+    assert as_text["sample_id"].to_pylist() == list(range(600))
+    assert as_text["class"].equals(found["class"])
+
+
+def test_the_table_says_how_many_of_each_class(command: Any, run: str) -> None:
+    pyarrow.parquet.write_table(pa.table(columns(FEATURES, *NAMES)), "new.parquet")
+    _, said = command("predict", run, "--data", "new.parquet", "--out", "p.csv")
+    expected = Student.from_run(run).predict(FEATURES)
+    rows = {line.split()[0]: line.split()[1:] for line in said.splitlines() if line.split()[:1] and "%" in line}
+    for place, name in enumerate(CLASSES):
+        of_class = expected[expected.argmax(1) == place].max(1)
+        mean = [f"{of_class.mean():.3f}"] if len(of_class) else []
+        assert rows[name] == [str(len(of_class)), f"{len(of_class) / 600:.1%}", *mean]
+
+
+def encoded(pixels: np.ndarray) -> list[bytes]:
+    found = []
+    for image in pixels:
+        file = io.BytesIO()
+        Image.fromarray(image.squeeze()).save(file, "PNG")
+        found.append(file.getvalue())
+    return found
+
+
+def test_images_come_from_several_files_in_order(command: Any, tmp_path: Path) -> None:
+    pixels = images(count=520)
+    samples = image_samples(pixels)
+    build = named(samples)
+    run = left_by(tmp_path / "run", samples, build, seeded(build))
+    (tmp_path / "new").mkdir()
+    for number, part in enumerate((slice(0, 300), slice(300, 301), slice(301, 520))):
+        pyarrow.parquet.write_table(
+            pa.table({"image": encoded(pixels[part])}), f"new/{number}.parquet", row_group_size=90
+        )
+    assert (
+        command("predict", run, "--data", "new", "--out", "p.parquet", "--probabilities", "--batch-size", "37")[0] == 0
+    )
+    found = pyarrow.parquet.read_table("p.parquet")
+    assert np.stack([found[f"p_{name}"] for name in CLASSES], 1) == pytest.approx(
+        Student.from_run(run).predict(pixels), abs=1e-6
+    )
+    pyarrow.parquet.write_table(pa.table({"image": encoded(images((9, 8, 3)))}), "wide.parquet")
+    code, said = command("predict", run, "--data", "wide.parquet", "--out", "q.parquet")
+    assert code == 2
+    assert said == (
+        "error: wide.parquet holds colour images of 8×9 (width×height), but the student was trained on colour images "
+        "of 8×8 (width×height); bring them to that\n"
+    )
+    assert not Path("q.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--out", "p.txt"), "'p.txt' ends neither in .parquet nor in .csv"),
+        (("--out", "there.csv"), "'there.csv' is there already"),
+        (("--out", "p.csv", "--batch-size", "0"), "batch_size is 0, but it must be at least 1"),
+        (("--out", "p.csv", "--data", "nowhere"), "unknown data 'nowhere'; valid: digits, "),
+        (("--out", "p.csv", "--data", "digits"),
+         "digits holds grey images of 8×8 (width×height), but the student was trained on 4 features"),
+        (("--out", "p.csv", "--data", "fewer.parquet"), "fewer.parquet has no column 'd'; its columns are a, b, c; the "
+         "student was trained on 4 features, which are found by name"),
+        (("--out", "p.csv", "--data", "empty.parquet"), "empty.parquet: no rows, but at least one sample is needed"),
+        (("--out", "p.csv", "--data", "texts.parquet"), "column 'd' of texts.parquet is string, but features must be"),
+        (("--out", "p.csv", "--data", "holes.parquet"), "holes.parquet (sample id 400) is missing, NaN or too large"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_said_and_nothing_is_written(
+    command: Any, run: str, words: tuple[str, ...], said: str
+) -> None:
+    whole = columns(FEATURES, *NAMES)
+    Path("there.csv").touch()
+    pyarrow.parquet.write_table(pa.table(whole), "new.parquet")
+    pyarrow.parquet.write_table(pa.table(columns(FEATURES, "a", "b", "c")), "fewer.parquet")
+    pyarrow.parquet.write_table(pa.table(whole).slice(0, 0), "empty.parquet")
+    pyarrow.parquet.write_table(pa.table({**whole, "d": ["x"] * 600}), "texts.parquet")
+    pyarrow.parquet.write_table(
+        pa.table({**whole, "d": [None if i == 400 else 1.5 for i in range(600)]}), "holes.parquet"
+    )
+    before = sorted(Path().iterdir())
+    code, answer = command("predict", run, "--data", "new.parquet", *words)
+    assert code == 2
+    assert said in answer
+    assert sorted(Path().iterdir()) == before
+
+
+def test_a_run_that_ended_early_says_so(command: Any, tmp_path: Path) -> None:
+    samples = feature_samples(FEATURES)
+    build = named(samples, "mlp")
+    run = left_by(tmp_path / "run", samples, build, seeded(build), names=NAMES, finished=False)
+    pyarrow.parquet.write_table(pa.table(columns(FEATURES, *NAMES)), "new.parquet")
+    _, said = command("predict", run, "--data", "new.parquet", "--out", "p.csv")
+    assert said.startswith("the run ended early: this is the student after epoch 4 of 4\n")
