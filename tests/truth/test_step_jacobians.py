@@ -236,7 +236,12 @@ def error(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
 
 
 def all_diagonals(step: TakenStep) -> dict[str, Tensor]:
-    return diagonals(step, [name for name, _ in step.student.named_parameters()])
+    params = dict(step.student.named_parameters())
+    found = diagonals(step, list(params))
+    return {
+        name: torch.full_like(params[name], slope) if isinstance(slope, float) else slope
+        for name, slope in found.items()
+    }
 
 
 @pytest.mark.parametrize("warm", [0, 1, 4])

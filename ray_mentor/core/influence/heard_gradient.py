@@ -95,9 +95,7 @@ class HeardGradient:
             return 0.0
         assert self._factor is not None
         found, along = (torch._foreach_norm([each[name] for name in names]) for each in (self._found, direction))
-        largest = torch.stack(
-            [norm / self._found[name].numel() ** 0.25 for name, norm in zip(names, found, strict=True)]
-        ).max()
+        largest = torch.stack(torch._foreach_div(found, [self._found[name].numel() ** 0.25 for name in names])).max()
         return float(largest.double() * torch.stack(along).double().norm() / self._factor.abs())
 
     def withheld(self, applied: Gradient) -> list[str]:
@@ -161,9 +159,10 @@ def _chunks(pairs: list[Pair]) -> Iterator[list[Pair]]:
 
 
 def _product(pairs: list[Pair]) -> Float[Tensor, ""]:
-    ours, others = ([_real(pair[side]) for pair in pairs] for side in (0, 1))
-    products = torch._foreach_mul(ours, others)
-    return torch.stack([product.sum() for product in products]).sum(dtype=torch.float64)
+    products = torch._foreach_mul(*([_real(pair[side]) for pair in pairs] for side in (0, 1)))
+    # as they lie in memory, which has no gaps: their order doesn't matter, and flattening would copy some
+    flat = [product.as_strided((product.numel(),), (1,)) for product in products]
+    return (flat[0] if len(flat) == 1 else torch.cat(flat)).sum(dtype=torch.float64)
 
 
 def _real(tensor: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ray_mentor.core.batch import Arguments, Batch, Inputs, MetaBatch, outputs_of
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.influence.refusals import reentrant_refused
-from ray_mentor.core.influence.step_jacobian import diagonals
+from ray_mentor.core.influence.step_jacobian import times_diagonals
 from ray_mentor.core.influence.taken_step import TakenStep
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.step.gradient_rules.base import Gradient
@@ -85,7 +85,7 @@ def step_direction(step: TakenStep, meta: Gradient) -> Gradient:
     Args:
         meta: ∇M(θ').
     """
-    return {name: meta[name] * slope for name, slope in diagonals(step, meta).items()}
+    return times_diagonals(step, meta)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from ray_mentor.core.influence.optimizer_replay import Group, groups_of
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.step.gradient_rules.base import Gradient
 from ray_mentor.core.step.student_step import gradient_of
+from ray_mentor.core.student.copies import named_copies
 from ray_mentor.core.student.precision import Precision
 from ray_mentor.core.student.random_state import RandomState
 from ray_mentor.errors import UserError
@@ -97,8 +98,8 @@ def remember(
     device = next(iter(live.values())).device
     groups = tuple(groups_of(optimizer, live) for optimizer in optimizers)
     return Before(
-        params={name: param.detach().clone() for name, param in live.items()},
-        buffers={name: buffer.detach().clone() for name, buffer in student.named_buffers()},
+        params=named_copies(live),
+        buffers=named_copies(dict(student.named_buffers())),
         random_state=RandomState.now(device),
         precision=Precision.now(device),
         optimizer={

@@ -31,6 +31,7 @@ from ray_mentor.core.mentor.pace import interval_of
 from ray_mentor.core.methods.parts import Parts
 from ray_mentor.core.step.gradient_rules.base import Gradient
 from ray_mentor.core.step.record import Weighed
+from ray_mentor.core.student.copies import named_copies
 from ray_mentor.core.student.precision import Precision
 
 Draw = Callable[[str, int], torch.Generator]
@@ -206,7 +207,7 @@ class MetaUpdates:
         applied = dense_gradient_of(self._student)
         check_all_owned(self._student, applied, before.owned)
         if self._estimator.look_ahead > 1:  # the next steps may write over them
-            applied = {name: gradient.clone() for name, gradient in applied.items()}
+            applied = named_copies(applied)
         elif before.gradient is not None:
             withheld = before.gradient.withheld(applied)
             applied = {name: gradient for name, gradient in applied.items() if name not in withheld}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from ray_mentor.core.mentor.pace import interval_of, rate_of
 from ray_mentor.core.plain_load import load_plain
 from ray_mentor.core.step.features import Features
 from ray_mentor.core.step.normalisation import normalise
+from ray_mentor.core.student.copies import named_copies
 
 EVIDENCE = "evidence."
 """What the names of a mentor's buffers begin with that say something of one data set's classes."""
@@ -152,11 +154,8 @@ class MentorLearner:
 
     def _copies(self) -> tuple[dict[str, Tensor], dict[Tensor, dict[str, Tensor]]]:
         """Of params and buffers by name, and of the optimizer's state by param; settings are set anew at each step."""
-        state = {name: value.clone() for name, value in self._mentor.state_dict().items()}
-        moments = {
-            param: {name: value.clone() for name, value in of.items()} for param, of in self._optimizer.state.items()
-        }
-        return state, moments
+        moments = {param: named_copies(of) for param, of in self._optimizer.state.items()}
+        return named_copies(self._mentor.state_dict()), moments
 
     def _put_back(self, state: dict[str, Tensor], moments: dict[Tensor, dict[str, Tensor]]) -> None:
         self._mentor.load_state_dict(state)
@@ -165,7 +164,8 @@ class MentorLearner:
 
     def _is_finite(self) -> bool:
         moments = [value for state in self._optimizer.state.values() for value in state.values()]
-        return all(bool(value.isfinite().all()) for value in [*self._mentor.state_dict().values(), *moments])
+        largest = torch._foreach_norm([*self._mentor.state_dict().values(), *moments], math.inf)
+        return bool(torch.stack([each.double() for each in largest]).isfinite().all())
 
     def objective(self, update: MetaUpdate) -> Float[Tensor, ""]:
         """Σ_i s̄_i ŵ_i(φ) + λ·KL(p(φ) ‖ uniform): its first part's gradient in φ is the hypergradient, scaled.

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ray_mentor.core.student.copies import copies, copy_into
+
 
 @contextmanager
 def kept_buffers(student: nn.Module) -> Iterator[None]:
@@ -16,15 +18,14 @@ def kept_buffers(student: nn.Module) -> Iterator[None]:
     A forward pass may write into them, or put other tensors in their places.
     """
     places = [(module, name, buffer) for module in student.modules() for name, buffer in module._buffers.items()]
-    values = [(buffer, _once(buffer).detach().clone()) for buffer in student.buffers()]
+    buffers = list(student.buffers())
+    values = copies(map(_once, buffers))
     try:
         yield
     finally:
         for module, name, buffer in places:
             module._buffers[name] = buffer
-        with torch.no_grad():
-            for buffer, value in values:
-                _once(buffer).copy_(value)
+        copy_into([_once(buffer).detach() for buffer in buffers], values)  # by then they may lie elsewhere
 
 
 @contextmanager

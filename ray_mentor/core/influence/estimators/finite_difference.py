@@ -15,6 +15,7 @@ from ray_mentor.core.influence.refusals import hooks_refused
 from ray_mentor.core.influence.taken_step import Before, TakenStep
 from ray_mentor.core.losses import losses_of
 from ray_mentor.core.step.gradient_rules.base import Gradient
+from ray_mentor.core.student.copies import named_copies
 from ray_mentor.core.student.random_state import untouched
 from ray_mentor.core.student.stateless import called_with
 
@@ -84,7 +85,7 @@ def _losses(step: TakenStep, batch: Batch, direction: Gradient, t: float) -> Flo
     params = {
         name: param + t * direction[name] if name in direction else param for name, param in before.params.items()
     }
-    buffers = {name: buffer.clone() for name, buffer in before.buffers.items()}
+    buffers = named_copies(before.buffers)
     with untouched(batch.labels.device), before.precision.again(), hooks_refused("finite_difference"):
         before.random_state.put_back()
         return losses_of(called_with(step.student, {**params, **buffers}, batch.inputs), step.loss, batch)

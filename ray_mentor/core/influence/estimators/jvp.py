@@ -19,6 +19,7 @@ from ray_mentor.core.influence.refusals import hooks_refused, operators_named
 from ray_mentor.core.influence.taken_step import TakenStep
 from ray_mentor.core.losses import losses_of
 from ray_mentor.core.step.gradient_rules.base import Gradient
+from ray_mentor.core.student.copies import named_copies
 from ray_mentor.core.student.random_state import untouched
 from ray_mentor.core.student.stateless import called_with
 
@@ -59,7 +60,7 @@ class ForwardMode(AbstractEstimator):
         """The losses' tangent, and whether anything in it was of so short a range that the direction's size matters."""
         before = step.before
         batch, rows = passed(step.batch, chosen)
-        buffers = {name: buffer.clone() for name, buffer in before.buffers.items()}
+        buffers = named_copies(before.buffers)
         with (
             untouched(batch.labels.device),
             before.precision.again(),

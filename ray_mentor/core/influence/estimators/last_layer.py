@@ -14,6 +14,7 @@ from ray_mentor.core.influence.heard import Heard, require_returned
 from ray_mentor.core.influence.taken_step import TakenStep
 from ray_mentor.core.losses import losses_of
 from ray_mentor.core.step.gradient_rules.base import Gradient
+from ray_mentor.core.student.copies import named_copies
 from ray_mentor.core.student.random_state import untouched
 from ray_mentor.core.student.stateless import called_with
 from ray_mentor.errors import UserError
@@ -103,7 +104,7 @@ def _replayed(step: TakenStep) -> Heard:
     """What the head does in the training forward pass, repeated: a compiled student calls no hooks of its layers."""
     before, student = step.before, step.student
     heard = Heard(student, head_of(student))
-    values = {**before.params, **{name: buffer.clone() for name, buffer in before.buffers.items()}}
+    values = {**before.params, **named_copies(before.buffers)}
     with torch.enable_grad(), untouched(step.batch.labels.device), before.precision.again():
         before.random_state.put_back()
         returned = called_with(student, values, step.batch.inputs)

@@ -17,6 +17,7 @@ from ray_mentor.core.influence.refusals import checkpointing_refused, reentrant_
 from ray_mentor.core.influence.taken_step import TakenStep
 from ray_mentor.core.losses import losses_of
 from ray_mentor.core.step.gradient_rules.base import Gradient
+from ray_mentor.core.student.copies import named_copies
 from ray_mentor.core.student.random_state import untouched
 from ray_mentor.core.student.stateless import called_with
 from ray_mentor.errors import UserError
@@ -85,7 +86,7 @@ class Unrolled(AbstractEstimator):
 def _gradients(step: TakenStep, params: Named, weights: Tensor) -> Named:
     """g, as applied, answering to ``weights`` and ``params`` as ∇Σ_i weights_i ℓ_i(params) does."""
     before = step.before
-    values = {**params, **{name: buffer.clone() for name, buffer in before.buffers.items()}}
+    values = {**params, **named_copies(before.buffers)}
     with untouched(step.batch.labels.device), before.precision.without_float16.again():
         before.random_state.put_back()
         losses = losses_of(called_with(step.student, values, step.batch.inputs), step.loss, step.batch)
@@ -148,6 +149,6 @@ def _has_finite_gradient(loss: Float[Tensor, ""], params: Named) -> bool:
 
 def _meta_loss(step: TakenStep, params: Named, meta: MetaBatch) -> Tensor:
     """M of the student as it stands, answering to ``params``."""
-    values = {**params, **{name: buffer.clone() for name, buffer in step.student.named_buffers()}}
+    values = {**params, **named_copies(dict(step.student.named_buffers()))}
     with untouched(meta.labels.device), step.before.precision.without_float16.again():
         return step.meta_loss(called_with(step.student, values, meta.inputs), meta.labels).sum() / meta.size
