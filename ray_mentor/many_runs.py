@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -18,6 +18,7 @@ from ray_mentor.on_ray.tune.listed import Makers
 from ray_mentor.on_ray.tune.trial import MakeTrainer
 from ray_mentor.run.checkpoint.resume import check_same_run, resuming
 from ray_mentor.run.directory import RunDirectory, absolute, check_name, fresh_name
+from ray_mentor.students import source_of
 from ray_mentor.training import make_trainer
 
 OF_THE_WHOLE = ("run_name", "storage_path", "resume", "resume_or_start")
@@ -55,7 +56,9 @@ class Configured:
             if (drawn, test) not in self._stored:
                 splits = self._splits(drawn)
                 self._stored[drawn, test] = ray.put(splits if test else dataclasses.replace(splits, test=None))
-        return ConfiguredTrainer({drawn: self._stored[drawn, test] for drawn in needed}, self._verbose)
+        students = dict.fromkeys(config.student.student for config in configs)
+        sources = {name: source_of(name) for name in students}
+        return ConfiguredTrainer({drawn: self._stored[drawn, test] for drawn in needed}, sources, self._verbose)
 
     def _splits(self, drawn: Drawn) -> Splits:
         return self._read.pop(drawn) if drawn in self._read else prepare(*drawn)
@@ -72,15 +75,18 @@ class ConfiguredTrainer:
 
     Attributes:
         stored: by what the splits are drawn by, where they lie in Ray's object store.
+        sources: of the students, by name, for machines that lack the files.
         verbose: of the trainers.
     """
 
     stored: Mapping[Drawn, Any]
+    sources: Mapping[str, bytes | None] = field(default_factory=dict)
     verbose: bool = False
 
     def __call__(self, config: TrainConfig, *, test: bool) -> CurriculumTrainer:
         place = self.stored[drawn_by(config)]
-        trainer = make_trainer(config, ray.get(place), verbose=self.verbose)
+        source = self.sources.get(config.student.student)
+        trainer = make_trainer(config, ray.get(place), source=source, verbose=self.verbose)
         trainer.stored_at(place)
         return trainer
 

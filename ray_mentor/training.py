@@ -96,14 +96,25 @@ def _note(display: RunDisplay, text: str) -> None:
 
 
 def make_trainer(
-    config: TrainConfig, splits: Splits, *, verbose: bool = False, began: float | None = None
+    config: TrainConfig,
+    splits: Splits,
+    *,
+    source: bytes | None = None,
+    verbose: bool = False,
+    began: float | None = None,
 ) -> CurriculumTrainer:
-    """The trainer that ``config`` describes; a student that cannot take the data is refused here."""
+    """The trainer that ``config`` describes; a student that cannot take the data is refused here.
+
+    Args:
+        source: of the student, where what it is made of need not lie on this machine.
+    """
     run, student = config.run, config.student
     name, shape, n_classes = student.student, splits.train.inputs.shape, len(splits.train.classes)
-    source = source_of(name)
+    source = source_of(name) if source is None else source
     build = functools.partial(make_student, name, shape, n_classes, source=source)
-    check_can_be_trained(name, source, shape, n_classes)
+    dtype = splits.train.inputs.dtype
+    whole_numbers = not (dtype.is_floating_point or dtype.is_complex)
+    check_can_be_trained(name, source, shape, n_classes, _estimator(config), whole_numbers=whole_numbers)
     what = Path(config.data.data.partition("?")[0]).name
     named = config.changed(run_name=run.run_name or fresh_name(config.curriculum.method, what))
     return CurriculumTrainer(
@@ -118,6 +129,14 @@ def make_trainer(
         record=config.flat(),
         feature_names=splits.features,
     )
+
+
+def _estimator(config: TrainConfig) -> str | None:
+    """That is asked for the influences of samples; None where nobody asks."""
+    method = method_of(config.curriculum.method)
+    if method.learns:
+        return config.mentor.estimator
+    return "jvp" if method.weighting(config.curriculum, config.mentor, None).needs_slopes else None
 
 
 def headline(config: TrainConfig, train: Samples) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import importlib
+from typing import Any
 
 import torch
 from torch import nn
 
 from ray_mentor.errors import UserError, listed, shown
+from ray_mentor.extras import needing
 from ray_mentor.students import from_code
 from ray_mentor.students.cnn import CNN
 from ray_mentor.students.from_code import names_a_file
@@ -29,16 +32,18 @@ __all__ = [
     "source_of",
 ]
 
-TORCHVISION = "torchvision"
-FAMILIES = (TORCHVISION,)
-FORMS = f"valid: {', '.join(STUDENTS)}, torchvision:NAME, MODULE:FUNCTION, FILE.py:FUNCTION"
+FAMILIES = {"torchvision": "ray", "timm": "timm", "hf": "hf"}
+"""What stands before a colon where models of others are named, and the extra that they come with."""
+
+FORMS = f"valid: {', '.join(STUDENTS)}, torchvision:NAME, timm:NAME, hf:FOLDER, MODULE:FUNCTION, FILE.py:FUNCTION"
 
 
 def make_student(name: str, input_shape: tuple[int, ...], n_classes: int, *, source: bytes | None = None) -> nn.Module:
     """Builds a student with fresh params, drawn from PyTorch's global random state.
 
     Args:
-        name: a key of :data:`STUDENTS`, ``torchvision:NAME``, ``MODULE:FUNCTION`` or ``FILE.py:FUNCTION``.
+        name: a key of :data:`STUDENTS`, ``torchvision:NAME``, ``timm:NAME``, ``hf:FOLDER`` (or a name on the
+            Hub), ``MODULE:FUNCTION`` or ``FILE.py:FUNCTION``.
         input_shape: of one sample: (channels, height, width), or any shape for the mlp.
         n_classes: number of logits, >= 2.
         source: what :func:`source_of` gave where the name was given, so that it can be built on another machine; None:
@@ -66,16 +71,19 @@ def check_student(name: str) -> None:
         return
     family, _, member = name.partition(":")
     meant = difflib.get_close_matches(family, FAMILIES, n=1) if member else []
-    if family in FAMILIES:
-        names = _torchvision_names()
-        if member not in names:
+    if family == "hf":
+        _from("hf").config_of(member)
+    elif family in FAMILIES:
+        names = _from(family).names()
+        if member not in names and not (family == "timm" and _from("timm").is_there(member)):
             raise _unknown(name, [f"{family}:{each}" for each in difflib.get_close_matches(member, names, n=3)])
     elif meant and not names_a_file(name):
         raise _unknown(name, [f"{meant[0]}:{member}"])
     elif runs_code(name):
         from_code.check(name, source_of(name))
     else:
-        known = {name: name for name in STUDENTS} | {each: f"{TORCHVISION}:{each}" for each in _torchvision_names()}
+        torchvisions = {each: f"torchvision:{each}" for each in _from("torchvision").names()}
+        known = {name: name for name in STUDENTS} | torchvisions
         raise _unknown(name, [known[each] for each in difflib.get_close_matches(name, known, n=3)])
 
 
@@ -99,21 +107,28 @@ def source_of(name: str) -> bytes | None:
     Raises:
         UserError: a file that is not there.
     """
+    if name.startswith("hf:"):
+        found: bytes = _from("hf").config_of(name.partition(":")[2])
+        return found
     return from_code.source_of(name) if runs_code(name) else None
 
 
 def _built(name: str, input_shape: tuple[int, ...], n_classes: int, source: bytes | None) -> nn.Module:
     if name in STUDENTS:
         return STUDENTS[name](input_shape, n_classes)
+    source = source_of(name) if source is None else source
     if runs_code(name):
-        return from_code.build(name, from_code.source_of(name) if source is None else source, input_shape, n_classes)
-    check_student(name)
-    from ray_mentor.students import from_torchvision  # noqa: PLC0415 - seconds, which few need
+        return from_code.build(name, source, input_shape, n_classes)
+    family, _, member = name.partition(":")
+    if source is None:
+        check_student(name)
+        made: nn.Module = _from(family).build(member, input_shape, n_classes)
+    else:
+        made = _from(family).build(member, source, input_shape, n_classes)
+    return made
 
-    return from_torchvision.build(name.partition(":")[2], input_shape, n_classes)
 
-
-def _torchvision_names() -> list[str]:
-    from ray_mentor.students import from_torchvision  # noqa: PLC0415
-
-    return from_torchvision.names()
+def _from(family: str) -> Any:
+    """The module that builds a family's models; seconds, which few need."""
+    with needing(FAMILIES[family], f"--student {family}:NAME"):
+        return importlib.import_module(f"{__name__}.from_{family}")

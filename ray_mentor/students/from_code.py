@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,16 @@ def build(name: str, source: bytes | None, input_shape: tuple[int, ...], n_class
         made = function(**named) if _takes(function, named) else function(input_shape, n_classes)
     if not isinstance(made, nn.Module):
         raise UserError(f"student {shown(name)} returns {shown(made)}, but it must return a torch.nn.Module; mend it")
-    return made
+    return _with_logits(made, input_shape)
+
+
+def _with_logits(made: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
+    """The same; one of Hugging Face's returns its logits."""
+    if "transformers" not in sys.modules:
+        return made
+    from ray_mentor.students import from_hf  # noqa: PLC0415 - loaded already, or it is none of theirs
+
+    return from_hf.with_logits(made, input_shape) if from_hf.is_ones(made) else made
 
 
 def _takes(function: Callable[..., Any], named: dict[str, Any]) -> bool:

@@ -7,29 +7,46 @@ import functools
 import torch
 from torch import Tensor, nn
 
+from ray_mentor.core.influence.estimators.tried import check_estimator
 from ray_mentor.core.student.random_state import untouched
 from ray_mentor.errors import UserError, shown
-from ray_mentor.students import make_student
+from ray_mentor.students import is_reference, make_student
 
 SAMPLES = 2
 
 
 @functools.lru_cache(maxsize=32)
-def check_can_be_trained(name: str, source: bytes | None, input_shape: tuple[int, ...], n_classes: int) -> None:
-    """Builds the student, and passes two samples of noise through it, as in training.
+def check_can_be_trained(
+    name: str,
+    source: bytes | None,
+    input_shape: tuple[int, ...],
+    n_classes: int,
+    estimator: str | None = None,
+    *,
+    whole_numbers: bool = False,
+) -> None:
+    """Builds the student, passes two samples through it, as in training, and asks for their influences.
+
+    Args:
+        estimator: of influences; None where the run asks for none. The package's own students work with all.
+        whole_numbers: whether inputs are token ids or the like, and no amounts.
 
     Raises:
-        UserError: it can't be built, can't take such inputs, or does not return one logit a class.
+        UserError: it can't be built, can't take such inputs, does not return one logit a class, or has an operator that
+            the estimator can't do; then with one that can.
     """
     with untouched(torch.device("cpu")):
         student = _made(name, source, input_shape, n_classes).train()
-        inputs = torch.randn(SAMPLES, *input_shape)
+        shape = (SAMPLES, *input_shape)
+        inputs = torch.ones(shape, dtype=torch.int64) if whole_numbers else torch.randn(shape)
         with torch.no_grad():
             try:
                 outputs = student(inputs)
             except Exception as error:  # whatever its code says of inputs that are too small, or of other dimensions
                 raise _refused(name, input_shape, error) from error
-    check_are_logits(name, outputs, SAMPLES, n_classes)
+        check_are_logits(name, outputs, SAMPLES, n_classes)
+        if estimator is not None and not is_reference(name):
+            check_estimator(estimator, student, inputs, torch.arange(SAMPLES) % n_classes)
 
 
 def check_are_logits(name: str, outputs: object, samples: int, n_classes: int) -> None:

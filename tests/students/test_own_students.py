@@ -17,7 +17,9 @@ from ray_mentor.students import check_student, make_student, runs_code, source_o
 from ray_mentor.students.images import with_channels
 from ray_mentor.students.tried import check_can_be_trained
 
-FORMS = "valid: mlp, cnn, resnet32, wrn-28-10, torchvision:NAME, MODULE:FUNCTION, FILE.py:FUNCTION"
+FORMS = (
+    "valid: mlp, cnn, resnet32, wrn-28-10, torchvision:NAME, timm:NAME, hf:FOLDER, MODULE:FUNCTION, FILE.py:FUNCTION"
+)
 OWN = """
 import torch
 from torch import nn
@@ -202,7 +204,16 @@ def test_a_file_without_a_function_and_one_that_is_not_there(own: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "runs"), [("mlp", False), ("torchvision:resnet18", False), ("a.py:f", True), ("a:f", True), ("a", False)]
+    ("name", "runs"),
+    [
+        ("timm:resnet10t", False),
+        ("hf:folder", False),
+        ("mlp", False),
+        ("torchvision:resnet18", False),
+        ("a.py:f", True),
+        ("a:f", True),
+        ("a", False),
+    ],
 )
 def test_what_runs_code(name: str, runs: bool) -> None:
     assert runs_code(name) == runs

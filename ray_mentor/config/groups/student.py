@@ -14,8 +14,9 @@ class StudentConfig:
     """The student and how it is optimised."""
 
     student: str = "mlp"
-    """mlp, cnn, resnet32 or wrn-28-10; torchvision:NAME, as in torchvision:resnet50; or a function of your own that
-    takes the shape of an input and the number of classes: FILE.py:FUNCTION, MODULE:FUNCTION."""
+    """mlp, cnn, resnet32 or wrn-28-10; torchvision:NAME, as in torchvision:resnet50; timm:NAME; hf:FOLDER, or a name on
+    the Hub; or a function of your own that takes the shape of an input and the number of classes: FILE.py:FUNCTION,
+    MODULE:FUNCTION."""
     sync_batch_norm: bool = False
     """Batch norm over the global batch of all workers instead of each worker's own share."""
     precision: Literal["float32", "bf16"] = "float32"
