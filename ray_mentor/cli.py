@@ -42,6 +42,7 @@ commands:
                  smoke, module:function or a path to a file of your own
   compare        train several methods side by side, with the same means, and say which to take
   predict RUN    say what a run's student makes of new data: a class and a probability a row, into a file
+  evaluate RUN   say how often it is right on data with labels, and whether it knows how sure it can be
   report RUN     write a page of a run: how it went, what its mentor did, which labels look wrong
   audit RUN      say which labels of a run look wrong, and how many; RUN is its folder
   distill RUN    make a rule of what a run's mentor said: a table in a file, which costs nothing to weigh by
@@ -63,7 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "train": _train,
         "tune": _tune,
         "compare": _compare,
-        **{name: functools.partial(_of_a_run, name) for name in ("predict", "report", "audit", "distill", "teach")},
+        **{
+            name: functools.partial(_of_a_run, name)
+            for name in ("predict", "evaluate", "report", "audit", "distill", "teach")
+        },
     }
     if words[0] not in commands:
         print(f"error: unknown command {shown(words[0])}; valid: {', '.join(commands)}", file=sys.stderr)

@@ -73,7 +73,9 @@ def test_help(command: Any, flag: str) -> None:
 
 def test_an_unknown_command(command: Any) -> None:
     assert command("fly") == Said(
-        2, "", "error: unknown command 'fly'; valid: train, tune, compare, predict, report, audit, distill, teach\n"
+        2,
+        "",
+        "error: unknown command 'fly'; valid: train, tune, compare, predict, evaluate, report, audit, distill, teach\n",
     )
 
 

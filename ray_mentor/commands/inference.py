@@ -29,7 +29,7 @@ def opened(asked: argparse.Namespace, *, labelled: bool) -> tuple[Student, New]:
     return student, read_new(config, known_to(student.about), labelled=labelled)
 
 
-def said(student: Student, new: New, batch_size: int, *, every: bool = False) -> Iterator[pa.Table]:
+def said(student: Student, new: New, asked: argparse.Namespace, *, every: bool = False) -> Iterator[pa.Table]:
     """What the student says, a row a sample, in order, some at a time."""
     for stretch in stretches(len(new), len(new)):
-        yield from predictions(student, new.source, stretch, batch_size, every=every)
+        yield from predictions(student, new.source, stretch, asked.batch_size, every=every)

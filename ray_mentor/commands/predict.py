@@ -33,7 +33,7 @@ def run(words: list[str]) -> None:
     for note in (*student.notes, *new.notes):
         print(printable(note))
     tally = Tally(student.classes)
-    tables = tally.counted(said(student, new, asked.batch_size, every=asked.probabilities))
+    tables = tally.counted(said(student, new, asked, every=asked.probabilities))
     schema = schema_of(new, student.classes, every=asked.probabilities)
     write_table_file(asked.out, schema, as_rows(new, student.classes, tables))
     tally.show()

@@ -56,7 +56,8 @@ def test_the_commands_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     left_by(tmp_path / "runs/first", samples, build, seeded(build), names=("a", "b", "c"))
     monkeypatch.chdir(tmp_path)
     table = pa.table({name: values[:, place] for place, name in enumerate("cab")})
-    pyarrow.parquet.write_table(table.append_column("label", pa.array(["bee"] * 50)), "new.parquet")
+    pyarrow.parquet.write_table(table, "new.parquet")
+    pyarrow.parquet.write_table(table.append_column("label", pa.array(["bee"] * 50)), "checked.parquet")
     assert COMMANDS
     for command in COMMANDS:
         assert cli.main(shlex.split(command)[1:]) == 0

@@ -16,6 +16,7 @@ from ray_mentor.data.samples.samples import Samples
 from ray_mentor.errors import UserError
 from ray_mentor.report.page.document import document, foot, section
 from ray_mentor.report.page.html import code, escaped
+from ray_mentor.report.run.evaluation import evaluation_sections
 from ray_mentor.report.run.folder import Folder, read_folder
 from ray_mentor.report.run.gallery.cards import gallery_section
 from ray_mentor.report.run.gallery.script import GALLERY
@@ -28,6 +29,7 @@ from ray_mentor.report.run.policy_grid import Grid, policy_grid
 from ray_mentor.report.run.rule import Ruled, ruled_by
 from ray_mentor.run.audit.audit import Audit
 from ray_mentor.run.directory import LEDGER, RESULT, RunDirectory
+from ray_mentor.run.trained.evaluation import Evaluated
 
 _LONG = 1000  # characters of what is said where something can't be read
 _WIDTHS = {"grid": 720}  # pixels that a figure needs
@@ -77,11 +79,13 @@ def page(
         rule,
         *of_confusions(audit, no_audit),
     ]
+    evaluated, figures = evaluation_sections(*_tried(functools.partial(Evaluated.read, directory)))
     more = {rule[0]: below_rule}
-    figures = {name: figure for name, _, _, figure, _ in parts if figure is not None}
+    figures |= {name: figure for name, _, _, figure, _ in parts if figure is not None}
     body = [
         begin,
         *(section(*part, _WIDTHS.get(part[0], 0), more.get(part[0], "")) for part in parts),
+        evaluated,
         gallery,
         end,
         below,

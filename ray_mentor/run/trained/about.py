@@ -141,8 +141,7 @@ class About:
             "input_is_fed_as": _FED_AS[self.input.kind],
         }
         whole = {"format_version": FORMAT_VERSION, **told, **table}
-        lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in whole.items())
-        return f"{{\n{lines}\n}}\n".encode()
+        return as_lines(whole)
 
     @staticmethod
     def from_bytes(written: bytes, name: str) -> About:
@@ -170,6 +169,12 @@ _FED_AS = {
     FEATURES: "(feature - mean) / std, as float32 (N, F), features in the order of names",
     OWN: "as the data set gives it",
 }
+
+
+def as_lines(table: Mapping[str, Any]) -> bytes:
+    """As JSON, a name a line."""
+    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in table.items())
+    return f"{{\n{lines}\n}}\n".encode()
 
 
 def build_of(student: Callable[[], nn.Module]) -> dict[str, Any] | None:

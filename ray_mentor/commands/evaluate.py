@@ -1,0 +1,49 @@
+"""``ray-mentor evaluate``: how a run's student does on labels that are right."""
+
+from __future__ import annotations
+
+import argparse
+
+from ray_mentor.commands.arguments import add_arguments
+from ray_mentor.errors import UserError, printable
+from ray_mentor.extras import needing
+
+_SAYS = (
+    "Says how the trained student of a run does on labelled data: accuracy with its 95 % interval, class by class, "
+    "balanced accuracy, which classes it takes for which, and how far its probabilities are to be believed "
+    "(calibration error: 15 bins of equal width). The labels count as right; RUN/evaluation.json has it all, and the "
+    "run's page shows it."
+)
+
+
+def run(words: list[str]) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="ray-mentor evaluate", description=_SAYS, allow_abbrev=False)
+    add_arguments(parser, "labelled samples, in any format that train takes")
+    parser.add_argument("--label-column", metavar="NAME", help="the column of labels, where training's differs")
+    asked = parser.parse_args(words)
+    with needing("ray", "ray-mentor evaluate"):  # PyTorch, which --help need not wait for
+        from ray_mentor.commands.inference import opened, said  # noqa: PLC0415
+        from ray_mentor.report.evaluated import show_evaluation  # noqa: PLC0415
+        from ray_mentor.report.run.written import REPORT, write_report  # noqa: PLC0415
+        from ray_mentor.run.directory import RunDirectory  # noqa: PLC0415
+        from ray_mentor.run.trained.evaluation import EVALUATION, Evaluated, Evaluation  # noqa: PLC0415
+
+    directory = RunDirectory(asked.run)
+    student, new = opened(asked, labelled=True)
+    for note in (*student.notes, *new.notes):
+        print(printable(note))
+    assert new.labels is not None
+    counts = Evaluation(student.classes)
+    counts.take(new.labels, said(student, new, asked))
+    about = {"data": asked.data, "student": student.name.rpartition("/")[2], "epoch": student.figures.get("epoch")}
+    found = Evaluated({**about, **counts.figures()})
+    found.write(directory)
+    show_evaluation(found)
+    print(printable(f"written: {directory.path}/{EVALUATION}"))
+    if directory.size(REPORT) is not None:
+        try:
+            write_report(directory)
+            print(printable(f"and on the run's page: {directory.path}/{REPORT}"))
+        except UserError as error:
+            print(printable(f"the run's page does not show it ({error}); ray-mentor report makes one"))
