@@ -15,6 +15,7 @@ SWITCHES = frozenset(
         "refine",
         "resume",
         "resume_or_start",
+        "skip_broken",
         "sync_batch_norm",
     }
 )

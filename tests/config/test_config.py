@@ -143,6 +143,7 @@ def test_a_whole_number_is_a_float_too() -> None:
         (DataConfig, {"test_share": 1.0}, "test_share is 1.0, but it must lie in (0, 1)"),
         (DataConfig, {"validation_share": -0.1}, "validation_share is -0.1, but it must lie in [0, 1)"),
         (DataConfig, {"train_size": 0}, "train_size is 0, but it must be above 0"),
+        (DataConfig, {"image_size": 7}, "image_size is 7, but it must be at least 8; e.g. 224"),
         (DataConfig, {"augment": "cut"}, "unknown augment 'cut'; valid: none, flip-shift, randaugment, trivialaugment"),
         (StudentConfig, {"optimizer": "lion"}, "unknown optimizer 'lion'; valid: sgd, adam, adamw"),
         (StudentConfig, {"schedule": "steps"}, "unknown schedule 'steps'; valid: cosine, constant"),

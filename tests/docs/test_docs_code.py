@@ -185,7 +185,7 @@ def test_a_folder_of_images_becomes_a_run(tmp_path: Path, monkeypatch: pytest.Mo
     for i in range(200):
         file = tmp_path / f"photos/{'ab'[i % 2]}/{i}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 8), (i, 200 * (i % 2), 0)).save(file)
+        Image.new("RGB", (8 + i % 5, 9), (i, 200 * (i % 2), 0)).save(file)
     monkeypatch.chdir(tmp_path)
     exec(code, {})  # noqa: S102
     assert len(pyarrow.parquet.read_table("trusted.parquet")) == 60

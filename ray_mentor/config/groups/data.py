@@ -12,6 +12,9 @@ BACKENDS = ("memory", "arrow", "ray")
 """Ways to hold the inputs of a run. The samples are the same with each; their order and the result with memory and
 arrow: ray shuffles in windows."""
 
+LEAST_SIDE = 8
+"""Of an image that image_size asks for, as the smallest built-in images have."""
+
 
 META_SOURCES = ("meta_data", "meta_ids", "meta_column")
 """Settings of which one, in place of ``meta_size``, says what the trusted set is."""
@@ -68,6 +71,12 @@ class DataConfig:
     image_column: str | None = None
     """The column of images: encoded (bytes, or a struct with bytes), or in CSV and JSONL their paths. None: `image` or
     `img` if there, and `path`, `file_name` or the like for paths."""
+    image_size: int | None = None
+    """Side of the square that the model is fed, >= 8: the shorter side of each image is resized to it and a margin
+    (8/7 of it, 256 for 224), and the middle cropped; augment flip-crop crops at random. None: images are fed as they
+    are, and must have one size."""
+    skip_broken: bool = False
+    """Leave out images that can't be decoded, and say which, instead of ending with an error."""
     feature_columns: tuple[str, ...] = ()
     """Without images: the numeric columns to use. Empty: all but label, id and true label; what is plainly no
     feature (an index, an id, another label, text) is refused then."""
@@ -119,6 +128,8 @@ class DataConfig:
         require(bool(self.data), "data", self.data, "it must name a data set or a path")
         one_of(self.format, ("auto", *FORMATS), "format")
         one_of(self.data_backend, BACKENDS, "data_backend")
+        side = self.image_size
+        require(side is None or side >= LEAST_SIDE, "image_size", side, f"it must be at least {LEAST_SIDE}", "e.g. 224")
         is_folder = bool(self.data_cache) and "://" not in self.data_cache
         require(is_folder, "data_cache", self.data_cache, "it must be a folder of a disk", "e.g. /scratch/cache")
         require(self.shuffle_rows >= 1, "shuffle_rows", self.shuffle_rows, "it must be at least 1")

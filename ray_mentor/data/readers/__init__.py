@@ -34,10 +34,8 @@ def read(config: DataConfig, spread: Spread = in_threads) -> Raw:
             f"data_backend is {config.data_backend!r}, but {config.data} is small and is held in memory; "
             "leave --data-backend out, or give a path to data of your own"
         )
-    if config.data == "digits":
-        return read_digits()
-    if config.data in CIFAR:
-        return read_cifar(config)
+    if config.data in CLEAN:
+        return _of_known_size(read_digits() if config.data == "digits" else read_cifar(config), config)
     if is_there(config.data):
         return read_files(config, spread)
     raise _unknown(config.data)
@@ -83,3 +81,13 @@ def _unknown(data: str) -> UserError:
         f"unknown data {shown(data)}; valid: digits, {', '.join(CIFAR)}, "
         f"or a path to data of your own (no such file or folder: {listed([data])})"
     )
+
+
+def _of_known_size(raw: Raw, config: DataConfig) -> Raw:
+    _, height, width = raw.train.inputs.shape
+    if config.image_size not in (None, height):
+        raise UserError(
+            f"image_size is {config.image_size}, but {config.data} has images of {width}×{height}, in memory as they "
+            "are; leave --image-size out, or give a path to images of your own"
+        )
+    return raw

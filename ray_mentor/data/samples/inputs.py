@@ -6,7 +6,7 @@ import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -27,9 +27,13 @@ Part = tuple[Rows, tuple[int, ...]]
 Values = NDArray[Any] | AbstractRows
 """Rows in memory, or elsewhere."""
 
+ImagesT = TypeVar("ImagesT", Tensor, NDArray[np.uint8])
+
 _PART_BYTES = 2**24  # at a time where wider types than the values' are needed
 DIGEST_BYTES = 16
 """Of a content hash."""
+_CACHED_BYTES = 2**18  # of pixels that are added up together, so that they stay in the processor's cache
+_EXACT_ROWS = 256  # of squares of a byte, whose sum is below 2^24, as far as float32 has every integer
 
 
 class AbstractInputs(ABC):
@@ -91,7 +95,11 @@ class AbstractArrayInputs(AbstractInputs):
 
     @override
     def take(self, rows: Rows) -> Float[Tensor, "rows ..."]:
-        return self.fed(torch.from_numpy(self.values[rows]))
+        return self.fed(self.stored(rows))
+
+    def stored(self, rows: Rows) -> Shaped[Tensor, "rows ..."]:
+        """Those rows as they are stored; the caller owns the memory."""
+        return torch.from_numpy(self.values[rows])
 
     @abstractmethod
     def fed(self, values: Tensor) -> Float[Tensor, "rows ..."]:
@@ -100,15 +108,19 @@ class AbstractArrayInputs(AbstractInputs):
     @override
     def select(self, rows: Rows) -> Self:
         values = self.values.select(rows) if isinstance(self.values, AbstractRows) else self.values[rows]
-        return type(self)(values, self.scale)
+        return self.like(values, self.scale)
 
     def scaled(self, scale: Scale) -> Self:
         """The same values with another mean and standard deviation."""
-        return type(self)(self.values, scale)
+        return self.like(self.values, scale)
 
     def holding(self, values: Values) -> Self:
         """The same rows, held in another way."""
-        return type(self)(values, self.scale)
+        return self.like(values, self.scale)
+
+    def like(self, values: Values, scale: Scale) -> Self:
+        """Other values, shown as these are."""
+        return type(self)(values, scale)
 
     @override
     def content_hashes(self) -> NDArray[np.bytes_]:
@@ -167,36 +179,49 @@ class FeatureInputs(AbstractArrayInputs):
 
 
 class ImageInputs(AbstractArrayInputs):
-    """Images of one size, uint8 (N, H, W, C); the model is fed (pixel / 255 − mean) / std as (C, H, W)."""
+    """Images, uint8 (N, H, W, C); the model is fed (pixel / 255 − mean) / std as (C, H, W).
 
-    def __init__(self, pixels: Values, scale: Scale | None = None) -> None:
+    Args:
+        side: of the square in the middle that the model is fed, and random crops become: more is stored, so that they
+            have a margin. None: images are fed whole.
+    """
+
+    def __init__(self, pixels: Values, scale: Scale | None = None, side: int | None = None) -> None:
         assert pixels.ndim == 4
         assert pixels.dtype == np.uint8
+        assert side is None or side <= min(pixels.shape[1:3])
+        self.side = side
         super().__init__(pixels, scale)
 
     @property
     @override
     def shape(self) -> tuple[int, ...]:
         height, width, channels = self.values.shape[1:]
-        return (channels, height, width)
+        return (channels, height, width) if self.side is None else (channels, self.side, self.side)
 
     @override
     def fed(self, values: Tensor) -> Float[Tensor, "rows channels height width"]:
+        """Images as they are stored, or cropped already, as the model is fed them."""
         scale = (_own_tensor(value * np.float32(255)).reshape(-1, 1, 1) for value in self.scale)
         mean, std = (value.to(values.device) for value in scale)
         # Channels stay last in memory, as the pixels are stored and as convolutions like them best.
-        return values.permute(0, 3, 1, 2).to(torch.float32).sub_(mean).div_(std)
+        shown = middle(values, *self.shape[1:]).permute(0, 3, 1, 2)
+        return shown.to(torch.float32, memory_format=torch.channels_last).sub_(mean).div_(std)
+
+    @override
+    def like(self, values: Values, scale: Scale) -> Self:
+        return type(self)(values, scale, self.side)
 
     @override
     def statistics(self) -> Scale:
         totals = sum(self._moments(rows).sum(0) for rows in self._parts())
-        count = len(self) * math.prod(self.shape[1:])
+        count = len(self) * math.prod(self.values.shape[1:3])
         mean = np.broadcast_to(totals[0] / (255 * count), self.shape[:1])
         return _scale(mean, totals[1] / (255**2 * count) - mean**2)
 
-    def in_colour(self) -> ImageInputs:
+    def in_colour(self) -> Self:
         """The same images with 3 channels: grey ones have theirs repeated."""
-        return self if self.shape[0] == 3 else ImageInputs(self.values.repeat(3, axis=3))
+        return self if self.shape[0] == 3 else self.like(self.values.repeat(3, axis=3), _no_scale(3))
 
     @staticmethod
     @override
@@ -209,12 +234,29 @@ class ImageInputs(AbstractArrayInputs):
         )
 
 
+def middle(images: ImagesT, height: int, width: int) -> ImagesT:
+    """The middle of images (N, H, W, C), as torchvision's ``CenterCrop`` takes it."""
+    top, left = (round((length - part) / 2) for length, part in zip(images.shape[1:3], (height, width), strict=True))
+    return images[:, top : top + height, left : left + width]
+
+
 def moments(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Σ pixel and Σ pixel² of each image and channel, (N, 2, C); exact, so that no order of adding them matters."""
-    by_channel = pixels.reshape(len(pixels), -1, pixels.shape[3]).transpose(0, 2, 1)
-    planes = np.ascontiguousarray(by_channel)
-    squares = np.square(planes, dtype=np.uint16)
-    return np.stack([planes.sum(2, dtype=np.int64), squares.sum(2, dtype=np.int64)], axis=1)
+    some = max(1, _CACHED_BYTES // max(1, math.prod(pixels.shape[1:])))
+    parts = [_moments_of(pixels[start : start + some]) for start in range(0, len(pixels), some)]
+    return np.concatenate(parts) if parts else np.zeros((0, 2, pixels.shape[3]), np.int64)
+
+
+def _moments_of(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    n, height, width, channels = pixels.shape
+    sums = np.zeros((2, n, width * channels), np.int64)
+    for top in range(0, height, _EXACT_ROWS):
+        block = pixels[:, top : top + _EXACT_ROWS].reshape(n, -1, width * channels).astype(np.float32)
+        ones = np.ones((1, block.shape[1]), np.float32)
+        sums[0] += (ones @ block)[:, 0].astype(np.int64)
+        sums[1] += (ones @ np.square(block, out=block))[:, 0].astype(np.int64)
+    totals: NDArray[np.int64] = sums.reshape(2, n, width, channels).sum(2).transpose(1, 0, 2)
+    return totals
 
 
 def _no_scale(size: int) -> Scale:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ray_mentor.errors import UserError
 from ray_mentor.platforms import file_locks
 
 fcntl: Any = file_locks()
@@ -37,6 +38,14 @@ def make(path: Path, is_there: Callable[[], bool], write: Callable[[BinaryIO], N
             _remove_abandoned(path.parent)
             with _finished_as(path) as file:
                 write(file)
+
+
+def unusable(folder: object, error: OSError) -> UserError:
+    """What to tell whoever named the folder."""
+    return UserError(
+        f"data_cache {str(folder)!r} can't be used ({error.strerror or error}); free what is full, or name another "
+        "--data-cache"
+    )
 
 
 @contextmanager

@@ -25,6 +25,7 @@ FORMAT_VERSION = 1
 IMAGES, FEATURES, OWN = "images", "features", "own"
 """Kinds of input: uint8 pixels (N, H, W, C); float32 features (N, F); what a user's own data set gives."""
 
+_IMAGE_AXES = 3
 _MOST_NUMBERS = 2**28  # of an input: more is a mistake, or damage
 
 
@@ -39,6 +40,8 @@ class Input:
         mean: a number a channel or feature, subtracted from what is given (of images from pixel/255); empty for own.
         std: likewise; what is left is divided by it.
         dtype: of what the model is fed.
+        resize: of images of any size: what the shorter side is resized to, before the middle is cropped to ``shape``.
+            None: they have that size.
     """
 
     kind: str
@@ -47,6 +50,7 @@ class Input:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     dtype: str = "float32"
+    resize: int | None = None
 
     @staticmethod
     def of(samples: Samples, names: Sequence[str] = ()) -> Input:
@@ -59,8 +63,10 @@ class Input:
         if not isinstance(inputs, AbstractArrayInputs):
             return Input(OWN, shape, dtype=str(inputs.dtype).removeprefix("torch."))
         mean, std = (tuple(map(float, value)) for value in inputs.scale)
-        kind = IMAGES if isinstance(inputs, ImageInputs) else FEATURES
-        return Input(kind, shape, tuple(names), mean, std)
+        if not isinstance(inputs, ImageInputs):
+            return Input(FEATURES, shape, tuple(names), mean, std)
+        resize = None if inputs.side is None else inputs.values.shape[1]
+        return Input(IMAGES, shape, tuple(names), mean, std, resize=resize)
 
     def fed(self, raw: Tensor) -> Tensor:
         """What the model is fed of raw inputs; the caller's memory is not written to.
@@ -205,6 +211,9 @@ def _checked(table: Mapping[str, Any]) -> About:
         raise ValueError(f"{len(names)} names of {expected} features")
     if not isinstance(getattr(torch, str(fed["dtype"]), None), torch.dtype):
         raise ValueError(f"a type {shown(fed['dtype'])}")
+    resize = None if fed.get("resize") is None else _size(fed["resize"])
+    if resize is not None and (len(shape) != _IMAGE_AXES or not max(shape[1:]) <= resize <= _MOST_NUMBERS):
+        raise ValueError(f"images of shape {shape} that are resized to {resize}")
     classes = tuple(map(str, table["classes"]))
     if not 0 < len(classes) <= MOST_CLASSES:
         raise ValueError(f"{len(classes)} classes")
@@ -215,7 +224,7 @@ def _checked(table: Mapping[str, Any]) -> About:
         run=str(table["run"]),
         build=build,
         classes=classes,
-        input=Input(fed["kind"], shape, names, **scale, dtype=str(fed["dtype"])),
+        input=Input(fed["kind"], shape, names, **scale, dtype=str(fed["dtype"]), resize=resize),
         students=_size(table["students"]),
         epochs=int(table["epochs"]),
         finished=bool(table["finished"]),

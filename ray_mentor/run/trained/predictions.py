@@ -91,7 +91,7 @@ def known_to(about: About) -> Known:
             f"run {about.run} was trained on a data set of your own in Python, which says how files become inputs; use "
             "Student.from_run(...).predict there"
         )
-    return Known(about.classes, about.input.shape, about.input.names)
+    return Known(about.classes, about.input.shape, about.input.names, about.input.resize)
 
 
 def columns_of(directory: RunDirectory, data: str, **given: str | None) -> DataConfig:

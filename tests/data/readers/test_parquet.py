@@ -228,23 +228,36 @@ def eps():
     return b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\n"
 
 
-def deep():
+def tiff(values):
     file = io.BytesIO()
-    Image.fromarray(np.zeros((4, 4), np.uint16)).save(file, "PNG")
+    Image.fromarray(values).save(file, "TIFF")
     return file.getvalue()
 
 
 IMAGE_ERRORS = [
-    (lambda: b"", "the image in row 2 of {} (sample id 102) is empty; put it in, or leave the row out"),
-    (lambda: None, "the image in row 2 of {} (sample id 102) is empty; put it in, or leave the row out"),
+    (
+        lambda: b"",
+        "the image in row 2 of {} (sample id 102) is empty; replace it, or leave all such images out: --skip-broken",
+    ),
+    (
+        lambda: None,
+        "the image in row 2 of {} (sample id 102) is empty; replace it, or leave all such images out: --skip-broken",
+    ),
     (lambda: b"no image", "the image in row 2 of {} (sample id 102) can't be decoded (none of PNG, JPEG, WEBP, GIF,"),
     (lambda: image_bytes(0)[:60], "the image in row 2 of {} (sample id 102) can't be decoded ("),
     (lambda: eps(), "the image in row 2 of {} (sample id 102) can't be decoded (none of PNG"),
-    (lambda: deep(), "the image in row 2 of {} (sample id 102) has more than 8 bits a channel (mode I;16); convert it"),
+    (
+        lambda: tiff(np.full((4, 4), 2**16, np.int32)),
+        "the image in row 2 of {} (sample id 102) has more than 16 bits a channel (values from 65,536 to 65,536);",
+    ),
+    (
+        lambda: tiff(np.zeros((4, 4), np.float32)),
+        "the image in row 2 of {} (sample id 102) holds fractions (mode F), of which nobody knows what white is;",
+    ),
     (
         lambda: image_bytes(0, size=(5, 3)),
         "images must have one size, but the one in row 2 of {} (sample id 102) is 5×3 and the first one 4×4 "
-        "(width×height); resize them first",
+        "(width×height); --image-size brings all to one, e.g. --image-size 224",
     ),
 ]
 

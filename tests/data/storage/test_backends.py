@@ -51,9 +51,21 @@ def trusted_apart(folder):
     return {"meta_data": str(folder / "meta.parquet")}
 
 
+def of_any_size(folder):
+    """With broken ones, deep ones, and ones that become the same."""
+    draw = np.random.default_rng(0)
+    sizes = draw.integers(5, 40, (150, 2))
+    encoded = [image_bytes(i % 60, size=tuple(sizes[i % 60]), mode="L" if i % 7 else "RGB") for i in range(150)]
+    for place in (0, 40, 41, 149):
+        encoded[place] = encoded[place][:50]
+    write(folder / "data/train.parquet", {"image": encoded[:120], "label": [i % 3 for i in range(120)]})
+    write(folder / "data/test.parquet", {"image": encoded[100:], "label": [i % 3 for i in range(50)]})
+    return {"image_size": 14, "skip_broken": True, "meta_size": 9}
+
+
 STREAMED = {"train": StoredArray}  # the other splits are held in memory
 
-ALL = pytest.mark.parametrize("make", [features, images, grey_images, colour_after_grey, trusted_apart])
+ALL = pytest.mark.parametrize("make", [features, images, grey_images, colour_after_grey, trusted_apart, of_any_size])
 
 
 def on(backend, folder, **more):

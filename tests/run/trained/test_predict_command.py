@@ -11,10 +11,13 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
+import torch
 from PIL import Image
+from torchvision.transforms import v2
 from trained_students import CLASSES, feature_samples, image_samples, images, left_by, named, seeded
 
 from ray_mentor import Student, cli
+from ray_mentor.data import ImageInputs
 
 NAMES = ("a", "b", "c", "d")
 FEATURES = np.random.default_rng(1).normal(5, 3, (600, 4)).astype(np.float32)
@@ -157,3 +160,24 @@ def test_a_run_that_ended_early_says_so(command: Any, tmp_path: Path) -> None:
     pyarrow.parquet.write_table(pa.table(columns(FEATURES, *NAMES)), "new.parquet")
     _, said = command("predict", run, "--data", "new.parquet", "--out", "p.csv")
     assert said.startswith("the run ended early: this is the student after epoch 4 of 4\n")
+
+
+def test_images_of_any_size_are_brought_to_what_the_student_was_fed(command: Any, tmp_path: Path) -> None:
+    samples = image_samples(images((9, 9, 3)))
+    assert isinstance(samples.inputs, ImageInputs)
+    samples = samples.with_inputs(ImageInputs(samples.inputs.values, samples.inputs.scale, side=8))
+    build = named(samples)
+    run = left_by(tmp_path / "run", samples, build, seeded(build))
+    pixels = [images((9 + i % 7, 20 - i, 3), count=1)[0] for i in range(12)]
+    pyarrow.parquet.write_table(pa.table({"image": [encoded(each[None])[0] for each in pixels]}), "new.parquet")
+    assert command("predict", run, "--data", "new.parquet", "--out", "p.parquet", "--probabilities")[0] == 0
+    found = pyarrow.parquet.read_table("p.parquet")
+    resized = v2.Compose([v2.Resize(9, antialias=True), v2.CenterCrop(9), v2.CenterCrop(8)])
+    fed = [resized(torch.from_numpy(each).permute(2, 0, 1)).permute(1, 2, 0).numpy() for each in pixels]
+    expected = Student.from_run(run).predict(np.stack(fed))
+    assert np.stack([found[f"p_{name}"] for name in CLASSES], 1) == pytest.approx(expected, abs=1e-6)
+    pyarrow.parquet.write_table(pa.table({"image": [*encoded(images(count=1)), b"no"]}), "broken.parquet")
+    code, said = command("predict", run, "--data", "broken.parquet", "--out", "q.parquet")
+    assert code == 2
+    assert "row 1 of broken.parquet (sample id 1) can't be decoded" in said
+    assert "replace it, or leave it out" in said

@@ -26,7 +26,9 @@ from ray_mentor.data.readers.parquet.features import feature_parts
 from ray_mentor.data.readers.parquet.images import image_parts, image_shape
 from ray_mentor.data.readers.parquet.roles import with_roles, without_columns
 from ray_mentor.data.readers.parquet.table import Table, named_classes, open_table
+from ray_mentor.data.readers.pictures.form import Form
 from ray_mentor.data.readers.places import Listing, is_uri
+from ray_mentor.data.samples.inputs import middle
 from ray_mentor.errors import UserError
 
 _IMAGES, _FEATURES = 256, 4096  # rows that are read at a time
@@ -149,10 +151,15 @@ def _opened(parts: Parts, columns: Columns) -> Table:
 
 def _check_size(table: Table, columns: Columns, known: Known, location: str) -> None:
     assert columns.image is not None
-    height, width, channels = image_shape(table, columns.image)
-    if (height, width) != known.shape[1:] or channels > known.shape[0]:
+    height, width, channels = image_shape(table, columns.image, _form(known))
+    if (known.resize is None and (height, width) != known.shape[1:]) or channels > known.shape[0]:
         found = Known(known.classes, (channels, height, width))
         raise UserError(f"{location} holds {found}, but the student was trained on {known}; bring them to that")
+
+
+def _form(known: Known) -> Form:
+    side = None if known.resize is None else known.shape[1]
+    return Form(side, known.resize, is_settled=True)
 
 
 def _labels(table: Table, schema: pa.Schema, config: DataConfig, known: Known) -> NDArray[np.int64]:
@@ -197,16 +204,18 @@ class Rows(AbstractSource):
             yield from feature_parts(stretch, self.columns.features)
             return
         channels, height, width = self.known.shape
+        square = (height, width) if self.known.resize is None else (self.known.resize, self.known.resize)
         row = start
-        for part in image_parts(stretch, self.columns.image, (height, width, channels)):
-            if part.shape[3] > channels:
-                last = row + len(part) - 1
+        for part in image_parts(stretch, self.columns.image, (*square, channels), _form(self.known)):
+            pixels = middle(part.pixels, height, width)
+            if pixels.shape[3] > channels:
+                last = row + len(pixels) - 1
                 raise UserError(
                     f"an image between {self.table.place(row)} and {self.table.place(last)} is in colour, but the "
                     f"student was trained on {self.known}; make them grey first"
                 )
-            row += len(part)
-            yield np.ascontiguousarray(np.broadcast_to(part, (*part.shape[:3], channels)))
+            row += len(pixels)
+            yield np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:3], channels)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,11 +25,14 @@ class Known:
         classes: in order.
         shape: of one model input: (C, H, W) of images, else (F,).
         features: names of the features; none of images, or where they have none.
+        resize: what the shorter side of images is resized to before their middle is cropped; None: they must have the
+            size of ``shape``.
     """
 
     classes: tuple[str, ...]
     shape: tuple[int, ...]
     features: tuple[str, ...] = ()
+    resize: int | None = None
 
     @property
     def are_images(self) -> bool:
@@ -40,7 +43,8 @@ class Known:
         if not self.are_images:
             return f"{self.shape[0]} features"
         channels, height, width = self.shape
-        return f"{'grey' if channels == 1 else 'colour'} images of {width}×{height} (width×height)"
+        size = "any size" if self.resize else f"{width}×{height} (width×height)"
+        return f"{'grey' if channels == 1 else 'colour'} images of {size}"
 
 
 class AbstractSource(ABC):

@@ -10,28 +10,31 @@ import pyarrow as pa
 
 from ray_mentor.data.readers.parquet.columns import Columns
 from ray_mentor.data.readers.parquet.features import feature_parts
-from ray_mentor.data.readers.parquet.images import Pixels, image_parts, image_shape
+from ray_mentor.data.readers.parquet.images import Decoded, Flags, image_parts, image_shape
 from ray_mentor.data.readers.parquet.table import Table
+from ray_mentor.data.readers.pictures.form import Form
 from ray_mentor.data.samples.inputs import DIGEST_BYTES, FeatureInputs, ImageInputs, moments
 from ray_mentor.data.samples.rows import CONTENT, MOMENTS, VALUES
 from ray_mentor.data.storage.arrow_file import ArrowFile, DamagedFileError, as_table, write_arrow
 
-FORMAT = 1
+FORMAT = 2
 """Of the columns below; a file of another format is made anew."""
+FLAGS = "flags"
+"""What there is to say of each image."""
 
 
-def row_bytes(table: Table, columns: Columns) -> int:
+def row_bytes(table: Table, columns: Columns, form: Form) -> int:
     """What a row takes at least."""
     if columns.image is None:
         return len(columns.features) * np.dtype(np.float32).itemsize + DIGEST_BYTES
-    height, width, channels = image_shape(table, columns.image)
+    height, width, channels = image_shape(table, columns.image, form)
     return height * width * channels + DIGEST_BYTES
 
 
-def write_inputs(file: BinaryIO, table: Table, columns: Columns, identity: str) -> None:
+def write_inputs(file: BinaryIO, table: Table, columns: Columns, form: Form, identity: str) -> None:
     """Decodes a table's inputs, a few hundred at a time."""
     if columns.image is not None:
-        _write_images(file, table, columns.image, identity)
+        _write_images(file, table, columns.image, form, identity)
         return
     parts = feature_parts(table, columns.features)
     stored = (as_table({VALUES: part, CONTENT: FeatureInputs(part).content_hashes()}) for part in parts)
@@ -48,15 +51,22 @@ def check_inputs(file: ArrowFile, columns: Columns, rows: int) -> None:
         good = len(shape) == 3 and min(shape) > 0 and shape[2] in (1, 3)
         expected[VALUES] = (shape, np.dtype(np.uint8))
         expected[MOMENTS] = ((2, *shape[2:]), np.dtype(np.int64))
+        expected[FLAGS] = ((1,), np.dtype(np.uint8))
     if not good or layout != expected or len(file) != rows:
         raise DamagedFileError(f"{len(file):,} rows of {layout}, which is not what was written")
 
 
-def _write_images(file: BinaryIO, table: Table, column: str, identity: str) -> None:
-    shape = image_shape(table, column)
+def flags_of(file: ArrowFile) -> Flags:
+    """What there is to say of each image of a file of images."""
+    return file.read(FLAGS, np.arange(len(file)))[:, 0]
+
+
+def _write_images(file: BinaryIO, table: Table, column: str, form: Form, identity: str) -> None:
+    shape = image_shape(table, column, form)
 
     def write(channels: int) -> None:
-        write_arrow(file, _stored(_with_channels(image_parts(table, column, shape), channels)), identity)
+        parts = _with_channels(image_parts(table, column, shape, form), channels)
+        write_arrow(file, map(_stored, parts), identity)
 
     try:
         write(shape[2])
@@ -70,13 +80,15 @@ class _ColourFollowsGreyError(Exception):
     """What has been written has too few channels."""
 
 
-def _with_channels(parts: Iterator[Pixels], channels: int) -> Iterator[Pixels]:
+def _with_channels(parts: Iterator[Decoded], channels: int) -> Iterator[Decoded]:
     for part in parts:
-        if part.shape[3] > channels:
+        pixels = part.pixels
+        if pixels.shape[3] > channels:
             raise _ColourFollowsGreyError
-        yield np.ascontiguousarray(np.broadcast_to(part, (*part.shape[:3], channels)))
+        yield Decoded(np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:3], channels))), part.flags)
 
 
-def _stored(parts: Iterator[Pixels]) -> Iterator[pa.Table]:
-    for part in parts:
-        yield as_table({VALUES: part, CONTENT: ImageInputs(part).content_hashes(), MOMENTS: moments(part)})
+def _stored(part: Decoded) -> pa.Table:
+    pixels = part.pixels
+    content = ImageInputs(pixels).content_hashes()
+    return as_table({VALUES: pixels, CONTENT: content, MOMENTS: moments(pixels), FLAGS: part.flags[:, None]})

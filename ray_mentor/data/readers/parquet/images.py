@@ -1,148 +1,227 @@
-"""Encoded images of a Parquet column, decoded into one array."""
+"""Encoded images of a column, decoded into one array."""
 
 from __future__ import annotations
 
-import io
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
 
 import numpy as np
+import PIL
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from ray_mentor.data.memory import require_memory
 from ray_mentor.data.readers.parquet.table import Stream, Table
+from ray_mentor.data.readers.pictures.decode import (
+    BROKEN,
+    DARK,
+    DEEP,
+    BrokenImageError,
+    OtherImageError,
+    Pixels,
+    Size,
+    by,
+    decode,
+    n_channels,
+    open_image,
+    upright_size,
+)
+from ray_mentor.data.readers.pictures.form import AS_THEY_ARE, Form
 from ray_mentor.data.samples.inputs import ImageInputs
+from ray_mentor.data.samples.rows import Rows
 from ray_mentor.errors import UserError
+from ray_mentor.wording import counted
 
-Pixels = NDArray[np.uint8]
+Flags = NDArray[np.uint8]
+"""(N,): what there is to say of each row's image (:mod:`~ray_mentor.data.readers.pictures.decode`)."""
 Encoded = list[tuple[int, bytes | None]]
 """(row, bytes) of some images."""
 
-# Only formats that Pillow decodes itself: of the others, some start a program (EPS starts Ghostscript).
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-_GREY = ("L", "1")
-_DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
-_MOST_PIXELS = 89_478_485  # a quarter of a gigabyte in colour, where Pillow begins to warn
 _TASK_IMAGES = 32  # images that one thread decodes in a row: small ones aren't worth a task each
+_TASK_PIXELS = 2**20  # that are decoded for large ones' sake, so that no thread waits long for the others
 _MOST_THREADS = 8
 _PART_PIXELS = 2**26  # that are decoded before they are handed on
+_NAMED = 5  # broken images
+_LOOKED_AT = 256  # images whose size decides whether a margin is needed
 
 
-def read_images(table: Table, column: str) -> ImageInputs:
-    """Decodes a column into uint8 (N, H, W, C): 1 channel if all are grey, else 3.
+@dataclass(frozen=True)
+class Decoded:
+    """Some rows' images in order, uint8 (n, H, W, C): 1 channel if all are grey, else 3; broken ones are black."""
+
+    pixels: Pixels
+    flags: Flags
+
+
+def whole(flags: Flags) -> Rows:
+    """The rows whose images could be decoded."""
+    return np.flatnonzero(flags != BROKEN)
+
+
+def none_whole() -> UserError:
+    """What to say where all images are broken."""
+    return UserError("none of the images can be decoded, but at least one is needed; look at the data")
+
+
+def said_of(read: Iterable[tuple[Table, Flags]]) -> list[str]:
+    """What the user should be told of the images of some splits, broken ones named."""
+    splits = list(read)
+    broken = [table.place(int(row)) for table, flags in splits for row in np.flatnonzero(flags == BROKEN)]
+    deep, dark = (sum(int(np.isin(flags, kinds).sum()) for _, flags in splits) for kinds in ((DEEP, DARK), (DARK,)))
+    notes = []
+    if broken:
+        are = "image that" if len(broken) == 1 else "images that"
+        named = ", ".join([*broken[:_NAMED], *["..."] * (len(broken) > _NAMED)])
+        notes.append(f"left out {len(broken):,} {are} can't be decoded (skip_broken): {named}")
+    if deep:
+        fix = f"; {dark:,} of them use 12 bits at most, and are dark: scale them before" if dark else ""
+        notes.append(f"{counted(deep, 'image')} of 16 bits a channel: scaled to 8 bits by value / 257{fix}")
+    return notes
+
+
+def made_by(form: Form) -> dict[str, Any]:
+    """What pixels depend on beside the bytes they are decoded from, to be written down with them."""
+    resized = {} if form.stored is None else {"torch": torch.__version__, "stored": form.stored}
+    return {"pillow": PIL.__version__, "skip_broken": form.skip_broken, **resized}
+
+
+def read_images(table: Table, column: str, form: Form = AS_THEY_ARE) -> tuple[ImageInputs, Flags]:
+    """Decodes a column into uint8 (n, H, W, C), broken images left out: 1 channel if all are grey, else 3.
 
     Needs the memory of the result and little else (once more for a moment where colour follows grey).
+
+    Returns:
+        The images; and flags of all rows, those of the ones that were left out too.
 
     Raises:
         UserError: as :func:`image_parts`, or too much for the memory.
     """
-    shape = image_shape(table, column)
+    shape = image_shape(table, column, form)
     require_memory(
         len(table) * math.prod(shape),
-        f"{len(table):,} images of {_by((shape[1], shape[0]))}",
-        "make them smaller first, or give --data-backend arrow",
+        f"{len(table):,} images of {by((shape[1], shape[0]))}",
+        "make them smaller first (--image-size), or give --data-backend arrow",
     )
     pixels = np.empty((len(table), *shape), np.uint8)
+    flags = []
     done = 0
-    for part in image_parts(table, column, shape):
-        if part.shape[3] > pixels.shape[3]:
+    for part in image_parts(table, column, shape, form):
+        if part.pixels.shape[3] > pixels.shape[3]:
             pixels = pixels.repeat(3, axis=3)
-        pixels[done : done + len(part)] = part
-        done += len(part)
-    return ImageInputs(pixels)
+        some = part.pixels if (part.flags != BROKEN).all() else part.pixels[whole(part.flags)]
+        pixels[done : done + len(some)] = some
+        done += len(some)
+        flags.append(part.flags)
+    return ImageInputs(pixels[:done], side=form.side), np.concatenate(flags)
 
 
-def image_shape(table: Table, column: str) -> tuple[int, int, int]:
-    """(height, width, channels) of the first image, by its head alone."""
-    data = next((_bytes_of(batch.column(0))[0] for _, batch in table.batches([column]) if len(batch)), None)
-    first = _Decoder(table, (0, 0)).open(0, data)
-    return first.height, first.width, 1 if first.mode in _GREY else 3
+def image_shape(table: Stream, column: str, form: Form = AS_THEY_ARE) -> tuple[int, int, int]:
+    """(height, width, channels) that the first image will have, by its head alone."""
+    decoder = _Decoder(table, (0, 0), form)
+    first = next(filter(None, (decoder.head(row, data) for row, data in _encoded(table, column))), None)
+    if first is None:
+        raise none_whole()
+    width, height = upright_size(first) if form.stored is None else (form.stored, form.stored)
+    return height, width, n_channels(first)
 
 
-def image_parts(table: Stream, column: str, shape: tuple[int, int, int]) -> Iterator[Pixels]:
-    """The images in order, uint8 (some, H, W, C): 1 channel if all of a part are grey, else 3.
+def first_sizes(table: Stream, column: str) -> Iterator[Size]:
+    """(width, height) of the first few hundred images, by their heads; broken ones are passed over."""
+    decoder = _Decoder(table, (0, 0), Form(skip_broken=True))
+    heads = (decoder.head(row, data) for row, data in islice(_encoded(table, column), _LOOKED_AT))
+    return (upright_size(head) for head in heads if head is not None)
+
+
+def image_parts(table: Stream, column: str, shape: tuple[int, int, int], form: Form = AS_THEY_ARE) -> Iterator[Decoded]:
+    """The images in order, some at a time, each brought to height and width of ``shape``.
 
     Raises:
-        UserError: an empty or broken image, more than 8 bits a channel, or another size than in ``shape``; names
-            file, row and sample id.
+        UserError: an empty or broken image (unless those are skipped), numbers whose white nobody knows, or, where
+            ``form`` says no size, another size than in ``shape``; names file, row and sample id.
     """
-    decoder = _Decoder(table, (shape[1], shape[0]))
+    decoder = _Decoder(table, (shape[1], shape[0]), form)
     most = max(1, _PART_PIXELS // math.prod(shape[:2]))
+    task = max(1, min(_TASK_IMAGES, _TASK_PIXELS // math.prod(shape[:2])))
     with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
         for first, batch in table.batches([column]):
             encoded: Encoded = list(enumerate(_bytes_of(batch.column(0)), first))
             for part in _cut(encoded, most):
-                images = list(chain.from_iterable(pool.map(decoder.decode_all, _cut(part, _TASK_IMAGES))))
-                channels = max(image.shape[2] for image in images)
-                yield np.stack([np.broadcast_to(image, (*image.shape[:2], channels)) for image in images])
+                images = list(chain.from_iterable(pool.map(decoder.decode_all, _cut(part, task))))
+                channels = max(image.shape[2] for image, _ in images)
+                pixels = np.stack([np.broadcast_to(image, (*image.shape[:2], channels)) for image, _ in images])
+                yield Decoded(pixels, np.array([flag for _, flag in images], np.uint8))
 
 
 class _Decoder:
-    """Decodes images of one size (width, height), and says which one can't be."""
+    """Decodes images to one size (width, height), and says which one can't be."""
 
-    def __init__(self, table: Stream, size: tuple[int, int]) -> None:
+    def __init__(self, table: Stream, size: Size, form: Form) -> None:
         self.table = table
         self.size = size
+        self.form = form
 
-    def decode_all(self, encoded: Encoded) -> list[Pixels]:
+    def decode_all(self, encoded: Encoded) -> list[tuple[Pixels, int]]:
         return [self._decode(row, data) for row, data in encoded]
 
-    def _decode(self, row: int, data: bytes | None) -> Pixels:
-        image = self.open(row, data)
-        self._check(row, image)
+    def head(self, row: int, data: bytes | None) -> Image.Image | None:
+        """None: it is broken, and those are skipped."""
         try:
-            return _pixels(image)
-        except Exception as error:  # Pillow's decoders raise whatever they trip over
+            return open_image(data)
+        except BrokenImageError as error:
+            if self.form.skip_broken:
+                return None
             raise self._broken(row, error) from error
+        except OtherImageError as error:
+            raise self._other(row, error) from error
 
-    def open(self, row: int, data: bytes | None) -> Image.Image:
-        if not data:
-            raise UserError(f"the image in {self.table.place(row)} is empty; put it in, or leave the row out")
+    def _decode(self, row: int, data: bytes | None) -> tuple[Pixels, int]:
+        image = self.head(row, data)
         try:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-        except Exception as error:  # see _decode
+            if image is None:
+                return self._black()
+            self._check_size(row, upright_size(image))  # before a huge image costs anything
+            pixels, flag = decode(image, self.form.stored)
+        except BrokenImageError as error:
+            if self.form.skip_broken:
+                return self._black()
             raise self._broken(row, error) from error
-        if math.prod(image.size) > _MOST_PIXELS:
-            raise UserError(
-                f"the image in {self.table.place(row)} is {_by(image.size)}, but an image may have {_MOST_PIXELS:,} "
-                "pixels; resize them first"
-            )
-        return image
+        except OtherImageError as error:
+            raise self._other(row, error) from error
+        self._check_size(row, (pixels.shape[1], pixels.shape[0]))
+        return pixels, flag
 
-    def _check(self, row: int, image: Image.Image) -> None:
-        # Before the pixels are decoded, so that a huge image costs nothing.
-        if image.size != self.size:
-            raise UserError(
-                f"images must have one size, but the one in {self.table.place(row)} is {_by(image.size)} "
-                f"and the first one {_by(self.size)} (width×height); resize them first"
+    def _black(self) -> tuple[Pixels, int]:
+        return np.zeros((self.size[1], self.size[0], 1), np.uint8), BROKEN
+
+    def _check_size(self, row: int, size: Size) -> None:
+        if self.form.stored is None and size != self.size:
+            fix = (
+                "resize them first" if self.form.is_settled else "--image-size brings all to one, e.g. --image-size 224"
             )
-        if image.mode in _DEEP:
             raise UserError(
-                f"the image in {self.table.place(row)} has more than 8 bits a channel (mode {image.mode}); "
-                "convert it to 8 bits first"
+                f"images must have one size, but the one in {self.table.place(row)} is {by(size)} and the first one "
+                f"{by(self.size)} (width×height); {fix}"
             )
 
-    def _broken(self, row: int, error: Exception) -> UserError:
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-        if "cannot identify image file" in reason:
-            reason = f"none of {', '.join(FORMATS)}"
-        return UserError(
-            f"the image in {self.table.place(row)} can't be decoded ({reason}); replace it, or leave the row out"
-        )
+    def _broken(self, row: int, error: BrokenImageError) -> UserError:
+        fix = "it out" if self.form.is_settled else "all such images out: --skip-broken"
+        return UserError(f"the image in {self.table.place(row)} {error}; replace it, or leave {fix}")
+
+    def _other(self, row: int, error: OtherImageError) -> UserError:
+        return UserError(f"the image in {self.table.place(row)} {error}")
 
 
-def _pixels(image: Image.Image) -> Pixels:
-    if image.mode in _GREY:
-        return np.asarray(image.convert("L"))[..., None]
-    if "transparency" in image.info:
-        image = image.convert("RGBA")  # the way Pillow wants it; straight to RGB it warns
-    return np.asarray(image.convert("RGB"))
+def _encoded(table: Stream, column: str) -> Iterator[tuple[int, bytes | None]]:
+    for first, batch in table.batches([column]):
+        yield from enumerate(_bytes_of(batch.column(0)), first)
 
 
 def _bytes_of(column: pa.Array) -> list[bytes | None]:
@@ -153,7 +232,3 @@ def _bytes_of(column: pa.Array) -> list[bytes | None]:
 
 def _cut(encoded: Encoded, size: int) -> list[Encoded]:
     return [encoded[start : start + size] for start in range(0, len(encoded), size)]
-
-
-def _by(size: tuple[int, int]) -> str:
-    return f"{size[0]}×{size[1]}"

@@ -10,17 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import PIL
+import numpy as np
 from typing_extensions import override
 
 from ray_mentor.data.readers.formats.part import AbstractPart, digest
 from ray_mentor.data.readers.formats.splits import Parts
 from ray_mentor.data.readers.parquet.columns import Columns
-from ray_mentor.data.readers.parquet.decoded import FORMAT, check_inputs, row_bytes, write_inputs
+from ray_mentor.data.readers.parquet.decoded import FORMAT, check_inputs, flags_of, row_bytes, write_inputs
+from ray_mentor.data.readers.parquet.images import Flags, made_by, whole
 from ray_mentor.data.readers.parquet.table import Table, open_table
+from ray_mentor.data.readers.pictures.form import AS_THEY_ARE, Form
 from ray_mentor.data.samples.inputs import AbstractArrayInputs, FeatureInputs, ImageInputs
 from ray_mentor.data.storage.arrow_file import ArrowFile, DamagedFileError
-from ray_mentor.data.storage.cache import make
+from ray_mentor.data.storage.cache import make, unusable
 from ray_mentor.data.storage.mapped import AbstractSource, MappedArray
 from ray_mentor.errors import UserError
 
@@ -28,17 +30,26 @@ _log = logging.getLogger(__name__)
 _LONGEST = 40  # characters of a file's name, of up to four bytes each; a file system takes 255 bytes
 
 
-def read_mapped(table: Table, columns: Columns, cache: str) -> AbstractArrayInputs:
+def read_mapped(
+    table: Table, columns: Columns, cache: str, form: Form = AS_THEY_ARE
+) -> tuple[AbstractArrayInputs, Flags]:
     """The inputs of a table, in a file of the folder ``cache`` that is made if it is not there.
+
+    Returns:
+        The inputs, broken images left out; and flags of all rows, those of the ones that were left out too.
 
     Raises:
         UserError: whatever is wrong with the inputs; a folder that can't be written, or a full disk.
     """
     folder = str(Path(cache).expanduser().absolute())
     files = tuple(map(_local, table.files))
-    source = ParquetSource(files, columns, len(table), folder, _identity(files, columns))
-    values = MappedArray.of(source, source.there() or source.made(table))
-    return FeatureInputs(values) if columns.image is None else ImageInputs(values)
+    source = ParquetSource(files, columns, form, len(table), folder, _identity(files, columns, form))
+    file = source.there() or source.made(table)
+    values = MappedArray.of(source, file)
+    if columns.image is None:
+        return FeatureInputs(values), np.zeros(len(table), np.uint8)
+    flags = flags_of(file)
+    return ImageInputs(values.select(whole(flags)), side=form.side), flags
 
 
 def _local(file: AbstractPart) -> AbstractPart:
@@ -57,6 +68,7 @@ class ParquetSource(AbstractSource):
     Attributes:
         files: of the split.
         columns: what is what in them.
+        form: of images.
         rows: how many.
         cache: absolute path of the folder of Arrow files.
         identity: of the Parquet files when the run began.
@@ -64,6 +76,7 @@ class ParquetSource(AbstractSource):
 
     files: Parts
     columns: Columns
+    form: Form
     rows: int
     cache: str
     identity: str
@@ -88,7 +101,7 @@ class ParquetSource(AbstractSource):
             _log.warning("%s is damaged (%s); it is made anew", self.path, error)
             return None
         except OSError as error:
-            raise self._unusable(error) from error
+            raise unusable(self.cache, error) from error
         return file
 
     def made(self, table: Table) -> ArrowFile:
@@ -97,25 +110,19 @@ class ParquetSource(AbstractSource):
             make(self.path, lambda: self.there() is not None, lambda file: self._write(file, table))
             return ArrowFile(self.path, self.identity)
         except OSError as error:
-            raise self._unusable(error) from error
-
-    def _unusable(self, error: OSError) -> UserError:
-        reason = error.strerror or error
-        return UserError(
-            f"data_cache {self.cache!r} can't be used ({reason}); free what is full, or name another --data-cache"
-        )
+            raise unusable(self.cache, error) from error
 
     def _write(self, file: BinaryIO, table: Table) -> None:
-        _require_disk(self, row_bytes(table, self.columns))
+        _require_disk(self, row_bytes(table, self.columns, self.form))
         _log.warning("decoding %s rows of %s into %s, this once", f"{self.rows:,}", _named(self.files), self.path)
-        write_inputs(file, table, self.columns, self.identity)
-        if _identity(self.files, self.columns) != self.identity:
+        write_inputs(file, table, self.columns, self.form, self.identity)
+        if _identity(self.files, self.columns, self.form) != self.identity:
             raise UserError(f"{_named(self.files)} changed while being read; start again")
 
     def _table(self) -> Table:
         """The Parquet as this machine has it."""
         try:
-            unchanged = _identity(self.files, self.columns) == self.identity
+            unchanged = _identity(self.files, self.columns, self.form) == self.identity
         except OSError as error:
             raise self._elsewhere(str(error)) from error
         if not unchanged:
@@ -142,8 +149,8 @@ def _named(files: Parts) -> str:
     return f"{files[0]}{f' and {len(files) - 1} more' if len(files) > 1 else ''}"
 
 
-def _identity(files: Parts, columns: Columns) -> str:
+def _identity(files: Parts, columns: Columns, form: Form) -> str:
     """What an Arrow file is made of, as text: its Parquet files, which columns, and what decodes them."""
-    decoder = {} if columns.image is None else {"pillow": PIL.__version__}
+    decoder = {} if columns.image is None else made_by(form)
     sources = [file.fingerprint() for file in files]
     return json.dumps({"format": FORMAT, "columns": columns.inputs, "files": sources, **decoder})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -13,17 +14,19 @@ from ray_mentor.data.readers.formats.splits import SplitParts
 from ray_mentor.data.readers.formats.which import find_all, find_parts
 from ray_mentor.data.readers.parquet.columns import Columns, choose_columns, require_columns
 from ray_mentor.data.readers.parquet.features import read_features
-from ray_mentor.data.readers.parquet.images import read_images
+from ray_mentor.data.readers.parquet.images import Flags, first_sizes, none_whole, read_images, said_of, whole
 from ray_mentor.data.readers.parquet.labels import encode, find_classes
 from ray_mentor.data.readers.parquet.mapped import read_mapped
 from ray_mentor.data.readers.parquet.roles import as_for_training, with_roles, without_columns
 from ray_mentor.data.readers.parquet.said import doubtful_labels, unknown_to_training
 from ray_mentor.data.readers.parquet.stored import stored_inputs
 from ray_mentor.data.readers.parquet.table import Table, named_classes, open_table
+from ray_mentor.data.readers.pictures.form import Form
 from ray_mentor.data.readers.places import is_there
 from ray_mentor.data.readers.raw import Raw, check_same_shape
 from ray_mentor.data.readers.understood import understood
 from ray_mentor.data.samples.inputs import AbstractArrayInputs, ImageInputs
+from ray_mentor.data.samples.rows import Rows
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.storage.spread import Spread
 from ray_mentor.errors import UserError, listed, shown
@@ -43,30 +46,37 @@ def read_files(config: DataConfig, spread: Spread) -> Raw:
     tables = _open_splits(files, columns)
     columns = dataclasses.replace(columns, checked=None)  # it is read
     stored = ("train",) if config.data_backend == "ray" else ()  # the others are held in memory in the end
+    form = _form(tables, columns, config)
     classes = find_classes(tables.values(), named_classes(schema, config.label_column))
     labels = {split: _labels(table, classes) for split, table in tables.items()}
-    inputs = {split: _inputs(table, columns, config) for split, table in tables.items() if split not in stored}
-    inputs |= {
-        split: stored_inputs(tables[split], columns, spread, config.shuffle_rows, config.data_cache) for split in stored
+    read = {split: _inputs(table, columns, config, form) for split, table in tables.items() if split not in stored}
+    read |= {
+        split: stored_inputs(tables[split], columns, spread, config.shuffle_rows, config.data_cache, form)
+        for split in stored
     }
-    inputs = _in_one_colour(inputs)
+    inputs = _in_one_colour({split: found for split, (found, _) in read.items()})
     samples = {
-        split: Samples(inputs[split], table.ids, *labels[split], classes, _one(table.names))
+        split: _samples(table, inputs[split], whole(read[split][1]), labels[split], classes)
         for split, table in tables.items()
     }
+    checked = tables["train"].checked
+    told = said_of((table, read[split][1]) for split, table in tables.items())
     return Raw(
         samples["train"],
         samples.get("test"),
         samples.get("validation"),
         features=columns.features,
-        notes=(*files.notes, *_said_of(columns), *doubtful_labels(classes), *unknown_to_training(samples)),
-        checked=tables["train"].checked,
+        notes=(*files.notes, *_said_of(columns), *told, *doubtful_labels(classes), *unknown_to_training(samples)),
+        checked=None if checked is None else checked[whole(read["train"][1])],
         understood=understood(config.data, files.what, config.label_column, samples),
     )
 
 
-def read_trusted(config: DataConfig, raw: Raw) -> Samples:
+def read_trusted(config: DataConfig, raw: Raw) -> tuple[Samples, list[str]]:
     """Reads ``config.meta_data``, a meta set to go with data that is already read; its label column is the truth.
+
+    Returns:
+        The meta set, and what the user should be told of it.
 
     Raises:
         UserError: as :func:`read_files`, or inputs that don't fit the training split's.
@@ -93,12 +103,14 @@ def read_trusted(config: DataConfig, raw: Raw) -> Samples:
     columns = choose_columns(schema, config, files[0])
     table = open_table(files, columns)
     labels, _ = _labels(table, raw.train.classes)
-    inputs = _inputs(table, columns, config)
-    if raw.train.inputs.shape[0] == 3 and isinstance(inputs, ImageInputs):
+    form = Form.of(config)
+    known = raw.train.inputs
+    inputs, flags = _inputs(table, columns, config, form.like(known) if isinstance(known, ImageInputs) else form)
+    if known.shape[0] == 3 and isinstance(inputs, ImageInputs):
         inputs = inputs.in_colour()
-    meta = Samples(inputs, table.ids, labels, None, raw.train.classes, _one(table.names))
+    meta = _samples(table, inputs, whole(flags), (labels, None), raw.train.classes)
     check_same_shape(meta, raw.train, f"meta_data {config.meta_data!r}")
-    return meta
+    return meta, said_of([(table, flags)])
 
 
 def _said_of(columns: Columns) -> list[str]:
@@ -109,8 +121,33 @@ def _said_of(columns: Columns) -> list[str]:
     return [f"{count} feature{'' if count == 1 else 's'}: {listed(columns.features)}"]
 
 
-def _one(names: pa.ChunkedArray | None) -> pa.LargeStringArray | None:
-    return None if names is None else names.combine_chunks()
+def _form(tables: Mapping[str, Table], columns: Columns, config: DataConfig) -> Form:
+    """What images are brought to: without a margin, where those that are looked at first are of the size asked for."""
+    form = Form.of(config)
+    if columns.image is None:
+        for name in ("image_size", "skip_broken"):
+            if getattr(config, name):
+                raise UserError(
+                    f"{name} is {getattr(config, name)!r}, but {config.data} has no image column: the model is fed "
+                    "features; leave it out, or name the images' column with --image-column"
+                )
+        return form
+    return form.fitted(size for table in tables.values() for size in first_sizes(table, columns.image))
+
+
+def _samples(
+    table: Table,
+    inputs: AbstractArrayInputs,
+    rows: Rows,
+    labels: tuple[Labels, Labels | None],
+    classes: tuple[str, ...],
+) -> Samples:
+    """Of the rows whose inputs these are."""
+    if len(rows) == 0:
+        raise none_whole()
+    given, truth = labels
+    names = None if table.names is None else table.names.combine_chunks().take(pa.array(rows))
+    return Samples(inputs, table.ids[rows], given[rows], None if truth is None else truth[rows], classes, names)
 
 
 def _open_splits(files: SplitParts, columns: Columns) -> dict[str, Table]:
@@ -128,12 +165,12 @@ def _labels(table: Table, classes: tuple[str, ...]) -> tuple[Labels, Labels | No
     return given, None if truth is None else encode(table, truth, classes, "true label")
 
 
-def _inputs(table: Table, columns: Columns, config: DataConfig) -> AbstractArrayInputs:
+def _inputs(table: Table, columns: Columns, config: DataConfig, form: Form) -> tuple[AbstractArrayInputs, Flags]:
     if config.data_backend == "arrow":
-        return read_mapped(table, columns, config.data_cache)
+        return read_mapped(table, columns, config.data_cache, form)
     if columns.image is not None:
-        return read_images(table, columns.image)
-    return read_features(table, columns.features)
+        return read_images(table, columns.image, form)
+    return read_features(table, columns.features), np.zeros(len(table), np.uint8)
 
 
 def _in_one_colour(inputs: dict[str, AbstractArrayInputs]) -> dict[str, AbstractArrayInputs]:

@@ -13,7 +13,6 @@ from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
 import numpy as np
-import PIL
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -22,13 +21,15 @@ from typing_extensions import override
 from ray_mentor.data.readers.formats.parquet import runs
 from ray_mentor.data.readers.formats.part import digest
 from ray_mentor.data.readers.parquet.columns import Columns
+from ray_mentor.data.readers.parquet.decoded import FLAGS
 from ray_mentor.data.readers.parquet.features import feature_parts
-from ray_mentor.data.readers.parquet.images import image_parts, image_shape
+from ray_mentor.data.readers.parquet.images import Decoded, Flags, image_parts, image_shape, made_by, whole
 from ray_mentor.data.readers.parquet.table import Table
+from ray_mentor.data.readers.pictures.form import AS_THEY_ARE, Form
 from ray_mentor.data.samples.inputs import AbstractArrayInputs, FeatureInputs, ImageInputs, moments
 from ray_mentor.data.samples.rows import CONTENT, MOMENTS, Rows
 from ray_mentor.data.storage.arrow_file import ArrowFile, DamagedFileError, Part, as_table, write_arrow
-from ray_mentor.data.storage.cache import make
+from ray_mentor.data.storage.cache import make, unusable
 from ray_mentor.data.storage.spread import Spread, Work
 from ray_mentor.data.storage.stored import AbstractStorage, StoredArray
 from ray_mentor.errors import UserError
@@ -37,17 +38,22 @@ _PART_ROWS = 4096  # that are described at a time, where row groups are smaller
 _BATCH_ROWS = 1024
 _COLOUR = 3
 _CHANNELS = "channels"
-_FORMAT = 1
+_FORMAT = 2
 _LONGEST = 40  # characters of a file's name, of up to four bytes each; a file system takes 255 bytes
 _log = logging.getLogger(__name__)
 
 
-def stored_inputs(table: Table, columns: Columns, spread: Spread, shuffle_rows: int, cache: str) -> AbstractArrayInputs:
+def stored_inputs(
+    table: Table, columns: Columns, spread: Spread, shuffle_rows: int, cache: str, form: Form = AS_THEY_ARE
+) -> tuple[AbstractArrayInputs, Flags]:
     """The inputs of a table, left where they are; every one is read and decoded once, to know its content.
 
     Args:
         spread: reads them, this once.
         cache: folder of what is known of inputs.
+
+    Returns:
+        The inputs, broken images left out; and flags of all rows, of those too.
 
     Raises:
         UserError: an image or a feature that can't be used.
@@ -56,14 +62,18 @@ def stored_inputs(table: Table, columns: Columns, spread: Spread, shuffle_rows: 
     if columns.image is None:
         storage = ParquetFeatures(groups, columns, (len(columns.features),))
         known = _known(storage, DescribeFeatures(storage), spread, cache)
-        return FeatureInputs(StoredArray(storage, known, np.arange(len(table)), shuffle_rows))
-    height, width, _ = image_shape(table, columns.image)
-    colour = ParquetImages(groups, columns, (height, width, _COLOUR))
+        values = StoredArray(storage, known, np.arange(len(table)), shuffle_rows)
+        return FeatureInputs(values), np.zeros(len(table), np.uint8)
+    height, width, _ = image_shape(table, columns.image, form)
+    colour = ParquetImages(groups, columns, (height, width, _COLOUR), form)
     known = _known(colour, DescribeImages(colour), spread, cache)
+    flags = known[FLAGS][:, 0]
     channels = int(known[_CHANNELS].max())
     known = {**known, MOMENTS: known[MOMENTS][:, :, :channels]}
-    images = dataclasses.replace(colour, row_shape=(height, width, channels))
-    return ImageInputs(StoredArray(images, known, np.arange(len(table)), shuffle_rows))
+    images = dataclasses.replace(
+        colour, row_shape=(height, width, channels), form=dataclasses.replace(form, skip_broken=False)
+    )
+    return ImageInputs(StoredArray(images, known, whole(flags), shuffle_rows), side=form.side), flags
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,15 +182,20 @@ class _AbstractParquet(AbstractStorage):
 
 @dataclass(frozen=True, eq=False)
 class ParquetImages(_AbstractParquet):
-    """Encoded images of a size, uint8 (H, W, C)."""
+    """Encoded images that become of one size, uint8 (H, W, C)."""
 
+    form: Form = AS_THEY_ARE
     dtype = np.dtype(np.uint8)
 
     @override
     def parts(self, rows: Rows) -> Iterator[NDArray[np.uint8]]:
+        return (part.pixels for part in self.decoded(rows))
+
+    def decoded(self, rows: Rows) -> Iterator[Decoded]:
+        """Those rows, in that order, and what there is to say of them."""
         assert self.columns.image is not None
         height, width, channels = self.row_shape
-        return image_parts(_Chosen(self.parquet, rows), self.columns.image, (height, width, channels))
+        return image_parts(_Chosen(self.parquet, rows), self.columns.image, (height, width, channels), self.form)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,17 +211,21 @@ class ParquetFeatures(_AbstractParquet):
 
 @dataclass(frozen=True, eq=False)
 class DescribeImages:
-    """What splits and scale need of some images: digest, sums of pixels and of their squares, number of channels."""
+    """What splits and scale need of some images: digest, sums of pixels and of their squares, number of channels,
+    what there is to say of them.
+    """
 
     storage: ParquetImages
 
     def __call__(self, rows: Rows) -> pa.Table:
-        return pa.concat_tables(as_table(self._described(part)) for part in self.storage.parts(rows))
+        return pa.concat_tables(as_table(self._described(part)) for part in self.storage.decoded(rows))
 
-    def _described(self, pixels: NDArray[np.uint8]) -> Part:
+    def _described(self, decoded: Decoded) -> Part:
+        pixels = decoded.pixels
         sums = np.broadcast_to(moments(pixels), (len(pixels), 2, _COLOUR))
         channels = np.full((len(pixels), 1), pixels.shape[3], np.uint8)
-        return {CONTENT: ImageInputs(pixels).content_hashes(), MOMENTS: sums, _CHANNELS: channels}
+        content = ImageInputs(pixels).content_hashes()
+        return {CONTENT: content, MOMENTS: sums, _CHANNELS: channels, FLAGS: decoded.flags[:, None]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,16 +261,13 @@ def _known(storage: _AbstractParquet, describe: Work, spread: Spread, cache: str
             make(path, lambda: there() is not None, write)
             file = ArrowFile(path, identity)
     except OSError as error:
-        raise UserError(
-            f"data_cache {str(folder)!r} can't be used ({error.strerror or error}); free what is full, or name another "
-            "--data-cache"
-        ) from error
+        raise unusable(folder, error) from error
     return {name: file.read(name, np.arange(len(file))) for name in file.layout}
 
 
 def _identity(storage: _AbstractParquet) -> str:
     """What is described, as text: the files, which columns, and what decodes them."""
-    decoder = {} if storage.columns.image is None else {"pillow": PIL.__version__, "size": storage.row_shape}
+    decoder = {"size": storage.row_shape, **made_by(storage.form)} if isinstance(storage, ParquetImages) else {}
     files = [file.identity() for file in storage.parquet.table.files]
     return json.dumps({"format": _FORMAT, "columns": storage.columns.inputs, "files": files, **decoder})
 

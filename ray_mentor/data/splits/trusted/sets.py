@@ -21,7 +21,9 @@ def given_meta(raw: Raw, pool: Pool, config: DataConfig, notes: list[str]) -> tu
     dear to be measured on alone.
     """
     if config.meta_data is not None:
-        trusted = Pool.of(_apart_from_test(read_trusted(config, raw), raw, notes))
+        stored, told = read_trusted(config, raw)
+        notes += told
+        trusted = Pool.of(_apart_from_test(stored, raw, notes))
         meta = some(trusted.take(), "meta set", config.meta_data)
         return meta, less(pool, meta, "training samples that are in the meta set too", notes)
     if config.meta_ids is not None:

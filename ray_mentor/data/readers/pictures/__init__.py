@@ -1,0 +1,1 @@
+"""Encoded images to pixels, wherever they come from."""
