@@ -179,5 +179,5 @@ def test_images_of_any_size_are_brought_to_what_the_student_was_fed(command: Any
     pyarrow.parquet.write_table(pa.table({"image": [*encoded(images(count=1)), b"no"]}), "broken.parquet")
     code, said = command("predict", run, "--data", "broken.parquet", "--out", "q.parquet")
     assert code == 2
-    assert "row 1 of broken.parquet (sample id 1) can't be decoded" in said
+    assert "broken.parquet (sample id 1) can't be decoded" in said
     assert "replace it, or leave it out" in said
