@@ -148,5 +148,5 @@ def test_paths_that_are_no_files(tmp_path: Path, name: str, setting: str) -> Non
     path.write_bytes(parquet({"x": NUMBERS, "label": LABELS}))
     said = answer(lambda: splits_of(Path(name)) if setting == "data" else splits_of(path, **{setting: name}))
     assert said is not None
-    words = ("no such file", "no Parquet file", "can't be read as Parquet", "but it can't be read (")
+    words = ("no such file", "no data at", "can't be read as Parquet", "but it can't be read (")
     assert any(word in said for word in words)

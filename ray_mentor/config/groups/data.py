@@ -19,7 +19,7 @@ LEAST_SIDE = 8
 META_SOURCES = ("meta_data", "meta_ids", "meta_column")
 """Settings of which one, in place of ``meta_size``, says what the trusted set is."""
 
-FORMATS = ("parquet", "images", "csv", "jsonl")
+FORMATS = ("parquet", "images", "csv", "jsonl", "npz", "hf", "webdataset")
 """What data of one's own can be stored as."""
 
 
@@ -48,9 +48,11 @@ class DataConfig:
 
     data: str = "digits"
     """digits (ships with scikit-learn), cifar10, cifar100 (torchvision), or a path (also s3://, gs://) to Parquet, CSV,
-    TSV, JSONL, or to a folder of images with a folder for each class."""
+    TSV, JSONL, .npz, WebDataset's .tar, what Hugging Face's save_to_disk wrote, or to a folder of images with a folder
+    for each class; or hf:NAME, a data set on the Hub (extra hf)."""
     format: str = "auto"
-    """What data is stored as: parquet, images (a folder for each class), csv (also TSV), jsonl. auto: what is there."""
+    """What data is stored as: parquet, images (a folder for each class), csv (also TSV), jsonl, npz, hf (what
+    save_to_disk wrote), webdataset. auto: what is there."""
     data_folder: str = "data"
     """Folder of the torchvision data sets."""
     download: bool = False

@@ -5,10 +5,10 @@ from __future__ import annotations
 from ray_mentor.config import DataConfig
 from ray_mentor.data.readers.cifar import CIFAR, read_cifar
 from ray_mentor.data.readers.digits import read_digits
+from ray_mentor.data.readers.formats.which import is_data
 from ray_mentor.data.readers.new.files import read_new_files
 from ray_mentor.data.readers.new.known import InMemory, Known, New, places_of
 from ray_mentor.data.readers.parquet.read import read_files, read_trusted
-from ray_mentor.data.readers.places import is_there
 from ray_mentor.data.readers.raw import Raw, check_same_shape
 from ray_mentor.data.samples.inputs import AbstractArrayInputs
 from ray_mentor.data.storage.spread import Spread, in_threads
@@ -36,7 +36,7 @@ def read(config: DataConfig, spread: Spread = in_threads) -> Raw:
         )
     if config.data in CLEAN:
         return _of_known_size(read_digits() if config.data == "digits" else read_cifar(config), config)
-    if is_there(config.data):
+    if is_data(config.data):
         return read_files(config, spread)
     raise _unknown(config.data)
 
@@ -56,7 +56,7 @@ def read_new(config: DataConfig, known: Known, *, labelled: bool) -> New:
     """
     if config.data in CLEAN:
         return _built_in(config, known, labelled=labelled)
-    if is_there(config.data):
+    if is_data(config.data):
         return read_new_files(config, known, labelled=labelled)
     raise _unknown(config.data)
 

@@ -3,8 +3,8 @@
 import re
 
 import as_formats
-import numpy as np
 import pytest
+from as_formats import config, same, same_raw
 
 from ray_mentor.config import DataConfig
 from ray_mentor.data import prepare
@@ -14,42 +14,15 @@ from ray_mentor.errors import UserError
 BACKENDS = ("memory", "arrow", "ray")
 
 
-def config(path, **settings):
-    settings = {"data_cache": f"{path}-cache", **settings}
-    return DataConfig(data=str(path), **settings)
-
-
-def same(one, other):
-    """Inputs, labels, ids and classes, bit for bit."""
-    assert (one is None) == (other is None)
-    if one is None:
-        return
-    rows = np.arange(len(one))
-    assert len(one) == len(other)
-    assert one.inputs.shape == other.inputs.shape
-    assert (one.inputs.values[rows] == other.inputs.values[rows]).all()
-    assert (one.inputs.content_hashes() == other.inputs.content_hashes()).all()
-    assert one.classes == other.classes
-    assert one.labels.tolist() == other.labels.tolist()
-    assert (one.true_labels is None) == (other.true_labels is None)
-    assert one.true_labels is None or one.true_labels.tolist() == other.true_labels.tolist()
-    assert one.ids.tolist() == other.ids.tolist()
-    assert one.names == other.names
-
-
-def same_raw(one, other):
-    for split in ("train", "validation", "test"):
-        same(getattr(one, split), getattr(other, split))
-    assert one.features == other.features
-
-
 @pytest.mark.parametrize("backend", ["memory", "arrow"])
 @pytest.mark.parametrize("kind", as_formats.OF_FEATURES)
 def test_features(tmp_path, kind, backend):
     tables = as_formats.features()
     wanted = read(config(as_formats.parquet(tmp_path / "parquet", tables), true_label_column="truth"))
     path = as_formats.OF_FEATURES[kind](tmp_path / "own", tables)
-    found = read(config(path, true_label_column="truth", data_backend=backend))
+    truth = None if "npz" in kind else "truth"  # which has one of its own
+    found = read(config(path, true_label_column=truth, data_backend=backend))
+    assert found.train.true_labels is not None
     assert wanted.train.names is None
     same_raw(found, wanted)
 
@@ -59,10 +32,14 @@ def test_features(tmp_path, kind, backend):
 @pytest.mark.parametrize("kind", as_formats.OF_IMAGES)
 def test_images(tmp_path, kind, mode, backend):
     tables = as_formats.images(mode=mode)
+    if backend == "ray" and kind not in as_formats.STREAMED:
+        return
+    if kind == "webdataset":  # whose keys have no ending
+        tables = {split: t.assign(sample_id=t["sample_id"].str.removesuffix(".png")) for split, t in tables.items()}
     wanted = read(config(as_formats.parquet(tmp_path / "parquet", tables)))
     found = read(config(as_formats.OF_IMAGES[kind](tmp_path / "own", tables), data_backend=backend))
     assert wanted.train.inputs.shape == ({"L": 1, "RGB": 3}[mode], 4, 4)
-    assert wanted.train.names[0].as_py() == "train/cat/000.png"
+    assert wanted.train.names[0].as_py().startswith("train/cat/000")
     same_raw(found, wanted)
 
 
@@ -70,8 +47,9 @@ def test_images(tmp_path, kind, mode, backend):
 def test_by_uri(tmp_path, kind):
     path = as_formats.OF_IMAGES[kind](tmp_path / "own", as_formats.images())
     wanted = read(config(path))
-    uri = read(DataConfig(data=path.as_uri(), data_cache=str(tmp_path / "cache"), data_backend="ray"))
-    same_raw(uri, wanted)
+    if kind in as_formats.STREAMED - {"saved dataset"}:
+        streamed = read(DataConfig(data=path.as_uri(), data_cache=str(tmp_path / "cache"), data_backend="ray"))
+        same_raw(streamed, wanted)
     same_raw(read(DataConfig(data=path.as_uri())), wanted)
 
 
@@ -86,8 +64,11 @@ def test_features_by_uri(tmp_path):
 @pytest.mark.parametrize("kind", as_formats.OF_FEATURES)
 def test_a_table_in_text_is_not_streamed(tmp_path, kind):
     path = as_formats.OF_FEATURES[kind](tmp_path / "own", as_formats.features())
+    if kind == "saved dataset":
+        path = path.as_uri()  # on a disk it is mapped, and streamed
+    config = DataConfig(data=str(path), data_backend="ray", true_label_column=None if "npz" in kind else "truth")
     with pytest.raises(UserError, match=re.escape(", which is read as a whole; give --data-backend memory or arrow, ")):
-        read(config(path, data_backend="ray", true_label_column="truth"))
+        read(config)
 
 
 @pytest.mark.parametrize("kind", as_formats.OF_IMAGES)
@@ -98,6 +79,12 @@ def test_the_meta_set_is_in_any_format_too(tmp_path, kind):
     wanted = as_formats.parquet(tmp_path / "trusted", trusted)
     settings = {"test_share": 0.3, "validation_share": 0.0}
     meta = prepare(config(path, meta_data=str(wanted), **settings), 0).meta
+    if kind == "webdataset":
+        trusted = {"train": trusted["train"].assign(sample_id=[f"{n:03}.png" for n in range(12)])}
+        wanted = as_formats.parquet(
+            tmp_path / "trusted", {"train": trusted["train"].assign(sample_id=[f"{n:03}" for n in range(12)])}
+        )
+        meta = prepare(config(path, meta_data=str(wanted), **settings), 0).meta
     own = as_formats.OF_IMAGES[kind](tmp_path / "own", trusted)
     assert len(meta) == 12
     same(prepare(config(path, meta_data=str(own), **settings), 0).meta, meta)

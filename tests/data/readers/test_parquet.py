@@ -297,7 +297,7 @@ def test_of_many_columns_those_that_may_be_labels_are_named_too(tmp_path):
 
 
 def test_no_parquet_and_no_training_split(tmp_path):
-    fails(tmp_path, f"no data at '{tmp_path}'; name a file, or a folder that holds *.parquet, *.csv, *.tsv or *.jsonl")
+    fails(tmp_path, f"no data at '{tmp_path}'; name a file, or a folder that holds *.parquet, *.csv, *.tsv, ")
     said = f"no Parquet file at '{tmp_path}'; name a file, or a folder that holds *.parquet files"
     fails(tmp_path, said, format="parquet")
     write_images(tmp_path / "test.parquet")

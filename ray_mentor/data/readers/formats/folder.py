@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from ray_mentor.data.readers.formats.listed import ListedImages
-from ray_mentor.data.readers.formats.splits import SplitParts, split_of, with_test
+from ray_mentor.data.readers.formats.splits import SplitParts, with_test
 from ray_mentor.data.readers.places import Listing, is_uri
 from ray_mentor.errors import UserError, listed
 
@@ -43,7 +44,7 @@ def image_folder(listing: Listing, *, whole: bool = False) -> SplitParts:
         )
     in_splits = any(_in_split(name, top) for name in images)
     depth = len(top) + (1 if in_splits else 0)
-    split = {name: split_of(name.split("/")[len(top)]) if in_splits else "train" for name in images}
+    split = {name: _split_of(name.split("/")[len(top)]) if in_splits else "train" for name in images}
     kept = {name: "train" if whole else split[name] for name in images if split[name] and name.count("/") >= depth + 1}
     by_split = {part: [name for name in images if kept.get(name) == part] for part in ("train", "validation", "test")}
     if not by_split["train"]:
@@ -62,6 +63,17 @@ def image_folder(listing: Listing, *, whole: bool = False) -> SplitParts:
         f"{KIND}, {len(kept):,} files",
         {"label_column": _LABEL, "image_column": _IMAGE, "id_column": _ID},
     )
+
+
+_SPLITS = {
+    split: re.compile(rf"({names})(?![a-z]).*", re.IGNORECASE)
+    for split, names in (("train", "train(ing)?"), ("test", "test(ing)?"), ("validation", "val(id(ation)?)?"))
+}
+"""Folders of splits; a class may well be called trainers."""
+
+
+def _split_of(folder: str) -> str | None:
+    return next((split for split, named in _SPLITS.items() if named.fullmatch(folder)), None)
 
 
 def has_classes(listing: Listing) -> bool:
@@ -84,16 +96,16 @@ def _folders(name: str, top: Sequence[str]) -> int:
 
 
 def _in_split(name: str, top: Sequence[str]) -> bool:
-    """Whether it lies as TRAIN/CLASS/NAME does; a folder with images right in it is a class, whatever it is called."""
+    """Whether it lies as SPLIT/CLASS/NAME does; a folder with images right in it is a class, whatever it is called."""
     parts = name.split("/")[len(top) :]
-    return len(parts) >= _SPLIT_DEPTH and split_of(parts[0]) == "train"
+    return len(parts) >= _SPLIT_DEPTH and _split_of(parts[0]) is not None
 
 
 def _part(listing: Listing, names: Sequence[str], depth: int) -> ListedImages:
     paths = pa.array(names, pa.large_string())
     labels = pa.array([name.split("/")[depth] for name in names], pa.string()).dictionary_encode()
     place = listing.location if is_uri(listing.location) else Path(listing.location)
-    return ListedImages(place, place, paths, pa.table({_ID: paths, _LABEL: labels}), _IMAGE, KIND, alone=True)
+    return ListedImages(place, pa.table({_ID: paths, _LABEL: labels}), place, paths, _IMAGE, KIND, alone=True)
 
 
 def _left_out(listing: Listing, images: Sequence[str], kept: dict[str, str | None]) -> list[str]:
@@ -111,7 +123,7 @@ def _empty(listing: Listing, by_split: dict[str, list[str]], top: Sequence[str],
     sizes = Counter("/".join(name.split("/")[: depth + 1]) for names in by_split.values() for name in names)
     wanted = [folder for folder in listing.folders if folder.count("/") == depth and folder.startswith("/".join(top))]
     empty = [folder for folder in wanted if not sizes[folder]]
-    split = {folder: split_of(folder.split("/")[len(top)]) if in_splits else "train" for folder in empty}
+    split = {folder: _split_of(folder.split("/")[len(top)]) if in_splits else "train" for folder in empty}
     if bare := [folder for folder in empty if split[folder] == "train"]:
         raise UserError(
             f"{listing.location!r} has class folders without an image: {listed(bare, _SHOWN)}; put images there, or "

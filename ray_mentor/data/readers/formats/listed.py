@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,31 +17,28 @@ from ray_mentor.data.readers.places import File, absolute, below, contents, stam
 from ray_mentor.errors import UserError, listed
 
 
-@dataclass(frozen=True, eq=False)
-class ListedImages(AbstractPart):
+class AbstractListed(AbstractPart):
     """A row an image: each may be read by itself.
 
     Attributes:
-        file: the table that lists them, or the folder that they are in.
-        base: the folder that the paths are relative to.
-        paths: large strings (N,).
         listing: what else is known of each, N rows.
         column: what the images are called among the columns.
-        kind: in messages.
-        alone: whether a message names an image by its path alone.
     """
 
-    file: File
-    base: File
-    paths: pa.LargeStringArray
     listing: pa.Table
     column: str
-    kind: str
-    alone: bool = False
+
+    @abstractmethod
+    def images(self, rows: Rows) -> list[bytes]:
+        """Those images, in that order.
+
+        Raises:
+            UserError: they can't be read.
+        """
 
     @override
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.listing)
 
     @override
     def schema(self) -> pa.Schema:
@@ -59,19 +58,45 @@ class ListedImages(AbstractPart):
             yield from self.take(np.arange(first, min(first + size, stop)), columns).combine_chunks().to_batches()
 
     @override
-    def group_sizes(self) -> list[int]:
-        return [1] * len(self)
+    def take(self, rows: Rows, columns: list[str]) -> pa.Table:
+        return pa.table({name: self._column(name, rows) for name in columns})
+
+    def _column(self, name: str, rows: Rows) -> Any:
+        if name == self.column:
+            return pa.array(self.images(rows), pa.large_binary())
+        return self.listing[name].take(pa.array(rows))
+
+
+@dataclass(frozen=True, eq=False)
+class ListedImages(AbstractListed):
+    """Images that are files.
+
+    Attributes:
+        file: the table that lists them, or the folder that they are in.
+        listing: see :class:`AbstractListed`.
+        base: the folder that the paths are relative to.
+        paths: large strings (N,).
+        column: see :class:`AbstractListed`.
+        kind: in messages.
+        alone: whether a message names an image by its path alone.
+    """
+
+    file: File
+    listing: pa.Table
+    base: File
+    paths: pa.LargeStringArray
+    column: str
+    kind: str
+    alone: bool = False
 
     @override
-    def take(self, rows: Rows, columns: list[str]) -> pa.Table:
-        wanted = {}
-        for name in columns:
-            if name == self.column:
-                with reading(self, self.kind, "put back what is missing, or start another run"):
-                    wanted[name] = pa.chunked_array([pa.array(contents(self._files(rows)), pa.large_binary())])
-            else:
-                wanted[name] = self.listing[name].take(pa.array(rows))
-        return pa.table(wanted)
+    def images(self, rows: Rows) -> list[bytes]:
+        with reading(self, self.kind, "put back what is missing, or start another run"):
+            return contents(self._files(rows))
+
+    @override
+    def group_sizes(self) -> list[int]:
+        return [1] * len(self)
 
     @override
     def place(self, row: int, sample: object) -> str:

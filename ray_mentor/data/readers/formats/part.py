@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -134,11 +134,14 @@ class AbstractPart(ABC):
             return [str(absolute(self.file)), size, changed, digest(file.read())]
 
 
-class AbstractWholePart(AbstractPart):
+Content = TypeVar("Content")
+
+
+class AbstractWholePart(AbstractPart, Generic[Content]):
     """A file that is read as a whole, and only once in a process. Pickled, it leaves behind what was read."""
 
     @abstractmethod
-    def read(self) -> pa.Table:
+    def read(self) -> Content:
         """All of it.
 
         Raises:
@@ -146,28 +149,36 @@ class AbstractWholePart(AbstractPart):
         """
 
     @cached_property
-    def table(self) -> pa.Table:
+    def content(self) -> Content:
         """All of it."""
         return self.read()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "table"}
+        return {name: value for name, value in self.__dict__.items() if name != "content"}
+
+
+class AbstractTablePart(AbstractWholePart[pa.Table]):
+    """A file that is a table once it is read."""
 
     @override
     def __len__(self) -> int:
-        return len(self.table)
+        return len(self.content)
 
     @override
     def schema(self) -> pa.Schema:
-        return self.table.schema
+        return self.content.schema
 
     @override
     def about(self, columns: list[str], strings: list[str]) -> pa.Table:
-        return self.table.select(columns)
+        return self.content.select(columns)
 
     @override
     def batches(self, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
-        return iter(self.table.select(columns).to_batches(size))
+        return self.between(0, len(self), columns, size)
+
+    @override
+    def between(self, start: int, stop: int, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
+        return iter(self.content.select(columns).slice(start, stop - start).to_batches(size))
 
 
 @contextmanager

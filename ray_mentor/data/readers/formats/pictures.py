@@ -17,7 +17,7 @@ from ray_mentor.data.readers.places import folder_of
 from ray_mentor.errors import UserError, listed
 
 _PATHS = re.compile(
-    r"(image|img|picture|photo)s?|((image|img|file|picture|photo)[ _-]?)?(path|name)|file|filepath", re.I
+    r"(image|img|picture|photo)s?|((image|img|file|picture|photo)[ _-]?)(path|name)|file|path", re.IGNORECASE
 )
 
 
@@ -27,7 +27,7 @@ def path_column(names: Sequence[str]) -> str | None:
     Raises:
         UserError: there are several.
     """
-    found = [name for name in names if _PATHS.fullmatch(name) and name.lower() != "name"]
+    found = [name for name in names if _PATHS.fullmatch(name)]
     if len(found) > 1:
         raise UserError(
             f"columns {listed(map(repr, found))} could each name the images; say which does with --image-column"
@@ -41,11 +41,11 @@ def with_pictures(found: SplitParts, config: DataConfig) -> tuple[SplitParts, Da
     Raises:
         UserError: images that are not there.
     """
-    schema = found.train[0].schema()
-    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    texts = [field.name for field in found.train[0].schema() if _may_name(field.type)]
     column = config.image_column
     if column is None and not config.feature_columns:
-        column = path_column([name for name in texts if name not in (config.label_column, config.true_label_column)])
+        about = (config.label_column, config.true_label_column, config.meta_column)
+        column = path_column([name for name in texts if name not in about])
     if column is None or column not in texts:
         return found, config
     name = f"image of {column}"
@@ -59,11 +59,37 @@ def with_pictures(found: SplitParts, config: DataConfig) -> tuple[SplitParts, Da
     return found, dataclasses.replace(config, image_column=name)
 
 
+def named_beside_bytes(found: SplitParts, config: DataConfig) -> tuple[SplitParts, DataConfig]:
+    """The same of Hugging Face's images, {bytes, path}, where they are paths alone; as they are where there are bytes.
+
+    Raises:
+        UserError: images that are not there.
+    """
+    table = found.train[0].about(found.train[0].schema().names, [])
+    alone = [field.name for field in table.schema if _has_path(field.type) and not _any_bytes(table[field.name])]
+    return with_pictures(found, dataclasses.replace(config, image_column=alone[0])) if alone else (found, config)
+
+
+def _may_name(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or _has_path(kind))
+
+
+def _has_path(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_struct(kind) and {"bytes", "path"} == {kind.field(i).name for i in range(kind.num_fields)})
+
+
+def _any_bytes(column: pa.ChunkedArray) -> bool:
+    return any(pc.struct_field(chunk, "bytes").null_count < len(chunk) for chunk in column.chunks)
+
+
 def _listing(part: AbstractPart, column: str, name: str) -> AbstractPart:
     if column not in part.schema().names:
         return part  # which is said where the other columns are looked for
     table = part.about(part.schema().names, [])
-    paths = table[column].cast(pa.large_string())
+    stored = table[column]
+    if pa.types.is_struct(stored.type):
+        table, stored = table.drop_columns([column]), pc.struct_field(stored, "path")
+    paths = stored.cast(pa.large_string())
     if paths.null_count:
         row = pc.index(paths.is_null(), True).as_py()
         raise UserError(
@@ -71,5 +97,5 @@ def _listing(part: AbstractPart, column: str, name: str) -> AbstractPart:
             f"the row out ({paths.null_count} such)"
         )
     whole = paths.combine_chunks()
-    images = ListedImages(part.file, folder_of(part.file), whole, table, name, part.kind)
+    images = ListedImages(part.file, table, folder_of(part.file), whole, name, part.kind)
     return require_images(images, column)

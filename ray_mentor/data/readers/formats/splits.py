@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from ray_mentor.data.readers.formats.part import AbstractPart
@@ -20,7 +20,7 @@ class SplitParts:
 
     Attributes:
         what: the format and how much there is of it, in words.
-        roles: settings of columns that the format itself decides.
+        roles: settings of columns where the format itself decides them; None where the user does.
     """
 
     train: Parts
@@ -28,7 +28,7 @@ class SplitParts:
     test: Parts = ()
     notes: tuple[str, ...] = ()
     what: str = ""
-    roles: Mapping[str, str] = field(default_factory=dict)
+    roles: Mapping[str, str] | None = None
 
     @property
     def all(self) -> Parts:

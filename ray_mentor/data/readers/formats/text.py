@@ -18,7 +18,7 @@ import pyarrow.json
 from typing_extensions import override
 
 from ray_mentor.data.memory import require_memory
-from ray_mentor.data.readers.formats.part import AbstractWholePart, reading
+from ray_mentor.data.readers.formats.part import AbstractTablePart, reading
 from ray_mentor.data.readers.places import File, contents, opened, stamp
 from ray_mentor.errors import UserError, listed
 
@@ -32,7 +32,7 @@ _MEND = "mend that line, and save it as {kind} again"
 
 
 @dataclass(frozen=True)
-class TextPart(AbstractWholePart):
+class TextPart(AbstractTablePart):
     """A table in text, whose first line names the columns."""
 
     kind = "CSV"
@@ -67,7 +67,7 @@ class TextPart(AbstractWholePart):
 
 
 @dataclass(frozen=True)
-class JsonPart(AbstractWholePart):
+class JsonPart(AbstractTablePart):
     """JSON with an object a line, each column under its name."""
 
     kind = "JSONL"
@@ -103,19 +103,19 @@ class JsonPart(AbstractWholePart):
         return _checked(self, table)
 
 
-def _check_memory(part: AbstractWholePart) -> None:
+def _check_memory(part: AbstractTablePart) -> None:
     size, _ = stamp(part.file)
     require_memory(_TIMES * size, f"{part}, which is read as a whole", "write it as Parquet, or split it")
 
 
-def _first_line(part: AbstractWholePart) -> str:
+def _first_line(part: AbstractTablePart) -> str:
     with reading(part, part.kind), opened(part.file) as file:
         head: bytes = file.read(_HEAD_BYTES)
     lines = head.decode("utf-8-sig", errors="replace").splitlines()
     return next((line for line in lines if line.strip()), "")
 
 
-def _separator(part: AbstractWholePart, line: str) -> str:
+def _separator(part: AbstractTablePart, line: str) -> str:
     return "\t" if str(part.file).lower().endswith(".tsv") else max(_SEPARATORS, key=line.count)
 
 
@@ -145,8 +145,18 @@ def _names(count: int) -> list[str]:
     return [*(f"x{place}" for place in range(min(count - 1, 3))), *(["..."] if count > 4 else []), "label"]
 
 
-def _checked(part: AbstractWholePart, table: pa.Table) -> pa.Table:
-    """Nothing between two separators is nothing there, in text as in numbers."""
+def _checked(part: AbstractTablePart, table: pa.Table) -> pa.Table:
+    """Nothing between two separators is nothing there, in text as in numbers.
+
+    Raises:
+        UserError: no rows, or text that is not UTF-8.
+    """
+    if not len(table):
+        raise UserError(f"{part}: no rows, but at least one sample is needed")
+    try:
+        assert table.schema.names
+    except UnicodeDecodeError as error:
+        raise UserError(f"{part} has column names in another encoding than UTF-8; save it as UTF-8") from error
     for place, field in enumerate(table.schema):
         if pa.types.is_binary(field.type):
             raise UserError(f"column {field.name!r} of {part} is text in another encoding than UTF-8; save it as UTF-8")

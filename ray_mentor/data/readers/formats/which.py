@@ -6,75 +6,98 @@ import dataclasses
 from collections.abc import Callable
 from typing import Protocol
 
+from ray_mentor.data.readers.formats import hugging_face, npz, webdataset
 from ray_mentor.data.readers.formats.folder import IMAGES, has_classes, image_folder
+from ray_mentor.data.readers.formats.hugging_face import HUB, hub_dataset, is_saved, saved_dataset
+from ray_mentor.data.readers.formats.npz import npz_files
 from ray_mentor.data.readers.formats.parquet import ParquetPart
 from ray_mentor.data.readers.formats.part import AbstractPart
 from ray_mentor.data.readers.formats.pictures import path_column
 from ray_mentor.data.readers.formats.splits import SplitParts, by_name
 from ray_mentor.data.readers.formats.text import CSV, JSONL, JsonPart, TextPart
-from ray_mentor.data.readers.places import File, Listing
+from ray_mentor.data.readers.formats.webdataset import tar_files
+from ray_mentor.data.readers.places import File, Listing, is_there
 from ray_mentor.errors import UserError
 
-_ENDINGS = {"parquet": (".parquet",), "csv": CSV, "jsonl": JSONL, "images": IMAGES}
-_WORDS = {"parquet": "Parquet", "csv": "CSV or TSV", "jsonl": "JSONL", "images": "images in folders"}
+_ENDINGS = {
+    "parquet": (".parquet",),
+    "csv": CSV,
+    "jsonl": JSONL,
+    "npz": (npz.ENDING,),
+    "hf": (hugging_face.ENDING,),
+    "webdataset": (webdataset.ENDING,),
+    "images": IMAGES,
+}
+_WORDS = {
+    "parquet": "Parquet",
+    "csv": "CSV or TSV",
+    "jsonl": "JSONL",
+    "npz": ".npz",
+    "hf": "Arrow",
+    "webdataset": ".tar",
+    "images": "images in folders",
+}
 
 
-def find_parts(location: str, kind: str = "auto") -> SplitParts:
+def is_data(location: str) -> bool:
+    """Whether there is something of this path or URI, or it is a name on the Hub.
+
+    Raises:
+        UserError: a URI whose file system can't be reached.
+    """
+    return location.startswith(HUB) or is_there(location)
+
+
+def find_parts(location: str, kind: str = "auto", *, whole: bool = False) -> SplitParts:
     """The parts of each split at a path or URI.
 
     Args:
         kind: the format, or "auto".
+        whole: all of it is one split, whatever the names; and ``kind`` holds only where more than one format is there.
 
     Raises:
         UserError: nothing there that can be read, or more than one format.
     """
+    if location.startswith(HUB):
+        return hub_dataset(location, whole=whole)
     listing = Listing.of(location)
-    return _FORMATS[_guessed(listing) if kind == "auto" else kind](listing, whole=False)
+    there = _there(listing)
+    if kind == "auto" or (whole and len(there) == 1):
+        kind = _only(listing, there)
+    return _FORMATS[kind](listing, whole=whole)
 
 
-def find_all(location: str, kind: str = "auto") -> SplitParts:
-    """All parts at a path or URI as one split, whatever their names.
-
-    Args:
-        kind: the format that holds where there are several.
-
-    Raises:
-        UserError: as :func:`find_parts`.
-    """
-    listing = Listing.of(location)
-    try:
-        which = _guessed(listing)
-    except UserError:
-        if kind == "auto":
-            raise
-        which = kind
-    return _FORMATS[which](listing, whole=True)
+def holds_images_alone(listing: Listing) -> bool:
+    """Whether there are images, and nothing of another format."""
+    return {kind for kind, endings in _ENDINGS.items() if listing.ending(*endings)} == {"images"}
 
 
-def _guessed(listing: Listing) -> str:
-    if listing.is_file:
-        ends = [kind for kind, endings in _ENDINGS.items() if listing.ending(*endings)]
-        if ends == ["images"]:
-            raise UserError(
-                f"{listing.location!r} is one image, but data are many; name the folder that holds a folder for each "
-                "class"
-            )
-        return ends[0] if ends else "parquet"
+def _there(listing: Listing) -> dict[str, int]:
+    """How many files there are of each format that the data may be in."""
+    if is_saved(listing):
+        return {"hf": len(listing.ending(hugging_face.ENDING))}
     there = {kind: len(found) for kind, endings in _ENDINGS.items() if (found := listing.ending(*endings))}
-    if "images" in there and (not has_classes(listing) or _lists_them(listing)):
+    if "images" in there and ((len(there) > 1 and not has_classes(listing)) or _lists_them(listing)):
         del there["images"]  # a picture beside a table, or what a table lists
-    if not there:
-        loose = listing.ending(*IMAGES)
-        if loose:
-            return "images"  # which says what is missing
+    return there
+
+
+def _only(listing: Listing, there: dict[str, int]) -> str:
+    if listing.is_file and "images" in there:
         raise UserError(
-            f"no data at {listing.location!r}; name a file, or a folder that holds *.parquet, *.csv, *.tsv or *.jsonl "
-            "files, or a folder of images for each class"
+            f"{listing.location!r} is one image, but data are many; name the folder that holds a folder for each class"
+        )
+    if listing.is_file and not there:
+        return "parquet"
+    if not there:
+        raise UserError(
+            f"no data at {listing.location!r}; name a file, or a folder that holds *.parquet, *.csv, *.tsv, *.jsonl, "
+            "*.npz or *.tar files, a data set that save_to_disk has written, or a folder of images for each class"
         )
     if len(there) > 1:
-        words = " and ".join(f"{count} files of {_WORDS[kind]}" for kind, count in there.items())
+        found = " and ".join(f"{count} files of {_WORDS[kind]}" for kind, count in there.items())
         fix = " or ".join(f"--format {kind}" for kind in there)
-        raise UserError(f"{listing.location!r} holds {words}; say which are the data: {fix}")
+        raise UserError(f"{listing.location!r} holds {found}; say which are the data: {fix}")
     return next(iter(there))
 
 
@@ -112,4 +135,7 @@ _FORMATS: dict[str, _Find] = {
     "csv": _tables("csv", TextPart),
     "jsonl": _tables("jsonl", JsonPart),
     "images": image_folder,
+    "npz": npz_files,
+    "hf": saved_dataset,
+    "webdataset": tar_files,
 }

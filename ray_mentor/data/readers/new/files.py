@@ -14,12 +14,13 @@ from typing_extensions import override
 
 from ray_mentor.config import DataConfig
 from ray_mentor.data.readers.formats.folder import IMAGES, KIND
+from ray_mentor.data.readers.formats.hugging_face import HUB, ArrowPart
 from ray_mentor.data.readers.formats.listed import ListedImages
 from ray_mentor.data.readers.formats.part import AbstractPart
-from ray_mentor.data.readers.formats.pictures import with_pictures
+from ray_mentor.data.readers.formats.pictures import named_beside_bytes, with_pictures
 from ray_mentor.data.readers.formats.splits import Parts, SplitParts
-from ray_mentor.data.readers.formats.text import CSV, JSONL, JsonPart, TextPart
-from ray_mentor.data.readers.formats.which import find_all, find_parts
+from ray_mentor.data.readers.formats.text import JsonPart, TextPart
+from ray_mentor.data.readers.formats.which import find_parts, holds_images_alone
 from ray_mentor.data.readers.new.known import AbstractSource, Known, New, Values, places_of
 from ray_mentor.data.readers.parquet.columns import Columns, check_types, choose_columns, require_columns
 from ray_mentor.data.readers.parquet.features import feature_parts
@@ -61,16 +62,19 @@ def read_new_files(config: DataConfig, known: Known, *, labelled: bool) -> New:
 
 def _found(config: DataConfig, known: Known, *, labelled: bool) -> tuple[SplitParts, DataConfig]:
     """The parts as one split, and the settings by which their columns are found."""
-    listing = Listing.of(config.data)
-    if known.are_images and not labelled and not listing.is_file and _holds_images_alone(listing):
-        return SplitParts((_all_images(listing),)), _of_images(config)
+    if known.are_images and not labelled and not config.data.startswith(HUB):
+        listing = Listing.of(config.data)
+        if not listing.is_file and holds_images_alone(listing):
+            return SplitParts((_all_images(listing),)), _of_images(config)
     found = _split(config)
-    if found.roles:
-        found, config = with_roles(found, without_columns(config))
+    if found.roles is not None:
+        found, config = with_roles(found, without_columns(config), labelled=labelled)
     elif labelled:
         found, config = with_roles(found, config)
     elif known.are_images and isinstance(found.train[0], TextPart | JsonPart):
         found, config = with_pictures(found, config)
+    elif known.are_images and isinstance(found.train[0], ArrowPart):
+        found, config = named_beside_bytes(found, config)
     return found, config
 
 
@@ -79,23 +83,20 @@ def _split(config: DataConfig) -> SplitParts:
     try:
         splits = find_parts(config.data, config.format)
     except UserError:
-        return find_all(config.data, config.format)  # no training split is needed here; it says what else is wrong
+        return find_parts(
+            config.data, config.format, whole=True
+        )  # no training split is needed here; it says what else is wrong
     if not splits.test:
-        return find_all(config.data, config.format)
+        return find_parts(config.data, config.format, whole=True)
     note = f"{config.data} has splits, of which its test split is read; name a file or folder in it for another"
     return dataclasses.replace(splits, train=splits.test, validation=(), test=(), notes=(note,))
-
-
-def _holds_images_alone(listing: Listing) -> bool:
-    tables = (".parquet", *CSV, *JSONL)
-    return bool(listing.ending(*IMAGES)) and not listing.ending(*tables)
 
 
 def _all_images(listing: Listing) -> ListedImages:
     """However they lie; their ids are their paths."""
     paths = pa.array(listing.ending(*IMAGES), pa.large_string())
     place = listing.location if is_uri(listing.location) else Path(listing.location)
-    return ListedImages(place, place, paths, pa.table({_ID: paths}), _IMAGE, KIND, alone=True)
+    return ListedImages(place, pa.table({_ID: paths}), place, paths, _IMAGE, KIND, alone=True)
 
 
 def _of_images(config: DataConfig) -> DataConfig:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ray_mentor.config import DataConfig
 from ray_mentor.data.readers.formats.splits import SplitParts
-from ray_mentor.data.readers.formats.which import find_all, find_parts
+from ray_mentor.data.readers.formats.which import find_parts, is_data
 from ray_mentor.data.readers.parquet.columns import Columns, choose_columns, require_columns
 from ray_mentor.data.readers.parquet.features import read_features
 from ray_mentor.data.readers.parquet.images import Flags, first_sizes, none_whole, read_images, said_of, whole
@@ -22,7 +22,6 @@ from ray_mentor.data.readers.parquet.said import doubtful_labels, unknown_to_tra
 from ray_mentor.data.readers.parquet.stored import stored_inputs
 from ray_mentor.data.readers.parquet.table import Table, named_classes, open_table
 from ray_mentor.data.readers.pictures.form import Form
-from ray_mentor.data.readers.places import is_there
 from ray_mentor.data.readers.raw import Raw, check_same_shape
 from ray_mentor.data.readers.understood import understood
 from ray_mentor.data.samples.inputs import AbstractArrayInputs, ImageInputs
@@ -82,17 +81,17 @@ def read_trusted(config: DataConfig, raw: Raw) -> tuple[Samples, list[str]]:
         UserError: as :func:`read_files`, or inputs that don't fit the training split's.
     """
     assert config.meta_data is not None
-    if not is_there(config.meta_data):
+    if not is_data(config.meta_data):
         raise UserError(
-            f"meta_data is {shown(config.meta_data)}, but there is no such file or folder; give a Parquet file"
+            f"meta_data is {shown(config.meta_data)}, but there is no such file or folder; give a path to data"
         )
     if not raw.fit_scale:
         raise UserError(
             f"meta_data is {config.meta_data!r}, but {config.data} is not stored as 8-bit images or features to "
             "compare with; leave meta_data out and set meta_size"
         )
-    found = find_all(config.meta_data, config.format)
-    config = without_columns(config) if found.roles else as_for_training(config, raw.features)
+    found = find_parts(config.meta_data, config.format, whole=True)
+    config = without_columns(config) if found.roles is not None else as_for_training(config, raw.features)
     found, config = with_roles(found, config)
     files, config = found.train, dataclasses.replace(config, true_label_column=None)
     schema = files[0].schema()

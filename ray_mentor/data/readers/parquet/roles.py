@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from ray_mentor.config import DataConfig
-from ray_mentor.data.readers.formats.pictures import with_pictures
+from ray_mentor.data.readers.formats.hugging_face import ArrowPart
+from ray_mentor.data.readers.formats.pictures import named_beside_bytes, with_pictures
 from ray_mentor.data.readers.formats.splits import SplitParts
 from ray_mentor.data.readers.formats.text import JsonPart, TextPart
 from ray_mentor.errors import UserError, listed
@@ -25,19 +26,26 @@ _OWN = (
 _LABELS = {"label", "labels", "class", "classes", "target", "targets", "category", "y"}
 
 
-def with_roles(found: SplitParts, config: DataConfig) -> tuple[SplitParts, DataConfig]:
+def with_roles(found: SplitParts, config: DataConfig, *, labelled: bool = True) -> tuple[SplitParts, DataConfig]:
     """The parts, with the images that they name, and the settings by which their columns are found.
+
+    Args:
+        labelled: whether labels are needed.
 
     Raises:
         UserError: a setting of columns where the format knows its own; more than one column that could be the label;
             images that are not there.
     """
-    if found.roles:
+    if found.roles is not None:
         given = [name for name in ("label_column", *_OWN) if getattr(config, name) != getattr(DataConfig, name)]
         if given:
             raise UserError(
                 f"{given[0]} is {getattr(config, given[0])!r}, but {config.data} is {found.what}, which has no columns "
                 "to choose from; leave it out"
+            )
+        if labelled and "label_column" not in found.roles:
+            raise UserError(
+                f"{config.data} is {found.what}, without labels; store them with the inputs, as `labels`, `y`, ..."
             )
         settings: dict[str, Any] = dict(found.roles)
         return found, dataclasses.replace(config, **settings)
@@ -45,6 +53,8 @@ def with_roles(found: SplitParts, config: DataConfig) -> tuple[SplitParts, DataC
     config = dataclasses.replace(config, label_column=_label(schema, config, str(found.train[0])))
     if isinstance(found.train[0], TextPart | JsonPart):
         return with_pictures(found, config)
+    if isinstance(found.train[0], ArrowPart):
+        return named_beside_bytes(found, config)
     return found, config
 
 

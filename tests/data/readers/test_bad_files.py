@@ -1,0 +1,409 @@
+"""What people's files have wrong with them, and what they are told."""
+
+import pickle
+import re
+import tarfile
+from contextlib import suppress
+
+import as_formats
+import numpy as np
+import pytest
+from as_formats import config
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from small_data import image_bytes, write
+
+from ray_mentor.data import Samples
+from ray_mentor.data.readers import read
+from ray_mentor.errors import UserError
+
+
+def fails(path, text, **settings):
+    with pytest.raises(UserError, match=re.escape(text)):
+        read(config(path, **settings))
+
+
+def folder(path, *names, content=None):
+    for place, name in enumerate(names):
+        file = path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(image_bytes(place) if content is None else content)
+    return path
+
+
+# A folder of images
+
+
+def test_class_folders_are_classes_and_paths_are_ids(tmp_path):
+    raw = read(config(folder(tmp_path, "dog/1.png", "cat/b/2.PNG", "cat/1.png")))
+    assert raw.train.classes == ("cat", "dog")
+    assert raw.train.names.to_pylist() == ["cat/1.png", "cat/b/2.PNG", "dog/1.png"]
+    assert raw.train.labels.tolist() == [0, 0, 1]
+
+
+def test_splits_above_them(tmp_path):
+    raw = read(config(folder(tmp_path, "train/a/1.png", "train/b/2.png", "val/a/3.png", "test/b/4.png", "x/a/5.png")))
+    assert [raw.train.names.to_pylist(), raw.validation.names.to_pylist(), raw.test.names.to_pylist()] == [
+        ["train/a/1.png", "train/b/2.png"],
+        ["val/a/3.png"],
+        ["test/b/4.png"],
+    ]
+    assert raw.notes == ("left out 1 images that are in no class folder of a split: x/a/5.png",)
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    raw = read(config(folder(tmp_path, "train/1.png", "train/2.png", "car/3.png")))
+    assert raw.train.classes == ("car", "train")
+    assert raw.test is None
+
+
+def test_nor_is_a_folder_in_a_class_a_split(tmp_path):
+    raw = read(config(folder(tmp_path, "trainers/old/1.png", "testudo/2.png", "values/a/3.png")))
+    assert raw.train.classes == ("testudo", "trainers", "values")
+
+
+def test_a_folder_around_it_is_passed_by(tmp_path):
+    raw = read(config(folder(tmp_path, "photos/train/a/1.png", "photos/train/b/2.png", "photos/test/b/3.png")))
+    assert raw.train.classes == ("a", "b")
+    assert raw.test.names.to_pylist() == ["photos/test/b/3.png"]
+    assert read(config(folder(tmp_path / "two", "photos/a/1.png", "photos/b/2.png"))).train.classes == ("a", "b")
+
+
+def test_the_validation_split_stands_in_for_the_test_split(tmp_path):
+    raw = read(config(folder(tmp_path, "train/a/1.png", "valid/a/3.png")))
+    assert raw.validation is None
+    assert raw.test.names.to_pylist() == ["valid/a/3.png"]
+    assert raw.notes == ("no test* files: val* is the test split",)
+
+
+def test_an_empty_class_folder(tmp_path):
+    folder(tmp_path, "cat/1.png", "dog/notes.txt")
+    (tmp_path / "ox").mkdir()
+    fails(tmp_path, f"'{tmp_path}' has class folders without an image: dog, ox; put images there, or remove them")
+    folder(tmp_path / "split", "train/cat/1.png", "test/cat/2.png")
+    (tmp_path / "split/test/ox").mkdir()
+    assert read(config(tmp_path / "split")).notes == ("class folders without an image: test/ox",)
+
+
+def test_files_that_are_no_images_are_counted(tmp_path):
+    folder(tmp_path, "cat/1.png", "dog/2.png")
+    for name in ("cat/notes.txt", "cat/3.psd", "dog/.DS_Store", "README.md"):
+        (tmp_path / name).write_text("x")
+    assert read(config(tmp_path)).notes == (
+        "left out 3 files that are no images by name: README.md, cat/3.psd, cat/notes.txt",
+    )
+
+
+def test_images_without_class_folders(tmp_path):
+    fails(folder(tmp_path, "1.png", "2.png"), f"'{tmp_path}' holds 2 images, but no class folders; put each image into")
+    said = "is one image, but data are many; name the folder that holds a folder for each class"
+    fails(tmp_path / "1.png", f"'{tmp_path / '1.png'}' {said}")
+    fails(folder(tmp_path / "t", "test/a/1.png", "test/b/1.png", "val/a/1.png"), "holds no training split, only the")
+
+
+def test_a_broken_image_is_named(tmp_path):
+    folder(tmp_path, "cat/1.png", "dog/2.png")
+    folder(tmp_path, "dog/3.png", content=image_bytes(0)[:60])
+    fails(tmp_path, f"the image in {tmp_path / 'dog/3.png'} can't be decoded (")
+
+
+def test_columns_mean_nothing_to_a_folder(tmp_path):
+    folder(tmp_path, "cat/1.png", "dog/2.png")
+    said = (
+        "label_column is 'kind', but {} is a folder of images, 2 files, which has no columns to choose from; leave it"
+    )
+    fails(tmp_path, said.format(tmp_path), label_column="kind")
+
+
+def test_an_image_that_is_gone_later(tmp_path):
+    raw = read(config(folder(tmp_path / "a", "cat/1.png", "dog/2.png"), data_backend="ray"))
+    (tmp_path / "a/dog/2.png").unlink()
+    with pytest.raises(UserError, match=re.escape("put back what is missing, or start another run")):
+        raw.train.inputs.values[np.array([1])]
+
+
+# What it is
+
+
+def test_two_formats_in_one_folder(tmp_path):
+    write(tmp_path / "a.parquet", {"x": [1.0, 2.0], "label": [0, 1]})
+    (tmp_path / "b.csv").write_text("x,label\n3,0\n4,1\n5,1\n")
+    said = f"'{tmp_path}' holds 1 files of Parquet and 1 files of CSV or TSV; say which are the data: --format parquet"
+    fails(tmp_path, said)
+    assert len(read(config(tmp_path, format="parquet")).train) == 2
+    assert len(read(config(tmp_path, format="csv")).train) == 3
+    fails(
+        tmp_path,
+        f"no JSONL file at '{tmp_path}'; name a file, or a folder that holds *.jsonl or *.ndjson",
+        format="jsonl",
+    )
+
+
+def test_a_picture_beside_a_table_is_no_data(tmp_path):
+    write(tmp_path / "a.parquet", {"x": [1.0, 2.0], "label": [0, 1]})
+    folder(tmp_path, "logo.png")
+    assert len(read(config(tmp_path)).train) == 2
+    folder(tmp_path, "cat/1.png")
+    fails(tmp_path, "say which are the data: --format parquet or --format images")
+
+
+def test_a_list_of_images_goes_before_their_folders(tmp_path):
+    folder(tmp_path, "cat/1.png", "dog/2.png", "dog/3.png")
+    (tmp_path / "labels.csv").write_text("file_name,label\ncat/1.png,a\ndog/3.png,b\n")
+    assert read(config(tmp_path)).train.classes == ("a", "b")
+    assert read(config(tmp_path, format="images")).train.classes == ("cat", "dog")
+
+
+# Tables in text
+
+
+def csv(tmp_path, text, name="own.csv"):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+CSV_ERRORS = [
+    ("1.5,2,a\n2.5,3,b\n", "{} has no header: its first line must name the columns, but has values (1.5, 2); put a "
+     "line of 3 names before it, such as x0,x1,label"),
+    ("img/1.png,cat\nimg/2.png,dog\n", "{} has no header: its first line must name the columns, but has values (im"),
+    ("", "{} is empty, but its first line must name the columns; put them there"),
+    ("x,label\n1,a\n2\n3,b\n", "{} can't be read as CSV (CSV parse error: Row #3: Expected 2 columns, got 1: 2); mend "
+     "that line, and save it as CSV again"),
+    ("x,label\n1,a\n2,b,c\n", "{} can't be read as CSV (CSV parse error: Row #3: Expected 2 columns, got 3: 2,b,c)"),
+    ("x,label\n1,\n2,b\n", "column 'label' is null in row 0 of {}, but every sample needs one; fill it in"),
+    ("x,label\n,a\n2,b\n", "feature 'x' in row 0 of {} (sample id 0) is missing, NaN or too large for float32"),
+    ("x,label\n1,caf\xe9\n2,b\n".encode("latin-1"), "column 'label' of {} is text in another encoding than UTF-8; s"),
+    ("x,label\n", "{}: no rows, but at least one sample is needed"),
+    ("x,x,label\n1,2,a\n", "{} has 2 times the column 'x'; its columns are x, x, label"),
+    ("x,kind\n1,a\n", "{} has no column 'label'; its columns are x, kind; name the one of given labels with --label"),
+    ("x,class,target\n1,a,b\n", "{} has no column 'label', but 'class', 'target', each of which could be the label; "
+     "say which is with --label-column"),
+    ("x,day,label\n1,2020-01-01,a\n", "'day' (date32[day], not numbers)"),
+    ("path,label\n1.png,a\n,b\n", "column 'path' is empty in row 1 of {}, but every sample needs an image; fill it in"),
+    ("path,image,label\n1.png,1.png,a\n", "columns 'path', 'image' could each name the images; say which does with --"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "said"), CSV_ERRORS)
+def test_csv(tmp_path, text, said):
+    path = csv(tmp_path, text)
+    fails(path, said.format(path))
+
+
+def test_numbered_columns_are_a_header(tmp_path):
+    assert read(config(csv(tmp_path, "0,1,label\n5,6,a\n7,8,b\n"))).train.inputs.values.tolist() == [[5, 6], [7, 8]]
+
+
+def test_the_label_goes_by_its_usual_names(tmp_path):
+    path = csv(tmp_path, "x,Class\n5,a\n7,b\n")
+    raw = read(config(path))
+    assert raw.train.classes == ("a", "b")
+    assert raw.understood == f"data: {path} (CSV, 1 file); train 2; 2 classes (column 'Class'): a 1, b 1; 1 feature"
+
+
+def test_what_is_between_quotes_and_a_mark_at_the_beginning(tmp_path):
+    raw = read(config(csv(tmp_path, '\ufeffx,label\n1,"a, or\nb"\n2,c\n'.encode())))
+    assert raw.train.classes == ("a, or\nb", "c")
+
+
+def test_whole_numbers_that_turn_out_not_to_be(tmp_path):
+    """Beyond the block that a reader looks at first."""
+    path = csv(tmp_path, "x,label\n" + "1,a\n" * 400_000 + "1.5,b\n")
+    assert read(config(path)).train.inputs.values[-1].tolist() == [1.5]
+
+
+def test_paths_that_are_not_there(tmp_path):
+    folder(tmp_path, "img/0.png")
+    rows = "".join(f"img/{place}.png,{'ab'[place % 2]}\n" for place in range(9))
+    path = csv(tmp_path, f"path,label\n{rows}")
+    fails(
+        path,
+        f"8 of 9 images that column 'path' of {path} names are not there: img/1.png, img/2.png, img/3.png, img/4.png, "
+        f"img/5.png, ...; paths are absolute, or relative to {tmp_path}: mend them, or leave out the rows",
+    )
+
+
+def test_absolute_paths_and_ids_by_path(tmp_path):
+    folder(tmp_path / "far", "0.png", "1.png")
+    path = csv(tmp_path, f"photo,label\n{tmp_path}/far/0.png,a\nfar/1.png,b\n")
+    raw = read(config(path, id_column="photo"))
+    assert raw.train.names.to_pylist() == [f"{tmp_path}/far/0.png", "far/1.png"]
+    folder(tmp_path / "far", "1.png", content=b"no image")
+    fails(path, f"the image in {tmp_path / 'far/1.png'} (row 1 of {path} (sample id 1)) can't be decoded (none of")
+
+
+JSON_ERRORS = [
+    ('[{"x": 1, "label": 0}]', "{} is an array of JSON, but JSONL has an object a line; write it so"),
+    ('{"x": 1, "label": 0}\n{"x": 1,\n', "{} can't be read as JSONL (JSON parse error: "),
+    ('{"x": 1, "label": 0}\n{"label": 1}\n', "feature 'x' in row 1 of {} (sample id 1) is missing, NaN or too large"),
+    (
+        '{"x": 1, "label": 0}\n{"x": "a", "label": 1}\n',
+        "{} can't be read as JSONL (JSON parse error: Column(/x) changed",
+    ),
+    ("", "{} can't be read as JSONL (Empty JSON file); "),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), JSON_ERRORS)
+def test_jsonl(tmp_path, text, said):
+    path = csv(tmp_path, text, "own.jsonl")
+    fails(path, said.format(path))
+
+
+# .npz
+
+
+class Trap:
+    """A pickle that writes a file where it is loaded."""
+
+    def __init__(self, path="sprung"):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+INPUTS, LABELS = np.zeros((4, 2)), np.array([0, 1, 0, 1])
+NPZ_ERRORS = [
+    (
+        {"inputs": INPUTS, "classes": LABELS},
+        "{} is NumPy .npz, 1 file, without labels; store them with the inputs, as `labels`, `y`, ...",
+    ),
+    ({"a": INPUTS, "b": LABELS}, "{} has the arrays a, b, but needs inputs (or x, images, features, data) and labels"),
+    (
+        {"x": INPUTS, "images": INPUTS, "y": LABELS},
+        "{} has 'x' and 'images', each of which could be the inputs; leave one",
+    ),
+    ({"x": INPUTS, "y": LABELS[:3]}, "{} has 4 x, but 3 y; give one for each"),
+    (
+        {"x": np.zeros((4, 2, 2)), "y": LABELS},
+        "array 'x' of {} is float64 of shape (4, 2, 2), but inputs must be features",
+    ),
+    ({"x": np.zeros((4, 3, 8, 8), np.uint8), "y": LABELS}, "transpose(0, 2, 3, 1) brings channels to the end"),
+    (
+        {"x": INPUTS, "y": np.eye(4)},
+        "array 'y' of {} has shape (4, 4), but must be in one row; argmax(1) makes classes",
+    ),
+    (
+        {"x": INPUTS, "y": np.array([Trap()] * 4)},
+        "array 'y' of {} holds Python objects, which are never loaded: they can",
+    ),
+    ({"x": INPUTS, "y": LABELS + 0.5}, "labels must be integers or strings; cast it"),
+    (
+        {"x_test": INPUTS, "y_test": LABELS, "x_val": INPUTS, "y_val": LABELS},
+        "holds no training split, only test, valid",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arrays", "said"), NPZ_ERRORS)
+def test_npz(tmp_path, arrays, said):
+    path = tmp_path / "own.npz"
+    np.savez(path, **arrays)
+    fails(path, said.format(path))
+
+
+def test_a_pickle_in_an_npz_is_not_run(tmp_path):
+    path = tmp_path / "own.npz"
+    np.savez(path, x=INPUTS, y=LABELS)
+    path.write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    fails(path, f"{path} can't be read as NumPy .npz (")
+    np.savez(path, x=INPUTS, y=np.array([Trap(tmp_path / "sprung")] * 4))
+    fails(path, "holds Python objects, which are never loaded: they can run code; store numbers or strings")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_labels_in_a_column_as_keras_has_them(tmp_path):
+    np.savez(tmp_path / "own.npz", x_train=np.zeros((4, 5, 6), np.uint8), y_train=LABELS[:, None])
+    raw = read(config(tmp_path / "own.npz"))
+    assert raw.train.inputs.shape == (1, 5, 6)
+    assert raw.train.labels.tolist() == LABELS.tolist()
+
+
+# What Hugging Face's save_to_disk and WebDataset write
+
+
+def test_a_saved_dataset_that_lacks_a_file(tmp_path):
+    path = as_formats.saved_dataset(tmp_path / "a", as_formats.images())
+    (path / "train/data-00000-of-00002.arrow").unlink()
+    fails(path, f"{path / 'train/data-00000-of-00002.arrow'} can't be read as an Arrow stream (")
+    (path / "test/state.json").write_text("[]")
+    fails(path, f"{path / 'test/state.json'} is not there, or not what save_to_disk writes; save the data set anew")
+
+
+def test_tar_files(tmp_path):
+    path = tmp_path / "own.tar"
+    with tarfile.open(path, "w") as archive:
+        as_formats.add(archive, "1.txt", b"x")
+    fails(path, f"{path} holds no image; a sample is an image and its label, 7.jpg and 7.cls or 7.json")
+    path.write_bytes(b"x" * 2000)
+    fails(path, f"{path} can't be read as WebDataset (")
+    with tarfile.open(path, "w") as archive:
+        as_formats.add(archive, "1.png", image_bytes(1))
+        as_formats.add(archive, "1.cls", b"0")
+        as_formats.add(archive, "2.png", image_bytes(2))
+    fails(path, f"column 'label' is null in row 1 of {path} (sample id 2), but every sample needs one")
+    with tarfile.open(path, "w") as archive:
+        as_formats.add(archive, "1.png", image_bytes(1))
+        as_formats.add(archive, "1.json", b'{"label": "a", "checked": true, "more": [1, 2], "width": 3}')
+    assert read(config(path, meta_column="checked")).checked.tolist() == [True]
+
+
+# Labels
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (["cat", "Cat", "dog", "dog "], "warning: labels that differ by spaces or case alone are different classes: "
+         "'Cat' and 'cat', 'dog' and 'dog '; write them alike"),
+        (["cat", " ox", "dog", "dog"], "warning: labels with spaces before or behind them: ' ox'"),
+    ],
+)  # fmt: skip
+def test_labels_that_look_alike_are_said_and_not_merged(tmp_path, labels, said):
+    raw = read(config(write(tmp_path / "a.parquet", {"x": [1.0, 2.0, 3.0, 4.0], "label": labels})))
+    assert said in raw.notes
+    assert len(raw.train.classes) == len(set(labels))
+
+
+def test_classes_that_training_lacks(tmp_path):
+    folder(tmp_path, "train/cat/1.png", "train/dog/2.png", "test/ox/3.png", "test/cat/4.png")
+    assert read(config(tmp_path)).notes == (
+        "warning: the training split has no sample of 1 classes of the test split (ox), so none of its 1 samples of "
+        "them can be got right",
+    )
+
+
+# Whatever is in a file
+
+
+def _written(kind, path):
+    tables = {"train": as_formats.features()["train"].drop(columns="truth")}
+    if kind == "webdataset":
+        return next(as_formats.webdataset(path, {"train": as_formats.images()["train"][:6]}).glob("*.tar"))
+    if kind == "saved dataset":
+        return next((as_formats.saved_dataset(path, tables) / "train").glob("*.arrow"))
+    if kind == "state":
+        as_formats.saved_dataset(path, tables)
+        return path / "train/state.json"
+    if kind == "npz":
+        x, y = np.arange(60.0).reshape(30, 2), np.arange(30) % 3
+        path.mkdir()
+        np.savez(path / "own.npz", x=x, y=y)
+        return path / "own.npz"
+    return next(as_formats.OF_FEATURES[kind](path, tables).glob("*"))
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255), cut=st.booleans())
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "npz", "saved dataset", "state", "webdataset"])
+def test_a_damaged_file_gives_samples_or_a_user_error(tmp_path_factory, kind, place, byte, cut):
+    path = tmp_path_factory.mktemp("damaged")
+    file = _written(kind, path / "own")
+    content = bytearray(file.read_bytes())
+    at = int(place * len(content))
+    content[at] = byte
+    file.write_bytes(content[:at] if cut else content)
+    with suppress(UserError):
+        assert isinstance(read(config(path / "own")).train, Samples)
