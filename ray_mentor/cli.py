@@ -43,6 +43,7 @@ commands:
   compare        train several methods side by side, with the same means, and say which to take
   predict RUN    say what a run's student makes of new data: a class and a probability a row, into a file
   evaluate RUN   say how often it is right on data with labels, and whether it knows how sure it can be
+  export RUN     write it as a program of torch.export, or in ONNX, with its normalisation inside
   report RUN     write a page of a run: how it went, what its mentor did, which labels look wrong
   audit RUN      say which labels of a run look wrong, and how many; RUN is its folder
   distill RUN    make a rule of what a run's mentor said: a table in a file, which costs nothing to weigh by
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "compare": _compare,
         **{
             name: functools.partial(_of_a_run, name)
-            for name in ("predict", "evaluate", "report", "audit", "distill", "teach")
+            for name in ("predict", "evaluate", "export", "report", "audit", "distill", "teach")
         },
     }
     if words[0] not in commands:

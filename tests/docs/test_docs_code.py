@@ -39,6 +39,7 @@ OPTIONS = [
     "on",
     "verify",
     "probabilities",
+    "to",
 ]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 FOLDERS = ("benchmarks", "cluster", "docs", "examples", "ray_mentor", "tests")

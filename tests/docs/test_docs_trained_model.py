@@ -48,6 +48,7 @@ def test_with_plain_pytorch_where_there_is_no_ray(first: Path, capsys: pytest.Ca
     assert (done.stdout, done.stderr) == (capsys.readouterr().out, "")
 
 
+@pytest.mark.long
 def test_the_commands_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     samples = feature_samples(values)

@@ -130,6 +130,7 @@ def test_extras_bring_what_is_imported(extra: str) -> None:
     missing = {name for name in needed if not {owner.lower() for owner in owners.get(name, [name])} & brought}
     theirs = {"torchmetrics"} if extra == "all" else set(MODULES["plot"])  # a dependency of Lightning's; pictures
     theirs |= {"mlflow", "wandb"}  # extras of their own, for --log-to
+    theirs |= set(MODULES["onnx"])  # for export
     assert missing <= theirs
     if extra in MODULES:
         assert needed - theirs - {"torch", "numpy", "jaxtyping", "typing_extensions"} <= {*MODULES[extra], "scipy"}

@@ -1,0 +1,46 @@
+"""``ray-mentor export``: a run's student as a program of torch.export, or in ONNX."""
+
+from __future__ import annotations
+
+import argparse
+
+from ray_mentor.errors import printable
+from ray_mentor.extras import needing
+
+_SAYS = (
+    "Writes the trained student of a run as a program that needs nothing of this package. The normalisation is inside: "
+    "raw inputs go in (uint8 images as N, H, W, C, or features in their order), logits come out, of any number of "
+    "samples. Its logits are compared with the student's, to 1e-5."
+)
+
+
+def run(words: list[str]) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="ray-mentor export", description=_SAYS, allow_abbrev=False)
+    parser.add_argument("run", metavar="RUN", help="the run's folder, e.g. runs/first")
+    parser.add_argument(
+        "--to", choices=("torch", "onnx"), default="torch", help="torch.export's format (default), or ONNX"
+    )
+    parser.add_argument("--out", metavar="FILE", required=True, help="where it goes, e.g. student.pt2 or student.onnx")
+    parser.add_argument("--student", metavar="NAME", help="what builds the student, where that is code of your own")
+    parser.add_argument("--last", action="store_true", help="the last epoch's student, where an earlier one is kept")
+    asked = parser.parse_args(words)
+    with needing("ray", "ray-mentor export"):  # PyTorch, which --help need not wait for
+        from ray_mentor.run.findings.new_files import check_free, write_new  # noqa: PLC0415
+        from ray_mentor.run.trained.exported import exported  # noqa: PLC0415
+        from ray_mentor.run.trained.student import Student  # noqa: PLC0415
+
+    check_free(asked.out)
+    student = Student.from_run(asked.run, asked.student, last=asked.last)
+    made = exported(student, asked.to)
+    write_new(asked.out, lambda file: file.write(made.content))
+    for note in student.notes:
+        print(printable(note))
+    fed = student.about.input
+    shape = ", ".join(map(str, fed.stored_shape))
+    print(
+        f"in: raw {fed} (N, {shape}), which are normalised inside; out: logits (N, {len(student.classes)}); any N >= 1"
+    )
+    by = f"by {made.difference:.1e} at most, of up to {made.largest:.1f}, on {made.tried} random inputs"
+    print(f"logits differ from the student's {by}")
+    print(printable(f"written: {asked.out}"))
