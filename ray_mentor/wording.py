@@ -21,7 +21,14 @@ SWITCHES = frozenset(
 )
 """Settings that are on or off, and so an option without a value."""
 
-MEANT = {"lr": "learning_rate", "name": "run_name", "num_workers": "workers", "wd": "weight_decay"}
+MEANT = {
+    "lr": "learning_rate",
+    "max_grad_norm": "clip",
+    "name": "run_name",
+    "num_workers": "workers",
+    "warmup": "warm_up",
+    "wd": "weight_decay",
+}
 """Settings by the names that they have elsewhere."""
 
 _OPTION = re.compile(r"(?<![\w-])--([a-z]+(?:-[a-z]+)*)(?: ([^\s,;:)]*[^\s,;:).]))?")

@@ -62,6 +62,7 @@ class Curriculum:
         n_samples: samples that the student is trained on, for the loss history.
         n_classes: C; needed where the loss remembers a target of each sample, or a part of the method finds something
             out at the end of an epoch.
+        clip: largest norm of the gradient that the student steps along; 0: any.
         split_history: whether each rank holds only its part of the loss history; then no rank alone has the whole.
     """
 
@@ -80,6 +81,7 @@ class Curriculum:
         split_history: bool = False,
         n_classes: int = 0,
         epochs: int = 1,
+        clip: float = 0.0,
         more_optimizers: Sequence[torch.optim.Optimizer] = (),
     ) -> None:
         self.student = student
@@ -101,6 +103,7 @@ class Curriculum:
         self.meta = MetaUpdates(self.bare, self.optimizers, parts, exchange, mentor, self.guards, self.generator)
         self._device = next(student.parameters()).device
         self._normalisation = mentor.normalisation
+        self._clip = clip
         self._dropout = parse_schedule(curriculum.example_dropout)
         self._total_steps = total_steps
         self._epochs = epochs
@@ -133,8 +136,7 @@ class Curriculum:
         looked = self._looked(batch) if self._is_relabelled or self._is_mixed_by_weight else None
         before = self.before_forward()
         weighed = self._learnt_from(looked) if looked else self._weighed(self.observe(batch))
-        self._student_step(weighed, before)
-        return self.after_step(weighed, before)
+        return self.after_step(weighed, self._student_step(weighed, before))
 
     def before_forward(self) -> Before | None:
         """What the meta step will need of the student as it is; None where none looks back on the step."""
@@ -310,12 +312,13 @@ class Curriculum:
         loss = weighted_loss(losses, looked.normalised, self.exchange.world_size)
         return dataclasses.replace(looked, seen=seen, loss=loss)
 
-    def _student_step(self, weighed: Weighed, before: Before | None) -> None:
+    def _student_step(self, weighed: Weighed, before: Before | None) -> Before | None:
         if before:
             before.follow(weighed.loss)
         rule = self.parts.gradient_rule
         wanted = functools.partial(self.meta.gradient_before, self.step_number) if rule.needs_meta_gradient else None
-        student_step(self.bare, self.optimizers, weighed.loss, rule, wanted)
+        clipped = student_step(self.bare, self.optimizers, weighed.loss, rule, wanted, self._clip)
+        return before and dataclasses.replace(before, clipped=clipped)
 
     def generator(self, purpose: str, rank: int = 0) -> torch.Generator:
         """Randomness that depends on seed, step, purpose and rank alone, so that a resumed run draws the same."""

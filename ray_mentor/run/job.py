@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,13 @@ from ray_mentor.core.mentor.learner import MentorState
 from ray_mentor.core.mentor.pace import paced
 from ray_mentor.core.mentor.start import made_for
 from ray_mentor.core.methods.table import burn_in_of
+from ray_mentor.core.student.optimizers import Params
 from ray_mentor.data.plan.order import AbstractOrder
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.progress import Board
 
-MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+MakeOptimizer = Callable[[Params], torch.optim.Optimizer]
 
 
 @dataclass(frozen=True)

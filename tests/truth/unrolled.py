@@ -104,14 +104,22 @@ def unrolled_step(
     batch: tuple[Tensor, Tensor],
     normalised: Tensor,
     meta: tuple[Tensor, Tensor],
+    clip: float = 0.0,
 ) -> Unrolled:
-    """θ' = U(θ, ∇Σ ŵ_i ℓ_i(θ)) and M(θ'), with their graph; the student itself stays as it is."""
+    """θ' = U(θ, ∇Σ ŵ_i ℓ_i(θ)) and M(θ'), with their graph; the student itself stays as it is.
+
+    Args:
+        clip: largest norm of the gradient; 0: any.
+    """
     now = torch.get_rng_state()
     torch.set_rng_state(before.random_state)
     with sdpa_kernel(SDPBackend.MATH):  # the fused attention kernels have no second derivative
         losses = cross_entropies(_call(student, before, before.params, batch[0]), batch[1])
         names = [name for name in before.groups if before.params[name].requires_grad]
         gradients = grad((normalised * losses).sum(), [before.params[name] for name in names], create_graph=True)
+        if clip:
+            norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+            gradients = tuple(gradient * (clip / (norm + 1e-6)).clamp(max=1.0) for gradient in gradients)
         step = step_of(optimizer)
         moved = {
             name: step(before.params[name], gradient, before.states.get(name, {}), before.groups[name])

@@ -17,6 +17,8 @@ class StudentConfig:
     """mlp, cnn, resnet32 or wrn-28-10; torchvision:NAME, as in torchvision:resnet50; timm:NAME; hf:FOLDER, or a name on
     the Hub; or a function of your own that takes the shape of an input and the number of classes: FILE.py:FUNCTION,
     MODULE:FUNCTION."""
+    freeze: tuple[str, ...] = ()
+    """Params that are not trained, by patterns of their names, as in layer1.* or conv1.weight,layer1.*."""
     sync_batch_norm: bool = False
     """Batch norm over the global batch of all workers instead of each worker's own share."""
     precision: Literal["float32", "bf16"] = "float32"
@@ -28,20 +30,37 @@ class StudentConfig:
     """Optimizer of the student."""
     learning_rate: float = 0.08
     """Peak learning rate of the student, > 0."""
+    learning_rate_head: float | None = None
+    """Peak learning rate of the student's last layer, > 0; the student's if not given."""
     momentum: float = 0.9
     """Momentum of sgd, in [0, 1)."""
     nesterov: bool = True
     """Nesterov's form of the momentum (sgd)."""
     weight_decay: float = 5e-4
     """Weight decay of the student's params, >= 0."""
+    clip: float = 0.0
+    """Largest norm of the student's gradient, over all params; a longer one is shortened; 0: any."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """Learning rate over training: cosine to 0, or constant."""
+    warm_up: float = 0.0
+    """Steps in which the learning rate rises in a line from 0, before the schedule; below 1 it is their share of
+    training."""
 
     def __post_init__(self) -> None:
         one_of(self.precision, ("float32", "bf16"), "precision")
         one_of(self.optimizer, ("sgd", "adam", "adamw"), "optimizer")
         one_of(self.schedule, ("cosine", "constant"), "schedule")
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "it must be above 0")
+        if self.learning_rate_head is not None:
+            require(self.learning_rate_head > 0, "learning_rate_head", self.learning_rate_head, "it must be above 0")
+        require(self.clip >= 0, "clip", self.clip, "it must be at least 0, which clips nothing")
+        whole = self.warm_up < 1 or self.warm_up == int(self.warm_up)
+        require(
+            self.warm_up >= 0 and whole,
+            "warm_up",
+            self.warm_up,
+            "it must be a share of training, below 1, or a whole number of steps",
+        )
         require(0 <= self.momentum < 1, "momentum", self.momentum, "it must lie in [0, 1)")
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "it must be at least 0")
         require(

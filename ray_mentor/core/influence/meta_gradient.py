@@ -80,12 +80,13 @@ def _exponent(share: float) -> int:
 
 
 def step_direction(step: TakenStep, meta: Gradient) -> Gradient:
-    """D·∇M(θ'), by param name; what the step did not move is absent.
+    """D·∇M(θ'), by param name; what the step did not move is absent. D is the optimizer's, after the clipping's.
 
     Args:
         meta: ∇M(θ').
     """
-    return times_diagonals(step, meta)
+    direction, clipped = times_diagonals(step, meta), step.before.clipped
+    return direction if clipped is None else clipped.along(step.applied, direction)
 
 
 @contextmanager

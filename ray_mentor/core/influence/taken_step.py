@@ -18,7 +18,7 @@ from ray_mentor.core.influence.heard_gradient import HeardGradient
 from ray_mentor.core.influence.optimizer_replay import Group, groups_of
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.step.gradient_rules.base import Gradient
-from ray_mentor.core.step.student_step import gradient_of
+from ray_mentor.core.step.student_step import Clipped, gradient_of
 from ray_mentor.core.student.copies import named_copies
 from ray_mentor.core.student.precision import Precision
 from ray_mentor.core.student.random_state import RandomState
@@ -41,6 +41,7 @@ class Before:
         owned: names of the params that are in an optimizer, whether it steps or not.
         heard: what the student's head does in the forward pass that comes, for estimators that listen.
         gradient: what the backward pass from the weighed loss makes; None where nobody asks.
+        clipped: by which factor the step's gradient was clipped, where the curriculum did it.
     """
 
     params: dict[str, Tensor]
@@ -52,6 +53,7 @@ class Before:
     owned: frozenset[str]
     heard: Heard | None = None
     gradient: HeardGradient | None = None
+    clipped: Clipped | None = None
 
     def follow(self, loss: Tensor) -> None:
         """The backward pass that comes is from this loss, of the training forward that is over."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from ray_mentor.core.step.gradient_rules import AbstractGradientRule
 from ray_mentor.core.step.gradient_rules.base import Gradient
+from ray_mentor.core.student.pair import members_of
 
 
 def weighted_loss(
@@ -33,14 +35,19 @@ def student_step(
     loss: Float[Tensor, ""],
     gradient_rule: AbstractGradientRule,
     meta_gradient: Callable[[], Gradient] | None,
-) -> None:
-    """θ' = U(θ, g), g = ∇loss, changed by the rule.
+    clip: float = 0.0,
+) -> Clipped | None:
+    """θ' = U(θ, g), g = ∇loss, changed by the rule, then clipped.
 
     Args:
         optimizers: U is the step of them all.
         loss: this rank's :func:`weighted_loss`.
         meta_gradient: ∇M(θ), for rules that need it. Asked for after the training backward pass: a second
             forward pass before it would change the buffers it needs.
+        clip: largest norm of g; 0: any. Of two students each one's.
+
+    Returns:
+        What was clipped of a single student's gradient; None where nothing was.
     """
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
@@ -49,8 +56,45 @@ def student_step(
     for name, gradient in gradient_rule(train, meta_gradient() if meta_gradient else None).items():
         if gradient is not train[name]:
             student.get_parameter(name).grad = gradient
+    parts = members_of(student).values() or (student,)
+    norms = [float(nn.utils.clip_grad_norm_(part.parameters(), clip)) for part in parts] if clip else []
     for optimizer in optimizers:
         optimizer.step()
+    return Clipped(min(1.0, clip / (norms[0] + _BESIDE)), clip) if len(norms) == 1 else None
+
+
+@dataclass(frozen=True)
+class Clipped:
+    """g' = c·g with c = min(1, m/(‖g‖ + 10⁻⁶)), as ``torch.nn.utils.clip_grad_norm_`` has it (Pascanu et al. 2013).
+
+    Attributes:
+        factor: c.
+        most: m.
+    """
+
+    factor: float
+    most: float
+
+    def along(self, applied: Gradient, direction: Gradient) -> Gradient:
+        """(∂g'/∂g)·direction = c·(d − g'·⟨g', d⟩/(m·‖g'‖)), where c < 1; the matrix is symmetric.
+
+        Args:
+            applied: g', by param name.
+            direction: d; a name that is absent counts as 0.
+        """
+        if self.factor >= 1 or not direction:
+            return direction
+        names = [name for name in direction if name in applied]
+        norm = torch.stack(torch._foreach_norm(list(applied.values()))).norm()
+        inner = torch.stack([(applied[name].conj() * direction[name]).real.sum() for name in names]).sum()
+        share = inner / (self.most * norm) if norm > 0 else 0.0
+        return {
+            name: self.factor * (part - share * applied[name] if name in applied else part)
+            for name, part in direction.items()
+        }
+
+
+_BESIDE = 1e-6  # what PyTorch adds to the norm
 
 
 def gradient_of(student: nn.Module) -> Gradient:

@@ -245,7 +245,7 @@ def least_needs(scaling: Any) -> Needs:
     return Needs(each, scaling.min_workers)
 
 
-OPTIMIZER_SETTINGS = ("optimizer", "learning_rate", "momentum", "nesterov", "weight_decay")
+OPTIMIZER_SETTINGS = ("optimizer", "learning_rate", "learning_rate_head", "momentum", "nesterov", "weight_decay")
 """What an optimizer of the user's own says by itself."""
 
 

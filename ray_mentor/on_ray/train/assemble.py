@@ -19,6 +19,7 @@ from ray_mentor.core.methods.table import method_of, parts_of
 from ray_mentor.core.student.pair import members_of
 from ray_mentor.core.student.precision import in_bf16
 from ray_mentor.core.student.sync_batch_norm import synchronised
+from ray_mentor.core.student.trained import trained
 from ray_mentor.data.memory import require_memory
 from ray_mentor.data.splits.meta_parts import MetaParts
 from ray_mentor.data.splits.splits import Splits
@@ -58,7 +59,7 @@ def assemble(
         "the samples' past losses and what is kept beside them" if beside else "the samples' past losses",
         "give a smaller --history-length, or more --workers",
     )
-    optimizer = job.optimizer([param for param in student.parameters() if param.requires_grad])
+    optimizer = job.optimizer(trained(student, job.config.student))
     return Curriculum(
         student,
         optimizer,
@@ -72,6 +73,7 @@ def assemble(
         split_history=True,
         n_classes=len(splits.train.classes),
         epochs=job.run.epochs,
+        clip=job.config.student.clip,
     )
 
 

@@ -40,6 +40,7 @@ from ray_mentor.core.methods.weightings.oracle import TRUTH_MISSING
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.core.student.pair import pair_of
 from ray_mentor.core.student.random_state import untouched
+from ray_mentor.core.student.trained import frozen
 from ray_mentor.data.plan.batches import Plan
 from ray_mentor.data.samples.augment import POLICIES, check_are_pixels
 from ray_mentor.data.samples.identity import identity
@@ -194,6 +195,13 @@ class CurriculumTrainer:
             asked = asked.changed(run_name=fresh_name(asked.curriculum.method))
         check_factories(student, optimizer)
         self._build = student
+        if optimizer is not None and asked.student.learning_rate_head is not None:
+            raise UserError(
+                f"learning_rate_head is {asked.student.learning_rate_head:g}, but the optimizer is your own; give the "
+                "last layer a group of its own there, or leave one of the two out"
+            )
+        if asked.student.freeze:
+            student = functools.partial(frozen, student, asked.student.freeze)
         self._method = method_of(asked.curriculum.method)
         if self._method.students > 1:
             check_goes_with_two(asked.curriculum, loss)
@@ -386,6 +394,9 @@ class CurriculumTrainer:
 
     def _try_method(self) -> None:
         """What the method lacks is said here, rather than by every worker once Ray has started."""
+        if self.config.student.freeze:
+            with untouched(torch.device("cpu")):
+                self._job.student()
         if self.config.data.augment != "none" and len(self._splits.train.inputs.shape) != 3:
             shape = self._splits.train.inputs.shape
             kind = self.config.data.augment

@@ -61,7 +61,9 @@ def worker_loop(config: dict[str, Job]) -> None:
     plan = Plan(job.order, job.run.batch_size, job.run.seed, job.run.epochs)
     meta = parts_of(splits.meta, job)
     curriculum = assemble(job, splits, meta, exchange, plan.total_steps, pulse.away)
-    schedule = make_schedule(curriculum.optimizer, job.config.student.schedule, plan.total_steps)
+    schedule = make_schedule(
+        curriculum.optimizer, job.config.student.schedule, plan.total_steps, job.config.student.warm_up
+    )
     directory = attempted(job.directory, exchange, job.owner)
     log = RunLog(directory, job.board, exchange)
     checkpoints = Checkpoints(directory, exchange, job.run.keep_checkpoints, log.note, curriculum.history, log.ledger)

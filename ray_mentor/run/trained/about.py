@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ray_mentor.data.samples.inputs import AbstractArrayInputs, FeatureInputs, ImageInputs
 from ray_mentor.data.samples.samples import MOST_CLASSES, Samples
 from ray_mentor.errors import UserError, one_of, shown
-from ray_mentor.students import make_student
+from ray_mentor.students import make_student, runs_code
 
 FORMAT_VERSION = 1
 
@@ -188,7 +188,9 @@ def build_of(student: Callable[[], nn.Module]) -> dict[str, Any] | None:
     if not isinstance(student, functools.partial) or student.func is not make_student:
         return None
     given = inspect.signature(make_student).bind(*student.args, **student.keywords).arguments
-    given.pop("source", None)  # code of the user's own, which no folder keeps
+    source = given.pop("source", None)
+    if source is not None and not runs_code(str(given["name"])):  # code of the user's own no folder keeps
+        given["source"] = source.decode()
     try:
         build: dict[str, Any] = json.loads(json.dumps(given))
     except TypeError:

@@ -98,6 +98,7 @@ def make_curriculum(
     gradient_rule: AbstractGradientRule | None = None,
     total_steps: int = 10,
     burn_in: float = 0.0,
+    clip: float = 0.0,
 ) -> Curriculum:
     if weighting is None:
         assert access is not None
@@ -122,6 +123,7 @@ def make_curriculum(
         total_steps=total_steps,
         n_samples=100,
         seed=0,
+        clip=clip,
     )
 
 

@@ -22,9 +22,10 @@ class AbstractEstimator(ABC):
 
     The step is U at the gradient g that the optimizer was given, and s_i is the derivative of M(U(g + Σ_i ε_i ∇ℓ_i))
     in ε_i at 0. So with several micro-batches a step, the influences of the last one's samples are those of the whole
-    step. What lies between backward pass and optimizer (clipping, a gradient rule) is in g, and counts as a
-    constant: a clipping factor c, which the derivative in ŵ_i would carry, is left out of s, the same for all samples.
-    Only a param whose gradient was set to 0, all of it, or taken away, has no part in s: no sample moves it.
+    step. What lies between backward pass and optimizer (a gradient rule, clipping in a loop of one's own) is in g, and
+    counts as a constant: a factor c, which the derivative in ŵ_i would carry, is left out of s, the same for all
+    samples. Clipping that the curriculum does (``clip``) is differentiated: D is that of both. Only a param whose
+    gradient was set to 0, all of it, or taken away, has no part in s: no sample moves it.
 
     Without a trace: params, buffers, gradients, mode and random state stay as they are.
 

@@ -95,9 +95,11 @@ def _gradients(step: TakenStep, params: Named, weights: Tensor) -> Named:
     found = torch.autograd.grad(
         total, [params[name] for name in names], create_graph=True, allow_unused=True, materialize_grads=True
     )
+    nudges = dict(zip(names, found, strict=True))
+    if before.clipped is not None:
+        nudges = before.clipped.along(step.applied, nudges)
     return {
-        name: _without_slope_where_none_is(step.applied[name] + (more - more.detach()))
-        for name, more in zip(names, found, strict=True)
+        name: _without_slope_where_none_is(step.applied[name] + (more - more.detach())) for name, more in nudges.items()
     }
 
 

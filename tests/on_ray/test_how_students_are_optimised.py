@@ -1,0 +1,77 @@
+"""Runs whose gradient is clipped, whose rate warms up, of whose student a part is frozen and the head has its rate."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_runs import assert_same_run, carried, trainer_for
+
+from ray_mentor import CurriculumTrainer, StudentConfig, TrainConfig
+from ray_mentor.data import Splits
+from ray_mentor.errors import UserError
+from ray_mentor.run.outcome import Outcome
+from ray_mentor.students import MLP
+
+pytestmark = pytest.mark.long
+
+HOW = StudentConfig(
+    optimizer="adamw", learning_rate=0.01, learning_rate_head=0.03, clip=0.5, warm_up=0.2, freeze=("body.1.weight",)
+)
+STUDENT = partial(MLP, 8, 3, (16,))
+
+
+@pytest.fixture(scope="module")
+def outcome(small_splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return trainer(small_splits, tmp_path_factory.mktemp("runs"), "whole").fit()
+
+
+def trainer(splits: Splits, folder: Path, name: str, how: StudentConfig = HOW, **changes: Any) -> CurriculumTrainer:
+    given = {"optimizer": None, "student": STUDENT, "config": TrainConfig(student=how), **changes}
+    return trainer_for(splits, folder, name, **given)
+
+
+def first_params(seed: int = 0) -> dict[str, torch.Tensor]:
+    torch.manual_seed(seed)
+    return dict(STUDENT().state_dict())
+
+
+def test_what_is_frozen_stays_and_the_rest_is_trained(outcome: Outcome) -> None:
+    before = first_params()
+    stayed = {name for name, value in outcome.student_state.items() if torch.equal(value, before[name])}
+    assert stayed == {"body.1.weight"}
+
+
+def test_the_head_has_its_rate(outcome: Outcome) -> None:
+    assert [group["initial_lr"] for group in carried(outcome)["optimizer"]["param_groups"]] == [0.01, 0.03]
+
+
+def test_a_run_that_goes_on_is_the_same(outcome: Outcome, small_splits: Splits, tmp_path: Path) -> None:
+    def stop(row: dict[str, Any]) -> None:
+        if row["kind"] == "epoch" and row["epoch"] == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer(small_splits, tmp_path, "whole").fit(stop)
+    assert_same_run(trainer(small_splits, tmp_path, "whole", resume=True).fit(), outcome)
+
+
+@pytest.mark.parametrize("change", [{"clip": 0.0}, {"warm_up": 0.0}])
+def test_each_of_them_does_something(
+    outcome: Outcome, small_splits: Splits, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    other = trainer(small_splits, tmp_path, "other", dataclasses.replace(HOW, **change)).fit()
+    assert not torch.equal(other.student_state["head.weight"], outcome.student_state["head.weight"])
+
+
+def test_what_is_refused_before_anything_starts(small_splits: Splits, tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"^freeze is 'layer1\.\*', but no param of the student is called so; they are "
+    ):
+        trainer(small_splits, tmp_path, "refused", dataclasses.replace(HOW, freeze=("layer1.*",)))
+    with pytest.raises(UserError, match=r"^learning_rate_head is 0\.03, but the optimizer is your own; give the last "):
+        trainer(small_splits, tmp_path, "refused", optimizer=lambda params: torch.optim.SGD(params, 0.1))
