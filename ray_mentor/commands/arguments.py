@@ -14,6 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser, data: str) -> None:
     parser.add_argument("run", metavar="RUN", help="the run's folder, e.g. runs/first")
     parser.add_argument("--data", metavar="DATA", required=True, help=data)
     parser.add_argument("--batch-size", type=int, default=256, help="samples through the student at a time (256)")
+    workers = "that predict, by Ray Data; 0: this process; auto (default): one a CPU of a cluster, or a GPU of several"
+    parser.add_argument("--workers", metavar="N", default="auto", help=workers)
+    parser.add_argument("--gpu", action="store_true", help="predict on GPUs, one a worker")
     parser.add_argument("--student", metavar="NAME", help="what builds the student, where that is code of your own")
     parser.add_argument("--last", action="store_true", help="the last epoch's student, where an earlier one is kept")
     parser.add_argument(

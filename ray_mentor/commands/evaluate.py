@@ -30,12 +30,12 @@ def run(words: list[str]) -> None:
         from ray_mentor.run.trained.evaluation import EVALUATION, Evaluated, Evaluation  # noqa: PLC0415
 
     directory = RunDirectory(asked.run)
-    student, new = opened(asked, labelled=True)
-    for note in (*student.notes, *new.notes):
+    of = opened(asked, labelled=True)
+    for note in of.notes:
         print(printable(note))
-    assert new.labels is not None
-    counts = Evaluation(student.classes)
-    counts.take(new.labels, said(student, new, asked))
+    assert of.new.labels is not None
+    student, counts = of.student, Evaluation(of.student.classes)
+    counts.take(of.new.labels, said(asked, of))
     about = {"data": asked.data, "student": student.name.rpartition("/")[2], "epoch": student.figures.get("epoch")}
     found = Evaluated({**about, **counts.figures()})
     found.write(directory)

@@ -4,32 +4,83 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pyarrow as pa
 
+from ray_mentor.core.student.threads import threads_for
 from ray_mentor.data.readers import New, read_new
-from ray_mentor.errors import UserError
+from ray_mentor.errors import UserError, shown
+from ray_mentor.on_ray.inference import predicted, workers_for
+from ray_mentor.on_ray.session.growth import Needs
+from ray_mentor.on_ray.session.session import check_machine
 from ray_mentor.run.directory import RunDirectory
-from ray_mentor.run.trained.predictions import columns_of, known_to, predictions, stretches
-from ray_mentor.run.trained.student import Student
+from ray_mentor.run.trained.predictions import Stretch, columns_of, known_to, predictions
+from ray_mentor.run.trained.student import Packed, Student, packed
 
 
-def opened(asked: argparse.Namespace, *, labelled: bool) -> tuple[Student, New]:
-    """The student, and the data, of which no input is read yet.
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """What a command is about.
+
+    Attributes:
+        packed: the student, as workers get it.
+        student: the same, made.
+        new: the data, of which no input is read yet.
+        workers: that predict; 0: this process does.
+    """
+
+    packed: Packed
+    student: Student
+    new: New
+    workers: int
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should be told."""
+        return (*self.student.notes, *self.new.notes)
+
+
+def opened(asked: argparse.Namespace, *, labelled: bool) -> Opened:
+    """Reads the student, and finds the data.
 
     Raises:
-        UserError: no trained student, or data that don't fit it.
+        UserError: no trained student, data that don't fit it, or an option that there can't be.
     """
     if asked.batch_size < 1:
         raise UserError(f"batch_size is {asked.batch_size}, but it must be at least 1")
-    directory = RunDirectory(asked.run)
-    student = Student.from_run(asked.run, asked.student, last=asked.last)
+    workers = _workers(asked.workers)
+    whole = packed(asked.run, asked.student, last=asked.last)
     columns = {name: getattr(asked, name, None) for name in ("format", "image_column", "id_column", "label_column")}
-    config = columns_of(directory, asked.data, **columns)
-    return student, read_new(config, known_to(student.about), labelled=labelled)
+    config = columns_of(RunDirectory(asked.run), asked.data, **columns)
+    new = read_new(config, known_to(whole.about), labelled=labelled)
+    return Opened(whole, whole.made(), new, workers_for(workers, gpu=asked.gpu))
 
 
-def said(student: Student, new: New, asked: argparse.Namespace, *, every: bool = False) -> Iterator[pa.Table]:
-    """What the student says, a row a sample, in order, some at a time."""
-    for stretch in stretches(len(new), len(new)):
-        yield from predictions(student, new.source, stretch, asked.batch_size, every=every)
+def _workers(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or len(text) > _DIGITS:
+        raise UserError(f"workers is {shown(text)}, but it must be at least 0, or auto")
+    return int(text)
+
+
+_DIGITS = 5
+
+
+def said(asked: argparse.Namespace, of: Opened, *, every: bool = False) -> Iterator[pa.Table]:
+    """What the student says, a row a sample, in order, some at a time.
+
+    Raises:
+        UserError: what can't be read, a student whose outputs are no logits, or too few CPUs or GPUs.
+    """
+    source, count, size = of.new.source, len(of.new), asked.batch_size
+    if of.workers:
+        yield from predicted(of.packed, source, count, size, of.workers, gpu=asked.gpu, every=every)
+        return
+    module = of.student.module
+    if asked.gpu:
+        check_machine(Needs({"GPU": 1.0}))
+        module.cuda()
+    with threads_for(module, of.student.about.input.shape, size):
+        yield from predictions(of.student, source, Stretch(0, count), size, every=every)

@@ -29,12 +29,13 @@ def run(words: list[str]) -> None:
         from ray_mentor.run.trained.table_files import check_table_file, write_table_file  # noqa: PLC0415
 
     check_table_file(asked.out)
-    student, new = opened(asked, labelled=False)
-    for note in (*student.notes, *new.notes):
+    of = opened(asked, labelled=False)
+    for note in of.notes:
         print(printable(note))
-    tally = Tally(student.classes)
-    tables = tally.counted(said(student, new, asked, every=asked.probabilities))
-    schema = schema_of(new, student.classes, every=asked.probabilities)
-    write_table_file(asked.out, schema, as_rows(new, student.classes, tables))
+    classes = of.student.classes
+    tally = Tally(classes)
+    tables = tally.counted(said(asked, of, every=asked.probabilities))
+    schema = schema_of(of.new, classes, every=asked.probabilities)
+    write_table_file(asked.out, schema, as_rows(of.new, classes, tables))
     tally.show()
-    print(printable(f"{len(new):,} predictions are in {asked.out}"))
+    print(printable(f"{len(of.new):,} predictions are in {asked.out}"))

@@ -18,7 +18,9 @@ from ray_mentor.data.storage.spread import Work
 from ray_mentor.errors import UserError
 
 _PIPELINE_PARTS = 256  # of one Ray Data pipeline; the next one starts when they are done, in a fraction of a second
-_ERROR = "user's error"  # the column of such a result
+ERROR = "user's error"
+"""The column of a result that is one."""
+
 _WAITING = 3  # results that may wait for whoever wants them
 _LEAST_BYTES = 2**26  # that Ray Data gets in any case, not to stall on results of a few kilobytes
 
@@ -51,7 +53,7 @@ class RayDataSpread:
 
     def _pipeline(self, work: ObjectRef[Work], parts: list[Rows], part_bytes: int) -> Iterator[pa.Table]:
         do: Any = _do  # Ray's annotations know of no further arguments
-        with DataContext.current(self._context(part_bytes)):
+        with DataContext.current(in_order(part_bytes, self.tasks)):
             # not from_arrow: it counts the rows in a task that asks for a CPU
             blocks = from_blocks([pa.table({"row": part}) for part in parts])
             results = blocks.map_batches(
@@ -64,22 +66,29 @@ class RayDataSpread:
             )
         tables: Any = results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
         for result in tables:
-            if result.column_names == [_ERROR]:
-                raise UserError(result[_ERROR][0].as_py())
+            if result.column_names == [ERROR]:
+                raise UserError(result[ERROR][0].as_py())
             yield result
 
-    def _context(self, part_bytes: int) -> DataContext:
-        context = DataContext.get_current().copy()
-        context.enable_progress_bars = False
-        context.print_on_execution_start = False
-        context.execution_no_progress_timeout_s = -1  # whoever wants the results may take as long as it likes
-        context.execution_options.preserve_order = True
-        if part_bytes:
-            most = max(_LEAST_BYTES, (self.tasks + _WAITING) * part_bytes)
-            context.execution_options.resource_limits = ExecutionResources.for_limits(object_store_memory=most)
-            # One result is one block: a task that has made some waits until they are taken.
-            context.target_max_block_size = max(context.target_max_block_size or 0, 2 * part_bytes)
-        return context
+
+def in_order(part_bytes: int, tasks: int) -> DataContext:
+    """A context in which results come in the order of the parts, in silence.
+
+    Args:
+        part_bytes: of a result, about; 0: they are small.
+        tasks: that run at a time.
+    """
+    context = DataContext.get_current().copy()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.execution_no_progress_timeout_s = -1  # whoever wants the results may take as long as it likes
+    context.execution_options.preserve_order = True
+    if part_bytes:
+        most = max(_LEAST_BYTES, (tasks + _WAITING) * part_bytes)
+        context.execution_options.resource_limits = ExecutionResources.for_limits(object_store_memory=most)
+        # One result is one block: a task that has made some waits until they are taken.
+        context.target_max_block_size = max(context.target_max_block_size or 0, 2 * part_bytes)
+    return context
 
 
 def _do(part: pa.Table, work: ObjectRef[Work]) -> pa.Table:
@@ -87,4 +96,4 @@ def _do(part: pa.Table, work: ObjectRef[Work]) -> pa.Table:
     try:
         return ray.get(work)(part["row"].to_numpy())
     except UserError as error:
-        return pa.table({_ERROR: [str(error)]})
+        return pa.table({ERROR: [str(error)]})

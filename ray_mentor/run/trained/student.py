@@ -23,7 +23,7 @@ from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.trained.about import About
 from ray_mentor.run.trained.files import ABOUT, FOLDER, LAST, MODEL
 from ray_mentor.run.trained.params import from_bytes, load_into
-from ray_mentor.students import make_student, runs_code
+from ray_mentor.students import make_student, runs_code, source_of
 
 Build = Callable[[], nn.Module]
 
@@ -64,13 +64,7 @@ class Student:
         Raises:
             UserError: no run, or none with a trained student; damaged files, or those of another student.
         """
-        directory = RunDirectory(path, files)
-        about = read_about(directory)
-        file = LAST if last and directory.size(LAST) is not None else MODEL
-        name = f"{directory.path}/{file}"
-        module = _built(about, student, directory.path)
-        load_into(module, from_bytes(_checked(directory, file, about), name), name)
-        return Student(module.eval().requires_grad_(False), about, name)
+        return packed(path, student, last=last, files=files).made()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -131,6 +125,43 @@ class Student:
         return torch.softmax(outputs.float(), dim=1).cpu()
 
 
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """A trained student as bytes, of which any process makes it; it can be pickled if its builder can be.
+
+    Attributes:
+        about: what ``student.json`` says.
+        build: builds a fresh one.
+        content: its params.
+        name: of the file they come from.
+    """
+
+    about: About
+    build: Build
+    content: bytes
+    name: str
+
+    def made(self) -> Student:
+        """The student.
+
+        Raises:
+            UserError: it can't be built, or the params are those of another.
+        """
+        with untouched(torch.device("cpu")):
+            module = pair_of(self.build) if self.about.students > 1 else self.build()
+        load_into(module, from_bytes(self.content, self.name), self.name)
+        return Student(module.eval().requires_grad_(False), self.about, self.name)
+
+
+def packed(path: str, student: str | Build | None = None, *, last: bool = False, files: Any = None) -> Packed:
+    """What :meth:`Student.from_run` reads, with the same arguments and errors."""
+    directory = RunDirectory(path, files)
+    about = read_about(directory)
+    file = LAST if last and directory.size(LAST) is not None else MODEL
+    build = _builder(about, student, directory.path)
+    return Packed(about, build, _checked(directory, file, about), f"{directory.path}/{file}")
+
+
 def read_about(directory: RunDirectory) -> About:
     """What a run's folder says of its trained student.
 
@@ -145,12 +176,6 @@ def read_about(directory: RunDirectory) -> About:
         f"{directory.path} has no trained student ({ABOUT}), which a run writes when it ends; let it go on to its end: "
         "--resume"
     )
-
-
-def _built(about: About, student: str | Build | None, path: str) -> nn.Module:
-    with untouched(torch.device("cpu")):
-        build = _builder(about, student, path)
-        return pair_of(build) if about.students > 1 else build()
 
 
 def _builder(about: About, student: str | Build | None, path: str) -> Build:
@@ -169,7 +194,7 @@ def _builder(about: About, student: str | Build | None, path: str) -> Build:
             f"the student of {path} is {shown(name)}, code that may be anybody's; if it is yours, say so: "
             f"--student {name}, or in Python Student.from_run(path, {name!r})"
         )
-    given |= {"name": name, "input_shape": tuple(given["input_shape"])}
+    given |= {"name": name, "input_shape": tuple(given["input_shape"]), "source": source_of(name)}
     return functools.partial(_made, given, path)
 
 
