@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -14,6 +16,48 @@ from types import ModuleType
 from typing import Any
 
 from ray_mentor.errors import UserError, listed, shown
+
+
+def names_a_file(name: str) -> bool:
+    """Whether a named function lies in a file, rather than in a module."""
+    return name.partition(".py")[1] == ".py" and (name.endswith(".py") or ".py:" in name)
+
+
+def source_of(name: str, kind: str) -> bytes | None:
+    """What the file of a named function holds, for machines that lack it; None of a module's.
+
+    Args:
+        kind: what the function is, in a word.
+
+    Raises:
+        UserError: no such file.
+    """
+    return source_in(_parts(name, kind)[0], kind, "give FILE.py:FUNCTION") if names_a_file(name) else None
+
+
+@functools.lru_cache(maxsize=8)
+def named_function(name: str, source: bytes | None, kind: str, example: str) -> Callable[..., Any]:
+    """The function that is called FILE.py:FUNCTION or MODULE:FUNCTION; modules are found in the current folder, too.
+
+    Args:
+        source: of its file.
+        example: what to write where there is no function at all.
+
+    Raises:
+        UserError: there is none, or its file or module can't be loaded.
+    """
+    file, function = _parts(name, kind)
+    if source is not None:
+        return function_of(module_of(source, file, kind), function, name, kind, example)
+    with also_found_in(os.getcwd()):
+        return function_of(imported(str(file), kind), function, name, kind, example)
+
+
+def _parts(name: str, kind: str) -> tuple[Path, str]:
+    place, _, function = name.rpartition(":")
+    if not place or not function:
+        raise UserError(f"{kind} is {shown(name)}, but it must name a function; give {name.rstrip(':')}:FUNCTION")
+    return Path(place), function
 
 
 @contextlib.contextmanager

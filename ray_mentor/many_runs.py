@@ -10,6 +10,7 @@ from typing import Any
 import ray
 
 from ray_mentor.config import DataConfig, TrainConfig
+from ray_mentor.data.samples.augment import Augment
 from ray_mentor.data.splits.splits import Splits, prepare
 from ray_mentor.errors import UserError, shown
 from ray_mentor.on_ray.session.session import check_lasts
@@ -58,7 +59,9 @@ class Configured:
                 self._stored[drawn, test] = ray.put(splits if test else dataclasses.replace(splits, test=None))
         students = dict.fromkeys(config.student.student for config in configs)
         sources = {name: source_of(name) for name in students}
-        return ConfiguredTrainer({drawn: self._stored[drawn, test] for drawn in needed}, sources, self._verbose)
+        augments = {name: Augment.of(name) for name in dict.fromkeys(config.data.augment for config in configs)}
+        stored = {drawn: self._stored[drawn, test] for drawn in needed}
+        return ConfiguredTrainer(stored, sources, augments, self._verbose)
 
     def _splits(self, drawn: Drawn) -> Splits:
         return self._read.pop(drawn) if drawn in self._read else prepare(*drawn)
@@ -76,17 +79,20 @@ class ConfiguredTrainer:
     Attributes:
         stored: by what the splits are drawn by, where they lie in Ray's object store.
         sources: of the students, by name, for machines that lack the files.
+        augments: what ``augment`` names, likewise.
         verbose: of the trainers.
     """
 
     stored: Mapping[Drawn, Any]
     sources: Mapping[str, bytes | None] = field(default_factory=dict)
+    augments: Mapping[str, Augment] = field(default_factory=dict)
     verbose: bool = False
 
     def __call__(self, config: TrainConfig, *, test: bool) -> CurriculumTrainer:
         place = self.stored[drawn_by(config)]
         source = self.sources.get(config.student.student)
-        trainer = make_trainer(config, ray.get(place), source=source, verbose=self.verbose)
+        augmented = self.augments.get(config.data.augment)
+        trainer = make_trainer(config, ray.get(place), source=source, augmented=augmented, verbose=self.verbose)
         trainer.stored_at(place)
         return trainer
 

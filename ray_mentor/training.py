@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ray_mentor.config import TrainConfig
 from ray_mentor.core.methods.table import method_of
+from ray_mentor.data.samples.augment import Augment
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.splits import Splits, prepare
 from ray_mentor.data.storage.spread import Spread, in_threads
@@ -100,6 +101,7 @@ def make_trainer(
     splits: Splits,
     *,
     source: bytes | None = None,
+    augmented: Augment | None = None,
     verbose: bool = False,
     began: float | None = None,
 ) -> CurriculumTrainer:
@@ -107,6 +109,7 @@ def make_trainer(
 
     Args:
         source: of the student, where what it is made of need not lie on this machine.
+        augmented: what the setting ``augment`` names, likewise.
     """
     run, student = config.run, config.student
     name, shape, n_classes = student.student, splits.train.inputs.shape, len(splits.train.classes)
@@ -128,6 +131,7 @@ def make_trainer(
         began=began,
         record=config.flat(),
         feature_names=splits.features,
+        augmented=augmented,
     )
 
 

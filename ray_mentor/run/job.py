@@ -18,6 +18,7 @@ from ray_mentor.core.mentor.start import made_for
 from ray_mentor.core.methods.table import burn_in_of
 from ray_mentor.core.student.optimizers import Params
 from ray_mentor.data.plan.order import AbstractOrder
+from ray_mentor.data.samples.augment import UNCHANGED, Augment
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.progress import Board
@@ -43,6 +44,7 @@ class Job:
         owner: the driver that has taken it up; empty: whoever runs the job does.
         local: the run is one process without Ray, and holds its mentor itself.
         board: takes progress rows.
+        augment: what training images are shown as.
         mentor_start: what the mentor is when the run begins; None: a fresh one.
         mentor_actor: a handle of the mentor that all workers share; None for methods without a learning mentor, and
             where the mentor is local.
@@ -61,6 +63,7 @@ class Job:
     data: dict[str, str]
     local: bool
     board: Board
+    augment: Augment = UNCHANGED
     mentor_start: MentorState | None = None
     mentor_actor: Any = None
     gate: Any = None

@@ -11,9 +11,9 @@ from torch import nn
 
 from ray_mentor.errors import UserError, listed, shown
 from ray_mentor.extras import needing
+from ray_mentor.functions import names_a_file
 from ray_mentor.students import from_code
 from ray_mentor.students.cnn import CNN
-from ray_mentor.students.from_code import names_a_file
 from ray_mentor.students.mlp import MLP
 from ray_mentor.students.reference import STUDENTS
 from ray_mentor.students.resnet import ResNet

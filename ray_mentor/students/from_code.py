@@ -6,26 +6,19 @@ must be there. A module is imported wherever the student is built.
 
 from __future__ import annotations
 
-import functools
 import inspect
-import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from ray_mentor import functions
 from ray_mentor.errors import UserError, shown
-from ray_mentor.functions import also_found_in, explained, function_of, imported, module_of, source_in
+from ray_mentor.functions import explained, named_function
 
 _KIND = "student"
 _EXAMPLE = "def student(input_shape, n_classes): ... returns a torch.nn.Module"
-
-
-def names_a_file(name: str) -> bool:
-    """Whether the function lies in a file, rather than in a module."""
-    return name.partition(".py")[1] == ".py" and (name.endswith(".py") or ".py:" in name)
 
 
 def source_of(name: str) -> bytes | None:
@@ -34,7 +27,7 @@ def source_of(name: str) -> bytes | None:
     Raises:
         UserError: no such file.
     """
-    return source_in(_parts(name)[0], _KIND, "give FILE.py:FUNCTION") if names_a_file(name) else None
+    return functions.source_of(name, _KIND)
 
 
 def check(name: str, source: bytes | None) -> None:
@@ -82,17 +75,5 @@ def _takes(function: Callable[..., Any], named: dict[str, Any]) -> bool:
     return True
 
 
-def _parts(name: str) -> tuple[Path, str]:
-    place, _, function = name.rpartition(":")
-    if not place or not function:
-        raise UserError(f"student is {shown(name)}, but it must name a function; give {name.rstrip(':')}:FUNCTION")
-    return Path(place), function
-
-
-@functools.lru_cache(maxsize=8)
 def _function(name: str, source: bytes | None) -> Callable[..., Any]:
-    file, function = _parts(name)
-    if source is not None:
-        return function_of(module_of(source, file, _KIND), function, name, _KIND, _EXAMPLE)
-    with also_found_in(os.getcwd()):
-        return function_of(imported(str(file), _KIND), function, name, _KIND, _EXAMPLE)
+    return named_function(name, source, _KIND, _EXAMPLE)

@@ -144,7 +144,10 @@ def test_a_whole_number_is_a_float_too() -> None:
         (DataConfig, {"validation_share": -0.1}, "validation_share is -0.1, but it must lie in [0, 1)"),
         (DataConfig, {"train_size": 0}, "train_size is 0, but it must be above 0"),
         (DataConfig, {"image_size": 7}, "image_size is 7, but it must be at least 8; e.g. 224"),
-        (DataConfig, {"augment": "cut"}, "unknown augment 'cut'; valid: none, flip-shift, randaugment, trivialaugment"),
+        (DataConfig, {"augment": "cut"}, "unknown augment 'cut'; valid: none, flip-shift, flip-crop, randaugment, "
+         "trivialaugment, MODULE:FUNCTION, FILE.py:FUNCTION"),
+        (DataConfig, {"augment": "mine.py:"}, "unknown augment 'mine.py:'; valid: none, flip-shift, flip-crop, "
+         "randaugment, trivialaugment, MODULE:FUNCTION, FILE.py:FUNCTION"),
         (StudentConfig, {"optimizer": "lion"}, "unknown optimizer 'lion'; valid: sgd, adam, adamw"),
         (StudentConfig, {"schedule": "steps"}, "unknown schedule 'steps'; valid: cosine, constant"),
         (StudentConfig, {"learning_rate": 0.0}, "learning_rate is 0.0, but it must be above 0"),

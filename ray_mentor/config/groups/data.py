@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from ray_mentor.config.values import require
 from ray_mentor.errors import UserError, one_of, shown
@@ -11,6 +10,9 @@ from ray_mentor.errors import UserError, one_of, shown
 BACKENDS = ("memory", "arrow", "ray")
 """Ways to hold the inputs of a run. The samples are the same with each; their order and the result with memory and
 arrow: ray shuffles in windows."""
+
+AUGMENTS = ("none", "flip-shift", "flip-crop", "randaugment", "trivialaugment")
+"""Ways to change training images; a function of the user's own is another."""
 
 LEAST_SIDE = 8
 """Of an image that image_size asks for, as the smallest built-in images have."""
@@ -40,6 +42,13 @@ def parse_noise(text: str) -> tuple[str, float]:
         raise UserError(f"noise is {shown(text)}, but it must be {kind}:RATE, e.g. {kind}:0.4") from None
     require(0.0 <= rate < 1.0, "noise rate", rate, "it must lie in [0, 1)", f"e.g. {kind}:0.4 for 40 %")
     return kind, rate
+
+
+def check_augment(text: str) -> None:
+    """Raises a UserError unless it is one of :data:`AUGMENTS`, or may name a function."""
+    place, _, function = text.rpartition(":")
+    if not (place and function):
+        one_of(text, (*AUGMENTS, "MODULE:FUNCTION", "FILE.py:FUNCTION"), "augment")
 
 
 @dataclass(frozen=True)
@@ -120,9 +129,11 @@ class DataConfig:
     hold_on_device: bool = False
     """Keep the training inputs in the memory of each worker's GPU, as they are stored (a byte a pixel and channel);
     not with data_backend ray."""
-    augment: Literal["none", "flip-shift", "randaugment", "trivialaugment"] = "none"
-    """Augmentation of training images: none; flip-shift (mirror, and shift by up to 1/8 of the side); randaugment
-    (that, then two of torchvision's operations at magnitude 9); trivialaugment (that, then one at any magnitude)."""
+    augment: str = "none"
+    """Augmentation of training images: none; flip-shift (mirror, and shift by up to 1/8 of the side); flip-crop (a part
+    of 0.08 to 1 of the area, resized, and mirror; of the stored margin, too, with image_size); randaugment (flip-shift,
+    then two of torchvision's operations at magnitude 9); trivialaugment (flip-shift, then one at any magnitude); or
+    MODULE:FUNCTION or FILE.py:FUNCTION, given one image as a uint8 tensor (C, H, W), and returning one."""
 
     def __post_init__(self) -> None:
         if self.noise != "auto":
@@ -142,7 +153,7 @@ class DataConfig:
         for name in ("train_size", "test_size"):
             size = getattr(self, name)
             require(size is None or size > 0, name, size, "it must be above 0")
-        one_of(self.augment, ("none", "flip-shift", "randaugment", "trivialaugment"), "augment")
+        check_augment(self.augment)
 
     def _check_one_meta_set(self) -> None:
         given = [name for name in META_SOURCES if getattr(self, name) is not None]

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from numpy.typing import NDArray
+from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from ray_mentor.config.groups.data import AUGMENTS
 from ray_mentor.core.student.random_state import untouched
+from ray_mentor.data.samples.as_stored import AsStored, Storing
+from ray_mentor.data.samples.crops import flip_crop
+from ray_mentor.data.samples.draws import seeded
 from ray_mentor.data.samples.inputs import AbstractInputs, ImageInputs
-from ray_mentor.errors import UserError
+from ray_mentor.data.samples.samples import Samples
+from ray_mentor.errors import UserError, shown
+from ray_mentor.functions import explained, named_function, source_of
 
 Images = Float[Tensor, "batch channels height width"]
+Pixels = UInt8[Tensor, "batch channels height width"]
+
+_CROP = "flip-crop"
+_KIND, _EXAMPLE = "augment", "def augment(image): ... takes and returns a uint8 tensor (C, H, W)"
+_AXES = 3
 
 
 def _rand_augment() -> Any:
@@ -39,42 +51,129 @@ POLICIES: dict[str, Callable[[], Callable[[Any], Any]]] = {
 m = 9, TrivialAugment (Müller & Hutter 2021), which has no setting."""
 
 
-def augmented(
-    name: str,
-    images: Images,
-    scale: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
-    generator: torch.Generator,
-) -> Images:
-    """Flipped and shifted, and then, where it is named, changed by one of :data:`POLICIES`.
+@dataclass(frozen=True)
+class Augment:
+    """A change by its name; it can be pickled.
 
-    Args:
-        name: flip-shift, or one of :data:`POLICIES`.
-        images: normalised images, on any device.
-        scale: mean and standard deviation by channel that they were normalised with, of pixels from 0 to 1; None
-            where no policy is named.
-        generator: the only source of randomness.
+    Attributes:
+        name: one of :data:`~ray_mentor.config.groups.data.AUGMENTS`, or MODULE:FUNCTION or FILE.py:FUNCTION.
+        source: of the function's file, which need not be there where images are changed.
     """
-    moved = flip_shift(images, generator)
-    if name not in POLICIES:
-        return moved
-    assert scale is not None
-    mean, std = (torch.from_numpy(part.copy()).to(moved.device).reshape(-1, 1, 1) for part in scale)
-    pixels = (255 * (moved * std + mean)).round().clamp(0, 255).to("cpu", torch.uint8)
-    policy = POLICIES[name]()
-    seed = int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
-    with untouched(torch.device("cpu")):
-        torch.default_generator.manual_seed(seed)
-        changed = torch.stack([policy(image) for image in pixels])
-    fed = (changed.to(moved.device, torch.float32) / 255 - mean) / std
-    return fed.contiguous(memory_format=torch.channels_last) if _is_channels_last(images) else fed
+
+    name: str
+    source: bytes | None = None
+
+    @classmethod
+    def of(cls, name: str) -> Augment:
+        """The change of this name.
+
+        Raises:
+            UserError: a file that is not there.
+        """
+        return cls(name, None if name in AUGMENTS else source_of(name, _KIND))
+
+    def check(self, train: AbstractInputs, trusted: AbstractInputs) -> None:
+        """Says what the inputs, or a function of the user's own, are not fit for; tries that on one image.
+
+        Raises:
+            UserError: no images, pixels of no known meaning, or a function that fails.
+        """
+        if self.name == "none":
+            return
+        if len(train.shape) != _AXES:
+            raise UserError(f"augment is {self.name!r}, but it needs images, and the input has shape {train.shape}")
+        if not self._is_of_pixels:
+            return
+        _check_are_pixels(self.name, train, trusted)
+        if self.name not in POLICIES:
+            self(train.take(np.arange(1)), train, torch.Generator().manual_seed(0))
+
+    def before(self, train: Samples, trusted: Samples | None) -> tuple[Samples, Samples | None]:
+        """Training samples, and those trusted ones that are trained on, as the change takes them.
+
+        Crops are taken of images as they are stored, where all are stored alike.
+        """
+        both = [samples for samples in (train, trusted) if samples is not None]
+        stored = [samples.inputs for samples in both if isinstance(samples.inputs, Storing)]
+        if self.name != _CROP or len(stored) < len(both) or len({each.stored_shape for each in stored}) > 1:
+            return train, trusted
+        return as_stored(train), None if trusted is None else as_stored(trusted)
+
+    def __call__(
+        self,
+        images: Shaped[Tensor, "batch channels height width"],
+        like: AbstractInputs,
+        generator: torch.Generator,
+    ) -> Images:
+        """Images changed as the name says, on their device.
+
+        Args:
+            images: as :meth:`before` gives them: normalised, or bytes as they are stored.
+            like: inputs that say how images are normalised, and their size.
+            generator: the only source of randomness; two equal generators give equal images.
+        """
+        if self.name == _CROP:
+            return _crops(images, like, generator)
+        moved = images if self._is_own else flip_shift(images, generator)
+        if not self._is_of_pixels:
+            return moved
+        assert isinstance(like, ImageInputs)
+        scale = like.scale
+        mean, std = (torch.from_numpy(part.copy()).to(moved.device).reshape(-1, 1, 1) for part in scale)
+        pixels = (255 * (moved * std + mean)).round().clamp(0, 255).to("cpu", torch.uint8)
+        seed = int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
+        changed = self._changed(pixels, seed)
+        fed = (changed.to(moved.device, torch.float32) / 255 - mean) / std
+        return fed.contiguous(memory_format=torch.channels_last) if _is_channels_last(images) else fed
+
+    @property
+    def _is_own(self) -> bool:
+        return self.name not in AUGMENTS
+
+    @property
+    def _is_of_pixels(self) -> bool:
+        return self.name in POLICIES or self._is_own
+
+    def _changed(self, pixels: Pixels, seed: int) -> Pixels:
+        if not self._is_own:
+            policy = POLICIES[self.name]()
+            with untouched(torch.device("cpu")):
+                torch.default_generator.manual_seed(seed)
+                return torch.stack([policy(image) for image in pixels])
+        function = named_function(self.name, self.source, _KIND, _EXAMPLE)
+        with seeded((seed,)), explained(f"augment {shown(self.name)} fails"):
+            found = [function(image) for image in pixels]
+        return torch.stack([self._checked(image, pixels) for image in found])
+
+    def _checked(self, image: Any, pixels: Pixels) -> Tensor:
+        if isinstance(image, Tensor) and image.shape == pixels.shape[1:] and image.dtype == torch.uint8:
+            return image.cpu()
+        what = f"a {image.dtype} of shape {tuple(image.shape)}" if isinstance(image, Tensor) else shown(image)
+        raise UserError(
+            f"augment {shown(self.name)} returns {what}, but it must return what it was given, a torch.uint8 tensor of "
+            f"shape {tuple(pixels.shape[1:])}; mend it"
+        )
 
 
-def check_are_pixels(name: str, *inputs: AbstractInputs) -> None:
-    """Refuses images that a user's data set hands over as it likes: nobody knows what of them black is.
+UNCHANGED = Augment("none")
 
-    Raises:
-        UserError: naming the policy.
-    """
+
+def as_stored(samples: Samples) -> Samples:
+    """The same samples with their images as they are stored: bytes, and whole where they have a margin."""
+    return dataclasses.replace(samples, inputs=AsStored(samples.inputs))
+
+
+def _crops(images: Tensor, like: AbstractInputs, generator: torch.Generator) -> Images:
+    if images.dtype != torch.uint8:
+        height, width = images.shape[2:]
+        return flip_crop(images, (height, width), generator)
+    assert isinstance(like, ImageInputs)
+    _, height, width = like.shape
+    return like.fed(flip_crop(images, (height, width), generator).permute(0, 2, 3, 1))
+
+
+def _check_are_pixels(name: str, *inputs: AbstractInputs) -> None:
+    """Refuses images that a user's data set hands over as it likes: nobody knows what of them black is."""
     for each in inputs:
         if not isinstance(each, ImageInputs):
             raise UserError(

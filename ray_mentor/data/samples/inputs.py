@@ -97,6 +97,11 @@ class AbstractArrayInputs(AbstractInputs):
     def take(self, rows: Rows) -> Float[Tensor, "rows ..."]:
         return self.fed(self.stored(rows))
 
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Of one row as it is stored."""
+        return self.values.shape[1:]
+
     def stored(self, rows: Rows) -> Shaped[Tensor, "rows ..."]:
         """Those rows as they are stored; the caller owns the memory."""
         return torch.from_numpy(self.values[rows])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
@@ -39,7 +39,16 @@ class InputsOnDevice(AbstractInputs):
 
     @override
     def take(self, rows: Rows) -> Float[Tensor, "rows ..."]:
-        return self._inputs.fed(self._values[torch.from_numpy(rows.copy()).to(self._values.device)])
+        return self._inputs.fed(self.stored(rows))
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Of one row as it is stored."""
+        return self._inputs.stored_shape
+
+    def stored(self, rows: Rows) -> Shaped[Tensor, "rows ..."]:
+        """Those rows as they are stored, on the device."""
+        return self._values[torch.from_numpy(rows.copy()).to(self._values.device)]
 
     @override
     def select(self, rows: Rows) -> InputsOnDevice:

@@ -42,7 +42,7 @@ from ray_mentor.core.student.pair import pair_of
 from ray_mentor.core.student.random_state import untouched
 from ray_mentor.core.student.trained import frozen
 from ray_mentor.data.plan.batches import Plan
-from ray_mentor.data.samples.augment import POLICIES, check_are_pixels
+from ray_mentor.data.samples.augment import Augment
 from ray_mentor.data.samples.identity import identity
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.data.storage.on_device import check_can_be_held
@@ -152,6 +152,7 @@ class CurriculumTrainer:
         began: time.time() at which ``wall_seconds`` starts; None: the call of :meth:`fit`.
         record: settings to write into the run's config file; None: those that mean something here.
         feature_names: of the inputs, where they are features: the trained student asks for them by name.
+        augmented: what the setting ``augment`` names, for machines that lack its file; None: it is read here.
         changes: settings by name (``epochs=10``), or whole groups of them (``mentor=MentorConfig(...)``), in place of
             those of ``config``.
 
@@ -183,6 +184,7 @@ class CurriculumTrainer:
         began: float | None = None,
         record: Mapping[str, Any] | None = None,
         feature_names: Sequence[str] = (),
+        augmented: Augment | None = None,
         **changes: Any,
     ) -> None:
         named = {} if run_config is None else {"run_name": run_config.name}
@@ -249,6 +251,7 @@ class CurriculumTrainer:
             data=_identities(self._splits, self.config),
             local=self.config.run.workers == 0,
             board=ProgressBoard(),
+            augment=augmented or Augment.of(self.config.data.augment),
         )
         self._try_method()
 
@@ -397,12 +400,7 @@ class CurriculumTrainer:
         if self.config.student.freeze:
             with untouched(torch.device("cpu")):
                 self._job.student()
-        if self.config.data.augment != "none" and len(self._splits.train.inputs.shape) != 3:
-            shape = self._splits.train.inputs.shape
-            kind = self.config.data.augment
-            raise UserError(f"augment is {kind!r}, but it needs images, and the input has shape {shape}")
-        if self.config.data.augment in POLICIES:
-            check_are_pixels(self.config.data.augment, self._splits.train.inputs, self._splits.meta.inputs)
+        self._job.augment.check(self._splits.train.inputs, self._splits.meta.inputs)
         if self.config.data.hold_on_device:
             check_can_be_held(self._splits.train)
         if self._method.needs_truth and self._splits.train.true_labels is None:

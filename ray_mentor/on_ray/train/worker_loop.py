@@ -22,9 +22,8 @@ from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
 from ray_mentor.core.student.optimizers import make_schedule
 from ray_mentor.core.student.threads import threads_for
 from ray_mentor.data.plan.batches import Plan
-from ray_mentor.data.samples.augment import augmented
 from ray_mentor.data.samples.draws import TRAINED
-from ray_mentor.data.samples.inputs import AbstractInputs, ImageInputs
+from ray_mentor.data.samples.inputs import AbstractInputs
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.data.storage.on_device import on_device
 from ray_mentor.data.storage.spread import Spread, in_threads
@@ -99,11 +98,13 @@ def worker_loop(config: dict[str, Job]) -> None:
         wishes.fulfil()
 
     log.post(started_row(curriculum.progress))
+    _, trusted = job.augment.before(splits.train, meta.trained)
     with (
         _alone(job, curriculum, splits) if job.local else pulse.heard(),
-        in_plan_order(splits.train, plan, first, exchange.rank, exchange.world_size, _spread(job, exchange)) as train,
-        trusted_beside(meta, plan, first, exchange) as with_trusted,
+        in_plan_order(splits.train, plan, first, exchange.rank, exchange.world_size, _spread(job, exchange)) as coming,
+        trusted_beside(dataclasses.replace(meta, trained=trusted), plan, first, exchange) as with_trusted,
     ):
+        train, _ = job.augment.before(coming, meta.trained)
         for epoch, rows, ends_epoch in plan.steps(first):
             step = curriculum.step_number
             with clock("reading"):
@@ -122,7 +123,8 @@ def worker_loop(config: dict[str, Job]) -> None:
                     curriculum.end_epoch(epoch + 1, own_trusted, found.errors, log.note)
                     kept.note(epoch, found.hits, curriculum.bare)
                     if epoch == 0 and job.loss is None:
-                        warning = note_on_outputs(curriculum, splits.meta if len(splits.meta) else train, exchange)
+                        some = splits.meta if len(splits.meta) else splits.train
+                        warning = note_on_outputs(curriculum, some, exchange)
                         if warning is not None:
                             log.note(warning)
                     log.end_epoch(epoch, curriculum, found.figures)
@@ -190,10 +192,9 @@ _LAST_WORDS = 1.0  # seconds that the note takes at most
 
 def _augmented(batch: Batch, job: Job, curriculum: Curriculum, trusted: AbstractInputs) -> Batch:
     """The batch shown in another way, or in several, one after the other; trusted images are normalised as all are."""
-    if job.config.data.augment == "none":
+    if job.augment.name == "none":
         return batch
     assert isinstance(batch.inputs, Tensor)
-    scale = trusted.scale if isinstance(trusted, ImageInputs) else None
     draw = curriculum.generator("augment", curriculum.exchange.rank)
-    shown = [augmented(job.config.data.augment, batch.inputs, scale, draw) for _ in range(curriculum.views)]
+    shown = [job.augment(batch.inputs, trusted, draw) for _ in range(curriculum.views)]
     return batch.with_inputs(shown[0] if len(shown) == 1 else torch.cat(shown))

@@ -608,7 +608,10 @@ def test_a_job_does_not_write_into_rays_copy_of_what_it_uploaded(
     ("changes", "message"),
     [
         ({"schedule": "step"}, "unknown schedule 'step'; valid: cosine, constant"),
-        ({"augment": "fli"}, "unknown augment 'fli'; valid: none, flip-shift, randaugment, trivialaugment"),
+        (
+            {"augment": "fli"},
+            "unknown augment 'fli'; valid: none, flip-shift, flip-crop, randaugment, trivialaugment, ",
+        ),
         ({"augment": "flip-shift"}, "augment is 'flip-shift', but it needs images"),
         ({"gradient_rule": "surgery"}, "unknown gradient_rule 'surgery'; valid: none, pcgrad, gradient-vaccine"),
         ({"loss": "gcee"}, "unknown loss 'gcee'; valid: cross-entropy, gce"),
