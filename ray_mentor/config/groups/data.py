@@ -68,13 +68,13 @@ class DataConfig:
     """Let torchvision download a missing data set into data_folder."""
     data_backend: str = "memory"
     """memory: inputs are decoded at every start; the better choice up to some 50,000 images of 32x32 (0.15 GiB of
-    pixels). arrow: Parquet is decoded once, into a file that all processes of a node map; also for data larger than
-    memory. ray: Parquet stays where it is stored, and is streamed to the workers."""
+    pixels). arrow: they are decoded once, into a file that all processes of a node map; also for data larger than
+    memory. ray: they stay where they are stored, and are streamed to the workers."""
     shuffle_rows: int = 16_384
     """ray: training samples that an epoch is shuffled in at a time, >= 1 (a row group is never cut); each worker holds
     its share of a few times as many, decoded."""
     data_cache: str = "~/.cache/ray_mentor"
-    """arrow: folder of the files that Parquet is decoded into; on a cluster, one that all nodes share. ray: folder of
+    """arrow: folder of the files that data are decoded into; on a cluster, one that all nodes share. ray: folder of
     what splits and scale need of each sample, found out once."""
     label_column: str = "label"
     """The column of given labels (integers, or strings as class names). Where there is none of this name: `labels`,
