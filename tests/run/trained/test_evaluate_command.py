@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -125,6 +126,44 @@ def test_numbers_are_labels_by_what_the_file_calls_them(
     said = Student.from_run(run).predict(FEATURES).argmax(1)
     found = json.loads(Path(run, "evaluation.json").read_text())
     assert found["accuracy"] == pytest.approx((said == LABELS).mean())
+
+
+@pytest.mark.parametrize(
+    ("classes", "named_by", "stored"),
+    [
+        (("1", "0", "2"), b"1,0,2", (0, 1, 2)),
+        (("1", "2", "3"), b"1,2,3", (0, 1, 2)),
+        (("1", "2", "3"), b"3,2,1", (2, 1, 0)),
+        (("-1", "10", "2"), None, (-1, 10, 2)),
+        (("01", "02", "03"), None, (1, 2, 3)),
+        (("2", "ape", "bee"), None, (0, 1, 2)),
+    ],
+)
+def test_classes_that_are_called_by_numbers(
+    command: Any, tmp_path: Path, classes: tuple[str, ...], named_by: bytes | None, stored: tuple[int, ...]
+) -> None:
+    """What a file itself calls its numbers holds; without that, 2 is the class "2", wherever it stands."""
+    samples = dataclasses.replace(feature_samples(FEATURES), classes=classes)
+    build = named(samples, "mlp")
+    run = left_by(tmp_path / "run", samples, build, seeded(build), names=NAMES)
+    labelled = table(np.array(stored)[LABELS])
+    if named_by is not None:
+        labelled = labelled.replace_schema_metadata({b"class_names": named_by})
+    pyarrow.parquet.write_table(labelled, "labelled.parquet")
+    assert command("evaluate", run, "--data", "labelled.parquet")[0] == 0
+    said = Student.from_run(run).predict(FEATURES).argmax(1)
+    found = json.loads(Path(run, "evaluation.json").read_text())
+    assert found["confusion"] == metrics.confusion_matrix(LABELS, said, labels=[0, 1, 2]).tolist()
+
+
+def test_a_number_that_is_no_place_is_not_taken_for_a_name_beside_others(command: Any, tmp_path: Path) -> None:
+    samples = dataclasses.replace(feature_samples(FEATURES), classes=("5", "ape", "bee"))
+    build = named(samples, "mlp")
+    run = left_by(tmp_path / "run", samples, build, seeded(build), names=NAMES)
+    pyarrow.parquet.write_table(table([0] * 599 + [5]), "labelled.parquet")
+    code, answer = command("evaluate", run, "--data", "labelled.parquet")
+    assert code == 2
+    assert "has labels that the student does not know: 'number 5'; it was trained on '5', 'ape', 'bee'" in answer
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,23 +165,32 @@ def _form(known: Known) -> Form:
 
 
 def _labels(table: Table, schema: pa.Schema, config: DataConfig, known: Known) -> NDArray[np.int64]:
-    """Strings, and numbers that the file names, by name; other numbers as the training's numbers."""
+    """Strings, and numbers that the file names, by name; other numbers as the class of that number, where classes are
+    called by numbers, else as the training's numbers.
+    """
     what = f"{config.data} (column {config.label_column!r})"
     stored = table.labels
     if pa.types.is_dictionary(stored.type):
         return places_of(stored.cast(pa.large_string()).to_pylist(), known, what)
     numbers: NDArray[np.int64] = stored.to_numpy()
-    named = named_classes(schema, config.label_column) or known.classes
-    outside = np.unique(numbers[(numbers < 0) | (numbers >= len(named))])
-    if named == known.classes and all(_is_whole(name) for name in known.classes):
-        return places_of(numbers.astype(str), known, what)
-    if len(outside):
-        return places_of(outside.astype(str), known, what)
-    return places_of(np.array(named)[numbers], known, what)
+    own = named_classes(schema, config.label_column)
+    names = dict(enumerate(own)) if own else _by_number(known.classes)
+    distinct, inverse = np.unique(numbers, return_inverse=True)
+    called = np.array([names.get(number) or _unknown(number, known) for number in distinct.tolist()])
+    return places_of(called[inverse.reshape(-1)], known, what)
 
 
-def _is_whole(name: str) -> bool:
-    return name.isdecimal() and str(int(name)) == name
+def _unknown(number: int, known: Known) -> str:
+    return f"number {number}" if str(number) in known.classes else str(number)
+
+
+def _by_number(classes: tuple[str, ...]) -> dict[int, str]:
+    """Number of a class to its name: 7 is "7" or "07" where all are called so, else what stands in that place."""
+    called = {int(name): name for name in classes if _WHOLE.fullmatch(name)}
+    return called if len(called) == len(classes) else dict(enumerate(classes))
+
+
+_WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
 
 
 @dataclass(frozen=True, eq=False)
