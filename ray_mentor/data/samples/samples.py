@@ -18,13 +18,12 @@ from torch.utils.data import DataLoader
 from ray_mentor.data.memory import require_memory
 from ray_mentor.data.samples.dataset_inputs import DatasetInputs
 from ray_mentor.data.samples.inputs import AbstractInputs
+from ray_mentor.data.samples.labels import class_labels, numbered_classes
 from ray_mentor.data.samples.rows import Rows
 from ray_mentor.errors import UserError, listed
 
 _SHOWN = 5  # offenders that an error names
 _ID_BYTES = 8
-MOST_CLASSES = 100_000
-"""A mistaken column of ids must not become a million output units."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +106,8 @@ def samples_from_dataset(
 
     Args:
         dataset: has ``__len__`` and ``__getitem__``; inputs are fetched when they are needed.
-        labels: given labels (N,). None: ``dataset.targets`` or ``.labels``, else the data set is read once for them.
+        labels: given labels (N,), as :func:`~ray_mentor.data.samples.labels.class_labels` takes them. None:
+            ``dataset.targets`` or ``.labels``, else the data set is read once for them.
         true_labels: true labels (N,) where they are known; for reports and `oracle` only.
         classes: class names. None: ``dataset.classes``, else the numbers 0..highest label.
 
@@ -122,9 +122,13 @@ def samples_from_dataset(
             "TensorDataset(inputs, labels)"
         )
     size = _length(dataset)
-    given = _integers(_known_labels(dataset) if labels is None else labels, "labels", size)
-    truth = None if true_labels is None else _integers(true_labels, "true_labels", size)
-    names = tuple(classes) if classes is not None else _class_names(dataset, given, truth)
+    known = None if classes is None else tuple(classes)
+    own = _own_names(dataset) if known is None else known
+    given, named = class_labels(_known_labels(dataset) if labels is None else labels, "labels", own)
+    truth, _ = (None, None) if true_labels is None else class_labels(true_labels, "true_labels", own or named)
+    highest = max(int(values.max(initial=0)) for values in (given, truth) if values is not None)
+    names = own or named or numbered_classes(highest)
+    given = _integers(given, "labels", size)
     return Samples(DatasetInputs(dataset), np.arange(size), given, truth, names)
 
 
@@ -147,40 +151,33 @@ def _known_labels(dataset: Any) -> ArrayLike:
         labels: ArrayLike | None = getattr(dataset, name, None)
         if labels is not None:
             return labels
-    return np.array(list(_labels_one_by_one(dataset)))
+    return np.array(list(_labels_one_by_one(dataset)), object)
 
 
-def _labels_one_by_one(dataset: Any) -> Iterator[int]:
+def _labels_one_by_one(dataset: Any) -> Iterator[int | float | str]:
     for index in range(len(dataset)):
         try:
             _, label = dataset[index]
-            yield operator.index(label)
+            yield _one_label(label)
         except (TypeError, ValueError, OverflowError):
             raise UserError(
-                f"dataset[{index}] must give (input, label) with an integer label; "
+                f"dataset[{index}] must give (input, label) with a label that is a class, a whole number or a name; "
                 "change the data set, or give labels=... yourself"
             ) from None
 
 
-def _class_names(dataset: Any, *labels: NDArray[np.int64] | None) -> tuple[str, ...]:
+def _one_label(label: Any) -> int | float | str:
+    """A class by number or by name, or a number that :func:`class_labels` looks at."""
+    if isinstance(label, str):
+        return label
+    if isinstance(label, float | np.floating) or (isinstance(label, Tensor) and label.is_floating_point()):
+        return float(label)
+    return operator.index(label)
+
+
+def _own_names(dataset: Any) -> tuple[str, ...] | None:
     names = getattr(dataset, "classes", None)
-    if isinstance(names, list | tuple) and names:
-        return tuple(map(str, names))
-    return numbered_classes(max(int(values.max()) for values in labels if values is not None))
-
-
-def numbered_classes(highest: int) -> tuple[str, ...]:
-    """Names of the classes 0..highest.
-
-    Raises:
-        UserError: too many.
-    """
-    if highest >= MOST_CLASSES:
-        raise UserError(
-            f"label {highest} would make {highest + 1} classes, but integer labels must count up from 0 "
-            f"and stay below {MOST_CLASSES}; give other labels (of Parquet: another label_column, or strings)"
-        )
-    return tuple(map(str, range(max(0, highest) + 1)))
+    return tuple(map(str, names)) if isinstance(names, list | tuple) and names else None
 
 
 def _integers(values: ArrayLike, name: str, size: int) -> NDArray[np.int64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,16 @@ from torch.utils.data import Dataset
 from ray_mentor.config import DataConfig, RunSettings, TrainConfig, names_of
 from ray_mentor.data.plan.batches import epoch_batches
 from ray_mentor.data.plan.order import Shuffled
+from ray_mentor.data.python.given import given
 from ray_mentor.data.samples.dataset_inputs import DatasetInputs
-from ray_mentor.data.samples.samples import Samples, samples_from_dataset
+from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.splits import Splits
-from ray_mentor.errors import UserError
+from ray_mentor.errors import UserError, listed, shown
 from ray_mentor.on_ray.session.growth import Needs
 from ray_mentor.run.directory import absolute
 
-Data = Samples | Dataset[Any]
+Data = Samples | Dataset[Any] | Any
+"""What :func:`~ray_mentor.data.python.given.given` takes."""
 
 
 def splits_of(
@@ -33,24 +35,26 @@ def splits_of(
     validation: Data | None,
     readers: int = 0,
     *,
-    clean_test: bool = False,
+    config: DataConfig = DataConfig(),  # noqa: B008 - frozen
 ) -> Splits:
     """All of a run's data, with the training data's classes.
 
     Args:
         meta: None: no trusted sample.
-        clean_test: whether the test split's given labels are the true ones; else it may bring true labels of its own.
         readers: processes that read ahead what is a data set.
+        config: which column of a table is what, and whether the test split's given labels are the true ones
+            (``clean_test``); else it may bring true labels of its own.
 
     Raises:
         UserError: inputs of another type than the training data's; joined to a batch, integers would become floats. Or
             no data set, and there shall be readers.
     """
-    train = _samples(data)
+    first = given(data, config)
+    train = first.samples
 
     def alike(other: Data, name: str) -> Samples:
         try:
-            samples = _samples(other, train.classes)
+            samples = given(other, config, first).samples
         except UserError as error:
             raise UserError(f"{name}: {error}") from error
         if samples.inputs.dtype != train.inputs.dtype:
@@ -60,7 +64,7 @@ def splits_of(
         return samples
 
     tested = None if test is None else alike(test, "test")
-    if tested is not None and clean_test:
+    if tested is not None and config.clean_test:
         tested = tested.with_labels(tested.labels, tested.labels)
     splits = Splits(
         train=train,
@@ -68,8 +72,41 @@ def splits_of(
         meta=train.select(np.arange(0)) if meta is None else alike(meta, "meta"),
         test=tested,
         notes=(),
+        features=first.features,
     )
     return splits if readers == 0 else _read_by(splits, readers)
+
+
+Parts = tuple[Data, Data | None, Data | None, Data | None]
+
+
+def named_parts(
+    data: Data | None,
+    meta: Data | None,
+    test: Data | None,
+    validation: Data | None,
+    datasets: Mapping[str, Data] | None,
+) -> Parts:
+    """Training, trusted, test and validation samples, given one by one or by name.
+
+    Raises:
+        UserError: both, a name that is none of theirs, or no training samples.
+    """
+    one_by_one = {"data": data, "meta": meta, "test": test, "validation": validation}
+    if datasets is None:
+        if data is None:
+            raise UserError("there is no training data; give data, or datasets={'train': ...}")
+        return data, meta, test, validation
+    twice = [name for name, value in one_by_one.items() if value is not None]
+    if twice:
+        raise UserError(f"datasets and {twice[0]} are both given, but they say the same; give one of them")
+    unknown = [name for name in datasets if name not in _SPLITS]
+    if unknown or "train" not in datasets:
+        what = f"holds {shown(unknown[0])}" if unknown else "has no 'train'"
+        raise UserError(
+            f"datasets {what}, but its names are {listed(_SPLITS)}, of which train must be there; mend them"
+        )
+    return tuple(datasets.get(name) for name in ("train", "meta", "test", "validation"))  # type: ignore[return-value]
 
 
 def check_factories(student: object, optimizer: object) -> None:
@@ -105,10 +142,6 @@ def _read_by(splits: Splits, readers: int) -> Splits:
 
 
 _SPLITS = ("train", "validation", "meta", "test")
-
-
-def _samples(data: Data, classes: tuple[str, ...] | None = None) -> Samples:
-    return data if isinstance(data, Samples) else samples_from_dataset(data, classes=classes)
 
 
 def check_shares(splits: Splits, batch_size: int, scaling: Any) -> None:

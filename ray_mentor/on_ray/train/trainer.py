@@ -69,6 +69,7 @@ from ray_mentor.on_ray.train.arguments import (
     check_honoured,
     check_shares,
     least_needs,
+    named_parts,
     placed,
     plain_settings,
     scaling_of,
@@ -128,11 +129,15 @@ class CurriculumTrainer:
     Args:
         student: builds a fresh student; called on every worker with the same seed, and twice by a method of two
             students.
-        data: training samples with given labels: a map-style torch data set of (input, label), or :class:`Samples`.
+        data: training samples with given labels: a map-style torch data set of (input, label), arrays (x, y), a pandas
+            frame, a data set of Hugging Face or of Ray Data, or :class:`Samples`. Of tables, ``label_column`` and its
+            like say which column is what.
         meta: the small trusted set; the same kinds. None: there is none, and a method that needs one is refused.
         test: measured after every epoch; the same kinds, or None. With ``clean_test=True``, or true labels in its
             :class:`Samples`, it shows accuracy; else agreement with given labels.
         validation: as noisy as ``data``, to show the agreement with given labels; the same kinds, or None.
+        datasets: all four by name, as Ray Train has them, in their place: ``train``, and ``meta``, ``test`` and
+            ``validation`` where there are some.
         loss: (logits (B, C), labels (B,)) -> per-sample losses (B,), or the name of one, as the setting ``loss`` has
             it. None: as the settings say, cross-entropy by default. With one of your own, the mentor makes its mean
             over the meta set small, and nothing is mixed; if it is the negative log-likelihood of the label,
@@ -169,9 +174,10 @@ class CurriculumTrainer:
     def __init__(
         self,
         student: Callable[[], nn.Module],
-        data: Data,
+        data: Data | None = None,
         meta: Data | None = None,
         *,
+        datasets: Mapping[str, Data] | None = None,
         test: Data | None = None,
         validation: Data | None = None,
         loss: PerSampleLoss | str | None = None,
@@ -208,8 +214,9 @@ class CurriculumTrainer:
         if self._method.students > 1:
             check_goes_with_two(asked.curriculum, loss)
             student = functools.partial(pair_of, student)
-        self._splits = splits_of(data, meta, test, validation, data_workers, clean_test=asked.data.clean_test)
-        self._fed = Input.of(self._splits.train, feature_names)
+        parts = named_parts(data, meta, test, validation, datasets)
+        self._splits = splits_of(*parts, data_workers, config=asked.data)
+        self._fed = Input.of(self._splits.train, feature_names or self._splits.features)
         self._run = placed(run_config, asked.run)
         self.directory = RunDirectory.within(
             str(self._run.storage_path), str(self._run.name), self._run.storage_filesystem

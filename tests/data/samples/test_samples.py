@@ -81,8 +81,8 @@ class Stream(torch.utils.data.IterableDataset):
     [
         (Data([]), "the data set is empty, but at least one sample is needed; check its folder and filters"),
         (
-            Data(["cat"]),
-            "dataset[0] must give (input, label) with an integer label; change the data set, or give labels",
+            Data([b"cat"]),
+            "dataset[0] must give (input, label) with a label that is a class, a whole number or a name; change the",
         ),
         (
             DataLoader(Data([0, 1])),

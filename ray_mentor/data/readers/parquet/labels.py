@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ray_mentor.data.readers.parquet.table import Table
-from ray_mentor.data.samples.samples import MOST_CLASSES, numbered_classes
+from ray_mentor.data.samples.labels import MOST_CLASSES, numbered_classes
 from ray_mentor.errors import UserError, listed, shown
 
 _SHOWN = 12

@@ -48,7 +48,7 @@ def read_files(config: DataConfig, spread: Spread) -> Raw:
     form = _form(tables, columns, config)
     classes = find_classes(tables.values(), named_classes(schema, config.label_column))
     labels = {split: _labels(table, classes) for split, table in tables.items()}
-    read = {split: _inputs(table, columns, config, form) for split, table in tables.items() if split not in stored}
+    read = {split: inputs_in(table, columns, config, form) for split, table in tables.items() if split not in stored}
     read |= {
         split: stored_inputs(tables[split], columns, spread, config.shuffle_rows, config.data_cache, form)
         for split in stored
@@ -104,7 +104,7 @@ def read_trusted(config: DataConfig, raw: Raw) -> tuple[Samples, list[str]]:
     labels, _ = _labels(table, raw.train.classes)
     form = Form.of(config)
     known = raw.train.inputs
-    inputs, flags = _inputs(table, columns, config, form.like(known) if isinstance(known, ImageInputs) else form)
+    inputs, flags = inputs_in(table, columns, config, form.like(known) if isinstance(known, ImageInputs) else form)
     if known.shape[0] == 3 and isinstance(inputs, ImageInputs):
         inputs = inputs.in_colour()
     meta = _samples(table, inputs, whole(flags), (labels, None), raw.train.classes)
@@ -164,7 +164,12 @@ def _labels(table: Table, classes: tuple[str, ...]) -> tuple[Labels, Labels | No
     return given, None if truth is None else encode(table, truth, classes, "true label")
 
 
-def _inputs(table: Table, columns: Columns, config: DataConfig, form: Form) -> tuple[AbstractArrayInputs, Flags]:
+def inputs_in(table: Table, columns: Columns, config: DataConfig, form: Form) -> tuple[AbstractArrayInputs, Flags]:
+    """What the model is fed of a table, and what is said of each row of images.
+
+    Raises:
+        UserError: images or numbers that can't be used.
+    """
     if config.data_backend == "arrow":
         return read_mapped(table, columns, config.data_cache, form)
     if columns.image is not None:

@@ -1,0 +1,1 @@
+"""Data that are given in Python, of whatever kind, as samples."""
