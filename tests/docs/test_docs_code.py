@@ -173,7 +173,7 @@ def own_data(command: str) -> list[str]:
 
 def test_a_csv_file_becomes_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page's lines, and then its command, of one epoch in this process."""
-    code, _ = python_blocks(DOCS / "own-data.md")
+    code, *_ = python_blocks(DOCS / "own-data.md")
     rows = "".join(f"{i % 7 + i % 2 + i / 1000},{i % 5 - i % 2},{'ab'[i % 2]}\n" for i in range(400))
     (tmp_path / "measurements.csv").write_text(f"height,width,label\n{rows}")
     monkeypatch.chdir(tmp_path)
@@ -184,7 +184,7 @@ def test_a_csv_file_becomes_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_folder_of_images_becomes_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, code = python_blocks(DOCS / "own-data.md")
+    _, code, *_ = python_blocks(DOCS / "own-data.md")
     for i in range(200):
         file = tmp_path / f"photos/{'ab'[i % 2]}/{i}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -195,6 +195,17 @@ def test_a_folder_of_images_becomes_a_run(tmp_path: Path, monkeypatch: pytest.Mo
     assert cli.main(own_data("train --data photos --meta-data")) == 0
     ids = [line.split(",")[0] for line in (tmp_path / "runs/mine/audit.csv").read_text().splitlines()]
     assert {name[:3] for name in ids[1:]} <= {'"a/', '"b/', "a/", "b/"}
+
+
+def test_the_frame_of_the_page_is_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = [code for code in python_blocks(DOCS / "own-data.md") if "CurriculumTrainer(" in code]
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})  # noqa: S102
+    accuracy, table = capsys.readouterr().out.split(maxsplit=1)
+    assert float(accuracy) > 0.8
+    assert "Grignolino" in table
 
 
 def printed_by(code: str, folder: Path) -> str:

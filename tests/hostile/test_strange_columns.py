@@ -15,7 +15,7 @@ from hostile_data import LABELS, NUMBERS, ROWS, answer, parquet, picture, splits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ray_mentor.data.samples.samples import MOST_CLASSES
+from ray_mentor.data.samples.labels import MOST_CLASSES
 
 strange_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 names = st.one_of(

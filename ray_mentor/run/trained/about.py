@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from ray_mentor.data.samples.inputs import AbstractArrayInputs, FeatureInputs, ImageInputs
-from ray_mentor.data.samples.samples import MOST_CLASSES, Samples
+from ray_mentor.data.samples.labels import MOST_CLASSES
+from ray_mentor.data.samples.samples import Samples
 from ray_mentor.errors import UserError, one_of, shown
 from ray_mentor.students import make_student, runs_code
 
