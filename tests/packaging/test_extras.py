@@ -131,6 +131,7 @@ def test_extras_bring_what_is_imported(extra: str) -> None:
     theirs = {"torchmetrics"} if extra == "all" else set(MODULES["plot"])  # a dependency of Lightning's; pictures
     theirs |= {"mlflow", "wandb"}  # extras of their own, for --log-to
     theirs |= set(MODULES["onnx"])  # for export
+    theirs |= {"datasets", "timm", "transformers"}  # whoever names such a student, or gives such data, has them
     assert missing <= theirs
     if extra in MODULES:
         assert needed - theirs - {"torch", "numpy", "jaxtyping", "typing_extensions"} <= {*MODULES[extra], "scipy"}

@@ -16,16 +16,16 @@ from ray_mentor.data.memory import require_memory
 from ray_mentor.data.python.arrays import inputs_of
 from ray_mentor.data.readers.formats.part import AbstractPart
 from ray_mentor.data.readers.formats.splits import SplitParts
-from ray_mentor.data.readers.parquet.images import first_sizes, whole
-from ray_mentor.data.readers.pictures.form import Form
-from ray_mentor.data.samples.rows import Rows
 from ray_mentor.data.readers.parquet.columns import choose_columns, require_columns
+from ray_mentor.data.readers.parquet.images import first_sizes, whole
 from ray_mentor.data.readers.parquet.read import inputs_in
 from ray_mentor.data.readers.parquet.roles import as_for_training, with_roles
 from ray_mentor.data.readers.parquet.table import Table, named_classes, open_table
+from ray_mentor.data.readers.pictures.form import Form
 from ray_mentor.data.readers.places import File
 from ray_mentor.data.samples.inputs import AbstractInputs, ImageInputs
 from ray_mentor.data.samples.labels import class_labels, numbered_classes
+from ray_mentor.data.samples.rows import Rows
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.errors import UserError, listed
 
