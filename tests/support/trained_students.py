@@ -70,7 +70,7 @@ def left_by(
         log=SimpleNamespace(metrics=metrics),
         curriculum=SimpleNamespace(step=40),
     )
-    write_student(directory, about, state)
+    write_student(directory, about, state, build)
     return str(path)
 
 

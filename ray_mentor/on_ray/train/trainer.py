@@ -318,7 +318,7 @@ class CurriculumTrainer:
         mentor = self._last_mentor(state)
         if mentor is not None:
             self._claimed.write(MENTOR_FILE, self._mentor_bytes(mentor))
-        write_student(self._claimed, self._about(finished=True), state)
+        write_student(self._claimed, self._about(finished=True), state, self._build)
         result, audit = closed(self._claimed, result, self.config.run.epochs)
         self._report(marks, audit=audit)
         self._claimed.release()
@@ -335,7 +335,8 @@ class CurriculumTrainer:
         """Writes the run's page; those of a sweep's or a comparison's runs are made when they are asked for."""
         if self._job.gate is not None or (ended is not None and not marks.has_started):
             return  # what was refused is as it was
-        if ended is not None and (said := student_so_far(self._claimed, self._about(finished=False))) is not None:
+        about = self._about(finished=False)
+        if ended is not None and (said := student_so_far(self._claimed, about, self._build)) is not None:
             marks.show({"kind": "note", "text": said})
         said = report_at_end(self._claimed, self._splits.train, ended=ended, audit=audit)
         if said is not None:

@@ -19,7 +19,7 @@ from ray_mentor.data.samples.inputs import AbstractArrayInputs, FeatureInputs, I
 from ray_mentor.data.samples.labels import MOST_CLASSES
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.errors import UserError, one_of, shown
-from ray_mentor.students import make_student, runs_code
+from ray_mentor.students import make_student
 
 FORMAT_VERSION = 1
 
@@ -189,14 +189,8 @@ def build_of(student: Callable[[], nn.Module]) -> dict[str, Any] | None:
     if not isinstance(student, functools.partial) or student.func is not make_student:
         return None
     given = inspect.signature(make_student).bind(*student.args, **student.keywords).arguments
-    source = given.pop("source", None)
-    if source is not None and not runs_code(str(given["name"])):  # code of the user's own no folder keeps
-        given["source"] = source.decode()
-    try:
-        build: dict[str, Any] = json.loads(json.dumps(given))
-    except TypeError:
-        return None
-    return build
+    shape = list(given["input_shape"])
+    return {"name": given["name"], "input_shape": shape, "n_classes": given["n_classes"]}
 
 
 def _checked(table: Mapping[str, Any]) -> About:

@@ -10,3 +10,9 @@ MODEL = f"{FOLDER}/model.safetensors"
 
 LAST = f"{FOLDER}/last.safetensors"
 """Those of the last epoch's, where an earlier one's is kept."""
+
+CONFIG = f"{FOLDER}/config.json"
+"""Of a student of Hugging Face's: what it is made of, in their words."""
+
+PROCESSOR = f"{FOLDER}/preprocessor_config.json"
+"""Of one of images: how pixels become what it is fed, in their words."""

@@ -21,7 +21,7 @@ from ray_mentor.errors import UserError, shown
 from ray_mentor.run.checkpoint.resume import started_with
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.trained.about import About
-from ray_mentor.run.trained.files import ABOUT, FOLDER, LAST, MODEL
+from ray_mentor.run.trained.files import ABOUT, CONFIG, FOLDER, LAST, MODEL
 from ray_mentor.run.trained.params import from_bytes, load_into
 from ray_mentor.students import make_student, runs_code, source_of
 
@@ -158,7 +158,7 @@ def packed(path: str, student: str | Build | None = None, *, last: bool = False,
     directory = RunDirectory(path, files)
     about = read_about(directory)
     file = LAST if last and directory.size(LAST) is not None else MODEL
-    build = _builder(about, student, directory.path)
+    build = _builder(about, student, directory)
     return Packed(about, build, _checked(directory, file, about), f"{directory.path}/{file}")
 
 
@@ -178,8 +178,9 @@ def read_about(directory: RunDirectory) -> About:
     )
 
 
-def _builder(about: About, student: str | Build | None, path: str) -> Build:
+def _builder(about: About, student: str | Build | None, directory: RunDirectory) -> Build:
     """Code that is not the package's is run where a caller names it, never because a file does."""
+    path = directory.path
     if callable(student):
         return student
     if about.build is None and student is None:
@@ -194,17 +195,25 @@ def _builder(about: About, student: str | Build | None, path: str) -> Build:
             f"the student of {path} is {shown(name)}, code that may be anybody's; if it is yours, say so: "
             f"--student {name}, or in Python Student.from_run(path, {name!r})"
         )
-    given |= {"name": name, "input_shape": tuple(given["input_shape"]), "source": source_of(name)}
+    given |= {"name": name, "input_shape": tuple(given["input_shape"]), "source": _source(name, student, directory)}
     return functools.partial(_made, given, path)
+
+
+def _source(name: str, student: str | None, directory: RunDirectory) -> bytes | None:
+    """What the name says alone, or the folder, where the student is Hugging Face's: its config, which is no code."""
+    there = None if student is not None else directory.read(CONFIG, at_most=_MOST_BYTES)
+    return source_of(name) if there is None else there
 
 
 def _made(given: dict[str, Any], path: str) -> nn.Module:
     try:
         return make_student(**given)
-    except (TypeError, RuntimeError) as error:
-        said = str(error).splitlines()[0]
+    except UserError:
+        raise
+    except Exception as error:  # of whatever class others' code trips over a config that is damaged
+        said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise UserError(
-            f"the student of {path} can't be built ({said}); another version of ray_mentor wrote it"
+            f"the student of {path} can't be built ({said}); its folder is damaged, or another version wrote it"
         ) from error
 
 

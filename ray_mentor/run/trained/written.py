@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
 from typing import Any
+
+from torch import nn
 
 from ray_mentor.errors import UserError
 from ray_mentor.run.checkpoint.checkpoints import newest_good
@@ -14,10 +17,11 @@ from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.outcome import accuracies, hits_figures, trusted_figures, versions
 from ray_mentor.run.trained.about import About
 from ray_mentor.run.trained.files import ABOUT, FOLDER, LAST, MODEL
+from ray_mentor.run.trained.hub_files import hub_files
 from ray_mentor.run.trained.params import to_bytes
 
 
-def write_student(directory: RunDirectory, about: About, state: RunState) -> None:
+def write_student(directory: RunDirectory, about: About, state: RunState, build: Callable[[], nn.Module]) -> None:
     """Writes params of the student that is kept, and of the last epoch's where that is another, and what they are.
 
     ``student.json`` is there last, and names the digest of each file.
@@ -25,6 +29,7 @@ def write_student(directory: RunDirectory, about: About, state: RunState) -> Non
     Args:
         about: how it is built, and what it is fed.
         state: of the run, at its end or as far as it got.
+        build: builds a fresh one (one of two).
     """
     directory.create((FOLDER,))
     directory.remove(ABOUT)
@@ -48,16 +53,18 @@ def write_student(directory: RunDirectory, about: About, state: RunState) -> Non
             **trusted,
             **figures,
         }
+    for name, content in hub_files(about, build).items():
+        directory.write(name, content)
     whole = dataclasses.replace(about, files=files, versions=versions())
     directory.write(ABOUT, whole.to_bytes())
 
 
-def student_so_far(directory: RunDirectory, about: About) -> str | None:
+def student_so_far(directory: RunDirectory, about: About, build: Callable[[], nn.Module]) -> str | None:
     """Writes that of the newest checkpoint, of a run that ends early; what there is to say where it can't be."""
     try:
         found = newest_good(directory, lambda _: None)
         if found is not None:
-            write_student(directory, about, found.state)
+            write_student(directory, about, found.state, build)
     except Exception as error:
         why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         return f"no {ABOUT} was written ({why}); the run goes on without it, and writes one at its end"
