@@ -29,6 +29,7 @@ from ray_mentor.run.directory import RunDirectory, absolute, fresh_name
 from ray_mentor.run.outcome import Outcome
 from ray_mentor.students import check_student, make_student, source_of
 from ray_mentor.students.tried import check_can_be_trained
+from ray_mentor.students.weights import pretrained
 from ray_mentor.wording import counted
 
 
@@ -118,6 +119,7 @@ def make_trainer(
     dtype = splits.train.inputs.dtype
     whole_numbers = not (dtype.is_floating_point or dtype.is_complex)
     check_can_be_trained(name, source, shape, n_classes, _estimator(config), whole_numbers=whole_numbers)
+    start = None if student.student_weights else pretrained(name, source, shape, n_classes)
     what = Path(config.data.data.partition("?")[0]).name
     named = config.changed(run_name=run.run_name or fresh_name(config.curriculum.method, what))
     return CurriculumTrainer(
@@ -129,6 +131,7 @@ def make_trainer(
         config=named,
         verbose=verbose,
         began=began,
+        start=start,
         record=config.flat(),
         feature_names=splits.features,
         augmented=augmented,

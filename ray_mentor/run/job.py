@@ -22,6 +22,7 @@ from ray_mentor.data.samples.augment import UNCHANGED, Augment
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.progress import Board
+from ray_mentor.students.weights import Start
 
 MakeOptimizer = Callable[[Params], torch.optim.Optimizer]
 
@@ -34,6 +35,7 @@ class Job:
         config: its settings. Of the group ``data`` those alone that say how samples are shown (``augment``,
             ``hold_on_device``): the data are here; likewise the student and its optimizer.
         student: builds a fresh student.
+        start: what it begins with, or a reference to where that lies in Ray's object store; None: as it is built.
         optimizer: builds the student's optimizer over its trainable params.
         splits: the data, or a reference to where it lies in Ray's object store.
         order: in which an epoch goes through the training samples.
@@ -67,6 +69,7 @@ class Job:
     mentor_start: MentorState | None = None
     mentor_actor: Any = None
     gate: Any = None
+    start: Start | Any = None
     owner: str = ""
     callbacks: Any = None
 

@@ -8,16 +8,20 @@ from __future__ import annotations
 import json
 import os
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import transformers
 from torch import Tensor, nn
 
-from ray_mentor.errors import UserError, shown
+from ray_mentor.core.student.trained import last_layer
+from ray_mentor.errors import UserError, listed, shown
 from ray_mentor.students.images import channels_of
 
 _IMAGE, _TEXT = 3, 1  # dimensions of an input
+_SHOWN = 3  # names in a message
 
 
 def config_of(name: str) -> bytes:
@@ -65,9 +69,10 @@ def pretrained(
         return None
     config = _fitted(name, source, input_shape, n_classes)
     try:
-        made, said = _kind(name, config, input_shape).from_pretrained(
-            name, config=config, ignore_mismatched_sizes=True, output_loading_info=True, trust_remote_code=False
-        )
+        with _quiet():
+            made, said = _kind(name, config, input_shape).from_pretrained(
+                name, config=config, ignore_mismatched_sizes=True, output_loading_info=True, trust_remote_code=False
+            )
     except Exception as error:
         says = next(iter(str(error).splitlines()), "")
         raise UserError(
@@ -75,7 +80,33 @@ def pretrained(
             "folder that save_pretrained wrote"
         ) from error
     other = [each[0] for each in said["mismatched_keys"]]
+    unlike = [each for each in other if each not in last_layer(made)]
+    if unlike:
+        raise UserError(
+            f"the params of student {shown(f'hf:{name}')} are for other inputs than those of shape {input_shape} "
+            f"({listed(unlike, _SHOWN)}); {_size_of(source)}or a folder that holds the config alone"
+        )
     return made.state_dict(), sorted({*said["missing_keys"], *other})
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without a report and a bar of transformers' own; what there is to say, a run's notes say."""
+    logging: Any = transformers.utils.logging
+    before, with_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if with_bar:
+            logging.enable_progress_bar()
+
+
+def _size_of(source: bytes) -> str:
+    size = json.loads(source).get("image_size")
+    return f"give images that they are for, e.g. --image-size {size}, " if isinstance(size, int) else "give such, "
 
 
 def with_logits(model: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:

@@ -68,6 +68,21 @@ def test_each_of_them_does_something(
     assert not torch.equal(other.student_state["head.weight"], outcome.student_state["head.weight"])
 
 
+def test_a_run_begins_with_the_params_of_a_file(small_splits: Splits, tmp_path: Path) -> None:
+    torch.manual_seed(99)
+    there = MLP(8, 5, (16,)).state_dict()  # for other classes
+    torch.save(there, tmp_path / "there.pt")
+    how = dataclasses.replace(HOW, student_weights=str(tmp_path / "there.pt"), freeze=("body.*",))
+    rows: list[dict[str, Any]] = []
+    outcome = trainer(small_splits, tmp_path, "begun", how, epochs=1).fit(rows.append)
+    for name in ("body.1.weight", "body.1.bias"):
+        assert torch.equal(outcome.student_state[name], there[name])
+    notes = [row["text"] for row in rows if row["kind"] == "note"]
+    assert (
+        f"the student begins with 2 params and buffers of {tmp_path}/there.pt; fresh: head.weight, head.bias" in notes
+    )
+
+
 def test_what_is_refused_before_anything_starts(small_splits: Splits, tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"^freeze is 'layer1\.\*', but no param of the student is called so; they are "

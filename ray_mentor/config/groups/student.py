@@ -17,6 +17,9 @@ class StudentConfig:
     """mlp, cnn, resnet32 or wrn-28-10; torchvision:NAME, as in torchvision:resnet50; timm:NAME; hf:FOLDER, or a name on
     the Hub; or a function of your own that takes the shape of an input and the number of classes: FILE.py:FUNCTION,
     MODULE:FUNCTION."""
+    student_weights: str | None = None
+    """File of params that the student begins with, safetensors or PyTorch's, read as data; the last layer's may be of
+    other classes."""
     freeze: tuple[str, ...] = ()
     """Params that are not trained, by patterns of their names, as in layer1.* or conv1.weight,layer1.*."""
     sync_batch_norm: bool = False

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import NoReturn
 
+import ray
 import ray.train.torch
 import torch
 from torch import nn
@@ -30,6 +31,7 @@ from ray_mentor.run.job import Job
 from ray_mentor.run.meta_set.batches import MetaBatches
 from ray_mentor.run.meta_set.pseudo_clean import PseudoClean
 from ray_mentor.run.meta_set.trusted import trained_on
+from ray_mentor.students.weights import Start
 
 
 def assemble(
@@ -92,6 +94,10 @@ def make_student(job: Job, exchange: AbstractExchange) -> nn.Module:
     """A fresh student, the same on every rank, on this rank's device, data-parallel where there are more."""
     torch.manual_seed(job.run.seed)
     student = job.student()
+    if job.start is not None:
+        start: Start = job.start if isinstance(job.start, Start) else ray.get(job.start)
+        for each in members_of(student).values() or (student,):
+            start.put_into(each)
     if job.config.student.sync_batch_norm:
         student = synchronised(student)
     if job.config.student.channels_last:

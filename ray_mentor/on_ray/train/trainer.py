@@ -108,6 +108,7 @@ from ray_mentor.run.progress import ProgressBoard
 from ray_mentor.run.trackers import tracked
 from ray_mentor.run.trained.about import About, Input, build_of
 from ray_mentor.run.trained.written import student_so_far, write_student
+from ray_mentor.students.weights import Start, check_can_differ, start_of
 
 
 def _identities(splits: Splits, config: TrainConfig) -> dict[str, str]:
@@ -116,6 +117,13 @@ def _identities(splits: Splits, config: TrainConfig) -> dict[str, str]:
     found = {name: identity(samples) for name, samples in named.items() if samples is not None}
     given = given_mentor(config.mentor, config.curriculum)
     return found if given is None else {**found, MENTOR: given}
+
+
+def _start_of(path: str | None, build: Callable[[], nn.Module]) -> Start | None:
+    if path is None:
+        return None
+    with untouched(torch.device("cpu")):
+        return start_of(path, build())
 
 
 class CurriculumTrainer:
@@ -155,6 +163,7 @@ class CurriculumTrainer:
             failure config that are not Ray's defaults take the place of ``keep_checkpoints`` and ``max_failures``.
         verbose: let Ray's own log through.
         began: time.time() at which ``wall_seconds`` starts; None: the call of :meth:`fit`.
+        start: what the student begins with; None: as it is built, or with the params that ``student_weights`` names.
         record: settings to write into the run's config file; None: those that mean something here.
         feature_names: of the inputs, where they are features: the trained student asks for them by name.
         augmented: what the setting ``augment`` names, for machines that lack its file; None: it is read here.
@@ -188,6 +197,7 @@ class CurriculumTrainer:
         run_config: ray.train.RunConfig | None = None,
         verbose: bool = False,
         began: float | None = None,
+        start: Start | None = None,
         record: Mapping[str, Any] | None = None,
         feature_names: Sequence[str] = (),
         augmented: Augment | None = None,
@@ -203,6 +213,7 @@ class CurriculumTrainer:
             asked = asked.changed(run_name=fresh_name(asked.curriculum.method))
         check_factories(student, optimizer)
         self._build = student
+        self._start = start or _start_of(asked.student.student_weights, student)
         if optimizer is not None and asked.student.learning_rate_head is not None:
             raise UserError(
                 f"learning_rate_head is {asked.student.learning_rate_head:g}, but the optimizer is your own; give the "
@@ -213,6 +224,7 @@ class CurriculumTrainer:
         self._method = method_of(asked.curriculum.method)
         if self._method.students > 1:
             check_goes_with_two(asked.curriculum, loss)
+            check_can_differ(asked.curriculum.method, self._start)
             student = functools.partial(pair_of, student)
         parts = named_parts(data, meta, test, validation, datasets)
         self._splits = splits_of(*parts, data_workers, config=asked.data)
@@ -257,6 +269,7 @@ class CurriculumTrainer:
             settings=to_toml(self._record).encode(),
             data=_identities(self._splits, self.config),
             local=self.config.run.workers == 0,
+            start=self._start,
             board=ProgressBoard(),
             augment=augmented or Augment.of(self.config.data.augment),
         )
@@ -295,6 +308,8 @@ class CurriculumTrainer:
         marks = Marks(began, show)
         if self._choice is not None:
             marks.show({"kind": "note", "text": str(self._choice)})
+        if self._start is not None and not self._resume:
+            marks.show({"kind": "note", "text": self._start.said})
         try:
             if self._job.local:
                 self._fit_here(marks)
@@ -478,7 +493,9 @@ class CurriculumTrainer:
             board: Any = stack.enter_context(ended_with_its_run(board_here(str(self.config.run.run_name))))
             mentor = stack.enter_context(ended_with_its_run(self._mentor_actor()))
             splits = ray.put(self._splits) if self._stored is None else self._stored
-            job = dataclasses.replace(self._job, splits=splits, mentor_actor=mentor, board=RemoteBoard(board))
+            start = None if self._start is None else ray.put(self._start)
+            there = {"splits": splits, "start": start, "mentor_actor": mentor, "board": RemoteBoard(board)}
+            job = dataclasses.replace(self._job, **there)
             failures = Failures(board, self.directory, self.config.run.max_failures)
             run = as_told_to_ray(self._run, [failures, WorkersSaveFirst()])
             self._claimed.remove(BOOKS)  # of an earlier attempt: of no use to this one
