@@ -16,6 +16,7 @@ from ray_mentor.data import ImageInputs, Samples
 from ray_mentor.data.samples.augment import Augment
 from ray_mentor.data.samples.crops import AREA, RATIO, cropped, flip_crop, random_boxes
 from ray_mentor.data.samples.rows import Rows
+from ray_mentor.data.storage.on_device import on_device
 
 SCALE = np.array([0.5, 0.4, 0.3], np.float32), np.array([0.2, 0.25, 0.3], np.float32)
 
@@ -130,3 +131,12 @@ def test_where_the_trusted_ones_are_stored_otherwise_crops_are_of_what_is_fed() 
     fed = train.inputs.take(ROWS)
     assert fed.dtype == torch.float32
     assert augment(fed, own.inputs, drawn()).shape == (4, 3, 28, 28)
+
+
+def test_what_lies_on_a_device_is_cropped_there() -> None:
+    own = samples(28)
+    held = on_device(own, torch.device("cpu"))
+    augment = Augment("flip-crop")
+    a, b = (augment.before(each, own)[0].inputs.take(ROWS) for each in (own, held))
+    assert torch.equal(a, b)
+    assert torch.equal(augment(a, own.inputs, drawn()), augment(b, own.inputs, drawn()))
