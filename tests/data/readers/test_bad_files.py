@@ -289,6 +289,7 @@ NPZ_ERRORS = [
         {"x": INPUTS, "y": np.array([Trap()] * 4)},
         "array 'y' of {} holds Python objects, which are never loaded: they can",
     ),
+    ({"x": INPUTS, "y": LABELS + 0j}, "array 'y' of {} is complex128, but must be integers or strings; store them so"),
     ({"x": INPUTS, "y": LABELS + 0.5}, "labels must be integers or strings; cast it"),
     (
         {"x_test": INPUTS, "y_test": LABELS, "x_val": INPUTS, "y_val": LABELS},
@@ -348,6 +349,37 @@ def test_tar_files(tmp_path):
         as_formats.add(archive, "1.png", image_bytes(1))
         as_formats.add(archive, "1.json", b'{"label": "a", "checked": true, "more": [1, 2], "width": 3}')
     assert read(config(path, meta_column="checked")).checked.tolist() == [True]
+
+
+def test_labels_in_a_tar_file_without_an_image_are_said(tmp_path):
+    """A link is no image either, wherever it points; nor what has a dot too many in its name."""
+    path = tmp_path / "own.tar"
+    with tarfile.open(path, "w") as archive:
+        for key in ("1", "2", "3.v2"):
+            as_formats.add(archive, f"{key}.cls", b"0")
+            if key != "2":
+                as_formats.add(archive, f"{key}.png", image_bytes(1))
+        link = tarfile.TarInfo("4.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "../1.png"
+        archive.addfile(link)
+        as_formats.add(archive, "4.cls", b"0")
+        as_formats.add(archive, "README.txt", b"")
+    raw = read(config(path))
+    assert raw.train.names.to_pylist() == ["1"]
+    assert raw.notes == ("left out 2 samples without an image in the file: 2, 4",)
+
+
+@pytest.mark.parametrize("label", ["--5", "9" * 30])
+def test_labels_in_a_tar_file_that_are_hardly_numbers(tmp_path, label):
+    path = tmp_path / "own.tar"
+    with tarfile.open(path, "w") as archive:
+        as_formats.add(archive, "1.png", image_bytes(1))
+        as_formats.add(archive, "1.cls", label.encode())
+    assert read(config(path)).train.classes == (label,)
+    with tarfile.open(path, "a") as archive:
+        as_formats.add(archive, "2.png", image_bytes(2))
+        as_formats.add(archive, "2.json", f'{{"label": {10**30}}}'.encode())
+    fails(path, f"{path} has labels of different kinds (")
 
 
 # Labels

@@ -211,6 +211,8 @@ def _in_one_row(values: NDArray[Any], name: str, file: File) -> NDArray[Any]:
     if values.ndim != 1:
         fix = "argmax(1) makes classes of scores" if values.ndim == 2 else "store them so"
         raise UserError(f"array {name!r} of {file} has shape {values.shape}, but must be in one row; {fix}")
+    if values.dtype.kind in "cV":
+        raise UserError(f"array {name!r} of {file} is {values.dtype}, but must be integers or strings; store them so")
     return values
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,12 +19,14 @@ from ray_mentor.data.readers.formats.listed import AbstractListed
 from ray_mentor.data.readers.formats.part import AbstractPart, Rows, reading
 from ray_mentor.data.readers.formats.splits import SplitParts, by_name
 from ray_mentor.data.readers.places import File, Listing, opened
-from ray_mentor.errors import UserError
+from ray_mentor.errors import UserError, listed
+from ray_mentor.wording import counted
 
 ENDING = ".tar"
 _KIND = "WebDataset"
 _GROUP = 256  # rows that are read together
 _IMAGE, _ID, _LABEL = "image", "sample_id", "label"
+_SHOWN = 5  # samples that a note names
 _MOST_BYTES = 2**20  # of a label, or of what is known of a sample
 
 
@@ -72,12 +75,25 @@ def tar_files(listing: Listing, *, whole: bool) -> SplitParts:
         raise UserError(
             f"no {ENDING} file at {listing.location!r}; name a file, or a folder that holds *{ENDING} files"
         )
-    found = by_name(listing, names, lambda name: _part(listing.file(name)), whole=whole)
-    return dataclasses.replace(found, what=f"{_KIND}, {len(found.all)} file{'s' * (len(found.all) != 1)}")
+    bare: list[str] = []
+    found = by_name(listing, names, lambda name: _part(listing.file(name), bare), whole=whole)
+    notes = found.notes
+    if bare:
+        notes = (
+            *notes,
+            f"left out {counted(len(bare), 'sample')} without an image in the file: {listed(bare, _SHOWN)}",
+        )
+    return dataclasses.replace(found, notes=notes, what=f"{_KIND}, {len(found.all)} file{'s' * (len(found.all) != 1)}")
 
 
-def _part(file: File) -> AbstractPart:
-    samples = list(_samples(file))
+def _part(file: File, bare: list[str]) -> AbstractPart:
+    """The file; keys of what is no sample, though it has a label, are added to ``bare``."""
+    samples = []
+    for key, sample in _samples(file):
+        if _IMAGE in sample:
+            samples.append((key, sample))
+        elif sample:
+            bare.append(key)
     if not samples:
         raise UserError(f"{file} holds no image; a sample is an image and its label, 7.jpg and 7.cls or 7.json")
     keys = [key for key, _ in samples]
@@ -85,30 +101,30 @@ def _part(file: File) -> AbstractPart:
     known = list(dict.fromkeys(name for _, sample in samples for name in sample))
     try:
         columns = {name: pa.array([sample.get(name) for _, sample in samples]) for name in known}
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise UserError(f"{file} has labels of different kinds ({error}); write them alike") from error
     table = pa.table({**columns, _ID: pa.array(keys, pa.large_string())})
     return TarPart(file, table, places[:, 0].copy(), places[:, 1].copy())
 
 
 def _samples(file: File) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(key, columns) of every sample that has an image; that is where it lies and its size."""
+    """(key, columns) of every sample; an image is where it lies and its size."""
     with reading(file, _KIND), opened(file) as stored:
         try:
             with tarfile.open(fileobj=stored, mode="r:") as archive:
                 sample: dict[str, Any] = {}
-                last = None
+                last: str | None = None
                 for member in archive:
                     if not member.isfile():
                         continue
                     key, ending = _split(member.name)
-                    if key != last and _IMAGE in sample:
-                        yield str(last), sample
+                    if key != last and last is not None:
+                        yield last, sample
                     sample = sample if key == last else {}
                     last = key
                     _add(sample, archive, member, ending, file)
-                if _IMAGE in sample:
-                    yield str(last), sample
+                if last is not None:
+                    yield last, sample
         except tarfile.TarError as error:
             raise OSError(str(error)) from error
 
@@ -139,7 +155,10 @@ def _text(archive: tarfile.TarFile, member: tarfile.TarInfo, file: File) -> str:
 
 def _label(text: str) -> int | str:
     text = text.strip()
-    return int(text) if text.lstrip("-").isdecimal() else text
+    return int(text) if _WHOLE.fullmatch(text) else text
+
+
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
 def _known(text: str, member: tarfile.TarInfo, file: File, sample: dict[str, Any]) -> dict[str, Any]:
