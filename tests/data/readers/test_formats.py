@@ -3,12 +3,14 @@
 import re
 
 import as_formats
+import numpy as np
 import pytest
 from as_formats import config, same, same_raw
 
 from ray_mentor.config import DataConfig
 from ray_mentor.data import prepare
-from ray_mentor.data.readers import read
+from ray_mentor.data.readers import read, read_new
+from ray_mentor.data.readers.new.known import Known
 from ray_mentor.errors import UserError
 
 BACKENDS = ("memory", "arrow", "ray")
@@ -118,3 +120,43 @@ def test_a_run_is_the_same(tmp_path):
     assert one.notes == other.notes
     for split in ("train", "validation", "meta", "test"):
         same(getattr(other, split), getattr(one, split))
+
+
+@pytest.mark.parametrize("kind", as_formats.OF_IMAGES)
+def test_new_images_for_a_trained_student(tmp_path, kind):
+    """Of data with a test split it is that; without labels a folder of images is all there is in it."""
+    path = as_formats.OF_IMAGES[kind](tmp_path / "own", as_formats.images())
+    wanted = read(config(path))
+    known = Known(wanted.train.classes, wanted.train.inputs.shape)
+    new = read_new(config(path), known, labelled=True)
+    same_new(new, wanted.test)
+    assert new.labels.tolist() == wanted.test.labels.tolist()
+    bare = read_new(config(path), known, labelled=False)
+    assert bare.labels is None
+    if kind != "images":
+        same_new(bare, wanted.test)
+    assert len(bare) == (48 if kind == "images" else 24)
+    middle = np.concatenate(list(new.source.values(7, 19)))
+    assert (middle == wanted.test.inputs.values[7:19]).all()
+
+
+@pytest.mark.parametrize("kind", as_formats.OF_FEATURES)
+def test_new_features_for_a_trained_student(tmp_path, kind):
+    tables = {split: table.drop(columns="truth") for split, table in as_formats.features().items()}
+    path = as_formats.OF_FEATURES[kind](tmp_path / "own", tables)
+    wanted = read(config(path))
+    known = Known(wanted.train.classes, (2,), wanted.features)
+    new = read_new(config(path), known, labelled=True)
+    same_new(new, wanted.test)
+    assert new.labels.tolist() == wanted.test.labels.tolist()
+    tables = {"test": tables["test"].drop(columns="label")}
+    bare = read_new(config(as_formats.OF_FEATURES[kind](tmp_path / "bare", tables)), known, labelled=False)
+    same_new(bare, wanted.test)
+
+
+def same_new(new, samples):
+    assert (
+        np.concatenate(list(new.source.values(0, len(new)))) == samples.inputs.values[np.arange(len(samples))]
+    ).all()
+    assert new.ids.tolist() == samples.ids.tolist() or new.names is not None
+    assert new.names == samples.names

@@ -106,8 +106,10 @@ def npz(folder: Path, tables: Tables) -> Path:
             arrays[f"x_{split}"] = np.stack([np.asarray(Image.open(io.BytesIO(each))) for each in table["image"]])
         else:
             arrays[f"x_{split}"] = table[["width", "count"]].to_numpy()
+        if "truth" in table:
             arrays[f"true_labels_{split}"] = table["truth"].to_numpy(str)
-        arrays[f"y_{split}"] = table["label"].to_numpy(str)
+        if "label" in table:
+            arrays[f"y_{split}"] = table["label"].to_numpy(str)
         ids = table["sample_id"]
         arrays[f"ids_{split}"] = ids.to_numpy() if ids.dtype == "int64" else ids.to_numpy(str)
     np.savez(_parent(folder / "own.npz"), **arrays)
