@@ -160,3 +160,14 @@ def same_new(new, samples):
     ).all()
     assert new.ids.tolist() == samples.ids.tolist() or new.names is not None
     assert new.names == samples.names
+
+
+@pytest.mark.parametrize("kind", [*sorted(as_formats.STREAMED), "parquet"])
+def test_rows_come_in_whatever_order_they_are_asked_for(tmp_path, kind):
+    write = {**as_formats.OF_IMAGES, "parquet": as_formats.parquet}[kind]
+    path = write(tmp_path / "own", as_formats.images())
+    streamed = read(config(path, data_backend="ray")).train.inputs.values
+    held = read(config(path)).train.inputs.values
+    for seed in range(5):
+        rows = np.random.default_rng(seed).permutation(24)[:17]
+        assert (streamed[rows] == held[rows]).all()
