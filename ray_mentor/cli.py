@@ -46,6 +46,7 @@ commands:
   export RUN     write it as a program of torch.export, or in ONNX, with its normalisation inside
   report RUN     write a page of a run: how it went, what its mentor did, which labels look wrong
   audit RUN      say which labels of a run look wrong, and how many; RUN is its folder
+  pick DATA      draw samples of data, or of a run, to be checked by hand, and say how to train with them
   distill RUN    make a rule of what a run's mentor said: a table in a file, which costs nothing to weigh by
   teach RUN      make a mentor of a run that knew which labels were right, for runs that do not
 
@@ -65,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "train": _train,
         "tune": _tune,
         "compare": _compare,
+        "pick": _pick,
         **{
             name: functools.partial(_of_a_run, name)
             for name in ("predict", "evaluate", "export", "report", "audit", "distill", "teach")
@@ -180,6 +182,15 @@ def _asked(words: Sequence[str], *for_what: str) -> bool:
 def _greet(what: str) -> None:
     """What comes next takes seconds, and whoever has pressed Enter shall see that something goes on."""
     print(printable(f"{what}: loading PyTorch and Ray, some seconds ..."), flush=True)
+
+
+def _pick(words: list[str]) -> None:
+    from ray_mentor.config import TrainConfig  # noqa: PLC0415
+
+    with needing("ray", "ray-mentor pick"):
+        from ray_mentor.report.picked import pick  # noqa: PLC0415
+
+    pick(words, lambda options: _parsed(options, TrainConfig, "ray-mentor train")[0])
 
 
 def _of_a_run(name: str, words: list[str]) -> None:

@@ -72,7 +72,7 @@ def test_help(command: Any, flag: str) -> None:
 
 
 def test_an_unknown_command(command: Any) -> None:
-    valid = "train, tune, compare, predict, evaluate, export, report, audit, distill, teach"
+    valid = "train, tune, compare, pick, predict, evaluate, export, report, audit, distill, teach"
     assert command("fly") == Said(2, "", f"error: unknown command 'fly'; valid: {valid}\n")
 
 

@@ -37,6 +37,7 @@ OPTIONS = [
     "clean",
     "relabelled",
     "duplicates",
+    "count",
     "on",
     "verify",
     "probabilities",

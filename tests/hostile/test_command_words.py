@@ -102,7 +102,7 @@ def test_values_that_no_run_can_have(command: Command, option: str, value: str, 
 
 def test_a_message_cannot_steer_the_terminal(command: Command) -> None:
     said = command(["train\x1b]0;owned\x07"])
-    valid = "train, tune, compare, predict, evaluate, export, report, audit, distill, teach"
+    valid = "train, tune, compare, pick, predict, evaluate, export, report, audit, distill, teach"
     assert said.err == f"error: unknown command 'train\\x1b]0;owned\\x07'; valid: {valid}\n"
     said = command(["train", "--noise", "\x1b[2J\u202e"])
     assert "\x1b" not in said.err
