@@ -44,6 +44,7 @@ from ray_mentor.core.student.trained import frozen
 from ray_mentor.data.plan.batches import Plan
 from ray_mentor.data.samples.augment import Augment
 from ray_mentor.data.samples.identity import identity
+from ray_mentor.data.samples.inputs import digest
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.data.storage.on_device import check_can_be_held
 from ray_mentor.data.storage.stored import order_of
@@ -87,7 +88,9 @@ from ray_mentor.run.audit.audit import Audit
 from ray_mentor.run.checkpoint.checkpoints import newest_good
 from ray_mentor.run.checkpoint.kept import kept_student
 from ray_mentor.run.checkpoint.resume import (
+    AUGMENT_CODE,
     MENTOR,
+    STUDENT_CODE,
     TEST,
     TRAINING,
     TRUSTED,
@@ -106,15 +109,19 @@ from ray_mentor.run.marks import Marks, Show
 from ray_mentor.run.outcome import Outcome, result_of
 from ray_mentor.run.progress import ProgressBoard
 from ray_mentor.run.trackers import tracked
-from ray_mentor.run.trained.about import About, Input, build_of
+from ray_mentor.run.trained.about import About, Input, build_of, code_of
 from ray_mentor.run.trained.written import student_so_far, write_student
 from ray_mentor.students.weights import Start, check_can_differ, start_of
 
 
-def _identities(splits: Splits, config: TrainConfig) -> dict[str, str]:
-    """Which samples and mentor a run works with."""
+def _identities(
+    splits: Splits, config: TrainConfig, student: Callable[[], nn.Module], augment: Augment
+) -> dict[str, str]:
+    """Which samples, mentor and code of the user's own a run works with."""
     named = {TRAINING: splits.train, TRUSTED: splits.meta, VALIDATION: splits.validation, TEST: splits.test}
     found = {name: identity(samples) for name, samples in named.items() if samples is not None}
+    code = {STUDENT_CODE: code_of(student), AUGMENT_CODE: augment.source}
+    found |= {name: digest(source).hex() for name, source in code.items() if source is not None}
     given = given_mentor(config.mentor, config.curriculum)
     return found if given is None else {**found, MENTOR: given}
 
@@ -258,6 +265,7 @@ class CurriculumTrainer:
             self._record["meta_loss"] = meta_loss_of(self.config.mentor, own_loss=True)
         order, run = order_of(self._splits.train), self.config.run
         plan = Plan(order, run.batch_size, run.seed, run.epochs)
+        augment = augmented or Augment.of(self.config.data.augment)
         self._job = Job(
             config=settled(self.config, plan.total_steps),
             student=student,
@@ -267,11 +275,11 @@ class CurriculumTrainer:
             loss=loss,
             directory=self.directory,
             settings=to_toml(self._record).encode(),
-            data=_identities(self._splits, self.config),
+            data=_identities(self._splits, self.config, student, augment),
             local=self.config.run.workers == 0,
             start=self._start,
             board=ProgressBoard(),
-            augment=augmented or Augment.of(self.config.data.augment),
+            augment=augment,
         )
         self._try_method()
 

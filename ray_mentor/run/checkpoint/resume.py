@@ -113,19 +113,21 @@ class Identity:
 
 TRAINING, TRUSTED, VALIDATION = "training samples", "trusted samples", "validation samples"
 TEST, MENTOR = "test samples", "given mentor"
+STUDENT_CODE, AUGMENT_CODE = "student", "augment"
 """What digests are of."""
 
 
 def check_same_data(state: RunState, data: Mapping[str, str], directory: RunDirectory) -> None:
     """Refuses to go on with other samples: those of an epoch would no longer be each of them once.
 
-    A test split may come or go; another one, or another mentor's file, would make two runs of one.
+    A test split may come or go; another one, another mentor's file, or other code in the file of a student or of random
+    changes would make two runs of one.
 
     Args:
         data: which they are now, by the name of their split.
 
     Raises:
-        UserError: ids, labels, classes or inputs that were others when the checkpoint was made, or a mentor's file.
+        UserError: ids, labels, classes or inputs that were others when the checkpoint was made, or a file.
     """
     before = state.data if isinstance(state.data, dict) else {}
     needed = {name for name in data if name in (TRAINING, TRUSTED, VALIDATION) or name in before}
@@ -135,6 +137,12 @@ def check_same_data(state: RunState, data: Mapping[str, str], directory: RunDire
             f"the file of the mentor that was given to run {directory.path} holds another one now; put back what was "
             "there, or start another run"
         )
+    for name in (STUDENT_CODE, AUGMENT_CODE):
+        if name in differ:
+            raise UserError(
+                f"the file that {name} of run {directory.path} names holds other code than when the run was started; "
+                "put back what was there, or start another run"
+            )
     if differ:
         raise UserError(
             f"the {' and the '.join(differ)} of the checkpoints in {directory.path} are others than now (their ids, "

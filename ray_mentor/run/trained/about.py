@@ -19,7 +19,7 @@ from ray_mentor.data.samples.inputs import AbstractArrayInputs, FeatureInputs, I
 from ray_mentor.data.samples.labels import MOST_CLASSES
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.errors import UserError, one_of, shown
-from ray_mentor.students import make_student
+from ray_mentor.students import make_student, runs_code
 
 FORMAT_VERSION = 1
 
@@ -186,11 +186,24 @@ def as_lines(table: Mapping[str, Any]) -> bytes:
 
 def build_of(student: Callable[[], nn.Module]) -> dict[str, Any] | None:
     """The arguments of :func:`~ray_mentor.students.make_student`, where that is what builds a student; else None."""
-    if not isinstance(student, functools.partial) or student.func is not make_student:
+    given = _given(student)
+    if given is None:
         return None
-    given = inspect.signature(make_student).bind(*student.args, **student.keywords).arguments
     shape = list(given["input_shape"])
     return {"name": given["name"], "input_shape": shape, "n_classes": given["n_classes"]}
+
+
+def code_of(student: Callable[[], nn.Module]) -> bytes | None:
+    """What the file holds whose function builds a student; None of other students."""
+    given = _given(student) or {}
+    source = given.get("source") if runs_code(str(given.get("name"))) else None
+    return source.encode() if isinstance(source, str) else source
+
+
+def _given(student: Callable[[], nn.Module]) -> dict[str, Any] | None:
+    if not isinstance(student, functools.partial) or student.func is not make_student:
+        return None
+    return inspect.signature(make_student).bind(*student.args, **student.keywords).arguments
 
 
 def _checked(table: Mapping[str, Any]) -> About:

@@ -17,7 +17,7 @@ from ray_mentor.core.mentor.mentor_file import MENTOR_FILE
 from ray_mentor.data import FeatureInputs, Samples, Splits
 from ray_mentor.data.samples.identity import identity
 from ray_mentor.errors import UserError
-from ray_mentor.students import MLP
+from ray_mentor.students import MLP, make_student
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +146,26 @@ def test_a_run_does_not_go_on_with_another_mentor_than_it_was_given(splits: Spli
         UserError, match=r"the file of the mentor that was given to run .*run holds another one now; put"
     ):
         resumed(splits, tmp_path / "run", epochs=3, **changes)
+
+
+def test_a_run_does_not_go_on_with_other_code_of_its_student(splits: Splits, tmp_path: Path) -> None:
+    """Its params fit, so that nothing else would tell."""
+    name = f"{tmp_path}/own.py:student"
+    code = (
+        "from torch import nn\n"
+        "def student(shape, classes): return nn.Sequential(nn.Linear(shape[0], 8), nn.ReLU(), nn.Linear(8, classes))\n"
+    )
+
+    def own(code: str) -> dict[str, Any]:
+        return {"student": functools.partial(make_student, name, (8,), 3, source=code.encode())}
+
+    trainer_for(splits, tmp_path, "run", epochs=1, **own(code)).fit()
+    before = told(tmp_path / "run")
+    said = r"the file that student of run .*run names holds other code than when the run was started; put back what"
+    with pytest.raises(UserError, match=said):
+        resumed(splits, tmp_path / "run", epochs=2, **own(code.replace("ReLU", "Tanh")))
+    assert told(tmp_path / "run") == before
+    resumed(splits, tmp_path / "run", epochs=2, **own(code))
 
 
 @pytest.mark.parametrize("size", [1, 150])
