@@ -75,13 +75,17 @@ def start_of(path: str, student: nn.Module) -> Start:
     Raises:
         UserError: params of another model; it names those that are missing, left over, or of another shape.
     """
-    found, own, head = read_params(path), student.state_dict(), set(last_layer(student))
+    own, head = student.state_dict(), set(last_layer(student))
+    found = _unwrapped(read_params(path), own)
+    there = {_place(value) for name, value in own.items() if name in found and value.numel()}
     params: dict[str, Tensor] = {}
     fresh, missing, others = [], [], []
     for name, value in own.items():
         given = found.get(name)
         if given is not None and given.shape == value.shape:
             params[name] = given.to(value.dtype)
+        elif given is None and _place(value) in there:
+            continue
         elif name in head:
             fresh.append(name)
         elif given is None:
@@ -147,10 +151,20 @@ def _named(found: Any, path: str) -> dict[str, Tensor]:
             f"student_weights is {shown(path)}, which holds {type(table).__name__}, and no params by name; give what "
             "torch.save(model.state_dict(), FILE) writes"
         )
-    for prefix in WRAPPED:
-        if all(str(name).startswith(prefix) for name in table):
-            table = {str(name).removeprefix(prefix): value for name, value in table.items()}
     return {str(name): value for name, value in table.items()}
+
+
+def _unwrapped(found: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without what :data:`WRAPPED` put before the names, unless they are the student's own with it."""
+    for prefix in WRAPPED:
+        if all(name.startswith(prefix) for name in found) and not found.keys() & own.keys():
+            found = {name.removeprefix(prefix): value for name, value in found.items()}
+    return found
+
+
+def _place(value: Tensor) -> tuple[Any, ...]:
+    """Where it lies: tied params lie in one place, and safetensors holds them once."""
+    return value.data_ptr(), tuple(value.shape), value.stride()
 
 
 def _differ_in_channels(given: Tensor, own: Tensor) -> bool:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from ray_mentor.errors import UserError
+from ray_mentor.run.trained.params import to_bytes
 from ray_mentor.students import make_student, source_of
 from ray_mentor.students.images import with_channels
-from ray_mentor.students.weights import check_can_differ, pretrained, read_params, start_of
+from ray_mentor.students.weights import check_can_differ, pretrained, start_of
 
 SHAPE = (3, 16, 16)
 
@@ -60,8 +61,32 @@ def test_safetensors_and_pytorchs_files(tmp_path: Path) -> None:
 )
 def test_what_training_scripts_make_of_them(tmp_path: Path, wrap: Callable[[Any], Any]) -> None:
     params = student(seed=7).state_dict()
-    found = read_params(saved(tmp_path, wrap(params)))
+    found = start_of(saved(tmp_path, wrap(params)), student()).params
     assert found.keys() == params.keys()
+
+
+class Inside(nn.Module):
+    """All of it under a name that wrappers put before others', and two of its params are one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.module = nn.ModuleDict({"first": nn.Linear(4, 4), "second": nn.Linear(4, 4), "head": nn.Linear(4, 2)})
+        self.module["second"].weight = self.module["first"].weight
+
+
+@pytest.mark.parametrize("wrap", ["", "_orig_mod.", "module."])
+def test_a_students_own_names_stay_and_tied_params_are_there_once(tmp_path: Path, wrap: str) -> None:
+    """What a run leaves is a beginning for the next."""
+    torch.manual_seed(1)
+    before, made = Inside(), Inside()
+    path = tmp_path / "model.safetensors"
+    stored = safetensors.torch.load(to_bytes(before.state_dict()))
+    safetensors.torch.save_file({f"{wrap}{name}": value for name, value in stored.items()}, path)
+    start = start_of(str(path), made)
+    start.put_into(made)
+    assert start.fresh == ()
+    for name, value in made.state_dict().items():
+        assert torch.equal(value, before.state_dict()[name])
 
 
 def test_the_last_layer_may_be_of_other_classes(tmp_path: Path) -> None:
