@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.fs
@@ -52,12 +54,14 @@ class Listing:
         names: of the files, relative to it, with ``/`` between folders, sorted; its own name where it is a file.
         folders: likewise.
         is_file: whether the location is one.
+        stamps: of the files of a far file system, which tells them with the names.
     """
 
     location: str
     names: tuple[str, ...]
     folders: tuple[str, ...] = ()
     is_file: bool = False
+    stamps: Mapping[str, Stamp] = field(default_factory=dict)
 
     @classmethod
     def of(cls, location: str) -> Listing:
@@ -81,14 +85,13 @@ class Listing:
         if _about(uri).is_file:
             return cls(uri, (PurePosixPath(base).name,), is_file=True)
         with _reached(uri):
-            files, root = pyarrow.fs.FileSystem.from_uri(uri)
-            infos = files.get_file_info(pyarrow.fs.FileSelector(root, recursive=True))
-        names: dict[bool, list[str]] = {True: [], False: []}
-        for info in infos:
-            name = str(PurePosixPath(info.path).relative_to(root))
-            if not any(part.startswith(_HIDDEN) for part in name.split("/")):
-                names[info.is_file].append(name)
-        return cls(uri, _sorted(names[True]), _sorted(names[False]))
+            system, root = pyarrow.fs.FileSystem.from_uri(uri)
+            infos = system.get_file_info(pyarrow.fs.FileSelector(root, recursive=True))
+        found = {str(PurePosixPath(info.path).relative_to(root)): info for info in infos}
+        seen = [name for name in found if not any(part.startswith(_HIDDEN) for part in name.split("/"))]
+        files = [name for name in seen if found[name].is_file]
+        stamps = {name: (found[name].size, found[name].mtime_ns or 0) for name in files}
+        return cls(uri, _sorted(files), _sorted(name for name in seen if name not in stamps), stamps=stamps)
 
     def file(self, name: str) -> File:
         """Where a file of that name is."""
@@ -130,7 +133,7 @@ def below(base: File, name: str) -> File:
     if isinstance(base, Path):
         return base / name
     start, mark, options = base.partition("?")
-    return f"{start.rstrip('/')}/{name.lstrip('/')}{mark}{options}"
+    return f"{start.rstrip('/')}/{quote(name.lstrip('/'))}{mark}{options}"
 
 
 def folder_of(file: File) -> File:
@@ -147,8 +150,9 @@ def stamps(files: Sequence[File]) -> list[Stamp | None]:
     Raises:
         UserError: a file system that can't be reached.
     """
-    far = _places([file for file in files if isinstance(file, str)])
-    return [_stamp(file) if isinstance(file, Path) else next(far) for file in files]
+    far = [file for file in files if isinstance(file, str)]
+    answers = _far_stamps(far) if far else iter(())
+    return [_stamp(file) if isinstance(file, Path) else next(answers) for file in files]
 
 
 def _stamp(path: Path) -> Stamp | None:
@@ -159,14 +163,28 @@ def _stamp(path: Path) -> Stamp | None:
     return (about.st_size, about.st_mtime_ns) if path.is_file() else None
 
 
-def _places(uris: list[str]) -> Iterator[Stamp | None]:
-    if not uris:
-        return
+def _far_stamps(uris: list[str]) -> Iterator[Stamp | None]:
     with _reached(uris[0]):
-        files, _ = pyarrow.fs.FileSystem.from_uri(uris[0])
-        paths = [pyarrow.fs.FileSystem.from_uri(uri)[1] for uri in uris]
-        for info in files.get_file_info(paths):
-            yield (info.size, info.mtime_ns or 0) if info.is_file else None
+        for _, group in groupby(_resolved(uris), key=lambda place: id(place[0])):
+            places = list(group)  # which are asked for together
+            for info in places[0][0].get_file_info([path for _, path in places]):
+                yield (info.size, info.mtime_ns or 0) if info.is_file else None
+
+
+def _resolved(uris: Iterable[str]) -> Iterator[tuple[pyarrow.fs.FileSystem, str]]:
+    """File system and path of each: those of one place share a file system, and its connections."""
+    known: dict[tuple[str, str, str], tuple[pyarrow.fs.FileSystem, str]] = {}
+    for uri in uris:
+        split = urlsplit(uri)
+        key, tail = (split.scheme, split.netloc, split.query), unquote(split.path)
+        if key not in known:
+            system, path = pyarrow.fs.FileSystem.from_uri(uri)
+            if not path.endswith(tail):
+                yield system, path
+                continue
+            known[key] = system, path.removesuffix(tail)
+        system, root = known[key]
+        yield system, f"{root}{tail}"
 
 
 def stamp(file: File) -> Stamp:
@@ -197,16 +215,17 @@ def contents(files: Sequence[File]) -> list[bytes]:
     Raises:
         OSError: one can't be read; it says which.
     """
-    if any(isinstance(file, str) for file in files):
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return list(pool.map(_content, files))
-    return list(map(_content, files))
+    far = [file for file in files if isinstance(file, str)]
+    if not far:
+        return [Path(file).read_bytes() for file in files]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        read = pool.map(_content, _resolved(far))
+        return [next(read) if isinstance(file, str) else file.read_bytes() for file in files]
 
 
-def _content(file: File) -> bytes:
-    if isinstance(file, Path):
-        return file.read_bytes()
-    with opened(file) as stream:
+def _content(place: tuple[pyarrow.fs.FileSystem, str]) -> bytes:
+    system, path = place
+    with system.open_input_file(path) as stream:
         content: bytes = stream.read()
     return content
 

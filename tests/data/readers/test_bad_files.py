@@ -1,5 +1,6 @@
 """What people's files have wrong with them, and what they are told."""
 
+import json
 import pickle
 import re
 import tarfile
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_data import image_bytes, write
 
+from ray_mentor.config import DataConfig
 from ray_mentor.data import Samples
 from ray_mentor.data.readers import read
 from ray_mentor.errors import UserError
@@ -115,6 +117,18 @@ def test_columns_mean_nothing_to_a_folder(tmp_path):
     fails(tmp_path, said.format(tmp_path), label_column="kind")
 
 
+@pytest.mark.parametrize("backend", ["memory", "ray"])
+def test_names_that_a_uri_has_to_quote(tmp_path, backend):
+    path = folder(tmp_path / "my photos", "big cat/a b (1).png", "big cat/50% #2?.png", "dog/3.png")
+    uri = path.as_uri()
+    raw = read(DataConfig(data=uri, data_backend=backend, data_cache=str(tmp_path / "cache")))
+    assert raw.train.names.to_pylist() == ["big cat/50% #2?.png", "big cat/a b (1).png", "dog/3.png"]
+    wanted = read(config(path)).train.inputs.values
+    assert (raw.train.inputs.values[np.arange(3)] == wanted).all()
+    csv(path, "path,label\nbig cat/a b (1).png,a\ndog/3.png,b\n")
+    assert (read(DataConfig(data=uri)).train.inputs.values == wanted[1:]).all()
+
+
 def test_an_image_that_is_gone_later(tmp_path):
     raw = read(config(folder(tmp_path / "a", "cat/1.png", "dog/2.png"), data_backend="ray"))
     (tmp_path / "a/dog/2.png").unlink()
@@ -152,6 +166,20 @@ def test_a_list_of_images_goes_before_their_folders(tmp_path):
     (tmp_path / "labels.csv").write_text("file_name,label\ncat/1.png,a\ndog/3.png,b\n")
     assert read(config(tmp_path)).train.classes == ("a", "b")
     assert read(config(tmp_path, format="images")).train.classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [
+        ("a.xlsx", "pandas.read_excel(FILE).to_csv(...) makes a CSV file of it"),
+        ("a.csv.gz", "unpack it, and name the folder"),
+        ("a.npy", "numpy.savez(FILE, inputs=..., labels=...) stores inputs and labels together"),
+        ("a.PKL", "it is never loaded, since it could run code; write Parquet or .npz of it"),
+    ],
+)
+def test_what_data_can_not_be(tmp_path, name, mend):
+    path = csv(tmp_path, "x", name)
+    fails(path, f"'{path}' is of none of the formats that data can be in; {mend}")
 
 
 # Tables in text
@@ -243,6 +271,11 @@ JSON_ERRORS = [
     ),
     ("", "{} can't be read as JSONL (Empty JSON file); "),
 ]
+
+
+def test_json_by_another_ending(tmp_path):
+    rows = "".join(json.dumps({"x": place, "label": "ab"[place % 2]}) + "\n" for place in range(4))
+    assert read(config(csv(tmp_path, rows, "own.json"))).train.classes == ("a", "b")
 
 
 @pytest.mark.parametrize(("text", "said"), JSON_ERRORS)

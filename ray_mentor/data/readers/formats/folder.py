@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from ray_mentor.data.readers.formats.listed import ListedImages
+from ray_mentor.data.readers.formats.part import digest
 from ray_mentor.data.readers.formats.splits import SplitParts, with_test
 from ray_mentor.data.readers.places import Listing, is_uri
 from ray_mentor.errors import UserError, listed
@@ -105,7 +106,23 @@ def _part(listing: Listing, names: Sequence[str], depth: int) -> ListedImages:
     paths = pa.array(names, pa.large_string())
     labels = pa.array([name.split("/")[depth] for name in names], pa.string()).dictionary_encode()
     place = listing.location if is_uri(listing.location) else Path(listing.location)
-    return ListedImages(place, pa.table({_ID: paths, _LABEL: labels}), place, paths, _IMAGE, KIND, alone=True)
+    return ListedImages(
+        place,
+        pa.table({_ID: paths, _LABEL: labels}),
+        place,
+        paths,
+        _IMAGE,
+        KIND,
+        alone=True,
+        stamp=_stamp(listing, names),
+    )
+
+
+def _stamp(listing: Listing, names: Sequence[str]) -> str | None:
+    """Of all of them; a far file system has told it already."""
+    if not listing.stamps:
+        return None
+    return digest(repr([(name, listing.stamps[name]) for name in names]).encode())
 
 
 def _left_out(listing: Listing, images: Sequence[str], kept: dict[str, str | None]) -> list[str]:

@@ -79,6 +79,7 @@ class ListedImages(AbstractListed):
         column: see :class:`AbstractListed`.
         kind: in messages.
         alone: whether a message names an image by its path alone.
+        stamp: what says whether the images are what they were, where that is known; else they are asked.
     """
 
     file: File
@@ -88,6 +89,7 @@ class ListedImages(AbstractListed):
     column: str
     kind: str
     alone: bool = False
+    stamp: str | None = None
 
     @override
     def images(self, rows: Rows) -> list[bytes]:
@@ -113,6 +115,8 @@ class ListedImages(AbstractListed):
 
     @override
     def identity(self) -> Identity:
+        if self.stamp is not None:
+            return [str(absolute(self.file)), self.stamp]
         files = self._files(np.arange(len(self)))
         names = [str(absolute(file)) for file in files]
         return [str(absolute(self.file)), digest(repr(list(zip(names, stamps(files), strict=True))).encode())]

@@ -88,7 +88,8 @@ def _only(listing: Listing, there: dict[str, int]) -> str:
             f"{listing.location!r} is one image, but data are many; name the folder that holds a folder for each class"
         )
     if listing.is_file and not there:
-        return "parquet"
+        _refuse_foreign(listing)
+        return "jsonl" if listing.ending(".json") else "parquet"
     if not there:
         raise UserError(
             f"no data at {listing.location!r}; name a file, or a folder that holds *.parquet, *.csv, *.tsv, *.jsonl, "
@@ -99,6 +100,22 @@ def _only(listing: Listing, there: dict[str, int]) -> str:
         fix = " or ".join(f"--format {kind}" for kind in there)
         raise UserError(f"{listing.location!r} holds {found}; say which are the data: {fix}")
     return next(iter(there))
+
+
+_MENDS = {
+    "pandas.read_excel(FILE).to_csv(...) makes a CSV file of it": (".xlsx", ".xls", ".ods"),
+    "unpack it, and name the folder": (".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z"),
+    "numpy.savez(FILE, inputs=..., labels=...) stores inputs and labels together": (".npy",),
+    "it is never loaded, since it could run code; write Parquet or .npz of it": (".pkl", ".pickle", ".pt", ".pth"),
+    "pandas.read_hdf or h5py reads it; write Parquet or .npz of it": (".h5", ".hdf5"),
+}
+"""What else people have, and what makes data of it."""
+
+
+def _refuse_foreign(listing: Listing) -> None:
+    for mend, endings in _MENDS.items():
+        if listing.ending(*endings):
+            raise UserError(f"{listing.location!r} is of none of the formats that data can be in; {mend}")
 
 
 def _lists_them(listing: Listing) -> bool:
