@@ -15,7 +15,7 @@ from torch import nn
 from ray_mentor.data import FeatureInputs, ImageInputs, Samples
 from ray_mentor.run.checkpoint.kept import KeptState
 from ray_mentor.run.directory import RunDirectory
-from ray_mentor.run.trained.about import About, Input, build_of
+from ray_mentor.run.trained.about import About, Input, build_of, code_of
 from ray_mentor.run.trained.written import write_student
 from ray_mentor.students import make_student
 
@@ -62,7 +62,9 @@ def left_by(
     directory.create(())
     path.mkdir(exist_ok=True)
     (path / "config.toml").write_text("epochs = 4\nlabel_column = 'label'\n")
-    about = About("named", build_of(build), samples.classes, Input.of(samples, names), students, 4, finished)
+    about = About(
+        "named", build_of(build), samples.classes, Input.of(samples, names), students, 4, finished, code=code_of(build)
+    )
     metrics = [{"epoch": float(epoch), "test_accuracy": 0.1 * epoch} for epoch in range(4)]
     state: Any = SimpleNamespace(
         student=dict(module.state_dict()),

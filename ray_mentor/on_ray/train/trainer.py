@@ -120,8 +120,9 @@ def _identities(
     """Which samples, mentor and code of the user's own a run works with."""
     named = {TRAINING: splits.train, TRUSTED: splits.meta, VALIDATION: splits.validation, TEST: splits.test}
     found = {name: identity(samples) for name, samples in named.items() if samples is not None}
-    code = {STUDENT_CODE: code_of(student), AUGMENT_CODE: augment.source}
-    found |= {name: digest(source).hex() for name, source in code.items() if source is not None}
+    changes = None if augment.source is None else digest(augment.source).hex()
+    code = {STUDENT_CODE: code_of(student), AUGMENT_CODE: changes}
+    found |= {name: made for name, made in code.items() if made is not None}
     given = given_mentor(config.mentor, config.curriculum)
     return found if given is None else {**found, MENTOR: given}
 
@@ -352,7 +353,8 @@ class CurriculumTrainer:
         """How the trained student is built, and what it is fed."""
         classes, epochs = self._splits.train.classes, self.config.run.epochs
         name, build = str(self.config.run.run_name), build_of(self._build)
-        return About(name, build, classes, self._fed, self._method.students, epochs, finished)
+        code = code_of(self._build)
+        return About(name, build, classes, self._fed, self._method.students, epochs, finished, code=code)
 
     def _report(self, marks: Marks, ended: str | None = None, audit: Audit | None = None) -> None:
         """Writes the run's page; those of a sweep's or a comparison's runs are made when they are asked for."""

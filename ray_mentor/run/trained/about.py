@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ray_mentor.data.samples.inputs import AbstractArrayInputs, FeatureInputs, ImageInputs
+from ray_mentor.data.samples.inputs import AbstractArrayInputs, FeatureInputs, ImageInputs, digest
 from ray_mentor.data.samples.labels import MOST_CLASSES
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.errors import UserError, one_of, shown
@@ -125,6 +125,7 @@ class About:
         files: name of a file of params to what is known of the student in it: ``epoch`` (from 1 on), ``sha256``,
             accuracies.
         versions: of what it was trained with.
+        code: digest of the file of the user's own whose function builds it; None of others.
     """
 
     run: str
@@ -136,6 +137,7 @@ class About:
     finished: bool = False
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    code: str | None = None
 
     def to_bytes(self) -> bytes:
         """As ``student.json`` holds it."""
@@ -193,11 +195,12 @@ def build_of(student: Callable[[], nn.Module]) -> dict[str, Any] | None:
     return {"name": given["name"], "input_shape": shape, "n_classes": given["n_classes"]}
 
 
-def code_of(student: Callable[[], nn.Module]) -> bytes | None:
-    """What the file holds whose function builds a student; None of other students."""
+def code_of(student: Callable[[], nn.Module]) -> str | None:
+    """A digest of the file whose function builds a student; None of other students."""
     given = _given(student) or {}
     source = given.get("source") if runs_code(str(given.get("name"))) else None
-    return source.encode() if isinstance(source, str) else source
+    source = source.encode() if isinstance(source, str) else source
+    return None if source is None else digest(source).hex()
 
 
 def _given(student: Callable[[], nn.Module]) -> dict[str, Any] | None:
@@ -240,6 +243,7 @@ def _checked(table: Mapping[str, Any]) -> About:
         finished=bool(table["finished"]),
         files={str(name): dict(known) for name, known in table["files"].items()},
         versions={str(name): str(version) for name, version in table["versions"].items()},
+        code=None if table.get("code") is None else str(table["code"]),
     )
 
 

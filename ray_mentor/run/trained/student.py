@@ -20,7 +20,7 @@ from ray_mentor.core.student.random_state import untouched
 from ray_mentor.errors import UserError, shown
 from ray_mentor.run.checkpoint.resume import started_with
 from ray_mentor.run.directory import RunDirectory
-from ray_mentor.run.trained.about import About
+from ray_mentor.run.trained.about import About, code_of
 from ray_mentor.run.trained.files import ABOUT, CONFIG, FOLDER, LAST, MODEL
 from ray_mentor.run.trained.params import from_bytes, load_into
 from ray_mentor.students import make_student, runs_code, source_of
@@ -44,11 +44,13 @@ class Student:
             trained together it is both, and returns log ½(softmax z₁ + softmax z₂).
         about: what ``student.json`` says: how it is built, what it is fed, its epoch and accuracies.
         name: of the file its params come from.
+        told: what was found when it was read.
     """
 
     module: nn.Module
     about: About
     name: str
+    told: tuple[str, ...] = ()
 
     @staticmethod
     def from_run(path: str, student: str | Build | None = None, *, last: bool = False, files: Any = None) -> Student:
@@ -74,10 +76,9 @@ class Student:
     @property
     def notes(self) -> tuple[str, ...]:
         """What whoever uses it should be told."""
-        about = self.about
-        if about.finished:
-            return ()
-        return (f"the run ended early: this is the student after epoch {self.figures.get('epoch')} of {about.epochs}",)
+        about, epoch = self.about, self.figures.get("epoch")
+        early = f"the run ended early: this is the student after epoch {epoch} of {about.epochs}"
+        return self.told if about.finished else (*self.told, early)
 
     @property
     def figures(self) -> Mapping[str, Any]:
@@ -134,12 +135,14 @@ class Packed:
         build: builds a fresh one.
         content: its params.
         name: of the file they come from.
+        told: see :class:`Student`.
     """
 
     about: About
     build: Build
     content: bytes
     name: str
+    told: tuple[str, ...] = ()
 
     def made(self) -> Student:
         """The student.
@@ -150,7 +153,7 @@ class Packed:
         with untouched(torch.device("cpu")):
             module = pair_of(self.build) if self.about.students > 1 else self.build()
         load_into(module, from_bytes(self.content, self.name), self.name)
-        return Student(module.eval().requires_grad_(False), self.about, self.name)
+        return Student(module.eval().requires_grad_(False), self.about, self.name, self.told)
 
 
 def packed(path: str, student: str | Build | None = None, *, last: bool = False, files: Any = None) -> Packed:
@@ -159,7 +162,8 @@ def packed(path: str, student: str | Build | None = None, *, last: bool = False,
     about = read_about(directory)
     file = LAST if last and directory.size(LAST) is not None else MODEL
     build = _builder(about, student, directory)
-    return Packed(about, build, _checked(directory, file, about), f"{directory.path}/{file}")
+    told = _other_code(about, build, directory.path)
+    return Packed(about, build, _checked(directory, file, about), f"{directory.path}/{file}", told)
 
 
 def read_about(directory: RunDirectory) -> About:
@@ -197,6 +201,16 @@ def _builder(about: About, student: str | Build | None, directory: RunDirectory)
         )
     given |= {"name": name, "input_shape": tuple(given["input_shape"]), "source": _source(name, student, directory)}
     return functools.partial(_made, given, path)
+
+
+def _other_code(about: About, build: Build, path: str) -> tuple[str, ...]:
+    """Says that a file holds other code than the one by which the student was trained, which its params may fit."""
+    given: dict[str, Any] = build.args[0] if isinstance(build, functools.partial) and build.func is _made else {}
+    now = code_of(functools.partial(make_student, **given)) if given else None
+    if now is None or about.code in (None, now):
+        return ()
+    name = shown(str(given["name"]))
+    return (f"warning: the file of {name} holds other code than when {path} was trained: is it the same student?",)
 
 
 def _source(name: str, student: str | None, directory: RunDirectory) -> bytes | None:

@@ -21,7 +21,7 @@ from ray_mentor import Student
 from ray_mentor.core.student.pair import pair_of
 from ray_mentor.errors import UserError
 from ray_mentor.run.checkpoint.kept import KeptState
-from ray_mentor.students import MLP
+from ray_mentor.students import MLP, make_student
 
 PIXELS = images()
 SAMPLES = image_samples(PIXELS)
@@ -233,3 +233,21 @@ def test_whatever_student_json_says_is_a_student_or_an_error_of_the_users(run: s
         assert len(str(error)) < 600  # noqa: PT017
     finally:
         file.write_text(before)
+
+
+def test_other_code_than_it_was_trained_with_is_said(tmp_path: Path) -> None:
+    """Its params fit, so that nothing else tells."""
+    code = (
+        "from torch import nn\n"
+        "def student(shape, classes): return nn.Sequential(nn.Linear(shape[0], 8), nn.ReLU(), nn.Linear(8, classes))\n"
+    )
+    file = tmp_path / "own.py"
+    file.write_text(code)
+    name = f"{file}:student"
+    samples = feature_samples(np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32))
+    build = functools.partial(make_student, name, (4,), 3, source=code.encode())
+    run = left_by(tmp_path / "run", samples, build, seeded(build))
+    assert Student.from_run(run, name).notes == ()
+    file.write_text(code.replace("ReLU", "Tanh"))
+    (said,) = Student.from_run(run, name).notes
+    assert said.startswith(f"warning: the file of '{name}' holds other code than when {run} was trained: is it the s")
