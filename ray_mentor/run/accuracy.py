@@ -15,6 +15,7 @@ from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.losses import expected_error, values_of
 from ray_mentor.core.step.evaluation import gives_probabilities, hits, losses_on, total_loss
+from ray_mentor.core.student.average import Average
 from ray_mentor.core.student.pair import members_of
 from ray_mentor.data.plan.batches import rank_slice
 from ray_mentor.data.samples.samples import Samples
@@ -49,12 +50,14 @@ def measured(
     held_out: Samples | None,
     exchange: AbstractExchange,
     beat: Callable[[], None] = lambda: None,
+    average: Average | None = None,
 ) -> Measured:
     """What there is to measure at the end of an epoch; tells the curriculum of the held-out loss. A collective call.
 
     Args:
         held_out: trusted samples that neither student nor mentor learns from; None if there are none.
         beat: called after each part of a split.
+        average: of the student, which is measured, too.
     """
     shown = shares(curriculum, splits, exchange, beat)  # gives all ranks rank 0's buffers
     own = _own_hits(curriculum, held_out, "held out", exchange, beat)
@@ -64,11 +67,29 @@ def measured(
     if loss is not None:
         curriculum.note_holdout(loss)
     trusted = None if right is None else right.double().mean().item()
+    if average is not None:
+        shown |= _shares_of(average, curriculum, splits, held_out, exchange, beat)
     return Measured(
         {"meta_holdout_loss": loss, "trusted_accuracy": trusted, **shown},
         right,
         None if losses is None else expected_error(losses),
     )
+
+
+def _shares_of(
+    average: Average,
+    curriculum: Curriculum,
+    splits: Splits,
+    held_out: Samples | None,
+    exchange: AbstractExchange,
+    beat: Callable[[], None],
+) -> dict[str, float | None]:
+    """Of the average, as :func:`shares` has them of the student, and on held-out trusted samples."""
+    with average.in_place_of(curriculum.bare):
+        found = shares(curriculum, splits, exchange, beat)
+        trusted = _share(curriculum, held_out, "held out", exchange, beat)
+    tested = {f"{name}_average": found[name] for name in _TESTED if found[name] is not None}
+    return tested if trusted is None else {**tested, "trusted_accuracy_average": trusted}
 
 
 def note_on_outputs(curriculum: Curriculum, samples: Samples, exchange: AbstractExchange) -> str | None:
@@ -107,8 +128,13 @@ def shares(
     }
 
 
-OF_EACH = tuple(f"{what}_{name}" for what in ("test_accuracy", "test_agreement") for name in ("first", "second"))
-"""The figures that there are of each of two students, as far as they are there."""
+_TESTED = ("test_accuracy", "test_agreement")
+
+OF_EACH = (
+    *(f"{what}_{name}" for what in _TESTED for name in ("first", "second", "average")),
+    "trusted_accuracy_average",
+)
+"""The figures that there are of each of two students, and of a student's average, as far as they are there."""
 
 
 def _given_losses(

@@ -7,7 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from small_runs import assert_same_run, carried, trainer_for
 
@@ -20,7 +22,13 @@ from ray_mentor.students import MLP
 pytestmark = pytest.mark.long
 
 HOW = StudentConfig(
-    optimizer="adamw", learning_rate=0.01, learning_rate_head=0.03, clip=0.5, warm_up=0.2, freeze=("body.1.weight",)
+    optimizer="adamw",
+    learning_rate=0.01,
+    learning_rate_head=0.03,
+    clip=0.5,
+    warm_up=0.2,
+    freeze=("body.1.weight",),
+    ema=0.9,
 )
 STUDENT = partial(MLP, 8, 3, (16,))
 
@@ -48,6 +56,27 @@ def test_what_is_frozen_stays_and_the_rest_is_trained(outcome: Outcome) -> None:
 
 def test_the_head_has_its_rate(outcome: Outcome) -> None:
     assert [group["initial_lr"] for group in carried(outcome)["optimizer"]["param_groups"]] == [0.01, 0.03]
+
+
+def test_the_students_average_is_measured_and_kept_beside_it(
+    outcome: Outcome, small_splits: Splits, tmp_path: Path
+) -> None:
+    average = carried(outcome)["average"]
+    written = safetensors.torch.load_file(f"{outcome.path}/student/average.safetensors")
+    student = STUDENT()
+    student.load_state_dict(average)
+    test = small_splits.test
+    assert test is not None
+    with torch.no_grad():
+        right = student(test.inputs.take(np.arange(len(test)))).argmax(1).numpy() == test.labels
+    assert outcome.metrics[-1]["test_accuracy_average"] == pytest.approx(right.mean())
+    assert {"test_accuracy_average", "trusted_accuracy_average"} <= outcome.result.keys()
+    for name, value in average.items():
+        assert torch.equal(written[name], value)
+    assert not torch.equal(average["head.weight"], outcome.student_state["head.weight"])
+    plain = trainer(small_splits, tmp_path, "plain", dataclasses.replace(HOW, ema=0.0)).fit()
+    assert torch.equal(plain.student_state["head.weight"], outcome.student_state["head.weight"])
+    assert "test_accuracy_average" not in plain.result
 
 
 def test_a_run_that_goes_on_is_the_same(outcome: Outcome, small_splits: Splits, tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ def left_by(
         student=dict(module.state_dict()),
         kept=kept,
         log=SimpleNamespace(metrics=metrics),
+        average=None,
         curriculum=SimpleNamespace(step=40),
     )
     write_student(directory, about, state, build)

@@ -48,6 +48,8 @@ class StudentConfig:
     warm_up: float = 0.0
     """Steps in which the learning rate rises in a line from 0, before the schedule; below 1 it is their share of
     training."""
+    ema: float = 0.0
+    """Decay of an exponential average of the student's params, measured and kept beside it; in [0, 1), 0: none."""
 
     def __post_init__(self) -> None:
         one_of(self.precision, ("float32", "bf16"), "precision")
@@ -56,6 +58,7 @@ class StudentConfig:
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "it must be above 0")
         if self.learning_rate_head is not None:
             require(self.learning_rate_head > 0, "learning_rate_head", self.learning_rate_head, "it must be above 0")
+        require(0 <= self.ema < 1, "ema", self.ema, "it must lie in [0, 1), where 0 keeps no average")
         require(self.clip >= 0, "clip", self.clip, "it must be at least 0, which clips nothing")
         whole = self.warm_up < 1 or self.warm_up == int(self.warm_up)
         require(

@@ -19,6 +19,7 @@ from torch import Tensor
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
+from ray_mentor.core.student.average import Average
 from ray_mentor.core.student.optimizers import make_schedule
 from ray_mentor.core.student.threads import threads_for
 from ray_mentor.data.plan.batches import Plan
@@ -67,12 +68,13 @@ def worker_loop(config: dict[str, Job]) -> None:
     log = RunLog(directory, job.board, exchange)
     checkpoints = Checkpoints(directory, exchange, job.run.keep_checkpoints, log.note, curriculum.history, log.ledger)
 
-    kept = Kept(exchange.rank)
+    kept, decay = Kept(exchange.rank), job.config.student.ema
+    average = Average(curriculum.bare, decay) if decay else None
 
     state = checkpoints.newest()
     if state is not None:
         check_same_data(state, job.data, directory)
-        restore(state, curriculum, schedule)
+        restore(state, curriculum, schedule, average)
         kept.load(state.kept)
     elif job.mentor_start is not None and curriculum.parts.mentor is not None:
         curriculum.parts.mentor.load(job.mentor_start)
@@ -92,7 +94,8 @@ def worker_loop(config: dict[str, Job]) -> None:
     def save() -> None:
         with pulse.slow():
             noted = log.save(curriculum.step_number)
-            state = capture(curriculum, schedule, noted, job.data, kept.state) if exchange.rank == 0 else None
+            now = curriculum, schedule, noted, job.data, kept.state, average
+            state = capture(*now) if exchange.rank == 0 else None
             checkpoints.add(curriculum.step_number, state)
             exchange.wait_for_all()  # nobody's next step waits for rank 0, which writes
         wishes.fulfil()
@@ -114,11 +117,13 @@ def worker_loop(config: dict[str, Job]) -> None:
                 record = curriculum.step(_augmented(batch, job, curriculum, splits.meta.inputs))
             with clock("ledger"):
                 log.add(epoch, record, curriculum.progress)
+            if average is not None:
+                average.update(curriculum.bare, curriculum.step_number)
             schedule.step()
             pulse.beat()
             if ends_epoch:
                 with pulse.slow(), clock("measuring"):
-                    found = measured(curriculum, splits, meta.held_out, exchange, pulse.beat)
+                    found = measured(curriculum, splits, meta.held_out, exchange, pulse.beat, average)
                     own_trusted = functools.partial(own_parts, meta.learnt, "trusted", curriculum, exchange)
                     curriculum.end_epoch(epoch + 1, own_trusted, found.errors, log.note)
                     kept.note(epoch, found.hits, curriculum.bare)

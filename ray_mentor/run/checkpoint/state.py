@@ -21,6 +21,7 @@ from torch import Tensor
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.plain_load import load_plain
 from ray_mentor.core.state.curriculum import CurriculumState, capture_curriculum, restore_curriculum
+from ray_mentor.core.student.average import Average
 from ray_mentor.errors import UserError
 from ray_mentor.run.checkpoint.host_copies import host_copies
 from ray_mentor.run.checkpoint.kept import KeptState
@@ -29,7 +30,7 @@ from ray_mentor.run.ledger.files import NO_ROWS
 from ray_mentor.run.log import LogState
 from ray_mentor.run.tally import TallyState
 
-FORMAT_VERSION = 11
+FORMAT_VERSION = 12
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class RunState:
         history_pieces: what the loss history is made of (:mod:`~ray_mentor.core.history.pieces`), where it is kept
             apart; None where ``curriculum`` holds it.
         kept: the best epoch so far, with its student; None where nothing is held out that could say.
+        average: of the student's params and buffers; None where none is kept.
     """
 
     curriculum: CurriculumState
@@ -56,6 +58,7 @@ class RunState:
     data: dict[str, str]
     history_pieces: Tensor | None = None
     kept: KeptState | None = None
+    average: dict[str, Tensor] | None = None
 
     def to_bytes(self) -> bytes:
         """The state as bytes that ``torch.load(weights_only=True)`` reads."""
@@ -111,6 +114,7 @@ def capture(
     log: LogState,
     data: dict[str, str],
     kept: KeptState | None = None,
+    average: Average | None = None,
 ) -> RunState:
     """The state of a run, as it stands, but for its loss history.
 
@@ -124,19 +128,27 @@ def capture(
             optimizer=curriculum.optimizer.state_dict(),
             schedule=schedule.state_dict(),
             log=log,
+            average=None if average is None else average.values,
         ),
         kept=kept,  # a copy already
     )
 
 
-def restore(state: RunState, curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler) -> None:
+def restore(
+    state: RunState,
+    curriculum: Curriculum,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    average: Average | None = None,
+) -> None:
     """Makes ``curriculum`` and ``schedule`` go on where ``state`` was captured; the mentor too, wherever it lives.
 
     Raises:
         UserError: a state of another run, or one that no run would have written; then nothing has changed.
     """
-    check_fits(state, curriculum, schedule)
+    check_fits(state, curriculum, schedule, average)
     curriculum.bare.load_state_dict(state.student)
     curriculum.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
     schedule.load_state_dict(state.schedule)
+    if average is not None and state.average is not None:
+        average.load(state.average)
     restore_curriculum(state.curriculum, curriculum)

@@ -13,12 +13,18 @@ from ray_mentor.core.mentor.trial import check_mentor_state
 from ray_mentor.core.plain_load import tensors_of
 from ray_mentor.core.schema import A_NUMBER, COUNT, AbstractSchema, Each, Fields, Is, Like, Maybe, check, taking_up
 from ray_mentor.core.state.checked import read_curriculum_state
+from ray_mentor.core.student.average import Average
 
 if TYPE_CHECKING:
     from ray_mentor.run.checkpoint.state import RunState
 
 
-def check_fits(state: RunState, curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler) -> None:
+def check_fits(
+    state: RunState,
+    curriculum: Curriculum,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    average: Average | None = None,
+) -> None:
     """Raises a UserError that names the first entry that is not as this run's own would be.
 
     The mentor's entries are compared when the mentor takes them up, wherever it lives.
@@ -30,6 +36,7 @@ def check_fits(state: RunState, curriculum: Curriculum, schedule: torch.optim.lr
     if state.curriculum.mentor is not None:
         check_mentor_state(state.curriculum.mentor)
     _check(state.log, LOG, "log")
+    _check(state.average, Like(None if average is None else average.values), "average")
     if state.kept is not None:
         _check(state.kept, _kept(state.student, state.kept.hits), "kept")
 

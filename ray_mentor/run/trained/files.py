@@ -11,6 +11,9 @@ MODEL = f"{FOLDER}/model.safetensors"
 LAST = f"{FOLDER}/last.safetensors"
 """Those of the last epoch's, where an earlier one's is kept."""
 
+AVERAGE = f"{FOLDER}/average.safetensors"
+"""Those of the student's exponential average at the end of the last epoch, where one is kept."""
+
 CONFIG = f"{FOLDER}/config.json"
 """Of a student of Hugging Face's: what it is made of, in their words."""
 

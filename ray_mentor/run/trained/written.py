@@ -16,7 +16,7 @@ from ray_mentor.run.checkpoint.state import RunState
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.outcome import accuracies, hits_figures, trusted_figures, versions
 from ray_mentor.run.trained.about import About
-from ray_mentor.run.trained.files import ABOUT, FOLDER, LAST, MODEL
+from ray_mentor.run.trained.files import ABOUT, AVERAGE, FOLDER, LAST, MODEL
 from ray_mentor.run.trained.hub_files import hub_files
 from ray_mentor.run.trained.params import to_bytes
 
@@ -42,6 +42,8 @@ def write_student(directory: RunDirectory, about: About, state: RunState, build:
         parts.append((LAST, state.student, kept.last_epoch, hits_figures(kept.last_hits)))
     else:
         directory.remove(LAST)
+    if state.average is not None:
+        parts.append((AVERAGE, state.average, None, {}))
     for name, params, epoch, trusted in parts:
         content = to_bytes(params)
         directory.write(name, content)
