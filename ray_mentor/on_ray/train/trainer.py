@@ -276,7 +276,7 @@ class CurriculumTrainer:
             loss=loss,
             directory=self.directory,
             settings=to_toml(self._record).encode(),
-            data=_identities(self._splits, self.config, student, augment),
+            data=_identities(self._splits, self.config, self._build, augment),
             local=self.config.run.workers == 0,
             start=self._start,
             board=ProgressBoard(),
