@@ -105,6 +105,20 @@ def test_broken_ones_are_left_out_and_named(tmp_path: Path, backend: str) -> Non
     assert read(config(path, skip_broken=True, data_backend=backend)).notes == raw.notes, "at a second start, too"
 
 
+@EVERYWHERE
+def test_names_and_what_was_checked_stay_with_their_images(tmp_path: Path, backend: str) -> None:
+    images = [b"no" if row in (1, 4) else image_bytes(row) for row in range(8)]
+    columns = {"image": images, "label": [row % 2 for row in range(8)], "key": [f"k{row}" for row in range(8)]}
+    path = write(tmp_path / "a.parquet", {**columns, "checked": [row in (2, 4, 7) for row in range(8)]})
+    asked = {"skip_broken": True, "data_backend": backend, "id_column": "key", "meta_column": "checked"}
+    raw = read(config(path, **asked))
+    assert raw.train.names is not None
+    assert raw.train.names.to_pylist() == ["k0", "k2", "k3", "k5", "k6", "k7"]
+    assert raw.checked is not None
+    assert raw.checked.tolist() == [False, True, False, False, False, True]
+    assert raw.train.labels.tolist() == [0, 0, 1, 1, 0, 1]
+
+
 def test_of_many_broken_ones_five_are_named(tmp_path: Path) -> None:
     raw = read(config(stored(tmp_path, [b"no"] * 7 + of_sizes([(9, 9)])), skip_broken=True))
     assert "left out 7 images" in raw.notes[0]
@@ -149,6 +163,15 @@ def test_a_trusted_file_is_brought_to_the_same(tmp_path: Path) -> None:
     assert len(splits.meta) == 5
     assert "left out 4 training samples that are in the meta set too (same content)" in splits.notes
     assert any("left out 1 image that can't be decoded" in note for note in splits.notes)
+
+
+def test_a_trusted_file_has_no_margin_where_the_data_have_none(tmp_path: Path) -> None:
+    """Copies would be resized in one place alone, and be taken for others."""
+    images = [image_bytes(place, size=(14, 14)) for place in range(30)]
+    path = stored(tmp_path / "data", images, "train")
+    meta = stored(tmp_path, images[:4], "meta")
+    splits = prepare(config(path, image_size=14, meta_data=str(meta)), 0)
+    assert "left out 4 training samples that are in the meta set too (same content)" in splits.notes
 
 
 @pytest.mark.parametrize(("name", "value"), [("image_size", 32), ("skip_broken", True)])
