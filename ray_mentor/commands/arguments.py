@@ -18,9 +18,15 @@ def add_arguments(parser: argparse.ArgumentParser, data: str) -> None:
     parser.add_argument("--workers", metavar="N", default="auto", help=workers)
     parser.add_argument("--gpu", action="store_true", help="predict on GPUs, one a worker")
     parser.add_argument("--student", metavar="NAME", help="what builds the student, where that is code of your own")
-    parser.add_argument("--last", action="store_true", help="the last epoch's student, where an earlier one is kept")
+    add_which(parser)
     parser.add_argument(
         "--format", metavar="KIND", help="of the data, where what is there leaves it open, as in training"
     )
     for name, what in (("image", "encoded images"), ("id", "sample ids")):
         parser.add_argument(f"--{name}-column", metavar="NAME", help=f"the column of {what}, where training's differs")
+
+
+def add_which(parser: argparse.ArgumentParser) -> None:
+    """Which of a run's students."""
+    says = "the student that is kept (default), the last epoch's, or their average, where the run kept one"
+    parser.add_argument("--which", choices=("kept", "last", "average"), default="kept", help=says)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ray_mentor.commands.arguments import add_which
 from ray_mentor.errors import printable
 from ray_mentor.extras import needing
 
@@ -23,7 +24,7 @@ def run(words: list[str]) -> None:
     )
     parser.add_argument("--out", metavar="FILE", required=True, help="where it goes, e.g. student.pt2 or student.onnx")
     parser.add_argument("--student", metavar="NAME", help="what builds the student, where that is code of your own")
-    parser.add_argument("--last", action="store_true", help="the last epoch's student, where an earlier one is kept")
+    add_which(parser)
     asked = parser.parse_args(words)
     with needing("ray", "ray-mentor export"):  # PyTorch, which --help need not wait for
         from ray_mentor.run.findings.new_files import check_free, write_new  # noqa: PLC0415
@@ -31,7 +32,7 @@ def run(words: list[str]) -> None:
         from ray_mentor.run.trained.student import Student  # noqa: PLC0415
 
     check_free(asked.out)
-    student = Student.from_run(asked.run, asked.student, last=asked.last)
+    student = Student.from_run(asked.run, asked.student, which=asked.which)
     made = exported(student, asked.to)
     write_new(asked.out, lambda file: file.write(made.content))
     for note in student.notes:

@@ -50,7 +50,7 @@ def opened(asked: argparse.Namespace, *, labelled: bool) -> Opened:
     if asked.batch_size < 1:
         raise UserError(f"batch_size is {asked.batch_size}, but it must be at least 1")
     workers = _workers(asked.workers)
-    whole = packed(asked.run, asked.student, last=asked.last)
+    whole = packed(asked.run, asked.student, which=asked.which)
     columns = {name: getattr(asked, name, None) for name in ("format", "image_column", "id_column", "label_column")}
     config = columns_of(RunDirectory(asked.run), asked.data, **columns)
     new = read_new(config, known_to(whole.about), labelled=labelled)

@@ -42,6 +42,7 @@ OPTIONS = [
     "verify",
     "probabilities",
     "to",
+    "which",
 ]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 FOLDERS = ("benchmarks", "cluster", "docs", "examples", "ray_mentor", "tests")

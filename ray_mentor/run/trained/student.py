@@ -17,15 +17,19 @@ from torch import Tensor, nn
 from ray_mentor.core.step.evaluation import evaluating
 from ray_mentor.core.student.pair import pair_of
 from ray_mentor.core.student.random_state import untouched
-from ray_mentor.errors import UserError, shown
+from ray_mentor.errors import UserError, one_of, shown
 from ray_mentor.run.checkpoint.resume import started_with
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.trained.about import About, code_of
-from ray_mentor.run.trained.files import ABOUT, CONFIG, FOLDER, LAST, MODEL
+from ray_mentor.run.trained.files import ABOUT, AVERAGE, CONFIG, FOLDER, LAST, MODEL
 from ray_mentor.run.trained.params import from_bytes, load_into
 from ray_mentor.students import make_student, runs_code, source_of
 
 Build = Callable[[], nn.Module]
+
+_FILES = {"kept": MODEL, "last": LAST, "average": AVERAGE}
+WHICH = tuple(_FILES)
+"""Of a run's trained students."""
 
 _MOST_BYTES = 2**26  # of student.json: a hundred thousand classes with long names
 
@@ -53,20 +57,20 @@ class Student:
     told: tuple[str, ...] = ()
 
     @staticmethod
-    def from_run(path: str, student: str | Build | None = None, *, last: bool = False, files: Any = None) -> Student:
+    def from_run(path: str, student: str | Build | None = None, *, which: str = "kept", files: Any = None) -> Student:
         """Reads it from a run's folder. Nothing that the folder holds is run.
 
         Args:
             path: of the folder, or a URI of it.
             student: what builds it, where that is code of your own: the callable that the run was given, or what
                 ``--student`` said. None: as the folder says, of those that come with the package.
-            last: the last epoch's in place of the one that is kept.
+            which: kept; last, the last epoch's; or average, the exponential average, where the run kept one.
             files: the file system that ``path`` is a folder of; None: what it says.
 
         Raises:
             UserError: no run, or none with a trained student; damaged files, or those of another student.
         """
-        return packed(path, student, last=last, files=files).made()
+        return packed(path, student, which=which, files=files).made()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -156,11 +160,15 @@ class Packed:
         return Student(module.eval().requires_grad_(False), self.about, self.name, self.told)
 
 
-def packed(path: str, student: str | Build | None = None, *, last: bool = False, files: Any = None) -> Packed:
+def packed(path: str, student: str | Build | None = None, *, which: str = "kept", files: Any = None) -> Packed:
     """What :meth:`Student.from_run` reads, with the same arguments and errors."""
     directory = RunDirectory(path, files)
     about = read_about(directory)
-    file = LAST if last and directory.size(LAST) is not None else MODEL
+    file = _FILES[one_of(which, WHICH, "choice of a trained student")]
+    if which == "last" and LAST.removeprefix(f"{FOLDER}/") not in about.files:
+        file = MODEL  # the last epoch's is the one that is kept
+    if which == "average" and AVERAGE.removeprefix(f"{FOLDER}/") not in about.files:
+        raise UserError(f"run {directory.path} kept no average of its student; leave it out")
     build = _builder(about, student, directory)
     told = _other_code(about, build, directory.path)
     return Packed(about, build, _checked(directory, file, about), f"{directory.path}/{file}", told)

@@ -17,6 +17,7 @@ from ray_mentor.errors import UserError
 from ray_mentor.students import make_student, source_of
 
 transformers = pytest.importorskip("transformers")
+pytestmark = pytest.mark.long  # their package takes seconds to load
 PIXELS = images((16, 16, 3))
 SAMPLES = image_samples(PIXELS)
 

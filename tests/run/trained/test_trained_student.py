@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.fs
 import pytest
 import safetensors.torch
 import torch
@@ -80,7 +81,7 @@ def test_the_kept_epochs_student_and_the_last_ones(tmp_path: Path) -> None:
     right = torch.tensor([True] * 29 + [False])
     kept = KeptState(1, right, 3, ~right, dict(earlier.state_dict()))
     run = left_by(tmp_path / "run", SAMPLES, build, last, kept=kept)
-    of_kept, of_last = Student.from_run(run), Student.from_run(run, last=True)
+    of_kept, of_last = Student.from_run(run), Student.from_run(run, which="last")
     assert of_kept.predict(PIXELS) == pytest.approx(by_hand(earlier, PIXELS).numpy(), abs=1e-5)
     assert of_last.predict(PIXELS) == pytest.approx(by_hand(last, PIXELS).numpy(), abs=1e-5)
     assert [of_kept.figures[name] for name in ("epoch", "test_accuracy", "trusted_accuracy")] == [
@@ -91,7 +92,7 @@ def test_the_kept_epochs_student_and_the_last_ones(tmp_path: Path) -> None:
     ]  # fmt: skip
     left_by(tmp_path / "run", SAMPLES, build, last)  # a run that went on, and kept its last
     assert not (tmp_path / "run/student/last.safetensors").exists()
-    assert Student.from_run(run, last=True).predict(PIXELS) == pytest.approx(by_hand(last, PIXELS).numpy(), abs=1e-5)
+    assert Student.from_run(run, which="last").predict(PIXELS) == pytest.approx(by_hand(last, PIXELS).numpy(), abs=1e-5)
 
 
 class Tied(nn.Module):
@@ -185,6 +186,19 @@ def test_no_student_yet_and_no_run(run: str, tmp_path: Path) -> None:
         Student.from_run(run)
     with pytest.raises(UserError, match=r"nowhere is not a run: it has no config.toml; give the folder of a finished"):
         Student.from_run(str(tmp_path / "nowhere"))
+
+
+def test_a_choice_that_there_is_not(run: str) -> None:
+    with pytest.raises(UserError, match=r"unknown choice of a trained student 'best'; valid: kept, last, average"):
+        Student.from_run(run, which="best")
+    with pytest.raises(UserError, match=r"kept no average of its student; leave it out"):
+        Student.from_run(run, which="average")
+
+
+def test_a_run_on_another_file_system(run: str, tmp_path: Path) -> None:
+    files = pyarrow.fs.SubTreeFileSystem(str(tmp_path), pyarrow.fs.LocalFileSystem())
+    assert np.array_equal(Student.from_run("run", files=files).predict(PIXELS), Student.from_run(run).predict(PIXELS))
+    assert np.array_equal(Student.from_run(f"file://{run}").predict(PIXELS), Student.from_run(run).predict(PIXELS))
 
 
 @pytest.mark.parametrize(
