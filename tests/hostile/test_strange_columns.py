@@ -138,7 +138,7 @@ def test_the_path_beside_an_image_is_not_followed(tmp_path: Path) -> None:
     said = answer(lambda: splits_of(path))
     assert said is not None
     assert "the image in row 0" in said
-    assert said.endswith("is empty; put it in, or leave the row out")
+    assert said.endswith("is empty; replace it, or leave all such images out: --skip-broken")
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "a/" * 5000, "/dev/zero", "/dev/null", "/proc/self/mem"])

@@ -1,5 +1,6 @@
 """The same data are the same samples in each format that they can be in, and by each backend."""
 
+import pickle
 import re
 
 import as_formats
@@ -171,3 +172,4 @@ def test_rows_come_in_whatever_order_they_are_asked_for(tmp_path, kind):
     for seed in range(5):
         rows = np.random.default_rng(seed).permutation(24)[:17]
         assert (streamed[rows] == held[rows]).all()
+        assert (pickle.loads(pickle.dumps(streamed))[rows] == held[rows]).all()  # noqa: S301

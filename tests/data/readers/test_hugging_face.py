@@ -88,24 +88,25 @@ def test_what_the_hub_does_not_have(monkeypatch):
         read(DataConfig(data="hf:"))
 
 
-def test_images_that_are_paths_alone(tmp_path):
-    """As a loader of a folder leaves them in its cache."""
+def test_images_of_which_the_cache_has_paths_alone(tmp_path, monkeypatch):
+    """As a loader of a folder leaves them; a file that came from elsewhere could name any file of this machine."""
     files = []
     for place in range(4):
         (tmp_path / f"{place}.png").write_bytes(image_bytes(place))
         files.append(str(tmp_path / f"{place}.png"))
-    found = datasets.Dataset.from_dict({"image": files, "label": [0, 1, 0, 1]})
-    found = found.cast_column("image", datasets.Image())
-    path = tmp_path / "cache"
-    path.mkdir()
-    with pa.ipc.new_stream(path / "train.arrow", found.data.schema) as stream:
-        stream.write_table(found.data.table)
-    raw = read(DataConfig(data=str(path)))
+    made = datasets.Dataset.from_dict({"image": files, "label": [0, 1, 0, 1]}).cast_column("image", datasets.Image())
+    (tmp_path / "cache").mkdir()
+    with pa.ipc.new_stream(tmp_path / "cache/train.arrow", made.data.schema) as stream:
+        stream.write_table(made.data.table)
+    loaded = datasets.Dataset.from_file(str(tmp_path / "cache/train.arrow"))
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, configuration: loaded)
     wanted = read(config(as_formats.parquet(tmp_path / "parquet", {"train": table_of(files)})))
-    same_raw(raw, wanted)
+    same_raw(read(DataConfig(data="hf:x")), wanted)
+    with pytest.raises(UserError, match=re.escape("the image in row 0 of ")):
+        read(DataConfig(data=str(tmp_path / "cache")))
     Path(files[2]).unlink()
     with pytest.raises(UserError, match=re.escape("1 of 4 images that column 'image' of ")):
-        read(DataConfig(data=str(path)))
+        read(DataConfig(data="hf:x"))
 
 
 def table_of(files):

@@ -32,10 +32,16 @@ _NAMED = re.compile(r"hf:(?P<path>[^:]+)(:(?P<config>[^:]+))?")
 
 @dataclass(frozen=True)
 class ArrowPart(AbstractTablePart):
-    """A file of Arrow's stream format; on a disk it is mapped."""
+    """A file of Arrow's stream format; on a disk it is mapped.
+
+    Attributes:
+        cached: whether ``datasets`` itself has made it, on this machine: of images that lie there it stores the paths
+            alone. Those beside images of any other file are not followed.
+    """
 
     kind = "an Arrow stream"
     file: File
+    cached: bool = False
 
     @override
     def at(self, file: File) -> ArrowPart:
@@ -116,7 +122,9 @@ def hub_dataset(name: str, *, whole: bool = False) -> SplitParts:
     files = {
         f"{split}/{place}": file for split, data in splits.items() for place, file in enumerate(_cached(name, data))
     }
-    found = by_name(Listing(name, tuple(files)), list(files), lambda key: ArrowPart(files[key]), whole=whole)
+    found = by_name(
+        Listing(name, tuple(files)), list(files), lambda key: ArrowPart(files[key], cached=True), whole=whole
+    )
     return dataclasses.replace(found, what=_what(found))
 
 

@@ -74,7 +74,7 @@ def _found(config: DataConfig, known: Known, *, labelled: bool) -> tuple[SplitPa
         found, config = with_roles(found, config)
     elif known.are_images and isinstance(found.train[0], TextPart | JsonPart):
         found, config = with_pictures(found, config)
-    elif known.are_images and isinstance(found.train[0], ArrowPart):
+    elif known.are_images and isinstance(found.train[0], ArrowPart) and found.train[0].cached:
         found, config = named_beside_bytes(found, config)
     return found, config
 

@@ -53,7 +53,7 @@ def with_roles(found: SplitParts, config: DataConfig, *, labelled: bool = True) 
     config = dataclasses.replace(config, label_column=_label(schema, config, str(found.train[0])))
     if isinstance(found.train[0], TextPart | JsonPart):
         return with_pictures(found, config)
-    if isinstance(found.train[0], ArrowPart):
+    if isinstance(found.train[0], ArrowPart) and found.train[0].cached:
         return named_beside_bytes(found, config)
     return found, config
 
