@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet
@@ -12,7 +13,7 @@ import ray.train
 from small_runs import EPOCHS, interrupted, make_small_splits, trainer_for
 
 from ray_mentor import CurriculumConfig, Student
-from ray_mentor.errors import StoppedByUser
+from ray_mentor.errors import StoppedByUser, UserError
 from ray_mentor.students import make_student
 
 pytestmark = pytest.mark.long
@@ -64,3 +65,19 @@ def test_two_students_are_both_there(tmp_path: Path) -> None:
     outcome = trainer_for(SPLITS, tmp_path, "n", student=build, curriculum=curriculum).fit()
     said = Student.from_run(outcome.path).predict(np.asarray(RAW)).argmax(1)
     assert (said == SPLITS.test.true_labels).mean() == pytest.approx(outcome.result["test_accuracy"])
+
+
+def test_a_student_that_cannot_be_written_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Any) -> bytes:
+        raise UserError("it is odd")
+
+    monkeypatch.setattr("ray_mentor.run.trained.written.to_bytes", refuse)
+    notes: list[Any] = []
+    outcome = trainer_for(SPLITS, tmp_path, "n").fit(lambda row: notes.append(row.get("text")))
+    assert outcome.result["test_accuracy"] > 0.5
+    (said,) = [note for note in notes if note and "student.json" in note]
+    assert said == (
+        "no student/student.json was written (it is odd); the run is whole without it: outcome.student_state has the "
+        "params"
+    )
+    assert (tmp_path / "n/result.json").exists()

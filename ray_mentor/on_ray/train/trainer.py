@@ -110,7 +110,7 @@ from ray_mentor.run.outcome import Outcome, result_of
 from ray_mentor.run.progress import ProgressBoard
 from ray_mentor.run.trackers import tracked
 from ray_mentor.run.trained.about import About, Input, build_of, code_of
-from ray_mentor.run.trained.written import student_so_far, write_student
+from ray_mentor.run.trained.written import student_at_end, student_so_far
 from ray_mentor.students.weights import Start, check_can_differ, start_of
 
 
@@ -342,7 +342,9 @@ class CurriculumTrainer:
         mentor = self._last_mentor(state)
         if mentor is not None:
             self._claimed.write(MENTOR_FILE, self._mentor_bytes(mentor))
-        write_student(self._claimed, self._about(finished=True), state, self._build)
+        about = self._about(finished=True)
+        if (said := student_at_end(self._claimed, about, state, self._build)) is not None:
+            marks.show({"kind": "note", "text": said})
         result, audit = closed(self._claimed, result, self.config.run.epochs)
         self._report(marks, audit=audit)
         self._claimed.release()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from ray_mentor.core.step.evaluation import evaluating
 from ray_mentor.core.student.pair import pair_of
 from ray_mentor.core.student.random_state import untouched
-from ray_mentor.errors import UserError, one_of, shown
+from ray_mentor.errors import UserError, listed, one_of, shown
 from ray_mentor.run.checkpoint.resume import started_with
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.trained.about import About, code_of
@@ -93,22 +94,36 @@ class Student:
     def predict(self, inputs: Tensor, batch_size: int = 256) -> Tensor: ...
 
     @overload
-    def predict(self, inputs: NDArray[Any], batch_size: int = 256) -> NDArray[np.float32]: ...
+    def predict(self, inputs: NDArray[Any] | pd.DataFrame, batch_size: int = 256) -> NDArray[np.float32]: ...
 
     def predict(self, inputs: Any, batch_size: int = 256) -> Any:
         """Probabilities p = softmax(z) of the classes, float32 (N, C): a tensor of a tensor, else an array.
 
         Args:
-            inputs: as they are stored: uint8 images (N, H, W, C), features (N, F) in the order of
-                ``about.input.names``; of a data set of your own, what it gives. They are normalised here.
+            inputs: as they are stored: uint8 images (N, H, W, C); features (N, F) in the order of
+                ``about.input.names``, or a data frame that has them by name; of a data set of your own, what it gives.
+                They are normalised here.
             batch_size: passed through the module at a time, >= 1.
 
         Raises:
             UserError: inputs of another shape or type, or a student whose outputs are no logits.
         """
+        if isinstance(inputs, pd.DataFrame):
+            inputs = self._named(inputs)
         raw = inputs if isinstance(inputs, Tensor) else torch.from_numpy(np.ascontiguousarray(inputs))
         found = torch.cat([torch.zeros(0, len(self.classes)), *self._parts(raw, batch_size)])
         return found if isinstance(inputs, Tensor) else found.numpy()
+
+    def _named(self, frame: pd.DataFrame) -> NDArray[np.float32]:
+        """Features by their names; in their order, where they have none."""
+        names = self.about.input.names or tuple(map(str, frame.columns))
+        missing = [name for name in names if name not in frame.columns]
+        if missing:
+            raise UserError(
+                f"the data frame lacks {listed(missing, 5)} ({len(missing)}); its columns are "
+                f"{listed(map(str, frame.columns), 20)}: the student was trained on {len(names)} features, by name"
+            )
+        return frame[list(names)].to_numpy(np.float32) if self.about.input.names else frame.to_numpy(np.float32)
 
     def _parts(self, raw: Tensor, batch_size: int) -> Iterator[Float[Tensor, "batch classes"]]:
         self.about.input.check(raw)

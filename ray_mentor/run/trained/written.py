@@ -61,6 +61,19 @@ def write_student(directory: RunDirectory, about: About, state: RunState, build:
     directory.write(ABOUT, whole.to_bytes())
 
 
+def student_at_end(
+    directory: RunDirectory, about: About, state: RunState, build: Callable[[], nn.Module]
+) -> str | None:
+    """Writes it as a run ends; what there is to say where it can't be: a student of odd state ends no run."""
+    try:
+        write_student(directory, about, state, build)
+    except Exception as error:
+        return (
+            f"no {ABOUT} was written ({_why(error)}); the run is whole without it: outcome.student_state has the params"
+        )
+    return None
+
+
 def student_so_far(directory: RunDirectory, about: About, build: Callable[[], nn.Module]) -> str | None:
     """Writes that of the newest checkpoint, of a run that ends early; what there is to say where it can't be."""
     try:
@@ -68,6 +81,9 @@ def student_so_far(directory: RunDirectory, about: About, build: Callable[[], nn
         if found is not None:
             write_student(directory, about, found.state, build)
     except Exception as error:
-        why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        return f"no {ABOUT} was written ({why}); the run goes on without it, and writes one at its end"
+        return f"no {ABOUT} was written ({_why(error)}); the run goes on without it, and writes one at its end"
     return None
+
+
+def _why(error: Exception) -> str:
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"

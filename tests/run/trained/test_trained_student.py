@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow.fs
 import pytest
 import safetensors.torch
@@ -64,6 +65,18 @@ def test_features_are_scaled_and_not_written_to(tmp_path: Path) -> None:
     assert student.predict(FEATURES) == pytest.approx(expected, abs=1e-5)
     assert np.array_equal(FEATURES, before)
     assert student.about.input.names == ("a", "b", "c", "d")
+
+
+def test_a_data_frame_has_features_by_name(tmp_path: Path) -> None:
+    samples = feature_samples(FEATURES)
+    build = named(samples, "mlp")
+    student = Student.from_run(left_by(tmp_path / "run", samples, build, seeded(build), names=("a", "b", "c", "d")))
+    frame = pd.DataFrame({"remark": "x", **{name: FEATURES[:, place] for place, name in enumerate("abcd")}})
+    assert np.array_equal(student.predict(frame[["d", "remark", "b", "a", "c"]]), student.predict(FEATURES))
+    with pytest.raises(
+        UserError, match=r"the data frame lacks a, d \(2\); its columns are remark, b, c: the student was"
+    ):
+        student.predict(frame[["remark", "b", "c"]])
 
 
 def test_two_students_say_the_mean_of_their_probabilities(tmp_path: Path) -> None:
