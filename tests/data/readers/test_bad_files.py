@@ -96,6 +96,14 @@ def test_files_that_are_no_images_are_counted(tmp_path):
     )
 
 
+def test_links_are_followed_but_not_in_a_circle(tmp_path):
+    folder(tmp_path / "data", "cat/1.png")
+    folder(tmp_path / "elsewhere", "2.png")
+    (tmp_path / "data/dog").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "data/cat/all").symlink_to(tmp_path / "data", target_is_directory=True)
+    assert read(config(tmp_path / "data")).train.names.to_pylist() == ["cat/1.png", "dog/2.png"]
+
+
 def test_images_without_class_folders(tmp_path):
     fails(folder(tmp_path, "1.png", "2.png"), f"'{tmp_path}' holds 2 images, but no class folders; put each image into")
     said = "is one image, but data are many; name the folder that holds a folder for each class"
@@ -248,8 +256,16 @@ def test_paths_that_are_not_there(tmp_path):
     fails(
         path,
         f"8 of 9 images that column 'path' of {path} names are not there: img/1.png, img/2.png, img/3.png, img/4.png, "
-        f"img/5.png, ...; paths are absolute, or relative to {tmp_path}: mend them, or leave out the rows",
+        f"img/5.png, ...; paths are absolute, or relative to {tmp_path}: mend them, or leave out the rows; "
+        "--ignore-columns path if it names no images",
     )
+
+
+def test_a_column_that_only_sounds_like_paths(tmp_path):
+    path = csv(tmp_path, "file,x,label\nmonday,1,a\ntuesday,2,b\n")
+    fails(path, "2 of 2 images that column 'file' of ")
+    assert read(config(path, ignore_columns=("file",))).train.inputs.values.tolist() == [[1], [2]]
+    assert read(config(path, feature_columns=("x",))).train.inputs.shape == (1,)
 
 
 def test_absolute_paths_and_ids_by_path(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -148,6 +149,6 @@ def require_images(part: ListedImages, column: str) -> ListedImages:
         raise UserError(
             f"{len(missing)} of {len(paths)} images that column {column!r} of {part} names are not there: "
             f"{listed(missing, _SHOWN)}; paths are absolute, or relative to {part.base}: mend them, or leave out the "
-            "rows"
+            f"rows; --ignore-columns {shlex.quote(column)} if it names no images"
         )
     return part

@@ -44,8 +44,9 @@ def with_pictures(found: SplitParts, config: DataConfig) -> tuple[SplitParts, Da
     texts = [field.name for field in found.train[0].schema() if _may_name(field.type)]
     column = config.image_column
     if column is None and not config.feature_columns:
-        about = (config.label_column, config.true_label_column, config.meta_column)
-        column = path_column([name for name in texts if name not in about])
+        ignored = {part for name in config.ignore_columns for part in (name, *name.split(","))}
+        others = {config.label_column, config.true_label_column, config.meta_column, *ignored}
+        column = path_column([name for name in texts if name not in others])
     if column is None or column not in texts:
         return found, config
     name = f"image of {column}"
