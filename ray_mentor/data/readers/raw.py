@@ -21,6 +21,7 @@ class Raw:
         validation: None where the data set has no validation split.
         fit_scale: whether the inputs are to be scaled by the training split's mean and deviation.
         features: names of the feature columns in use; empty for images.
+        columns: names of all columns that the files have.
         notes: what the user should be told.
         checked: bool (N,), whether the given label of each training sample was checked; None where nothing says so.
         understood: format, splits, classes and inputs in a line; empty for a data set that is known by its name.
@@ -31,6 +32,7 @@ class Raw:
     validation: Samples | None = None
     fit_scale: bool = True
     features: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     checked: NDArray[np.bool_] | None = None
     understood: str = ""

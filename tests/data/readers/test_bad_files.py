@@ -134,7 +134,7 @@ def test_names_that_a_uri_has_to_quote(tmp_path, backend):
     wanted = read(config(path)).train.inputs.values
     assert (raw.train.inputs.values[np.arange(3)] == wanted).all()
     csv(path, "path,label\nbig cat/a b (1).png,a\ndog/3.png,b\n")
-    assert (read(DataConfig(data=uri)).train.inputs.values == wanted[1:]).all()
+    assert (read(DataConfig(data=uri, format="csv")).train.inputs.values == wanted[1:]).all()
 
 
 def test_an_image_that_is_gone_later(tmp_path):
@@ -169,11 +169,23 @@ def test_a_picture_beside_a_table_is_no_data(tmp_path):
     fails(tmp_path, "say which are the data: --format parquet or --format images")
 
 
-def test_a_list_of_images_goes_before_their_folders(tmp_path):
+def test_a_list_of_images_beside_folders_that_may_be_classes(tmp_path):
     folder(tmp_path, "cat/1.png", "dog/2.png", "dog/3.png")
     (tmp_path / "labels.csv").write_text("file_name,label\ncat/1.png,a\ndog/3.png,b\n")
-    assert read(config(tmp_path)).train.classes == ("a", "b")
+    fails(
+        tmp_path,
+        f"'{tmp_path}' holds 1 files of CSV or TSV and 3 files of images in folders; say which are the data: --format "
+        "csv or --format images",
+    )
+    assert read(config(tmp_path, format="csv")).train.classes == ("a", "b")
     assert read(config(tmp_path, format="images")).train.classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("names", [("1.png", "3.png"), ("all/1.png", "all/3.png"), ("train/1.png", "test/3.png")])
+def test_a_list_of_images_goes_before_folders_that_are_no_classes(tmp_path, names):
+    folder(tmp_path, *names)
+    (tmp_path / "labels.csv").write_text(f"file_name,label\n{names[0]},a\n{names[1]},b\n")
+    assert read(config(tmp_path)).train.classes == ("a", "b")
 
 
 @pytest.mark.parametrize(
@@ -329,6 +341,12 @@ NPZ_ERRORS = [
         {"x": np.zeros((4, 2, 2)), "y": LABELS},
         "array 'x' of {} is float64 of shape (4, 2, 2), but inputs must be features",
     ),
+    (
+        {"x": np.full((4, 2, 2), 16.0), "y": LABELS},
+        '; (x / x.max() * 255).astype("uint8") makes images of amounts from 0 on, x.reshape(len(x), -1) features',
+    ),
+    ({"x": np.full((4, 2, 2), 16), "y": LABELS}, '; x.astype("uint8") makes images of amounts from 0 on, x.reshape('),
+    ({"x": np.full((4, 2, 2), 256), "y": LABELS}, '; (x / x.max() * 255).astype("uint8") makes images'),
     ({"x": np.zeros((4, 3, 8, 8), np.uint8), "y": LABELS}, "transpose(0, 2, 3, 1) brings channels to the end"),
     (
         {"x": INPUTS, "y": np.eye(4)},

@@ -91,6 +91,17 @@ def test_all_of_them_are_in_one_error(tmp_path):
     )
 
 
+def test_of_names_it_is_said_that_samples_may_be_named_by_them_and_of_yes_and_no_that_they_may_be_checked(tmp_path):
+    bottles = [f"b{number}" for number in range(N)]
+    path = table(tmp_path, remark=["fine"] * N, bottle=bottles, verified=["yes", ""] * (N // 2))
+    assert refused(path).endswith(
+        "leave them out: --ignore-columns remark,bottle,verified; --id-column bottle names the samples by it; "
+        "--meta-column verified, if it says of which rows the label was checked"
+    )
+    path = table(tmp_path, remark=["f" * 100 + name for name in bottles], verified=["no"] * N)
+    assert refused(path).endswith("leave them out: --ignore-columns remark,verified")
+
+
 @pytest.mark.parametrize("name", ["id", "patient_id"])
 def test_of_an_id_it_is_said_that_samples_may_be_named_by_it(tmp_path, name):
     path = table(tmp_path, **{name: [f"p{number}" for number in range(N)]})

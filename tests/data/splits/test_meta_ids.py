@@ -190,6 +190,14 @@ def test_what_is_wrong_with_files(data, tmp_path):
         f"meta_ids '{bare}' has no column 'sample_id'; its columns are 3; name the column of ids so (ids alone, one a "
         "line, go into a .txt)"
     )
+    bottles = {"bottle": [f"b{row}" for row in range(90)]}
+    named = str(write(tmp_path / "named.parquet", table(90, **bottles)))
+    ids = text(tmp_path / "bottles.csv", "x,bottle,label\n1,b3,ant\n2,b4,bee\n")
+    assert refusal(named, ids, ignore_columns=("bottle",)) == (
+        f"meta_ids '{ids}' has no column 'sample_id'; its columns are x, bottle, label; --id-column bottle takes that "
+        "of the data for the ids, or name the column of ids so (ids alone, one a line, go into a .txt)"
+    )
+    assert len(splits_of(named, ids, id_column="bottle").meta) == 2
     ragged = text(tmp_path / "ragged.csv", "sample_id,label\n3,ant,x\n")
     assert "can't be read as a table (" in refusal(data, ragged)
     (tmp_path / "latin.csv").write_bytes("sample_id,label\n3,Bär\n".encode("latin-1"))

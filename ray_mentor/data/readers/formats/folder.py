@@ -82,6 +82,15 @@ def has_classes(listing: Listing) -> bool:
     return any("/" in name for name in listing.ending(*IMAGES))
 
 
+def sorted_by_class(listing: Listing) -> bool:
+    """Whether images lie in two folders or more that are no splits, and so may be classes."""
+    images = listing.ending(*IMAGES)
+    top = _top(images) if images else []
+    depth = len(top) + any(_in_split(name, top) for name in images)
+    folders = {name.split("/")[depth] for name in images if name.count("/") > depth}
+    return sum(_split_of(folder) is None for folder in folders) > 1
+
+
 def _top(images: Sequence[str]) -> list[str]:
     """Folders that hold all there is, one in the other."""
     top: list[str] = []

@@ -197,13 +197,22 @@ def _inputs(values: NDArray[Any], name: str, file: File) -> NDArray[Any]:
     if values.ndim not in (3, 4) or values.dtype != np.uint8:
         raise UserError(
             f"{what}, but inputs must be features, numbers of shape (N, F), or images, uint8 of shape (N, H, W) or "
-            "(N, H, W, C); store them so"
+            f"(N, H, W, C); {_as_bytes(values, name)}"
         )
     values = values[..., None] if values.ndim == 3 else values
     if values.shape[3] not in (1, 3):
         fix = "transpose(0, 2, 3, 1) brings channels to the end" if values.shape[1] in (1, 3) else "store them so"
         raise UserError(f"{what}, but images have 1 or 3 channels, on the last axis; {fix}")
     return values
+
+
+def _as_bytes(values: NDArray[Any], name: str) -> str:
+    """The line that makes inputs of numbers."""
+    if values.ndim not in (3, 4) or values.dtype.kind not in "iufb" or not values.size:
+        return "store them so"
+    are_bytes = values.dtype.kind in "iu" and values.min() >= 0 and values.max() < 2**8
+    line = f'{name}.astype("uint8")' if are_bytes else f'({name} / {name}.max() * 255).astype("uint8")'
+    return f"{line} makes images of amounts from 0 on, {name}.reshape(len({name}), -1) features"
 
 
 def _in_one_row(values: NDArray[Any], name: str, file: File) -> NDArray[Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ray_mentor.data.readers.formats import hugging_face, npz, webdataset
-from ray_mentor.data.readers.formats.folder import IMAGES, has_classes, image_folder
+from ray_mentor.data.readers.formats.folder import IMAGES, has_classes, image_folder, sorted_by_class
 from ray_mentor.data.readers.formats.hugging_face import HUB, hub_dataset, is_saved, saved_dataset
 from ray_mentor.data.readers.formats.npz import npz_files
 from ray_mentor.data.readers.formats.parquet import ParquetPart
@@ -77,7 +77,8 @@ def _there(listing: Listing) -> dict[str, int]:
     if is_saved(listing):
         return {"hf": len(listing.ending(hugging_face.ENDING))}
     there = {kind: len(found) for kind, endings in _ENDINGS.items() if (found := listing.ending(*endings))}
-    if "images" in there and ((len(there) > 1 and not has_classes(listing)) or _lists_them(listing)):
+    beside = len(there) > 1 and not has_classes(listing)
+    if "images" in there and (beside or (not sorted_by_class(listing) and _lists_them(listing))):
         del there["images"]  # a picture beside a table, or what a table lists
     return there
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ray_mentor.data.readers.formats.part import AbstractPart
-from ray_mentor.data.readers.parquet.kinds import is_image, is_integer, is_numeric
+from ray_mentor.data.readers.parquet.kinds import are_yes_or_no, is_image, is_integer, is_numeric, is_text
 from ray_mentor.errors import UserError, listed
 
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
@@ -23,6 +23,7 @@ _BESIDE_THOSE = {"true", "given", "noisy", "clean", "original", "gold", "human",
 
 _CELLS = 2**24  # that are looked at, from the first row on
 _FEWEST = 20  # rows of which the values of a column show anything
+_LONGEST_NAME = 80  # characters of what may be an id; beyond that it is text
 _ROWS_PER_VALUE = 5  # at least, of a column of few values, which may determine a label
 _KNOWS = 0.98  # of what the commonest label alone gets wrong
 _AGREES = 0.5  # Cohen's kappa from which on a column of the same classes is another label
@@ -62,12 +63,29 @@ def _not_taken(file: AbstractPart, schema: pa.Schema, found: dict[str, str]) -> 
     text += separator.join(map(shlex.quote, found))
     if any(is_image(schema, name) for name in found):
         text += "; --image-column NAME takes one for the images"
+    words = [name for name in found if is_text(schema, name)]
+    rows = _first_rows(file, schema, words) if words else schema.empty_table()
+    distinct = {name: _distinct(rows[name]) for name in words}
     identity = next((name for name in found if _ends_in_id(name)), None)
+    identity = identity or next((name for name in words if _tell_apart(distinct[name], rows)), None)
     if identity is not None:
         text += f"; --id-column {shlex.quote(identity)} names the samples by it"
+    flag = next((name for name in words if are_yes_or_no(distinct[name])), None)
+    if flag is not None:
+        text += f"; --meta-column {shlex.quote(flag)}, if it says of which rows the label was checked"
     if any(is_numeric(schema, name) for name in found):
         text += "; --keep-columns NAME takes one for a feature after all"
     return text
+
+
+def _distinct(column: pa.ChunkedArray) -> list[str]:
+    values: list[str] = column.cast(pa.large_string()).fill_null("").unique().to_pylist()
+    return values
+
+
+def _tell_apart(values: list[str], rows: pa.Table) -> bool:
+    """Whether each row has another value, short as a name is."""
+    return len(values) == len(rows) >= _FEWEST and max(map(len, values)) <= _LONGEST_NAME
 
 
 def _first_rows(file: AbstractPart, schema: pa.Schema, columns: list[str]) -> pa.Table:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -42,6 +44,12 @@ def is_numeric(schema: pa.Schema, name: str) -> bool:
 def says_yes_or_no(schema: pa.Schema, name: str) -> bool:
     """Whether a column may hold what :func:`yes_or_no` reads, by its type."""
     return is_numeric(schema, name) or is_text(schema, name) or bool(pa.types.is_null(schema.field(name).type))
+
+
+def are_yes_or_no(values: Iterable[str]) -> bool:
+    """Whether :func:`yes_or_no` reads these words, and at least one is a yes."""
+    words = {value.strip().lower() for value in values}
+    return words <= {*_YES, *_NO} and not words.isdisjoint(_YES)
 
 
 def yes_or_no(column: pa.ChunkedArray, name: str, place: object) -> NDArray[np.bool_]:

@@ -65,6 +65,7 @@ def read_files(config: DataConfig, spread: Spread) -> Raw:
         samples.get("test"),
         samples.get("validation"),
         features=columns.features,
+        columns=tuple(schema.names),
         notes=(*files.notes, *_said_of(columns), *told, *doubtful_labels(classes), *unknown_to_training(samples)),
         checked=None if checked is None else checked[whole(read["train"][1])],
         understood=understood(config.data, files.what, config.label_column, samples),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -40,11 +41,16 @@ class CheckedIds:
     unchecked: int = 0
 
 
-def read_ids(location: str, id_column: str | None = None, label_column: str = _LABEL) -> CheckedIds:
+def read_ids(
+    location: str, id_column: str | None = None, label_column: str = _LABEL, others: Collection[str] = ()
+) -> CheckedIds:
     """Reads a table (CSV, TSV, Parquet), or a text file of one id a line.
 
     Of a table, the ids are in ``id_column`` or ``sample_id``. Corrected labels are in ``checked_label``, in the column
     that the data have labels in, or in ``label``, whichever is there first; a row whose label is empty was not checked.
+
+    Args:
+        others: columns of the data which might be ids, for the error where none is found.
 
     Raises:
         UserError: a file that can't be read, without a column of ids, without any checked sample, or one that has two
@@ -60,9 +66,11 @@ def read_ids(location: str, id_column: str | None = None, label_column: str = _L
     column = next((name for name in (id_column, ID) if name in names), None)
     if column is None:
         wanted = " or ".join(repr(name) for name in dict.fromkeys(filter(None, (id_column, ID))))
+        shared = next((name for name in names if name in others and name not in (CHECKED, label_column, _LABEL)), None)
+        fix = "" if shared is None else f"--id-column {shlex.quote(shared)} takes that of the data for the ids, or "
         raise UserError(
-            f"meta_ids {shown(location)} has no column {wanted}; its columns are {listed(names)}; name the column of "
-            "ids so (ids alone, one a line, go into a .txt)"
+            f"meta_ids {shown(location)} has no column {wanted}; its columns are {listed(names)}; {fix}name the column "
+            "of ids so (ids alone, one a line, go into a .txt)"
         )
     ids = _strings(table[column], column, location)
     label = next((name for name in (CHECKED, label_column, _LABEL) if name in names and name != column), None)

@@ -27,7 +27,8 @@ def given_meta(raw: Raw, pool: Pool, config: DataConfig, notes: list[str]) -> tu
         meta = some(trusted.take(), "meta set", config.meta_data)
         return meta, less(pool, meta, "training samples that are in the meta set too", notes)
     if config.meta_ids is not None:
-        found = read_ids(config.meta_ids, config.id_column, config.label_column)
+        others = set(raw.columns) - {*raw.features, config.true_label_column}
+        found = read_ids(config.meta_ids, config.id_column, config.label_column, others)
         checked, source = checked_by_id(raw, found, config.meta_ids, notes), config.meta_ids
     elif config.meta_column is not None:
         checked, source = _in_column(raw, config.meta_column, config.data), f"column {config.meta_column}"
