@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
@@ -76,25 +78,40 @@ def cropped(
     size: tuple[int, int],
 ) -> Shaped[Tensor, "batch channels new_height new_width"]:
     """Each image's box, resized (bilinear, antialiased), and mirrored where it is said so; channels last in memory."""
-    made = torch.empty((*images.shape[:2], *size), dtype=images.dtype, device=images.device)
-    made = made.contiguous(memory_format=torch.channels_last)
-    tasks = list(enumerate(zip(boxes.tolist(), mirrored.tolist(), strict=True)))
+    made = torch.empty((len(images), *size, images.shape[1]), dtype=images.dtype, device=images.device)
+    fill = _fill_bytes if images.dtype == torch.uint8 and images.device.type == "cpu" else _fill
+    fill(made, images.permute(0, 2, 3, 1), boxes.tolist())
+    turned = mirrored.to(images.device)
+    made[turned] = made[turned].flip(2)
+    return made.permute(0, 3, 1, 2)
 
-    def fill(some: list[tuple[int, tuple[list[int], bool]]]) -> None:
-        for place, ((top, left, height, width), mirror) in some:
-            part = _resized(images[place : place + 1, :, top : top + height, left : left + width], size)
-            made[place] = part[0].flip(-1) if mirror else part[0]
 
-    threads = min(_MOST_THREADS, torch.get_num_threads()) if images.device.type == "cpu" else 1
+def _fill(made: Tensor, images: Tensor, boxes: list[list[int]]) -> None:
+    for place, (top, left, height, width) in enumerate(boxes):
+        part = _resized(images[place, top : top + height, left : left + width].float(), made.shape[1:3])
+        made[place] = part if made.dtype == torch.float32 else part.round()
+
+
+def _fill_bytes(made: Tensor, images: Tensor, boxes: list[list[int]]) -> None:
+    """In threads; what they copy, NumPy does, since of PyTorch each would start as many threads again."""
+    pixels, filled = images.numpy(), made.numpy()
+
+    def fill(places: range) -> None:
+        for place in places:
+            top, left, height, width = boxes[place]
+            part = np.ascontiguousarray(pixels[place, top : top + height, left : left + width])
+            filled[place] = _resized(torch.from_numpy(part), made.shape[1:3]).numpy()
+
+    threads = min(_MOST_THREADS, torch.get_num_threads())
+    shares = [range(start, len(boxes), threads) for start in range(threads)]
     if threads == 1:
-        fill(tasks)
-        return made
+        fill(shares[0])
+        return
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(fill, (tasks[start::threads] for start in range(threads))))
-    return made
+        list(pool.map(fill, shares))
 
 
-def _resized(part: Tensor, size: tuple[int, int]) -> Tensor:
-    if part.dtype == torch.uint8 and part.device.type != "cpu":
-        return _resized(part.float(), size).round().to(torch.uint8)
-    return F.interpolate(part, size=size, mode="bilinear", antialias=True)
+def _resized(part: Tensor, size: Sequence[int]) -> Tensor:
+    """Height, width and channels, as they come and as they go."""
+    planes = F.interpolate(part.permute(2, 0, 1)[None], size=list(size), mode="bilinear", antialias=True)
+    return planes[0].permute(1, 2, 0)

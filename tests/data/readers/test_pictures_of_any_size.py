@@ -186,3 +186,16 @@ def test_built_in_images_stay_as_they_are() -> None:
     assert read(DataConfig(image_size=8)).train.inputs.shape == (1, 8, 8)
     with pytest.raises(UserError, match="image_size is 32, but digits has images of 8×8"):
         read(DataConfig(image_size=32))
+
+
+@pytest.mark.parametrize("backend", ["arrow", "ray"])
+def test_a_cache_is_of_one_size_and_of_one_way_with_broken_ones(tmp_path: Path, backend: str) -> None:
+    path = stored(tmp_path, [*of_sizes(SIZES), b"no"])
+    for size in (14, 21, 14):
+        inputs = images_of(read(config(path, image_size=size, skip_broken=True, data_backend=backend)))
+        assert inputs.shape == (3, size, size)
+        assert inputs.values[:].shape == (5, round(size * 8 / 7), round(size * 8 / 7), 3)
+    with pytest.raises(
+        UserError, match=r"can't be decoded .*; replace it, or leave all such images out: --skip-broken"
+    ):
+        read(config(path, image_size=14, data_backend=backend))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -140,3 +143,30 @@ def test_what_lies_on_a_device_is_cropped_there() -> None:
     a, b = (augment.before(each, own)[0].inputs.take(ROWS) for each in (own, held))
     assert torch.equal(a, b)
     assert torch.equal(augment(a, own.inputs, drawn()), augment(b, own.inputs, drawn()))
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc, by which threads are counted")
+def test_threads_that_crop_start_no_others(tmp_path: Path) -> None:
+    """Of PyTorch's, a thread that copies or flips has as many as the process has, and they wait at full speed."""
+    script = tmp_path / "cropping.py"
+    script.write_text(
+        "import os, torch\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from ray_mentor.data.readers.pictures.decode import square\n"
+        "from ray_mentor.data.samples import crops\n"
+        "torch.set_num_threads(4)\n"
+        "torch.get_num_threads = lambda: 1  # crops are made where they are asked for\n"
+        "images = torch.zeros(1, 256, 256, 3, dtype=torch.uint8)\n"
+        "made = torch.zeros(1, 224, 224, 3, dtype=torch.uint8)\n"
+        "def work(_):\n"
+        "    crops._fill_bytes(made, images, [[5, 6, 200, 230]])\n"
+        "    square(images[0].numpy()[:, :250], 200)\n"
+        "with ThreadPoolExecutor(2) as pool:\n"
+        "    list(pool.map(lambda _: sum(range(10**5)), range(20)))\n"
+        "    before = len(os.listdir('/proc/self/task'))\n"
+        "    list(pool.map(work, range(20)))\n"
+        "    print(len(os.listdir('/proc/self/task')) - before)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == 0

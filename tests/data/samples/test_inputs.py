@@ -13,6 +13,7 @@ from torch.utils.data import TensorDataset
 from ray_mentor.config import DataConfig
 from ray_mentor.data import DatasetInputs, FeatureInputs, ImageInputs
 from ray_mentor.data.readers import read
+from ray_mentor.data.samples.inputs import moments
 from ray_mentor.errors import UserError
 
 
@@ -148,3 +149,11 @@ def test_importing_the_layer_leaves_heavy_modules_and_ray_alone():
     code = "import sys, ray_mentor.data; print([m for m in ('ray', 'sklearn', 'torchvision') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("shape", [(3, 700, 5, 3), (2, 256, 9, 1), (300, 4, 4, 3), (0, 8, 8, 3)])
+@pytest.mark.parametrize("kind", ["white", "any"])
+def test_moments_are_exact(shape, kind):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8) if kind == "any" else np.full(shape, 255, "u1")
+    wide = pixels.astype(np.int64)
+    assert np.array_equal(moments(pixels), np.stack([wide.sum((1, 2)), (wide**2).sum((1, 2))], axis=1))

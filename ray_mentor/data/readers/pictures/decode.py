@@ -108,13 +108,14 @@ def square(pixels: Pixels, side: int) -> Pixels:
     8 times as long as wide, the middle alone is looked at.
     """
     short = min(pixels.shape[:2])
-    image = torch.from_numpy(pixels)[None]
-    image = middle(image, *(min(length, _LONGEST * short) for length in pixels.shape[:2]))
+    image = middle(pixels[None], *(min(length, _LONGEST * short) for length in pixels.shape[:2]))
     resized = [int(side * length / short) for length in image.shape[1:3]]
     if resized != list(image.shape[1:3]):
-        planes = functional.interpolate(image.permute(0, 3, 1, 2), size=resized, mode="bilinear", antialias=True)
-        image = planes.permute(0, 2, 3, 1)
-    return middle(image, side, side)[0].contiguous().numpy()
+        # Whole, since PyTorch would copy a part in threads of its own, for each thread that decodes.
+        planes = torch.from_numpy(np.ascontiguousarray(image)).permute(0, 3, 1, 2)
+        planes = functional.interpolate(planes, size=resized, mode="bilinear", antialias=True)
+        image = planes.permute(0, 2, 3, 1).numpy()
+    return np.ascontiguousarray(middle(image, side, side)[0])
 
 
 def by(size: Size) -> str:
