@@ -13,6 +13,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ray_mentor.errors import UserError
+
 
 class _SumOverRanks(torch.autograd.Function):
     """y = Σ_r x_r on every rank. Linear: gradients and tangents are summed over ranks alike."""
@@ -77,11 +79,20 @@ class GlobalBatchNorm(_BatchNorm):
 
 
 def synchronised(student: nn.Module) -> nn.Module:
-    """The student with every batch norm in it made global; params and buffers are taken over."""
+    """The student with every batch norm in it made global; params and buffers are taken over.
+
+    Raises:
+        UserError: a batch norm that does more than one, as timm's with an activation in it: that would be lost.
+    """
     for name, child in student.named_children():
         setattr(student, name, synchronised(child))
     if not isinstance(student, _BatchNorm) or isinstance(student, GlobalBatchNorm):
         return student
+    if type(student).forward not in _PLAIN:
+        raise UserError(
+            f"sync_batch_norm is on, but the student has a {type(student).__name__}, which is more than a batch norm; "
+            "leave it out, or give another --student"
+        )
     made = GlobalBatchNorm(
         student.num_features, student.eps, student.momentum, student.affine, student.track_running_stats
     )
@@ -89,3 +100,6 @@ def synchronised(student: nn.Module) -> nn.Module:
     made.running_mean, made.running_var = student.running_mean, student.running_var
     made.num_batches_tracked = student.num_batches_tracked
     return made.train(student.training)
+
+
+_PLAIN = (_BatchNorm.forward, nn.SyncBatchNorm.forward)

@@ -40,6 +40,7 @@ from ray_mentor.core.methods.weightings.oracle import TRUTH_MISSING
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.core.student.pair import pair_of
 from ray_mentor.core.student.random_state import untouched
+from ray_mentor.core.student.sync_batch_norm import synchronised
 from ray_mentor.core.student.trained import frozen
 from ray_mentor.data.plan.batches import Plan
 from ray_mentor.data.samples.augment import Augment
@@ -432,9 +433,12 @@ class CurriculumTrainer:
 
     def _try_method(self) -> None:
         """What the method lacks is said here, rather than by every worker once Ray has started."""
-        if self.config.student.freeze:
+        asked = self.config.student
+        if asked.freeze or asked.sync_batch_norm:
             with untouched(torch.device("cpu")):
-                self._job.student()
+                built = self._job.student()
+                if asked.sync_batch_norm:
+                    synchronised(built)
         self._job.augment.check(self._splits.train.inputs, self._splits.meta.inputs)
         if self.config.data.hold_on_device:
             check_can_be_held(self._splits.train)

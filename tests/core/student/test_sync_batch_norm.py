@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ray_mentor.core.student import sync_batch_norm
 from ray_mentor.core.student.sync_batch_norm import GlobalBatchNorm, synchronised
+from ray_mentor.errors import UserError
 
 HALVES = [torch.bfloat16, torch.float16]
 
@@ -88,3 +89,18 @@ def test_the_count_does_not_round(summed: list[Tensor]) -> None:
     n = 2**24 + 1
     GlobalBatchNorm(1)(torch.zeros(1, 1, 1, dtype=torch.bfloat16).expand(n, 1, 1))
     assert int(summed[0][-1]) == n
+
+
+class WithActivation(nn.BatchNorm2d):
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input).relu()
+
+
+def test_one_that_does_more_is_refused() -> None:
+    """Made global, it would be a batch norm alone: another student."""
+    with pytest.raises(UserError) as raised:
+        synchronised(nn.Sequential(nn.BatchNorm2d(3), WithActivation(3)))
+    assert str(raised.value) == (
+        "sync_batch_norm is on, but the student has a WithActivation, which is more than a batch norm; leave it out, "
+        "or give another --student"
+    )
