@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -34,7 +33,8 @@ class Measured:
             ``test_accuracy`` where the test split's truth is known, else ``test_agreement`` with its given labels; and
             ``validation_agreement`` with the given labels of the validation split. None where there is none. Where two
             students are trained these are of the mean of both probabilities, and ``test_accuracy_first`` and
-            ``test_accuracy_second`` of each by itself (or ``test_agreement_…``).
+            ``test_accuracy_second`` of each by itself (or ``test_agreement_…``). ``test_loss``, the mean loss on the
+            test split, is there where targets aren't one class each.
         hits: which held-out trusted samples the student gives their label, in their order; None where there are none.
         errors: 1 − p_y of each sample of the validation split, by given labels; None where nobody goes by them.
     """
@@ -70,7 +70,7 @@ def measured(
     if average is not None:
         shown |= _shares_of(average, curriculum, splits, held_out, exchange, beat)
     return Measured(
-        {"meta_holdout_loss": loss, "trusted_accuracy": trusted, **shown},
+        {"meta_holdout_loss": loss, "trusted_accuracy": trusted, **shown, **_test_loss(curriculum, splits, exchange)},
         right,
         None if losses is None else expected_error(losses),
     )
@@ -90,6 +90,19 @@ def _shares_of(
         trusted = _share(curriculum, held_out, "held out", exchange, beat)
     tested = {f"{name}_average": found[name] for name in _TESTED if found[name] is not None}
     return tested if trusted is None else {**tested, "trusted_accuracy_average": trusted}
+
+
+def _test_loss(curriculum: Curriculum, splits: Splits, exchange: AbstractExchange) -> dict[str, float]:
+    """Mean loss on the test split, where its targets aren't one class each; a collective call."""
+    test = splits.test
+    if test is None or test.targets is None:
+        return {}
+    total = total_loss(curriculum.bare, curriculum.parts.loss, own_parts(test, "test", curriculum, exchange))
+    return {TEST_LOSS: exchange.total(total) / len(test)}
+
+
+TEST_LOSS = "test_loss"
+"""In place of accuracy, where targets aren't one class each."""
 
 
 def note_on_outputs(curriculum: Curriculum, samples: Samples, exchange: AbstractExchange) -> str | None:
@@ -188,8 +201,8 @@ def _own_hits(
     beat: Callable[[], None],
     student: nn.Module | None = None,
 ) -> Bool[Tensor, " samples"] | None:
-    """Of this rank's share; None on every rank without samples, or if the student's outputs are no logits."""
-    if samples is None:
+    """Of this rank's share; None on every rank without samples or classes, or if the outputs are no logits."""
+    if samples is None or samples.targets is not None:
         return None
     own = hits(student or curriculum.bare, own_parts(samples, name, curriculum, exchange, beat))
     return None if exchange.total(float(own is None)) else own
@@ -213,7 +226,7 @@ def own_parts(
     draws = curriculum.generator(name, exchange.rank).initial_seed()
     parts = [(own[start : start + _PART], (draws, start)) for start in range(0, len(own), _PART)]
     for (rows, _), inputs in zip(parts, samples.inputs.in_parts(parts), strict=True):
-        yield inputs, torch.from_numpy(samples.labels[rows])
+        yield inputs, samples.for_loss(rows)
         beat()
 
 

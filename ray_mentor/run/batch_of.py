@@ -26,7 +26,7 @@ def batch_of(samples: Samples, global_rows: Rows, exchange: AbstractExchange, dr
         rows=torch.from_numpy(rows.copy()),
         ids=torch.from_numpy(samples.ids[rows]),
         inputs=inputs,
-        labels=torch.from_numpy(samples.labels[rows]),
+        labels=samples.for_loss(rows),
         true_labels=truth,
         rank_sizes=tuple(rank_sizes(len(global_rows), exchange.world_size)),
         all_rows=global_rows,

@@ -17,7 +17,7 @@ from ray_mentor.config import TrainConfig
 from ray_mentor.core.state.curriculum import CurriculumState
 from ray_mentor.errors import printable
 from ray_mentor.extras import needing
-from ray_mentor.run.accuracy import OF_EACH, wilson
+from ray_mentor.run.accuracy import OF_EACH, TEST_LOSS, wilson
 from ray_mentor.run.advice import advice
 from ray_mentor.run.audit.audit import Audit
 from ray_mentor.run.checkpoint.kept import KeptState
@@ -164,7 +164,7 @@ def accuracies(metrics: list[dict[str, float | None]], epoch: int | None) -> dic
     return {
         "kept_epoch": None if number is None else int(number) + 1,
         **{name: row.get(name) for name in ("test_accuracy", "test_agreement", "validation_agreement")},
-        **{name: row[name] for name in OF_EACH if name in row},
+        **{name: row[name] for name in (*OF_EACH, TEST_LOSS) if name in row},
     }
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import TensorDataset
 
 from ray_mentor.data.samples.dataset_inputs import DatasetInputs
 from ray_mentor.data.samples.inputs import AbstractInputs, FeatureInputs, ImageInputs
-from ray_mentor.data.samples.labels import class_labels, numbered_classes
+from ray_mentor.data.samples.labels import class_labels, numbered_classes, targets_in
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.errors import UserError
 
@@ -21,8 +21,11 @@ _COLOURS = (1, 3)
 _IMAGES, _PLANES = 4, 3  # dimensions
 
 
-def samples_of_arrays(data: Sequence[Any], classes: tuple[str, ...] | None = None) -> Samples:
+def samples_of_arrays(data: Sequence[Any], classes: tuple[str, ...] | None = None, *, targets: bool = False) -> Samples:
     """Samples of (inputs (N, ...), labels (N,)), arrays or tensors; ids are their places.
+
+    Args:
+        targets: whether labels that aren't one class each are targets of a loss of the user's own.
 
     Raises:
         UserError: not two arrays of one length, or what :func:`class_labels` and :func:`inputs_of` refuse.
@@ -30,7 +33,11 @@ def samples_of_arrays(data: Sequence[Any], classes: tuple[str, ...] | None = Non
     if len(data) != 2:
         raise UserError(f"the data are {len(data)} arrays, but they must be two: (inputs, labels)")
     inputs = _array(data[0])
-    labels, names = class_labels(_array(data[1]) if isinstance(data[1], Tensor) else data[1], "labels", classes)
+    said = _array(data[1]) if isinstance(data[1], Tensor) else data[1]
+    found = targets_in(said) if targets else None
+    if found is not None and inputs.ndim and len(found):
+        return Samples.of_targets(inputs_of(inputs), np.arange(len(inputs)), found, None)
+    labels, names = class_labels(said, "labels", classes)
     if inputs.ndim < 1 or len(inputs) != len(labels):
         there = len(inputs) if inputs.ndim else "no"
         raise UserError(f"there are {there} inputs, but {len(labels)} labels; give one for each")

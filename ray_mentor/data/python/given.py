@@ -29,12 +29,13 @@ class Given:
     features: tuple[str, ...] = ()
 
 
-def given(data: Any, config: DataConfig, like: Given | None = None) -> Given:
+def given(data: Any, config: DataConfig, like: Given | None = None, *, targets: bool = False) -> Given:
     """Samples of a torch data set, of arrays (x, y), of a pandas frame, or of a data set of Hugging Face or Ray Data.
 
     Args:
         config: says which column is what, in a table.
         like: the training split, whose classes and features a meta set or test split has.
+        targets: whether labels that aren't one class each are targets of a loss of the user's own.
 
     Raises:
         UserError: what can't be used, or doesn't fit ``like``.
@@ -53,13 +54,13 @@ def given(data: Any, config: DataConfig, like: Given | None = None) -> Given:
             "datasets={'train': ..., 'meta': ..., 'test': ...}; of inputs and labels: (inputs, labels)"
         )
     if isinstance(data, tuple | list) and any(isinstance(part, Tensor | np.ndarray) for part in data):
-        return Given(samples_of_arrays(data, classes))
+        return Given(samples_of_arrays(data, classes, targets=targets))
     of_table = next((read for home, name, read in _TABLES if _is(data, home, name)), None)
     if of_table is None:
-        return Given(samples_from_dataset(data, classes=classes))
+        return Given(samples_from_dataset(data, classes=classes, targets=targets))
     table, names = of_table(data, config)
     train = None if like is None else (like.samples, like.features)
-    samples, features = samples_of_table(table, names, config, train)
+    samples, features = samples_of_table(table, names, config, train, targets=targets)
     return Given(samples, features)
 
 

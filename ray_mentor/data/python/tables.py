@@ -24,7 +24,7 @@ from ray_mentor.data.readers.parquet.table import Table, named_classes, open_tab
 from ray_mentor.data.readers.pictures.form import Form
 from ray_mentor.data.readers.places import File
 from ray_mentor.data.samples.inputs import AbstractInputs, ImageInputs
-from ray_mentor.data.samples.labels import class_labels, numbered_classes
+from ray_mentor.data.samples.labels import class_labels, numbered_classes, targets_in
 from ray_mentor.data.samples.rows import Rows
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.errors import UserError, listed
@@ -64,7 +64,12 @@ class TablePart(AbstractPart):
 
 
 def samples_of_table(
-    table: pa.Table, names: tuple[str, ...], config: DataConfig, like: tuple[Samples, tuple[str, ...]] | None
+    table: pa.Table,
+    names: tuple[str, ...],
+    config: DataConfig,
+    like: tuple[Samples, tuple[str, ...]] | None,
+    *,
+    targets: bool = False,
 ) -> tuple[Samples, tuple[str, ...]]:
     """Samples of a table with a column of labels, and the features that the model is fed of it, as they are.
 
@@ -73,6 +78,7 @@ def samples_of_table(
     Args:
         names: of the classes, where the table's own package knows them; else empty.
         like: the training split and its features.
+        targets: whether labels that aren't one class each are targets of a loss of the user's own.
 
     Raises:
         UserError: as the readers of files, and :func:`class_labels`.
@@ -84,6 +90,13 @@ def samples_of_table(
         )
     _, config = with_roles(SplitParts((TablePart(table),)), config)
     require_columns(table.schema, [config.label_column], TablePart(table), label=config.label_column)
+    amounts = _targets(table[config.label_column], config.label_column) if targets else None
+    if amounts is not None:
+        place = table.schema.get_field_index(config.label_column)
+        table = table.set_column(place, config.label_column, pa.array(np.zeros(len(table), np.int64)))
+        inputs, opened, rows, features = _inputs(table, config, None if like is None else like[0].inputs)
+        strings = _strings(opened, rows)
+        return Samples.of_targets(inputs, opened.ids[rows], amounts[rows], strings), features
     classes = like[0].classes if like is not None else names or named_classes(table.schema, config.label_column) or None
     labels, table = {}, table.replace_schema_metadata(None)
     for name in dict.fromkeys(filter(None, (config.label_column, config.true_label_column))):
@@ -94,8 +107,18 @@ def samples_of_table(
     classes = classes or numbered_classes(max(int(values.max(initial=0)) for values in labels.values()))
     inputs, opened, rows, features = _inputs(table, config, None if like is None else like[0].inputs)
     truth = None if config.true_label_column is None else labels[config.true_label_column][rows]
-    strings = None if opened.names is None else opened.names.combine_chunks().take(pa.array(rows))
-    return Samples(inputs, opened.ids[rows], labels[config.label_column][rows], truth, classes, strings), features
+    given = labels[config.label_column][rows]
+    return Samples(inputs, opened.ids[rows], given, truth, classes, _strings(opened, rows)), features
+
+
+def _strings(opened: Table, rows: Rows) -> pa.LargeStringArray | None:
+    return None if opened.names is None else opened.names.combine_chunks().take(pa.array(rows))
+
+
+def _targets(column: pa.ChunkedArray, name: str) -> NDArray[Any] | None:
+    if _is_arrays(column.type):
+        return targets_in(_stacked(column, name))
+    return targets_in(column.to_numpy()) if pa.types.is_floating(column.type) else None
 
 
 def _inputs(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ray_mentor.data.samples.dataset_inputs import DatasetInputs
 from ray_mentor.data.samples.samples import Samples
@@ -19,9 +21,13 @@ def identity(samples: Samples) -> str:
     The inputs of a data set of the user's own are left out: reading them takes time, and may be random.
     """
     made = hashlib.blake2b(json.dumps([len(samples), samples.classes]).encode(), digest_size=16)
-    for values in (samples.ids, samples.labels, samples.true_labels):
+    for values in (samples.ids, samples.labels, samples.true_labels, *_targets(samples)):
         made.update(b"-" if values is None else np.ascontiguousarray(values).data)
     if not isinstance(samples.inputs, DatasetInputs):
         rows = np.unique(np.linspace(0, len(samples) - 1, min(_ROWS, len(samples)), dtype=np.int64))
         made.update(samples.inputs.select(rows).content_hashes().tobytes())
     return made.hexdigest()
+
+
+def _targets(samples: Samples) -> tuple[NDArray[Any], ...]:
+    return () if samples.targets is None else (samples.targets,)

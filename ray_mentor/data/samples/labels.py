@@ -48,6 +48,28 @@ def class_labels(
     return _whole(array, what), None
 
 
+def targets_in(values: ArrayLike) -> NDArray[Any] | None:
+    """(N, ...), what a loss of the user's own is given where that is no class each; None where it is.
+
+    Floats are amounts, whole or not, and become float32. Of more dimensions than one, booleans become float32, as
+    binary cross-entropy takes them, and integers stay: a class a token, say.
+
+    Raises:
+        UserError: anything else that has more dimensions than one.
+    """
+    try:
+        array = np.asarray(values)
+    except Exception as error:  # lists of different lengths, a tensor with a gradient or on another device
+        raise UserError(f"the targets can't be read as an array ({error}); bring them to one shape") from error
+    if array.dtype.kind == "f":
+        return array.astype(np.float32)
+    if array.ndim == 1:
+        return None
+    if array.dtype.kind not in "iub":
+        raise UserError(f"the targets are {array.dtype} of shape {array.shape}, but they must be numbers")
+    return array.astype(np.float32 if array.dtype.kind == "b" else np.int64)
+
+
 def _of_arrow(
     values: pa.ChunkedArray | pa.Array, what: str, classes: Sequence[str] | None
 ) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:

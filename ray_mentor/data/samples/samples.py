@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
+from jaxtyping import Shaped
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -18,9 +20,12 @@ from torch.utils.data import DataLoader
 from ray_mentor.data.memory import require_memory
 from ray_mentor.data.samples.dataset_inputs import DatasetInputs
 from ray_mentor.data.samples.inputs import AbstractInputs
-from ray_mentor.data.samples.labels import class_labels, numbered_classes
+from ray_mentor.data.samples.labels import class_labels, numbered_classes, targets_in
 from ray_mentor.data.samples.rows import Rows
 from ray_mentor.errors import UserError, listed
+
+NO_CLASSES = ("any target",)
+"""Of samples whose targets aren't one class."""
 
 _SHOWN = 5  # offenders that an error names
 _ID_BYTES = 8
@@ -38,6 +43,8 @@ class Samples:
         classes: the C class names.
         names: strings (N,), unique, by which the user knows the samples, where those are no integers; then ``ids``
             are numbers of the run's own.
+        targets: (N, ...), what the loss is given in the labels' place where a target isn't one class: amounts, several
+            classes at once, a class a token; then ``labels`` are all 0, of the one class :data:`NO_CLASSES` has.
 
     Raises:
         UserError: lengths that differ, ids that occur twice, a label that isn't a class.
@@ -49,6 +56,7 @@ class Samples:
     true_labels: NDArray[np.int64] | None
     classes: tuple[str, ...]
     names: pa.LargeStringArray | None = None
+    targets: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         for name in ("ids", "labels", "true_labels"):
@@ -74,7 +82,26 @@ class Samples:
         """Those rows only, in that order."""
         truth = None if self.true_labels is None else self.true_labels[rows]
         names = None if self.names is None else self.names.take(pa.array(rows))
-        return Samples(self.inputs.select(rows), self.ids[rows], self.labels[rows], truth, self.classes, names)
+        targets = None if self.targets is None else self.targets[rows]
+        inputs, ids, labels = self.inputs.select(rows), self.ids[rows], self.labels[rows]
+        return Samples(inputs, ids, labels, truth, self.classes, names, targets)
+
+    def for_loss(self, rows: Rows) -> Shaped[Tensor, "rows ..."]:
+        """What the loss is given of those rows beside the outputs: their labels, or their targets."""
+        return torch.from_numpy((self.labels if self.targets is None else self.targets)[rows])
+
+    @classmethod
+    def of_targets(
+        cls, inputs: AbstractInputs, ids: NDArray[np.int64], targets: NDArray[Any], names: pa.LargeStringArray | None
+    ) -> Samples:
+        """Samples whose targets aren't one class.
+
+        Raises:
+            UserError: another number of them than of inputs, or what the constructor refuses.
+        """
+        if len(targets) != len(inputs):
+            raise UserError(f"there are {len(inputs)} inputs, but {len(targets)} targets; give one for each")
+        return cls(inputs, ids, np.zeros(len(ids), np.int64), None, NO_CLASSES, names, targets)
 
     def with_labels(self, labels: NDArray[np.int64], true_labels: NDArray[np.int64] | None) -> Samples:
         """The same samples with other labels."""
@@ -101,6 +128,7 @@ def samples_from_dataset(
     labels: ArrayLike | None = None,
     true_labels: ArrayLike | None = None,
     classes: Sequence[str] | None = None,
+    targets: bool = False,
 ) -> Samples:
     """Samples of a user's own map-style torch data set that gives (input, label); ids are its indices.
 
@@ -109,6 +137,8 @@ def samples_from_dataset(
         labels: given labels (N,), as :func:`~ray_mentor.data.samples.labels.class_labels` takes them. None:
             ``dataset.targets`` or ``.labels``, else the data set is read once for them.
         true_labels: true labels (N,) where they are known; for reports and `oracle` only.
+        targets: whether labels that aren't one class each are targets of a loss of the user's own
+            (:func:`~ray_mentor.data.samples.labels.targets_in`).
         classes: class names. None: ``dataset.classes``, else the numbers 0..highest label.
 
     Raises:
@@ -122,9 +152,16 @@ def samples_from_dataset(
             "TensorDataset(inputs, labels)"
         )
     size = _length(dataset)
+    said = _known_labels(dataset) if labels is None and not targets else labels
+    if targets:
+        said = _all_targets(dataset) if labels is None else labels
+        found = targets_in(said)
+        if found is not None:
+            return Samples.of_targets(DatasetInputs(dataset), np.arange(size), found, None)
+    assert said is not None
     known = None if classes is None else tuple(classes)
     own = _own_names(dataset) if known is None else known
-    given, named = class_labels(_known_labels(dataset) if labels is None else labels, "labels", own)
+    given, named = class_labels(said, "labels", own)
     truth, _ = (None, None) if true_labels is None else class_labels(true_labels, "true_labels", own or named)
     highest = max(int(values.max(initial=0)) for values in (given, truth) if values is not None)
     names = own or named or numbered_classes(highest)
@@ -164,6 +201,24 @@ def _labels_one_by_one(dataset: Any) -> Iterator[int | float | str]:
                 f"dataset[{index}] must give (input, label) with a label that is a class, a whole number or a name; "
                 "change the data set, or give labels=... yourself"
             ) from None
+
+
+def _all_targets(dataset: Any) -> ArrayLike:
+    """Of each sample what the data set gives beside the input."""
+    for name in ("targets", "labels"):
+        there: ArrayLike | None = getattr(dataset, name, None)
+        if there is not None:
+            return there
+    parts = [dataset[index] for index in range(len(dataset))]
+    if any(not isinstance(part, tuple | list) or len(part) != 2 for part in parts):
+        raise UserError("the data set must give (input, target) for an index; change it, or give labels=... yourself")
+    values = [part[1] for part in parts]
+    if all(isinstance(value, str | int) for value in values):
+        return np.array(values, object)
+    try:
+        return np.stack([np.asarray(value) for value in values])
+    except (ValueError, TypeError) as error:
+        raise UserError(f"the targets can't be stacked ({error}); bring them to one shape in the data set") from error
 
 
 def _one_label(label: Any) -> int | float | str:

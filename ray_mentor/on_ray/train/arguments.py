@@ -36,6 +36,7 @@ def splits_of(
     readers: int = 0,
     *,
     config: DataConfig = DataConfig(),  # noqa: B008 - frozen
+    own_loss: bool = False,
 ) -> Splits:
     """All of a run's data, with the training data's classes.
 
@@ -44,19 +45,22 @@ def splits_of(
         readers: processes that read ahead what is a data set.
         config: which column of a table is what, and whether the test split's given labels are the true ones
             (``clean_test``); else it may bring true labels of its own.
+        own_loss: whether there is a loss of the user's own, which takes targets that aren't one class, too.
 
     Raises:
         UserError: inputs of another type than the training data's; joined to a batch, integers would become floats. Or
             no data set, and there shall be readers.
     """
-    first = given(data, config)
+    first = given(data, config, targets=own_loss)
     train = first.samples
 
     def alike(other: Data, name: str) -> Samples:
         try:
-            samples = given(other, config, first).samples
+            samples = given(other, config, first, targets=own_loss).samples
         except UserError as error:
             raise UserError(f"{name}: {error}") from error
+        if _kind_of(samples) != _kind_of(train):
+            raise UserError(f"{name} has {_kind_of(samples)}, but data {_kind_of(train)}; give targets of one kind")
         if samples.inputs.dtype != train.inputs.dtype:
             raise UserError(
                 f"{name} gives inputs of {samples.inputs.dtype}, but data of {train.inputs.dtype}; convert one of them"
@@ -75,6 +79,11 @@ def splits_of(
         features=first.features,
     )
     return splits if readers == 0 else _read_by(splits, readers)
+
+
+def _kind_of(samples: Samples) -> str:
+    targets = samples.targets
+    return "classes" if targets is None else f"targets of {targets.dtype} and shape {targets.shape[1:]}"
 
 
 Parts = tuple[Data, Data | None, Data | None, Data | None]
@@ -107,6 +116,36 @@ def named_parts(
             f"datasets {what}, but its names are {listed(_SPLITS)}, of which train must be there; mend them"
         )
     return tuple(datasets.get(name) for name in ("train", "meta", "test", "validation"))  # type: ignore[return-value]
+
+
+WITHOUT_CLASSES = (
+    "the targets aren't one class each: no accuracy, no predictions and no suggested labels; the audit ranks samples "
+    "by mean loss and mean sample weight"
+)
+
+
+def check_has_classes(splits: Splits, config: TrainConfig) -> None:
+    """Refuses what goes by classes where the targets are none.
+
+    Raises:
+        UserError: naming the setting.
+    """
+    if splits.train.targets is None:
+        return
+    schedule, mentor = config.curriculum, config.mentor
+    asked = {
+        "method": schedule.method in ("mentornet-dd", "oracle", "co-teaching", "dividemix"),
+        "meta_from": schedule.meta_from != "trusted",
+        "mentor": mentor.mentor == "cmw",
+        "mentor_features": "label" in mentor.mentor_features,
+        "meta_loss": mentor.meta_loss == "error",
+    }
+    name = next((name for name, needs_classes in asked.items() if needs_classes), None)
+    if name is not None:
+        raise UserError(
+            f"{name} is {shown(config.flat()[name])}, which goes by classes, but the targets aren't one class each "
+            f"({_kind_of(splits.train)}); leave it out"
+        )
 
 
 def check_factories(student: object, optimizer: object) -> None:

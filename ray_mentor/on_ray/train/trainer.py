@@ -65,9 +65,11 @@ from ray_mentor.on_ray.session.session import (
 )
 from ray_mentor.on_ray.train.arguments import (
     OPTIMIZER_SETTINGS,
+    WITHOUT_CLASSES,
     Data,
     as_told_to_ray,
     check_factories,
+    check_has_classes,
     check_honoured,
     check_shares,
     least_needs,
@@ -158,7 +160,8 @@ class CurriculumTrainer:
         loss: (logits (B, C), labels (B,)) -> per-sample losses (B,), or the name of one, as the setting ``loss`` has
             it. None: as the settings say, cross-entropy by default. With one of your own, the mentor makes its mean
             over the meta set small, and nothing is mixed; if it is the negative log-likelihood of the label,
-            ``meta_loss="error"`` gives what cross-entropy has.
+            ``meta_loss="error"`` gives what cross-entropy has. It may take targets that aren't one class: amounts
+            (floats), several classes at once (B, C), a class a token (B, T); what needs classes is left out then.
         optimizer: params -> optimizer of the student. None: as the settings say (``optimizer``, ``learning_rate``...).
         data_workers: processes of each worker that read samples of a data set ahead of the training, each with a copy
             of the data set; 0: they are read when they are needed. Bits do not depend on it, unless a data set draws
@@ -236,7 +239,8 @@ class CurriculumTrainer:
             check_can_differ(asked.curriculum.method, self._start)
             student = functools.partial(pair_of, student)
         parts = named_parts(data, meta, test, validation, datasets)
-        self._splits = splits_of(*parts, data_workers, config=asked.data)
+        self._splits = splits_of(*parts, data_workers, config=asked.data, own_loss=loss is not None)
+        check_has_classes(self._splits, asked)
         self._fed = Input.of(self._splits.train, feature_names or self._splits.features)
         self._run = placed(run_config, asked.run)
         self.directory = RunDirectory.within(
@@ -318,6 +322,8 @@ class CurriculumTrainer:
         marks = Marks(began, show)
         if self._choice is not None:
             marks.show({"kind": "note", "text": str(self._choice)})
+        if self._splits.train.targets is not None:
+            marks.show({"kind": "note", "text": WITHOUT_CLASSES})
         if self._start is not None and not self._resume:
             marks.show({"kind": "note", "text": self._start.said})
         try:

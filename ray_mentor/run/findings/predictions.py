@@ -30,13 +30,15 @@ def write_predictions(
     samples: Samples,
     beat: Callable[[], None] = lambda: None,
 ) -> None:
-    """Writes the class of the largest logit of each sample.
+    """Writes the class of the largest logit of each sample; nothing of samples whose targets aren't one class.
 
     Args:
         student: whose forward pass it is; as it was afterwards.
         state: its params and buffers, on any device.
         beat: called after each part.
     """
+    if samples.targets is not None:
+        return
     predicted = _predicted(student, state, samples, beat).numpy()
     ids = samples.ids if samples.names is None else samples.names
     table = pa.table({"sample_id": ids, "label": samples.labels, "predicted": predicted})

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ray_mentor.core.step.record import StepRecord
 
@@ -74,7 +75,7 @@ class LedgerRows:
                 "influence": record.influence.float().numpy(),
                 "predicted_label": record.predicted_label.numpy(),
                 "margin": record.margin.numpy(),
-                "given_label": batch.labels.cpu().numpy(),
+                "given_label": batch.labels.cpu().numpy() if _are_classes(batch.labels) else 0,
                 "true_label": batch.true_labels.cpu().numpy() if batch.true_labels is not None else 0,
                 _KNOWN: batch.true_labels is not None,
             },
@@ -134,3 +135,8 @@ def _values(column: pa.ChunkedArray) -> NDArray[Any]:
     """A column's values; where they are null, NaN of a number and 0 of a whole one, which is what blocks hold."""
     values: NDArray[Any] = column.fill_null(math.nan if pa.types.is_floating(column.type) else 0).to_numpy()
     return values
+
+
+def _are_classes(labels: Tensor) -> bool:
+    """One each; amounts and several of them are all of one class."""
+    return labels.ndim == 1 and not labels.is_floating_point()

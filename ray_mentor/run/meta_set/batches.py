@@ -48,7 +48,7 @@ class MetaBatches:
 
     def __call__(self, update: int) -> MetaBatch:
         rows = self._rows(update)
-        inputs, labels = self._inputs(update), torch.from_numpy(self.samples.labels[self._own(rows)])
+        inputs, labels = self._inputs(update), self.samples.for_loss(self._own(rows))
         return MetaBatch(inputs.to(self._device), labels.to(self._device), len(rows))
 
     def _inputs(self, update: int) -> Tensor:
