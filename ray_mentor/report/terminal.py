@@ -115,6 +115,7 @@ def look_at_next(result: Mapping[str, Any], path: str, *, has_page: bool = True)
     low, high = result["wrong_labels_interval"] or (0, 0)
     wrong = "" if share is None else f", {share:.1%} of those trained on ({low:.1%} to {high:.1%})"
     wrong += _AT_LEAST if wrong and result.get("sample_weight_spread") == 0 else ""
+    wrong += _unsure(result)
     wrong += "" if found is None else f"; of the first {found[1]}, {found[0]} are wrong"
     return "\n".join(
         [
@@ -126,6 +127,15 @@ def look_at_next(result: Mapping[str, Any], path: str, *, has_page: bool = True)
             f"  each sample in each epoch: {path}/ledger/",
         ]
     )
+
+
+def _unsure(result: Mapping[str, Any]) -> str:
+    """Where the student's own mistakes may be much of what it takes for wrong labels."""
+    share, interval = result["wrong_labels"], result.get("trusted_interval")
+    if share is None or interval is None or 1 - interval[1] <= share / 2:
+        return ""
+    mistakes = 1 - result["trusted_accuracy"]
+    return f"; the student is wrong on {mistakes:.0%} of held-out trusted samples, so many of these may be right"
 
 
 _AT_LEAST = "; maybe many more, which a student that no mentor keeps from it has learnt by heart"

@@ -421,3 +421,26 @@ def test_rare_classes_are_told_of_one_by_one() -> None:
 def test_of_many_rare_classes_the_rarest_are_told_of() -> None:
     text = printed({**RESULT, "classes": [figures_of(f"n{number}", 0.01) for number in range(9)]})
     assert re.findall(r"rare class (n\d)", text) == ["n0", "n1", "n2", "n3", "n4"]
+
+
+ERRS = "the student is wrong on 67% of held-out trusted samples, so many of these may be right"
+
+
+@pytest.mark.parametrize(
+    ("trusted", "interval", "said"),
+    [
+        (
+            0.33,
+            [0.19, 0.51],
+            "; the student is wrong on 67% of held-out trusted samples, so many of these may be right",
+        ),
+        (0.9, [0.74, 0.97], ""),
+        (None, None, ""),
+    ],
+)
+def test_a_student_that_errs_itself_is_not_believed_without_a_word(
+    trusted: float | None, interval: list[float] | None, said: str
+) -> None:
+    found = {"first_known_wrong": None, "wrong_labels": 0.53, "wrong_labels_interval": [0.33, 0.7]}
+    result = {**RESULT, **found, "sample_weight_spread": 0.3, "trusted_accuracy": trusted, "trusted_interval": interval}
+    assert f"(33.0% to 70.0%){said}: " in look_at_next(result, "/runs/a")

@@ -21,7 +21,7 @@ from ray_mentor.core.methods.table import METHODS, burn_in_of
 from ray_mentor.data.samples.samples import Samples, samples_from_dataset
 from ray_mentor.errors import UserError, printable
 from ray_mentor.run.audit import noise
-from ray_mentor.run.audit.noise import NoiseRate, noise_matrix, noise_rate
+from ray_mentor.run.audit.noise import NoiseRate, knows_nothing, noise_matrix, noise_rate
 from ray_mentor.run.audit.score import by_ranks, score_of, suspicion
 from ray_mentor.run.audit.sums import UNKNOWN, Span, Sums, span_of, sums
 from ray_mentor.run.checkpoint.resume import started_with
@@ -37,6 +37,11 @@ _MOST_EPOCHS, _SHARE = 5, 0.15
 _NO_PREDICTIONS = (
     "the ledger has no predictions (it is of an earlier version, or the student's outputs are no class logits): no "
     "label is suggested, and how many are wrong is not said; samples are ranked by mean loss and mean sample weight"
+)
+_UNLEARNT = (
+    "the student's predictions agree with the given labels no more than by chance: it has learnt nothing yet that "
+    "could tell wrong labels from right ones, so how many are wrong is not said, and no label is taken for wrong; "
+    "train longer"
 )
 _MIXED = (
     "this run showed its student mixed inputs alone, and what it said of them stands for what it says of each sample"
@@ -239,7 +244,8 @@ _PARTS = ("mean_sample_weight", "wrong_share", "mean_margin", "mean_influence", 
 
 def _audited(directory: RunDirectory, of: dict[str, NDArray[Any]], classes: Sequence[str], *, weighs: bool) -> Audit:
     given, suggested = of["given"], of["suggested"]
-    says = bool((suggested >= 0).any())
+    is_unlearnt = knows_nothing(given, suggested, len(classes))
+    says = bool((suggested >= 0).any()) and not is_unlearnt
     equal = np.ptp(np.nan_to_num(of["mean_sample_weight"], nan=1.0)) == 0
     notes: list[str] = []
     if says:
@@ -251,7 +257,7 @@ def _audited(directory: RunDirectory, of: dict[str, NDArray[Any]], classes: Sequ
     else:
         score = by_ranks(of["loss_early"] + of["loss_late"], of["mean_sample_weight"])
         is_issue, rate, matrix = None, None, None
-        notes += [_NO_PREDICTIONS, *([_EQUAL] if equal else [])]
+        notes += [_UNLEARNT if is_unlearnt else _NO_PREDICTIONS, *([_EQUAL] if equal else [])]
     order = np.lexsort((of["id"], -score))
     columns: dict[str, Any] = {
         "sample_id": of["id"][order],

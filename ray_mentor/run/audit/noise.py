@@ -45,6 +45,34 @@ class NoiseRate:
         )
 
 
+LEAST_KAPPA, FEWEST = 0.05, 30
+"""Agreement beyond chance below which a student has learnt nothing that its predictions could tell of labels, and how
+many samples it takes to say so."""
+
+
+def knows_nothing(given: NDArray[np.int64], suggested: NDArray[np.int64], classes: int) -> bool:
+    """Whether what a student predicts agrees with given labels as often as by chance.
+
+    Cohen's κ = (p_o − p_e)/(1 − p_e), p_o the share of samples whose suggested label is the given one, p_e = Σ_c of the
+    products of both shares of class c. Nothing is known where κ is below 0.05, or within two of its standard errors
+    under chance, √(p_e/(n(1 − p_e))), of 0 (Cohen 1960).
+
+    Args:
+        suggested: −1 where nothing is.
+    """
+    known = suggested >= 0
+    n = int(known.sum())
+    if n < FEWEST:
+        return False
+    shares = [np.bincount(labels[known], minlength=classes) / n for labels in (given, suggested)]
+    if shares[0].max() == 1:
+        return False  # one class is given, and chance agrees with it as often as whoever knows
+    by_chance = float(shares[0] @ shares[1])
+    agreement = float((given[known] == suggested[known]).mean())
+    kappa = (agreement - by_chance) / (1 - by_chance)
+    return bool(kappa < max(LEAST_KAPPA, 2 * (by_chance / (n * (1 - by_chance))) ** 0.5))
+
+
 def noise_rate(u: NDArray[np.float32], is_issue: NDArray[np.bool_]) -> NoiseRate:
     """From each sample's u (:func:`~ray_mentor.run.audit.score.suspicion`), and which are taken for wrong."""
     n = len(u)

@@ -19,7 +19,7 @@ from ray_mentor.errors import UserError
 from ray_mentor.run.accuracy import wilson
 from ray_mentor.run.audit import sums as sums_module
 from ray_mentor.run.audit.audit import Audit, burn_in_epochs
-from ray_mentor.run.audit.noise import by_class, confusions, noise_rate
+from ray_mentor.run.audit.noise import by_class, confusions, knows_nothing, noise_rate
 from ray_mentor.run.audit.score import by_ranks, score_of, suspicion
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.ledger.rows import SCHEMA
@@ -350,3 +350,29 @@ def test_the_interval_by_hand() -> None:
     assert found.low == pytest.approx(wilson(30, 100)[0] - 0.01)
     assert found.high == pytest.approx(wilson(55, 100)[1])
     assert noise_rate(u, np.zeros(100, bool)).low == 0
+
+
+def test_a_student_that_has_learnt_nothing_says_nothing_of_labels(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    given, guessed = draw.integers(0, 3, 90), draw.integers(0, 3, 90)
+    for name, predicted in (("guesses", guessed), ("constant", np.zeros(90, int)), ("knows", given)):
+        pairs = enumerate(zip(given, predicted, strict=True))
+        rows = [row(i, 3, int(g), int(p), -1.0 if g != p else 1.0) for i, (g, p) in pairs]
+        audit = Audit.from_run(run_of(tmp_path / name, rows))
+        assert (audit.rate is None) == (name != "knows")
+        assert audit.table["is_issue"].null_count == (0 if name == "knows" else 90)
+        if name != "knows":
+            assert "no more than by chance" in audit.notes[0]
+            with pytest.raises(UserError, match="which labels are wrong isn't known: the student's predictions agree"):
+                audit.datalab()
+
+
+def test_agreement_beyond_chance_by_hand() -> None:
+    given = np.repeat([0, 1], 50)
+    right = np.where(np.arange(100) % 50 < 35, given, 1 - given)  # p_o = .7, p_e = .5: kappa .4, standard error .1
+    assert not knows_nothing(given, right, 2)
+    hardly = np.where(np.arange(100) % 50 < 29, given, 1 - given)  # kappa .16
+    assert knows_nothing(given, hardly, 2)
+    assert not knows_nothing(np.repeat(given, 100), np.repeat(hardly, 100), 2), "which is much of ten thousand"
+    assert not knows_nothing(given[:20], 1 - given[:20], 2), "too few to say so"
+    assert not knows_nothing(np.zeros(50, np.int64), np.zeros(50, np.int64), 2), "one class alone"
