@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ray_mentor.config import TrainConfig
 from ray_mentor.core.methods.table import method_of
+from ray_mentor.data.readers.parquet.said import ALIKE
 from ray_mentor.data.samples.augment import Augment
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.splits import Splits, prepare
@@ -61,7 +62,7 @@ def train(
         with display:
             outcome = trainer.fit(display.show)
         display.console.print(closing_table(outcome.result))
-        for note in outcome.result["notes"]:
+        for note in (*outcome.result["notes"], *(note for note in splits.notes if note.startswith(ALIKE))):
             display.console.print(as_said_here(printable(note)), soft_wrap=True, markup=False)
         has_page = trainer.directory.size(REPORT) is not None
         next_files = look_at_next(outcome.result, outcome.path, has_page=has_page)

@@ -73,6 +73,15 @@ def test_any_name(train: Command, name: str) -> None:
     train("--method", "uniform", name=name if name not in (".", "..") else "dots")
 
 
+def test_labels_that_are_nearly_alike_are_named_at_the_end_again(train: Command, tmp_path: Path) -> None:
+    labels = [("ant", "Ant", "bee")[row % 3] for row in range(ROWS)]
+    (tmp_path / "alike.parquet").write_bytes(parquet({"x": NUMBERS, "label": labels}))
+    said = train("--method", "uniform", "--data", "alike.parquet").out
+    warning = "warning: labels that differ by spaces or case alone are different classes: 'Ant' and 'ant'; write them"
+    assert said.count(warning) == 2
+    assert said.rindex(warning) > said.index("epoch 2")
+
+
 @pytest.mark.parametrize("name", ["x" * 300, "😀" * 100])
 def test_a_name_that_is_too_long(train: Command, name: str) -> None:
     said = train(name=name)

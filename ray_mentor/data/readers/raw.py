@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ray_mentor.data.samples.inputs import ImageInputs
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.errors import UserError
 
@@ -42,11 +43,27 @@ class Raw:
             if split is not None:
                 check_same_shape(split, self.train, f"the {name} split")
 
+    def in_colour(self) -> Raw:
+        """The same splits, grey images with three channels."""
+        train = _in_colour(self.train)
+        test, validation = (None if split is None else _in_colour(split) for split in (self.test, self.validation))
+        return replace(self, train=train, test=test, validation=validation)
+
+
+def _in_colour(samples: Samples) -> Samples:
+    assert isinstance(samples.inputs, ImageInputs)
+    return samples.with_inputs(samples.inputs.in_colour())
+
 
 def check_same_shape(samples: Samples, train: Samples, what: str) -> None:
     """Raises a UserError if the inputs of ``samples`` have another shape than the training split's."""
     if samples.inputs.shape != train.inputs.shape:
+        are_images = len(train.inputs.shape) == len(samples.inputs.shape) == _IMAGE
+        fix = "bring them to one size (--image-size)" if are_images else "name the same feature_columns"
         raise UserError(
             f"inputs of {what} have shape {samples.inputs.shape}, but the training split's have "
-            f"{train.inputs.shape}; bring them to one size, or name the same feature_columns"
+            f"{train.inputs.shape}; {fix}"
         )
+
+
+_IMAGE = 3  # axes: channels, height and width

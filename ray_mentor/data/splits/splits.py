@@ -65,7 +65,7 @@ def prepare(config: DataConfig, seed: int, spread: Spread = in_threads) -> Split
     _check_noise(config)
     raw = read(config, spread)
     notes = list(raw.notes)
-    meta, pool = given_meta(raw, Pool.of(raw.train), config, notes)
+    meta, pool, raw = given_meta(raw, config, notes)
     test, pool = _test(raw, pool, config, seed, notes)
     validation, pool = _stored_validation(raw, pool, [test, meta], config, notes)
     if meta is None:

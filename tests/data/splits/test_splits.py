@@ -1,3 +1,4 @@
+import dataclasses
 import re
 from itertools import combinations
 
@@ -178,6 +179,27 @@ def test_a_grey_meta_set_fits_coloured_images(tmp_path):
     grey = [image_bytes(i, mode="L") for i in range(4)]
     meta = write(tmp_path / "meta.parquet", {"image": grey, "label": [0, 1] * 2})
     assert prepare(DataConfig(data=str(data), meta_data=str(meta)), 0).meta.inputs.shape == (3, 4, 4)
+
+
+@pytest.mark.parametrize("backend", ["memory", "arrow", "ray"])
+def test_grey_images_are_in_colour_where_a_meta_image_is(tmp_path, backend):
+    grey = [image_bytes(i, mode="L") for i in range(20)]
+    data = write(tmp_path / "a.parquet", {"image": grey, "label": [0, 1] * 10})
+    meta = write(tmp_path / "meta.parquet", {"image": [*grey[:3], image_bytes(30)], "label": [0, 1] * 2})
+    config = DataConfig(data=str(data), data_backend=backend, data_cache=str(tmp_path / "cache"))
+    splits = prepare(dataclasses.replace(config, meta_data=str(meta)), 0)
+    parts = (splits.train, splits.validation, splits.meta, splits.test)
+    assert [part.inputs.shape for part in parts] == [(3, 4, 4)] * 4
+    values = splits.train.inputs.values[np.arange(2)]
+    assert values.shape == (2, 4, 4, 3)
+    assert (values == values[..., :1]).all()
+    assert len(splits.train) + len(splits.validation) + len(splits.test) == 17  # the copies of meta images are gone
+    assert f"{meta} has images in colour, so the grey ones of {data} get three channels" in splits.notes
+    other = write(tmp_path / "other.parquet", {"image": [image_bytes(i, size=(5, 5)) for i in (0, 1)], "label": [0, 1]})
+    with pytest.raises(
+        UserError, match=r"the training split's have \(3, 4, 4\); bring them to one size \(--image-size"
+    ):
+        prepare(dataclasses.replace(config, meta_data=str(other)), 0)
 
 
 def test_a_stored_validation_split_is_used(tmp_path):

@@ -118,6 +118,28 @@ def test_images_come_from_several_files_in_order(command: Any, tmp_path: Path) -
     assert not Path("q.parquet").exists()
 
 
+def test_a_student_of_grey_images_takes_files_in_colour_of_what_is_grey(command: Any, tmp_path: Path) -> None:
+    pixels = images((8, 8, 1), count=6)
+    samples = image_samples(pixels)
+    build = named(samples)
+    run = left_by(tmp_path / "run", samples, build, seeded(build))
+    files = [*encoded(pixels[:2]), *encoded(pixels[2:].repeat(3, axis=3))]
+    pyarrow.parquet.write_table(pa.table({"image": files}), "new.parquet")
+    assert command("predict", run, "--data", "new.parquet", "--out", "p.parquet", "--probabilities")[0] == 0
+    found = pyarrow.parquet.read_table("p.parquet")
+    expected = Student.from_run(run).predict(pixels)
+    assert np.stack([found[f"p_{name}"] for name in CLASSES], 1) == pytest.approx(expected, abs=1e-6)
+    pyarrow.parquet.write_table(pa.table({"image": [*files, *encoded(images(count=1))]}), "coloured.parquet")
+    code, said = command("predict", run, "--data", "coloured.parquet", "--out", "q.parquet")
+    assert code == 2
+    assert said.startswith("error: the image in row 6 of ")
+    assert said.endswith(
+        "coloured.parquet (sample id 6) is in colour, but the student was trained on grey images of 8×8 "
+        "(width×height); make it grey first, or train on images in colour\n"
+    )
+    assert not Path("q.parquet").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

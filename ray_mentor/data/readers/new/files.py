@@ -28,6 +28,7 @@ from ray_mentor.data.readers.parquet.features import feature_parts
 from ray_mentor.data.readers.parquet.images import image_parts, image_shape
 from ray_mentor.data.readers.parquet.roles import with_roles, without_columns
 from ray_mentor.data.readers.parquet.table import Table, named_classes, open_table
+from ray_mentor.data.readers.pictures.decode import Pixels
 from ray_mentor.data.readers.pictures.form import Form
 from ray_mentor.data.readers.places import Listing, is_uri
 from ray_mentor.data.samples.inputs import middle
@@ -154,7 +155,7 @@ def _opened(parts: Parts, columns: Columns) -> Table:
 def _check_size(table: Table, columns: Columns, known: Known, location: str) -> None:
     assert columns.image is not None
     height, width, channels = image_shape(table, columns.image, _form(known))
-    if (known.resize is None and (height, width) != known.shape[1:]) or channels > known.shape[0]:
+    if known.resize is None and (height, width) != known.shape[1:]:
         found = Known(known.classes, (channels, height, width))
         raise UserError(f"{location} holds {found}, but the student was trained on {known}; bring them to that")
 
@@ -220,13 +221,20 @@ class Rows(AbstractSource):
         for part in image_parts(stretch, self.columns.image, (*square, channels), _form(self.known)):
             pixels = middle(part.pixels, height, width)
             if pixels.shape[3] > channels:
-                last = row + len(pixels) - 1
-                raise UserError(
-                    f"an image between {self.table.place(row)} and {self.table.place(last)} is in colour, but the "
-                    f"student was trained on {self.known}; make them grey first"
-                )
+                pixels = self._grey(pixels, row)
             row += len(pixels)
             yield np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:3], channels)))
+
+    def _grey(self, pixels: Pixels, first: int) -> Pixels:
+        """One channel of images whose three are equal: a file in colour of what is grey."""
+        coloured = (pixels != pixels[..., :1]).any(axis=(1, 2, 3))
+        if coloured.any():
+            place = self.table.place(first + int(coloured.argmax()))
+            raise UserError(
+                f"the image in {place} is in colour, but the student was trained on {self.known}; make it grey first, "
+                "or train on images in colour"
+            )
+        return pixels[..., :1]
 
 
 @dataclass(frozen=True, eq=False)

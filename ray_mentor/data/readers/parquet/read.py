@@ -72,11 +72,11 @@ def read_files(config: DataConfig, spread: Spread) -> Raw:
     )
 
 
-def read_trusted(config: DataConfig, raw: Raw) -> tuple[Samples, list[str]]:
+def read_trusted(config: DataConfig, raw: Raw) -> tuple[Samples, Raw, list[str]]:
     """Reads ``config.meta_data``, a meta set to go with data that is already read; its label column is the truth.
 
     Returns:
-        The meta set, and what the user should be told of it.
+        The meta set; the data, in colour where the meta set is; and what the user should be told of it.
 
     Raises:
         UserError: as :func:`read_files`, or inputs that don't fit the training split's.
@@ -106,11 +106,17 @@ def read_trusted(config: DataConfig, raw: Raw) -> tuple[Samples, list[str]]:
     form = Form.of(config)
     known = raw.train.inputs
     inputs, flags = inputs_in(table, columns, config, form.like(known) if isinstance(known, ImageInputs) else form)
-    if known.shape[0] == 3 and isinstance(inputs, ImageInputs):
+    told = said_of([(table, flags)])
+    if isinstance(known, ImageInputs) and isinstance(inputs, ImageInputs) and known.shape[0] != inputs.shape[0]:
+        if known.shape[0] == 1:
+            raw = raw.in_colour()
+            told.append(
+                f"{config.meta_data} has images in colour, so the grey ones of {config.data} get three channels"
+            )
         inputs = inputs.in_colour()
     meta = _samples(table, inputs, whole(flags), (labels, None), raw.train.classes)
     check_same_shape(meta, raw.train, f"meta_data {config.meta_data!r}")
-    return meta, said_of([(table, flags)])
+    return meta, raw, told
 
 
 def _said_of(columns: Columns) -> list[str]:

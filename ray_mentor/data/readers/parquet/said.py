@@ -10,6 +10,8 @@ import numpy as np
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.errors import listed
 
+ALIKE = "warning: labels that differ by spaces or case alone are different classes"
+"""How what is said of them begins: it is said at the end of a run again, which has trained on too many classes."""
 _SHOWN = 5  # classes, or groups of them, that are named
 
 
@@ -20,7 +22,7 @@ def doubtful_labels(classes: Sequence[str]) -> Iterator[str]:
         alike[" ".join(name.split()).casefold()].append(name)
     if groups := [names for names in alike.values() if len(names) > 1]:
         shown = listed((" and ".join(map(repr, names)) for names in groups), _SHOWN)
-        yield f"warning: labels that differ by spaces or case alone are different classes: {shown}; write them alike"
+        yield f"{ALIKE}: {shown}; write them alike"
     elif stray := [name for name in classes if name != name.strip()]:
         yield f"warning: labels with spaces before or behind them: {listed(map(repr, stray), _SHOWN)}"
 

@@ -16,16 +16,18 @@ from ray_mentor.errors import UserError, listed, shown
 _SHOWN = 10  # classes that a note names
 
 
-def given_meta(raw: Raw, pool: Pool, config: DataConfig, notes: list[str]) -> tuple[Samples | None, Pool]:
-    """What was re-checked, and the pool without it; None where nothing was. Before a test split is drawn: it is too
-    dear to be measured on alone.
+def given_meta(raw: Raw, config: DataConfig, notes: list[str]) -> tuple[Samples | None, Pool, Raw]:
+    """What was re-checked, None where nothing was; the training split without it; and the data, as they go with it.
+
+    Before a test split is drawn: it is too dear to be measured on alone.
     """
     if config.meta_data is not None:
-        stored, told = read_trusted(config, raw)
+        stored, raw, told = read_trusted(config, raw)
         notes += told
         trusted = Pool.of(_apart_from_test(stored, raw, notes))
         meta = some(trusted.take(), "meta set", config.meta_data)
-        return meta, less(pool, meta, "training samples that are in the meta set too", notes)
+        pool = less(Pool.of(raw.train), meta, "training samples that are in the meta set too", notes)
+        return meta, pool, raw
     if config.meta_ids is not None:
         others = set(raw.columns) - {*raw.features, config.true_label_column}
         found = read_ids(config.meta_ids, config.id_column, config.label_column, others)
@@ -33,10 +35,10 @@ def given_meta(raw: Raw, pool: Pool, config: DataConfig, notes: list[str]) -> tu
     elif config.meta_column is not None:
         checked, source = _in_column(raw, config.meta_column, config.data), f"column {config.meta_column}"
     else:
-        return None, pool
+        return None, Pool.of(raw.train), raw
     meta = some(_apart_from_test(checked, raw, notes), "meta set", source)
     notes.append(f"{len(meta)} samples of the training split are the meta set, as {source} says")
-    return meta, _without(pool, meta, notes)
+    return meta, _without(Pool.of(raw.train), meta, notes), raw
 
 
 def _in_column(raw: Raw, column: str, source: str) -> Samples:
