@@ -23,14 +23,14 @@ def run(words: list[str]) -> None:
     parser.add_argument("--label-column", metavar="NAME", help="the column of labels, where training's differs")
     asked = parser.parse_args(words)
     with needing("ray", "ray-mentor evaluate"):  # PyTorch, which --help need not wait for
-        from ray_mentor.commands.inference import opened, said  # noqa: PLC0415
+        from ray_mentor.commands.inference import opened, said, student_of  # noqa: PLC0415
         from ray_mentor.report.evaluated import show_evaluation  # noqa: PLC0415
         from ray_mentor.report.run.written import REPORT, write_report  # noqa: PLC0415
         from ray_mentor.run.directory import RunDirectory  # noqa: PLC0415
         from ray_mentor.run.trained.evaluation import EVALUATION, Evaluated, Evaluation  # noqa: PLC0415
 
     directory = RunDirectory(asked.run)
-    of = opened(asked, labelled=True)
+    of = opened(asked, student_of(asked), labelled=True)
     for note in of.notes:
         print(printable(note))
     assert of.new.labels is not None

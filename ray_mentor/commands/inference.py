@@ -41,16 +41,24 @@ class Opened:
         return (*self.student.notes, *self.new.notes)
 
 
-def opened(asked: argparse.Namespace, *, labelled: bool) -> Opened:
-    """Reads the student, and finds the data.
+def student_of(asked: argparse.Namespace) -> Packed:
+    """Reads the student.
 
     Raises:
-        UserError: no trained student, data that don't fit it, or an option that there can't be.
+        UserError: no trained student, or code of the user's own that nobody named.
+    """
+    return packed(asked.run, asked.student, which=asked.which)
+
+
+def opened(asked: argparse.Namespace, whole: Packed, *, labelled: bool) -> Opened:
+    """Makes the student, and finds the data.
+
+    Raises:
+        UserError: another student, data that don't fit it, or an option that there can't be.
     """
     if asked.batch_size < 1:
         raise UserError(f"batch_size is {asked.batch_size}, but it must be at least 1")
     workers = _workers(asked.workers)
-    whole = packed(asked.run, asked.student, which=asked.which)
     columns = {name: getattr(asked, name, None) for name in ("format", "image_column", "id_column", "label_column")}
     config = columns_of(RunDirectory(asked.run), asked.data, **columns)
     new = read_new(config, known_to(whole.about), labelled=labelled)

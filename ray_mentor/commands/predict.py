@@ -23,13 +23,14 @@ def run(words: list[str]) -> None:
     parser.add_argument("--probabilities", action="store_true", help="also a column a class, p_NAME")
     asked = parser.parse_args(words)
     with needing("ray", "ray-mentor predict"):
-        from ray_mentor.commands.inference import opened, said  # noqa: PLC0415
+        from ray_mentor.commands.inference import opened, said, student_of  # noqa: PLC0415
         from ray_mentor.report.predicted import Tally  # noqa: PLC0415
         from ray_mentor.run.trained.predictions import as_rows, schema_of  # noqa: PLC0415
         from ray_mentor.run.trained.table_files import check_table_file, write_table_file  # noqa: PLC0415
 
+    student = student_of(asked)  # which is asked for first: another file for the predictions would not help without it
     check_table_file(asked.out)
-    of = opened(asked, labelled=False)
+    of = opened(asked, student, labelled=False)
     for note in of.notes:
         print(printable(note))
     classes = of.student.classes

@@ -105,6 +105,23 @@ def test_class_folders_are_labels(run: str) -> None:
 
 
 @pytest.mark.parametrize("run", ["images"], indirect=True)
+@pytest.mark.parametrize("lie", ["test/{label}/{i:02}.png", "test/{i:02}.png", "val/{label}/{i:02}.png"])
+def test_of_images_in_splits_the_test_split_is_read(run: str, lie: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where its images have no class folders, as those of a contest."""
+
+    def name(i: int) -> str:
+        return (lie if i % 3 == 1 else "train/{label}/{i:02}.png").format(i=i, label=CLASSES[i // 3 % 3])
+
+    files("photos", name)
+    assert predicted(run, "photos")["sample_id"].tolist() == sorted(name(i) for i in range(1, 30, 3))
+    said = "photos has splits, of which its test split is read; name a file or folder in it for another"
+    assert capsys.readouterr().out.splitlines()[0] == said
+    Path("p.parquet").unlink()
+    assert len(predicted(run, "photos/train")) == 20
+    assert "has splits" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("run", ["images"], indirect=True)
 def test_arrays(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     np.savez("new.npz", images=PIXELS, labels=LABELS)
     found = predicted(run, "new.npz")

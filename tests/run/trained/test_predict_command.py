@@ -175,6 +175,16 @@ def test_what_does_not_fit_is_said_and_nothing_is_written(
     assert sorted(Path().iterdir()) == before
 
 
+def test_a_student_that_is_not_named_is_asked_for_before_a_file_that_is_there(command: Any, tmp_path: Path) -> None:
+    samples = feature_samples(FEATURES)
+    build = named(samples, "mlp")
+    run = left_by(tmp_path / "run", samples, lambda: build(), seeded(build), names=NAMES)
+    Path("there.csv").touch()
+    code, said = command("predict", run, "--data", "new.parquet", "--out", "there.csv")
+    assert code == 2
+    assert "is built by code of your own; say by what: --student module:function" in said
+
+
 def test_a_run_that_ended_early_says_so(command: Any, tmp_path: Path) -> None:
     samples = feature_samples(FEATURES)
     build = named(samples, "mlp")

@@ -91,6 +91,20 @@ def sorted_by_class(listing: Listing) -> bool:
     return sum(_split_of(folder) is None for folder in folders) > 1
 
 
+def test_images(listing: Listing) -> list[str]:
+    """Those of the test split of a folder that is sorted into splits, however they lie there; else of its validation
+    split; none where nothing is called ``train*``.
+    """
+    images = listing.ending(*IMAGES)
+    top = _top(images)
+    if not any(_in_split(name, top) for name in images):
+        return []
+    split = {name: _split_of(name.split("/")[len(top)]) for name in images if _folders(name, top)}
+    if "train" not in split.values():
+        return []
+    return next(filter(None, ([n for n in images if split.get(n) == part] for part in ("test", "validation"))), [])
+
+
 def _top(images: Sequence[str]) -> list[str]:
     """Folders that hold all there is, one in the other."""
     top: list[str] = []

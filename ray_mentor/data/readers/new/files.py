@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from ray_mentor.config import DataConfig
-from ray_mentor.data.readers.formats.folder import IMAGES, KIND
+from ray_mentor.data.readers.formats.folder import IMAGES, KIND, test_images
 from ray_mentor.data.readers.formats.hugging_face import HUB, ArrowPart
 from ray_mentor.data.readers.formats.listed import ListedImages
 from ray_mentor.data.readers.formats.part import AbstractPart
@@ -67,7 +67,10 @@ def _found(config: DataConfig, known: Known, *, labelled: bool) -> tuple[SplitPa
     if known.are_images and not labelled and not config.data.startswith(HUB):
         listing = Listing.of(config.data)
         if not listing.is_file and holds_images_alone(listing):
-            return SplitParts((_all_images(listing),)), _of_images(config)
+            test = test_images(listing)
+            notes = (_of_splits(config.data),) if test else ()
+            part = _images(listing, test or listing.ending(*IMAGES))
+            return SplitParts((part,), notes=notes), _of_images(config)
     found = _split(config)
     if found.roles is not None:
         found, config = with_roles(found, without_columns(config), labelled=labelled)
@@ -90,13 +93,16 @@ def _split(config: DataConfig) -> SplitParts:
         )  # no training split is needed here; it says what else is wrong
     if not splits.test:
         return find_parts(config.data, config.format, whole=True)
-    note = f"{config.data} has splits, of which its test split is read; name a file or folder in it for another"
-    return dataclasses.replace(splits, train=splits.test, validation=(), test=(), notes=(note,))
+    return dataclasses.replace(splits, train=splits.test, validation=(), test=(), notes=(_of_splits(config.data),))
 
 
-def _all_images(listing: Listing) -> ListedImages:
+def _of_splits(location: str) -> str:
+    return f"{location} has splits, of which its test split is read; name a file or folder in it for another"
+
+
+def _images(listing: Listing, names: Sequence[str]) -> ListedImages:
     """However they lie; their ids are their paths."""
-    paths = pa.array(listing.ending(*IMAGES), pa.large_string())
+    paths = pa.array(names, pa.large_string())
     place = listing.location if is_uri(listing.location) else Path(listing.location)
     return ListedImages(place, pa.table({_ID: paths}), place, paths, _IMAGE, KIND, alone=True)
 
