@@ -107,6 +107,7 @@ def _stopped(stop: KeyboardInterrupt, words: list[str]) -> str:
 
 def _train(words: list[str]) -> None:
     from ray_mentor.config import GROUPS, TrainConfig  # noqa: PLC0415 - not before the command is known
+    from ray_mentor.config.groups.data import check_there  # noqa: PLC0415
     from ray_mentor.help import TRAIN, daily_help, full_help  # noqa: PLC0415
 
     prog, says = "ray-mentor train", "Trains a student on weighted samples; a mentor that learns weighs them."
@@ -118,6 +119,7 @@ def _train(words: list[str]) -> None:
         with needing("ray", prog):
             config, verbose = _parsed(words, TrainConfig, prog)
             file_locks()  # before anything is loaded that needs them
+            check_there(config.data.data)
             _greet(f"{config.curriculum.method} on {config.data.data}, {counted(config.run.epochs, 'epoch')}")
             from ray_mentor.training import train  # noqa: PLC0415 - PyTorch and Ray, which --help need not wait for
 
@@ -126,6 +128,7 @@ def _train(words: list[str]) -> None:
 
 def _tune(words: list[str]) -> None:
     from ray_mentor.config import GROUPS  # noqa: PLC0415
+    from ray_mentor.config.groups.data import check_there  # noqa: PLC0415
     from ray_mentor.config.sweep import SweepConfig, SweepSettings  # noqa: PLC0415
     from ray_mentor.help import TUNE, daily_help, full_help  # noqa: PLC0415
 
@@ -144,6 +147,7 @@ def _tune(words: list[str]) -> None:
         with needing("tune", "ray-mentor tune"):
             config, verbose = _parsed(words, SweepConfig, prog)
             file_locks()
+            check_there(config.train.data.data)
             _greet(f"searching {space}")
             from ray_mentor.sweep import tune_curriculum  # noqa: PLC0415
 
@@ -153,6 +157,7 @@ def _tune(words: list[str]) -> None:
 def _compare(words: list[str]) -> None:
     from ray_mentor.config import GROUPS  # noqa: PLC0415
     from ray_mentor.config.compare import CompareConfig, CompareSettings  # noqa: PLC0415
+    from ray_mentor.config.groups.data import check_there  # noqa: PLC0415
     from ray_mentor.help import COMPARE, daily_help, full_help  # noqa: PLC0415
 
     prog = "ray-mentor compare"
@@ -169,6 +174,7 @@ def _compare(words: list[str]) -> None:
         with needing("tune", prog):
             config, verbose = _parsed(words, CompareConfig, prog)
             file_locks()
+            check_there(config.train.data.data)
             _greet(f"comparing methods on {config.train.data.data}")
             from ray_mentor.comparison.compare import compare  # noqa: PLC0415
 

@@ -209,6 +209,13 @@ def test_what_is_slow_to_load_is_loaded_after_the_first_line() -> None:
     assert (done.returncode, done.stderr) == (3, "")
 
 
+@pytest.mark.parametrize("words", [("train",), ("tune", "smoke"), ("compare",)])
+def test_data_that_are_not_there_are_said_before_anything_slow_is_loaded(command: Any, words: tuple[str, ...]) -> None:
+    said = command(*words, "--data", "nowhere/at-all.csv")
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("error: unknown data 'nowhere/at-all.csv'; valid: digits, cifar10, cifar100, or a path")
+
+
 # A run
 
 

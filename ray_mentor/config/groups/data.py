@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from ray_mentor.config.values import require
-from ray_mentor.errors import UserError, one_of, shown
+from ray_mentor.errors import UserError, listed, one_of, shown
 
 BACKENDS = ("memory", "arrow", "ray")
 """Ways to hold the inputs of a run. The samples are the same with each; their order and the result with memory and
@@ -23,6 +24,26 @@ META_SOURCES = ("meta_data", "meta_ids", "meta_column")
 
 FORMATS = ("parquet", "images", "csv", "jsonl", "npz", "hf", "webdataset")
 """What data of one's own can be stored as."""
+
+
+BUILT_IN = ("digits", "cifar10", "cifar100")
+"""Data sets that are known by name."""
+
+
+def check_there(data: str) -> None:
+    """Raises a UserError unless this is a built-in data set, or a path at which there is something; what lies on
+    another file system or on the Hub is looked for when it is read.
+    """
+    if not (data in BUILT_IN or "://" in data or data.startswith("hf:") or os.path.exists(data)):
+        raise unknown_data(data)
+
+
+def unknown_data(data: str) -> UserError:
+    """What to say where there is no such data."""
+    return UserError(
+        f"unknown data {shown(data)}; valid: {', '.join(BUILT_IN)}, "
+        f"or a path to data of your own (no such file or folder: {listed([data])})"
+    )
 
 
 def parse_noise(text: str) -> tuple[str, float]:

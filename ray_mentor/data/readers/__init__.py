@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ray_mentor.config import DataConfig
+from ray_mentor.config.groups.data import unknown_data
 from ray_mentor.data.readers.cifar import CIFAR, read_cifar
 from ray_mentor.data.readers.digits import read_digits
 from ray_mentor.data.readers.formats.which import is_data
@@ -12,7 +13,7 @@ from ray_mentor.data.readers.parquet.read import read_files, read_trusted
 from ray_mentor.data.readers.raw import Raw, check_same_shape
 from ray_mentor.data.samples.inputs import AbstractArrayInputs
 from ray_mentor.data.storage.spread import Spread, in_threads
-from ray_mentor.errors import UserError, listed, shown
+from ray_mentor.errors import UserError
 
 __all__ = ["CLEAN", "Known", "New", "Raw", "check_same_shape", "read", "read_new", "read_trusted"]
 
@@ -38,7 +39,7 @@ def read(config: DataConfig, spread: Spread = in_threads) -> Raw:
         return _of_known_size(read_digits() if config.data == "digits" else read_cifar(config), config)
     if is_data(config.data):
         return read_files(config, spread)
-    raise _unknown(config.data)
+    raise unknown_data(config.data)
 
 
 def read_new(config: DataConfig, known: Known, *, labelled: bool) -> New:
@@ -58,7 +59,7 @@ def read_new(config: DataConfig, known: Known, *, labelled: bool) -> New:
         return _built_in(config, known, labelled=labelled)
     if is_data(config.data):
         return read_new_files(config, known, labelled=labelled)
-    raise _unknown(config.data)
+    raise unknown_data(config.data)
 
 
 def _built_in(config: DataConfig, known: Known, *, labelled: bool) -> New:
@@ -74,13 +75,6 @@ def _built_in(config: DataConfig, known: Known, *, labelled: bool) -> New:
     what = "its test split" if raw.test else "all of it, what it was trained on too"
     notes = (f"{config.data}: {what}, {len(samples):,} samples",)
     return New(InMemory(samples.inputs.values[:]), samples.ids, samples.names, labels, notes)
-
-
-def _unknown(data: str) -> UserError:
-    return UserError(
-        f"unknown data {shown(data)}; valid: digits, {', '.join(CIFAR)}, "
-        f"or a path to data of your own (no such file or folder: {listed([data])})"
-    )
 
 
 def _of_known_size(raw: Raw, config: DataConfig) -> Raw:
