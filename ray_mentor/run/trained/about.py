@@ -100,11 +100,20 @@ class Input:
         if self.kind != OWN and tuple(raw.shape[1:]) != self.stored_shape:
             raise UserError(
                 f"the inputs have shape {tuple(raw.shape)}, but the student takes {self} of shape "
-                f"(N, {', '.join(map(str, self.stored_shape))})"
+                f"(N, {', '.join(map(str, self.stored_shape))}){self._fix}"
             )
         if self.kind == IMAGES and raw.dtype != torch.uint8:
             kind = str(raw.dtype).removeprefix("torch.")
             raise UserError(f"the images are {kind}, but the student takes pixels as uint8, 0 to 255; convert them")
+
+    @property
+    def _fix(self) -> str:
+        if self.resize is None:
+            return ""
+        return (
+            f"; Student.prepare(FILE) makes one: the shorter side resized to {self.resize}, and the middle "
+            f"{self.shape[2]}×{self.shape[1]} cropped"
+        )
 
     def __str__(self) -> str:
         return {IMAGES: "uint8 images", FEATURES: "features"}.get(self.kind, "inputs")

@@ -6,6 +6,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any, overload
 
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 from ray_mentor.core.step.evaluation import evaluating
@@ -24,6 +26,7 @@ from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.trained.about import About, code_of
 from ray_mentor.run.trained.files import ABOUT, AVERAGE, CONFIG, FOLDER, LAST, MODEL
 from ray_mentor.run.trained.params import from_bytes, load_into
+from ray_mentor.run.trained.prepared import prepared
 from ray_mentor.students import make_student, runs_code, source_of
 
 Build = Callable[[], nn.Module]
@@ -89,6 +92,21 @@ class Student:
     def figures(self) -> Mapping[str, Any]:
         """Its epoch, and the accuracies that the run measured."""
         return self.about.files.get(self.name.rpartition("/")[2], {})
+
+    def prepare(self, image: str | PathLike[str] | Image.Image) -> NDArray[np.uint8]:
+        """Pixels (H, W, C) of an image, as :meth:`predict` takes a stack of them: decoded as in training.
+
+        Upright as its camera says; where images of any size were trained on, the shorter side resized to
+        ``about.input.resize`` (bilinear, antialiased) and the middle H×W cropped.
+
+        Args:
+            image: a file, or an image of Pillow's, which is not changed. Of a JPEG more than twice as large a file is
+                reduced by its decoder first, as in training.
+
+        Raises:
+            UserError: no image, one of another size where none is resized, or a student of other inputs.
+        """
+        return prepared(self.about.input, image)
 
     @overload
     def predict(self, inputs: Tensor, batch_size: int = 256) -> Tensor: ...

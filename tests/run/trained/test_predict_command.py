@@ -18,6 +18,7 @@ from trained_students import CLASSES, feature_samples, image_samples, images, le
 
 from ray_mentor import Student, cli
 from ray_mentor.data import ImageInputs
+from ray_mentor.errors import UserError
 
 NAMES = ("a", "b", "c", "d")
 FEATURES = np.random.default_rng(1).normal(5, 3, (600, 4)).astype(np.float32)
@@ -208,6 +209,19 @@ def test_images_of_any_size_are_brought_to_what_the_student_was_fed(command: Any
     fed = [resized(torch.from_numpy(each).permute(2, 0, 1)).permute(1, 2, 0).numpy() for each in pixels]
     expected = Student.from_run(run).predict(np.stack(fed))
     assert np.stack([found[f"p_{name}"] for name in CLASSES], 1) == pytest.approx(expected, abs=1e-6)
+    student = Student.from_run(run)
+    for i, each in enumerate(pixels):
+        Path("one.png").write_bytes(encoded(each[None])[0])
+        made = student.prepare("one.png")
+        assert np.array_equal(made, fed[i])
+        assert np.array_equal(made, student.prepare(Image.fromarray(each)))
+    assert student.prepare(Image.fromarray(pixels[0]).convert("L")).shape == (8, 8, 3)
+    with pytest.raises(UserError, match=r"the shorter side resized to 9, and the middle 8×8 cropped"):
+        student.predict(np.stack([pixels[0]]))
+    for name, said in (("none.png", "'none.png' can't be read"), ("no.png", "'no.png' can't be decoded")):
+        Path("no.png").write_bytes(b"no")
+        with pytest.raises(UserError, match=said):
+            student.prepare(name)
     pyarrow.parquet.write_table(pa.table({"image": [*encoded(images(count=1)), b"no"]}), "broken.parquet")
     code, said = command("predict", run, "--data", "broken.parquet", "--out", "q.parquet")
     assert code == 2
