@@ -82,12 +82,13 @@ def tune_curriculum(
     settings = settings or SweepSettings()
     found = _space(space)
     check_space(found, config)
-    makers = always(make) if make is not None else _configured(config, verbose)
+    makers, understood = (always(make), "") if make is not None else _configured(config, verbose)
     config = named(config, "sweep", found.name.rsplit("/", 1)[-1])
     record = {"space": found.name, **dataclasses.asdict(settings), **config.flat()}
     directory = directory_of(config, record, "sweep")
     display = SweepDisplay(settings.trials or found.trials, config.run.epochs, console)
-    display.console.print(printable(f"sweep: {directory.path}"), soft_wrap=True, markup=False)
+    for text in filter(None, (understood, f"sweep: {directory.path}")):
+        display.console.print(printable(text), soft_wrap=True, markup=False)
     study = Study(found, config, settings, makers, directory, record, display.show, verbose)
     with display:
         try:
@@ -100,8 +101,12 @@ def tune_curriculum(
     return _closed(outcome, display)
 
 
-def _configured(config: TrainConfig, verbose: bool) -> Configured:
-    """Raises a UserError where no trusted sample can be held out, or anything is wrong with the data."""
+def _configured(config: TrainConfig, verbose: bool) -> tuple[Configured, str]:
+    """Makes trainers of data that are read here; and what was understood of them, in a line.
+
+    Raises:
+        UserError: no trusted sample can be held out, or anything is wrong with the data.
+    """
     splits, mentor = prepare(config.data, config.run.seed), config.mentor
     if meta_parts(splits.meta, holdout=mentor.meta_holdout, training=0.0, seed=0).held_out is None:
         raise UserError(
@@ -109,7 +114,7 @@ def _configured(config: TrainConfig, verbose: bool) -> Configured:
             "the accuracy on held-out ones, never on the test split; give a share above 0, e.g. --meta-holdout 0.3, "
             "and more than one sample of each class"
         )
-    return Configured({drawn_by(config): splits}, verbose)
+    return Configured({drawn_by(config): splits}, verbose), splits.understood
 
 
 def _space(space: str | Mapping[str, Any]) -> FoundSpace:

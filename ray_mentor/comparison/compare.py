@@ -114,7 +114,8 @@ def compare(
     record = {**dataclasses.asdict(settings), **config.flat()}
     directory = directory_of(config, record, "comparison", _MAY_CHANGE)
     display = SweepDisplay(len({digest(cell.config) for cell in cells}), config.run.epochs, console, "run")
-    for text in (f"comparison: {directory.path}", *plan.notes):
+    understood = dict.fromkeys(splits.understood for splits in read.values() if splits.understood)
+    for text in (*understood, f"comparison: {directory.path}", *plan.notes):
         display.console.print(printable(text), soft_wrap=True, markup=False)
     with display:
         try:
