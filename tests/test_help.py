@@ -79,7 +79,7 @@ def test_its_lines_are_wrapped_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert max(map(len, text.splitlines())) <= 100
     assert (
         "      memory: inputs are decoded at every start; the better choice up to some 50,000 images of 32x32\n"
-        "      (0.15 GiB of pixels). arrow: Parquet is decoded once, into a file that all processes of a node\n"
+        "      (0.15 GiB of pixels). arrow: they are decoded once, into a file that all processes of a node\n"
     ) in text
 
 
