@@ -177,24 +177,27 @@ def _written(value: Any) -> str:
 _WIDTH = 100  # characters of a line
 
 
-def check_options(words: Sequence[str], known: Sequence[str], prog: str) -> None:
+def check_options(words: Sequence[str], known: Sequence[str], prog: str, *, settings: bool = True) -> None:
     """Raises a UserError that names the nearest options if a word is an option that there isn't.
 
     Args:
         words: of the command line.
         known: every setting.
         prog: the command.
+        settings: whether these are a training's, which may stand in a file, and be said no to.
     """
     names = [name.replace("_", "-") for name in known]
-    flags = {*names, *(f"no-{name}" for name in names), "config", "verbose", "help", "help-all"}
+    besides = {*(f"no-{name}" for name in names), "config", "verbose", "help-all"} if settings else set()
+    flags, help_of = {*names, *besides, "help"}, "--help-all" if settings else "--help"
     for word in words:
         option = word.partition("=")[0]
         plain = option.replace("_", "-").removeprefix("--")
         if option.startswith("--") and plain not in flags | {""}:
             meant = MEANT.get(plain.replace("-", "_"))
+            meant = meant if meant in known else None
             near = [meant.replace("_", "-")] if meant else difflib.get_close_matches(plain, flags, n=1, cutoff=_ALIKE)
             near = near or [name for name in names if plain and name.startswith(f"{plain}-")][:1]
-            hint = f"did you mean --{near[0]}?" if near else f"{prog} --help-all lists those there are"
+            hint = f"did you mean --{near[0]}?" if near else f"{prog} {help_of} lists those there are"
             raise UserError(f"unknown option {option if len(option) < _LONG else shown(option)}: {hint}")
 
 

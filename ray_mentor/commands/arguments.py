@@ -3,6 +3,34 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from typing import NoReturn
+
+from typing_extensions import override
+
+from ray_mentor.errors import UserError
+from ray_mentor.help import check_options
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with a command in one line, as the commands that train do."""
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(prog=prog, description=description, allow_abbrev=False)
+
+    def asked(self, words: Sequence[str]) -> argparse.Namespace:
+        """The options that were given.
+
+        Raises:
+            UserError: one that there isn't, naming the nearest; or a value that can't be.
+        """
+        known = [name.removeprefix("--") for action in self._actions for name in action.option_strings]
+        check_options(words, known, self.prog, settings=False)
+        return self.parse_args(words)
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; {self.prog} --help lists what it takes")
 
 
 def add_arguments(parser: argparse.ArgumentParser, data: str) -> None:

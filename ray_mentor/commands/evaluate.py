@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-
-from ray_mentor.commands.arguments import add_arguments
+from ray_mentor.commands.arguments import Parser, add_arguments
 from ray_mentor.errors import UserError, printable
 from ray_mentor.extras import needing
 
@@ -18,10 +16,10 @@ _SAYS = (
 
 def run(words: list[str]) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(prog="ray-mentor evaluate", description=_SAYS, allow_abbrev=False)
+    parser = Parser(prog="ray-mentor evaluate", description=_SAYS)
     add_arguments(parser, "labelled samples, in any format that train takes")
     parser.add_argument("--label-column", metavar="NAME", help="the column of labels, where training's differs")
-    asked = parser.parse_args(words)
+    asked = parser.asked(words)
     with needing("ray", "ray-mentor evaluate"):  # PyTorch, which --help need not wait for
         from ray_mentor.commands.inference import opened, said, student_of  # noqa: PLC0415
         from ray_mentor.report.evaluated import show_evaluation  # noqa: PLC0415

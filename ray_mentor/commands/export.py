@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-
-from ray_mentor.commands.arguments import add_which
+from ray_mentor.commands.arguments import Parser, add_which
 from ray_mentor.errors import printable
 from ray_mentor.extras import needing
 
@@ -17,7 +15,7 @@ _SAYS = (
 
 def run(words: list[str]) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(prog="ray-mentor export", description=_SAYS, allow_abbrev=False)
+    parser = Parser(prog="ray-mentor export", description=_SAYS)
     parser.add_argument("run", metavar="RUN", help="the run's folder, e.g. runs/first")
     parser.add_argument(
         "--to", choices=("torch", "onnx"), default="torch", help="torch.export's format (default), or ONNX"
@@ -25,7 +23,7 @@ def run(words: list[str]) -> None:
     parser.add_argument("--out", metavar="FILE", required=True, help="where it goes, e.g. student.pt2 or student.onnx")
     parser.add_argument("--student", metavar="NAME", help="what builds the student, where that is code of your own")
     add_which(parser)
-    asked = parser.parse_args(words)
+    asked = parser.asked(words)
     with needing("ray", "ray-mentor export"):  # PyTorch, which --help need not wait for
         from ray_mentor.run.findings.new_files import check_free, write_new  # noqa: PLC0415
         from ray_mentor.run.trained.exported import exported  # noqa: PLC0415

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-
-from ray_mentor.commands.arguments import add_arguments
+from ray_mentor.commands.arguments import Parser, add_arguments
 from ray_mentor.errors import printable
 from ray_mentor.extras import needing
 
@@ -17,11 +15,11 @@ _SAYS = (
 
 def run(words: list[str]) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(prog="ray-mentor predict", description=_SAYS, allow_abbrev=False)
+    parser = Parser(prog="ray-mentor predict", description=_SAYS)
     add_arguments(parser, "new samples, in any format that train takes; images also in one folder")
     parser.add_argument("--out", metavar="FILE", required=True, help="where predictions go: .parquet or .csv")
     parser.add_argument("--probabilities", action="store_true", help="also a column a class, p_NAME")
-    asked = parser.parse_args(words)
+    asked = parser.asked(words)
     with needing("ray", "ray-mentor predict"):
         from ray_mentor.commands.inference import opened, said, student_of  # noqa: PLC0415
         from ray_mentor.report.predicted import Tally  # noqa: PLC0415

@@ -176,6 +176,24 @@ def test_what_does_not_fit_is_said_and_nothing_is_written(
     assert sorted(Path().iterdir()) == before
 
 
+@pytest.mark.parametrize("name", ["predict", "evaluate", "export"])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--studnt", "cnn"), "unknown option --studnt: did you mean --student?"),
+        (("--wings", "2"), "unknown option --wings: ray-mentor {name} --help lists those there are"),
+        (("--lr", "2"), "unknown option --lr: ray-mentor {name} --help lists those there are"),
+        (("--which", "best"), "--which: invalid choice: 'best'"),
+    ],
+)
+def test_an_option_that_there_is_not(command: Any, name: str, words: tuple[str, ...], said: str) -> None:
+    code, answer = command(name, "run", *words)
+    assert code == 2
+    assert said.format(name=name) in answer
+    assert answer.startswith("error: ")
+    assert len(answer.splitlines()) == 1
+
+
 def test_a_student_that_is_not_named_is_asked_for_before_a_file_that_is_there(command: Any, tmp_path: Path) -> None:
     samples = feature_samples(FEATURES)
     build = named(samples, "mlp")
