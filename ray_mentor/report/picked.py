@@ -58,14 +58,17 @@ def pick(words: Sequence[str], parsed: Callable[[list[str]], TrainConfig]) -> No
             raise UserError(f"{asked.source} is a run, which has no options of data; leave {options[0]} out")
         settings = started_with(directory)
         table = picked_of_run(Audit.from_run(directory), asked.count, asked.seed)
-        again = _again(settings)
+        again, before = _again(settings), settings.get("meta_ids")
     else:
+        before = None
         config = parsed(["--data", asked.source, *options]).data
         table = picked_of_data(config, asked.count, asked.seed)
         again = ["--data", asked.source, *options]
     write_table(table, asked.out)
     for line in _lines(table, asked.out, again):
         print(printable(line))
+    if before is not None:
+        print(printable(f"(the run's own trusted samples are in {before}: add their rows, to go on with them, too)"))
 
 
 def _run_at(source: str) -> RunDirectory | None:

@@ -144,6 +144,15 @@ def test_the_way_back_has_the_runs_settings_of_data_student_and_length(
     ]  # fmt: skip
 
 
+def test_samples_that_were_checked_before_are_not_forgotten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, out = hundred(tmp_path / "run", "data = 'digits'", "meta_ids = 'old.csv'"), tmp_path / "ids.csv"
+    lines = said(capsys, str(run), "--count", "20", "--out", str(out)).splitlines()
+    assert lines[-2:] == [
+        f"  ray-mentor train --data digits --epochs 4 --meta-ids {out}",
+        "(the run's own trusted samples are in old.csv: add their rows, to go on with them, too)",
+    ]
+
+
 def test_a_run_without_predictions_is_drawn_of_by_given_labels(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
