@@ -93,7 +93,8 @@ def imported(module: str, kind: str) -> ModuleType:
     Raises:
         UserError: it isn't there, or fails.
     """
-    with explained(f"module {shown(module)} of a {kind} can't be imported"):
+    article = "an" if kind[0] in "aeiou" else "a"
+    with explained(f"module {shown(module)} of {article} {kind} can't be imported"):
         return importlib.import_module(module)
 
 

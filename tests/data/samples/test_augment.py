@@ -154,7 +154,7 @@ def test_its_draws_depend_on_the_generator_alone(own: Path) -> None:
         ("mine.py:fails", "augment 'mine.py:fails' fails: RuntimeError: no ("),
         ("mine.py:absent", "augment 'mine.py:absent' has no function 'absent'; it has dark, noisy, grey"),
         ("their.py:dark", "there is no augment file 'their.py'; give FILE.py:FUNCTION"),
-        ("no_such_module:dark", "module 'no_such_module' of a augment can't be imported"),
+        ("no_such_module:dark", "module 'no_such_module' of an augment can't be imported"),
     ],
 )
 def test_what_is_wrong_with_it_is_said_before_the_run(own: Path, name: str, text: str) -> None:
