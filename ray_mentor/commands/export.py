@@ -40,6 +40,8 @@ def run(words: list[str]) -> None:
     print(
         f"in: raw {fed} (N, {shape}), which are normalised inside; out: logits (N, {len(student.classes)}); any N >= 1"
     )
+    if fed.resize is not None:
+        print(f"images of another size: resize the shorter side to {fed.resize} and crop the middle, as training did")
     by = f"by {made.difference:.1e} at most, of up to {made.largest:.1f}, on {made.tried} random inputs"
     print(f"logits differ from the student's {by}")
     print(printable(f"written: {asked.out}"))

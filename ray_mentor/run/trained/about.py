@@ -156,7 +156,7 @@ class About:
             "says": "softmax of the mean of both students' probabilities: log of it in evaluation mode"
             if self.students > 1
             else "softmax of its outputs, the logits",
-            "input_is_fed_as": _FED_AS[self.input.kind],
+            "input_is_fed_as": _FED_AS[self.input.kind] + (_RESIZED if self.input.resize else ""),
         }
         whole = {"format_version": FORMAT_VERSION, **told, **table}
         return as_lines(whole)
@@ -187,6 +187,10 @@ _FED_AS = {
     FEATURES: "(feature - mean) / std, as float32 (N, F), features in the order of names",
     OWN: "as the data set gives it",
 }
+
+_RESIZED = (
+    "; before that the shorter side is resized to resize (bilinear, antialiased), and the middle cropped to shape"
+)
 
 
 def as_lines(table: Mapping[str, Any]) -> bytes:

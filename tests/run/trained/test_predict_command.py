@@ -16,8 +16,9 @@ from PIL import Image
 from torchvision.transforms import v2
 from trained_students import CLASSES, feature_samples, image_samples, images, left_by, named, seeded
 
-from ray_mentor import Student, cli
+from ray_mentor import DataConfig, Student, cli
 from ray_mentor.data import ImageInputs
+from ray_mentor.data.readers import Known, read_new
 from ray_mentor.errors import UserError
 
 NAMES = ("a", "b", "c", "d")
@@ -245,3 +246,21 @@ def test_images_of_any_size_are_brought_to_what_the_student_was_fed(command: Any
     assert code == 2
     assert "broken.parquet (sample id 1) can't be decoded" in said
     assert "replace it, or leave it out" in said
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_stretch_of_rows_is_those_rows(tmp_path: Path, kind: str) -> None:
+    """What each worker reads: over the ends of files and of row groups, and beginning within them."""
+    table = pa.table(columns(FEATURES, *NAMES))
+    (tmp_path / "new").mkdir()
+    for number, (first, after) in enumerate(((0, 250), (250, 251), (251, 600))):
+        part = table.slice(first, after - first)
+        if kind == "csv":
+            pyarrow.csv.write_csv(part, tmp_path / f"new/{number}.csv")
+        else:
+            pyarrow.parquet.write_table(part, tmp_path / f"new/{number}.parquet", row_group_size=90)
+    config = DataConfig(data=str(tmp_path / "new"))
+    new = read_new(config, Known(CLASSES, (4,), NAMES), labelled=False)
+    for start, stop in ((0, 600), (0, 1), (89, 92), (95, 180), (249, 252), (250, 251), (340, 345), (599, 600)):
+        found = np.concatenate(list(new.source.values(start, stop)))
+        assert found == pytest.approx(FEATURES[start:stop], rel=1e-6), (start, stop)
