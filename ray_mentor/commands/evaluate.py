@@ -21,7 +21,7 @@ def run(words: list[str]) -> None:
     parser.add_argument("--label-column", metavar="NAME", help="the column of labels, where training's differs")
     asked = parser.asked(words)
     with needing("ray", "ray-mentor evaluate"):  # PyTorch, which --help need not wait for
-        from ray_mentor.commands.inference import opened, said, student_of  # noqa: PLC0415
+        from ray_mentor.commands.inference import opened, said, student_of, trained_on  # noqa: PLC0415
         from ray_mentor.report.evaluated import show_evaluation  # noqa: PLC0415
         from ray_mentor.report.run.written import REPORT, write_report  # noqa: PLC0415
         from ray_mentor.run.directory import RunDirectory  # noqa: PLC0415
@@ -29,13 +29,14 @@ def run(words: list[str]) -> None:
 
     directory = RunDirectory(asked.run)
     of = opened(asked, student_of(asked), labelled=True)
-    for note in of.notes:
+    warning = trained_on(asked.run, asked.data, of.new.notes)
+    for note in (*of.notes, *([f"warning: {warning}"] if warning else [])):
         print(printable(note))
     assert of.new.labels is not None
     student, counts = of.student, Evaluation(of.student.classes)
     counts.take(of.new.labels, said(asked, of))
     about = {"data": asked.data, "student": student.name.rpartition("/")[2], "epoch": student.figures.get("epoch")}
-    found = Evaluated({**about, **counts.figures()})
+    found = Evaluated({**about, "warning": warning, **counts.figures()})
     found.write(directory)
     show_evaluation(found)
     print(printable(f"written: {directory.path}/{EVALUATION}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from ray_mentor.errors import UserError, shown
 from ray_mentor.on_ray.inference import predicted, workers_for
 from ray_mentor.on_ray.session.growth import Needs
 from ray_mentor.on_ray.session.session import check_machine
+from ray_mentor.run.checkpoint.resume import started_with
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.trained.predictions import Stretch, columns_of, known_to, predictions
 from ray_mentor.run.trained.student import Packed, Student, packed
@@ -63,6 +65,21 @@ def opened(asked: argparse.Namespace, whole: Packed, *, labelled: bool) -> Opene
     config = columns_of(RunDirectory(asked.run), asked.data, **columns)
     new = read_new(config, known_to(whole.about), labelled=labelled)
     return Opened(whole, whole.made(), new, workers_for(workers, gpu=asked.gpu))
+
+
+def trained_on(run: str, data: str, notes: tuple[str, ...]) -> str | None:
+    """What to say where a run's own data, or its trusted samples, are read whole rather than their test split."""
+    settings = started_with(RunDirectory(run))
+    for name in ("data", "meta_data"):
+        own = settings.get(name)
+        if isinstance(own, str) and _same(own, data) and not any("test split" in note for note in notes):
+            option = f"--{name.replace('_', '-')}"
+            return f"the run was trained on samples of {data}, its own {option}: what is measured on them flatters"
+    return None
+
+
+def _same(one: str, other: str) -> bool:
+    return one == other or ("://" not in one + other and os.path.realpath(one) == os.path.realpath(other))
 
 
 def _workers(text: str) -> int | None:

@@ -23,8 +23,10 @@ _WIDTH = 120  # where the output is no terminal
 def lines(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What is said of all samples: name and value."""
     low, high = figures["interval"]
+    known = [("trained on", "some of these samples, which flatters")] if figures.get("warning") else []
     return [
         ("samples", f"{figures['samples']:,}"),
+        *known,
         ("accuracy, 95 % interval", f"{figures['accuracy']:.4f} ({low:.3f} to {high:.3f})"),
         ("accuracy, mean over classes", f"{figures['balanced_accuracy']:.4f}"),
         ("calibration error (ECE, 15 bins)", f"{figures['calibration_error']:.4f}"),

@@ -85,6 +85,22 @@ def test_the_figures_are_those_of_other_peoples_code(command: Any, run: str) -> 
     assert said.endswith(f"written: {run}/evaluation.json\n"), "a run without a page gets none"
 
 
+@pytest.mark.parametrize("own", ["data", "meta_data"])
+def test_the_runs_own_data_are_told(command: Any, run: str, own: str) -> None:
+    pyarrow.parquet.write_table(table([CLASSES[label] for label in LABELS]), "labelled.parquet")
+    pyarrow.parquet.write_table(table([CLASSES[label] for label in LABELS]), "others.parquet")
+    config = Path(run, "config.toml")
+    config.write_text(f"{config.read_text()}{own} = 'labelled.parquet'\n")
+    warning = f"the run was trained on samples of ./labelled.parquet, its own --{own.replace('_', '-')}"
+    _, said = command("evaluate", run, "--data", "./labelled.parquet")
+    assert f"warning: {warning}: what is measured on them flatters\n" in said
+    assert re.search("trained on +some of these samples, which flatters", said)
+    assert json.loads(Path(run, "evaluation.json").read_text())["warning"].startswith(warning)
+    _, said = command("evaluate", run, "--data", "others.parquet")
+    assert "trained on" not in said
+    assert json.loads(Path(run, "evaluation.json").read_text())["warning"] is None
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     rows=st.lists(
