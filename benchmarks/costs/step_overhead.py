@@ -1,7 +1,7 @@
 """What a curriculum adds to a step: milliseconds, operators, copies, and how often the host waits for the device.
 
-    python benchmarks/step_overhead.py                  # the tiny student, as in the tests
-    python benchmarks/step_overhead.py --student resnet32 --optimizer adamw --batch 8
+    python benchmarks/costs/step_overhead.py                  # the tiny student, as in the tests
+    python benchmarks/costs/step_overhead.py --student resnet32 --optimizer adamw --batch 8
 
 Operators are counted below autograd, without views and what only asks for a shape; a foreach operator counts once, as
 the few launches that it is on an accelerator. A wait is `_local_scalar_dense`, or a copy from the device to the host

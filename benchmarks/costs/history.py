@@ -1,6 +1,6 @@
 """What the loss history of 100 million samples costs: memory, time a step, checkpoints, going on from one.
 
-    python benchmarks/history.py
+    python benchmarks/costs/history.py
 
 Ranks are processes of this machine that talk over gloo. Sample ids are generated, all different, in an order that is
 as good as random. A step is what the worker loop does with a batch's losses (exchange, percentile, features, history),
