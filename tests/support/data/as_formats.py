@@ -89,10 +89,12 @@ def image_files(folder: Path, tables: Tables) -> Path:
 
 def _paths(write: Callable[[Path, Tables], Path]) -> Callable[[Path, Tables], Path]:
     def written(folder: Path, tables: Tables) -> Path:
-        image_files(folder, tables)
-        lists = {
-            split: table.assign(file_name=table["sample_id"]).drop(columns="image") for split, table in tables.items()
-        }
+        """The images lie beside the folder: in it, their class folders could be the data as well."""
+        files = image_files(folder.with_name(f"{folder.name} files"), tables)
+        lists = {}
+        for split, table in tables.items():
+            paths = [f"../{files.name}/{path}" for path in table["sample_id"]]
+            lists[split] = table.assign(file_name=paths).drop(columns="image")
         return write(folder, lists)
 
     return written
