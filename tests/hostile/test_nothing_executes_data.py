@@ -30,6 +30,9 @@ DANGEROUS = {
     *("broadcast_object_list", "all_gather_object", "gather_object", "scatter_object_list"),  # between ranks
     *("send_object_list", "recv_object_list"),
 }
+USERS_OWN = ["calls exec", "calls compile"]
+"""In one line of one file: a function's file that whoever runs the command has named (`--student FILE.py:FUNCTION`)."""
+
 SHELLS = {"system", "popen", "getoutput", "getstatusoutput"}
 
 
@@ -87,7 +90,8 @@ def test_there_is_something_to_look_through() -> None:
 
 @pytest.mark.parametrize("path", OURS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_line_does(path: Path) -> None:
-    assert executes(path.read_text(encoding="utf-8")) == []
+    allowed = USERS_OWN if path.name == "functions.py" else []
+    assert [found.partition(": ")[2] for found in executes(path.read_text(encoding="utf-8"))] == allowed
 
 
 @pytest.mark.parametrize(
