@@ -35,7 +35,7 @@ def stored(splits: Splits, folder: Path, shuffle_rows: int = 40) -> Splits:
     for file, part in zip(files, (table.slice(0, half), table.slice(half)), strict=True):
         pq.write_table(part, file, row_group_size=GROUP)
     columns = Columns("label", None, "id", None, names)
-    inputs = stored_inputs(
+    inputs, _ = stored_inputs(
         open_table(tuple(map(ParquetPart, files)), columns), columns, in_threads, shuffle_rows, str(folder)
     )
     return dataclasses.replace(splits, train=train.with_inputs(inputs))

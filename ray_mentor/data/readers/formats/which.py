@@ -77,6 +77,8 @@ def _there(listing: Listing) -> dict[str, int]:
     if is_saved(listing):
         return {"hf": len(listing.ending(hugging_face.ENDING))}
     there = {kind: len(found) for kind, endings in _ENDINGS.items() if (found := listing.ending(*endings))}
+    if len(there) > 1:
+        there.pop("hf", None)  # beside data, and without the notes of save_to_disk, Arrow files are a run's data_cache
     beside = len(there) > 1 and not has_classes(listing)
     if "images" in there and (beside or (not sorted_by_class(listing) and _lists_them(listing))):
         del there["images"]  # a picture beside a table, or what a table lists
