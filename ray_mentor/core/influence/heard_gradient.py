@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd import Variable
 
+from ray_mentor.core.influence.chunks import in_chunks
 from ray_mentor.core.step.gradient_rules.base import Gradient
 from ray_mentor.errors import UserError
 
@@ -78,7 +78,7 @@ class HeardGradient:
             )
         pairs = [(found, direction[name]) for name, found in self._found.items() if name in direction]
         with torch.no_grad():
-            parts = [_product(some) for some in _chunks(pairs)]
+            parts = [_product(some) for some in in_chunks(pairs, lambda pair: pair[0].numel())]
             return float(torch.stack(parts).sum() / self._factor) if parts else 0.0
 
     def rounding_along(self, direction: Gradient) -> float:
@@ -141,21 +141,6 @@ def _kind(tensor: Tensor) -> tuple[object, ...]:
 
 
 Pair = tuple[Tensor, Tensor]
-CHUNK = 2**22
-"""Elements that are multiplied at once: in few launches, and with little memory."""
-
-
-def _chunks(pairs: list[Pair]) -> Iterator[list[Pair]]:
-    some: list[Pair] = []
-    elements = 0
-    for pair in pairs:
-        some.append(pair)
-        elements += pair[0].numel()
-        if elements >= CHUNK:
-            yield some
-            some, elements = [], 0
-    if some:
-        yield some
 
 
 def _product(pairs: list[Pair]) -> Float[Tensor, ""]:

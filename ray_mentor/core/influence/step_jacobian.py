@@ -7,14 +7,14 @@ other's is measured, by replaying its step.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ray_mentor.core.influence.chunks import in_chunks
 from ray_mentor.core.influence.numerical_jacobian import check_measurable, numerical_diagonal
 from ray_mentor.core.influence.optimizer_replay import Group
 from ray_mentor.core.influence.taken_step import TakenStep
@@ -53,11 +53,6 @@ class Moved:
             self.group,
         )
 
-    @functools.cached_property
-    def steps(self) -> list[float]:
-        """How many each param has taken; by one read, since they may lie on an accelerator."""
-        return [float(count) for count in torch.stack(self.of("step")).tolist()]
-
     def of(self, name: str) -> list[Tensor]:
         """What the states have under a name."""
         return [state[name] for state in self.states]
@@ -91,46 +86,52 @@ def adam(moved: Moved) -> Slopes:
     float32 does not return its rounding. Where v̂ = 0 the step has no derivative in g; there g̃ = 0 and the
     one-sided slope ∓η(1 − β1)/(c1·ε) is not a local linear model of any step of finite size, so D = 0 is used.
     """
+    steps = [float(count) for count in torch.stack(moved.of("step")).tolist()]  # one read: they may be on a device
     # whether a step is a param's first is not whether it had state: one that a gradient scaler skips makes state
-    later = [place for place, step in enumerate(moved.steps) if step > 1]
-    first = [place for place, step in enumerate(moved.steps) if step <= 1]
+    later = [place for place, step in enumerate(steps) if step > 1]
+    first = [place for place, step in enumerate(steps) if step <= 1]
     found: dict[int, Tensor] = {}
     for places, bracket in ((later, _later_bracket), (first, _first_bracket)):
         if places:
-            found |= zip(places, _adam_slopes(moved[places], bracket), strict=True)
-    return [found[place] for place in range(len(moved.steps))]
+            taken = [steps[place] for place in places]
+            found |= zip(places, _adam_slopes(moved[places], taken, bracket), strict=True)
+    return [found[place] for place in range(len(steps))]
 
 
-Bracket = Callable[[Moved, list[Tensor], list[Tensor], list[float]], list[Tensor]]
-"""(params, √v̂ with 1 where that is 0, n, c2) -> what stands in brackets."""
+Bracket = Callable[[Moved, list[float], list[Tensor], list[Tensor], list[float]], list[Tensor]]
+"""(params, their steps t, √v̂ with 1 where that is 0, n, c2) -> what stands in brackets."""
 
 
-def _adam_slopes(moved: Moved, bracket: Bracket) -> list[Tensor]:
+def _adam_slopes(moved: Moved, steps: list[float], bracket: Bracket) -> list[Tensor]:
     group = moved.group
-    correction2 = [1 - float(group["betas"][1]) ** step for step in moved.steps]
+    correction2 = [1 - float(group["betas"][1]) ** step for step in steps]
     root = torch._foreach_div(moved.of("max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"), correction2)
     torch._foreach_sqrt_(root)
     moves = torch._foreach_sign(root)  # 1, and 0 where the step has no derivative
     absent = torch._foreach_neg(moves)
     torch._foreach_add_(absent, 1.0)
     torch._foreach_add_(root, absent)
-    slopes = bracket(moved, list(root), list(torch._foreach_add(root, group["eps"])), correction2)
+    slopes = bracket(moved, steps, list(root), list(torch._foreach_add(root, group["eps"])), correction2)
     torch._foreach_mul_(slopes, float(group["lr"]) if group["maximize"] else -float(group["lr"]))
     torch._foreach_mul_(slopes, moves)
     return slopes
 
 
-def _first_bracket(moved: Moved, root: list[Tensor], n: list[Tensor], correction2: list[float]) -> list[Tensor]:
+def _first_bracket(
+    moved: Moved, steps: list[float], root: list[Tensor], n: list[Tensor], correction2: list[float]
+) -> list[Tensor]:
     found = torch._foreach_mul(n, n)
     torch._foreach_reciprocal_(found)
     torch._foreach_mul_(found, moved.group["eps"])
     return list(found)
 
 
-def _later_bracket(moved: Moved, root: list[Tensor], n: list[Tensor], correction2: list[float]) -> list[Tensor]:
+def _later_bracket(
+    moved: Moved, steps: list[float], root: list[Tensor], n: list[Tensor], correction2: list[float]
+) -> list[Tensor]:
     group = moved.group
     beta1, beta2 = (float(beta) for beta in group["betas"])
-    correction1 = [1 - beta1**step for step in moved.steps]
+    correction1 = [1 - beta1**step for step in steps]
     turning = torch._foreach_div(moved.of("exp_avg"), correction1)
     if group["amsgrad"]:  # v̂ may be an old maximum, which does not answer
         new = zip(moved.of("max_exp_avg_sq"), moved.of("exp_avg_sq"), strict=True)
@@ -255,7 +256,7 @@ def _by_formula(
     found: dict[str, Tensor | float] = {}
     for group in groups:
         asked = [name for name in group.names if name in step.applied and name in names]
-        for some in _chunks(asked, live):
+        for some in in_chunks(asked, lambda name: live[name].numel()):
             moved = Moved(
                 [before.params[name] for name in some],
                 [step.applied[name] for name in some],
@@ -265,22 +266,6 @@ def _by_formula(
             )
             found |= zip(some, jacobian(moved), strict=True)
     return found
-
-
-_CHUNK = 2**22  # elements that are looked at together: in few launches, and with little memory
-
-
-def _chunks(names: Sequence[str], params: Mapping[str, Tensor]) -> Iterator[list[str]]:
-    some: list[str] = []
-    elements = 0
-    for name in names:
-        some.append(name)
-        elements += params[name].numel()
-        if elements >= _CHUNK:
-            yield some
-            some, elements = [], 0
-    if some:
-        yield some
 
 
 def check_optimizer(optimizer: torch.optim.Optimizer) -> None:

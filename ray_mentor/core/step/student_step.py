@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -57,10 +58,10 @@ def student_step(
         if gradient is not train[name]:
             student.get_parameter(name).grad = gradient
     parts = members_of(student).values() or (student,)
-    norms = [float(nn.utils.clip_grad_norm_(part.parameters(), clip)) for part in parts] if clip else []
+    norms = [nn.utils.clip_grad_norm_(part.parameters(), clip) for part in parts] if clip else []
     for optimizer in optimizers:
         optimizer.step()
-    return Clipped(min(1.0, clip / (norms[0] + _BESIDE)), clip) if len(norms) == 1 else None
+    return Clipped(norms[0], clip) if len(norms) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,17 @@ class Clipped:
     """g' = c·g with c = min(1, m/(‖g‖ + 10⁻⁶)), as ``torch.nn.utils.clip_grad_norm_`` has it (Pascanu et al. 2013).
 
     Attributes:
-        factor: c.
+        norm: ‖g‖, on the device, which nobody waits for unless the step is looked back on.
         most: m.
     """
 
-    factor: float
+    norm: Tensor
     most: float
+
+    @functools.cached_property
+    def factor(self) -> float:
+        """C."""
+        return min(1.0, self.most / (float(self.norm) + _BESIDE))
 
     def along(self, applied: Gradient, direction: Gradient) -> Gradient:
         """(∂g'/∂g)·direction = c·(d − g'·⟨g', d⟩/(m·‖g'‖)), where c < 1; the matrix is symmetric.

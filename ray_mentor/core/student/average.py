@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ray_mentor.core.student.copies import copy_into, named_copies
+
 
 class Average:
     """θ̄ ← d·θ̄ + (1 − d)·θ after each step t = 1, 2, ..., d = min(decay, (1 + t)/(10 + t)) (Polyak & Juditsky 1992).
@@ -22,7 +24,7 @@ class Average:
 
     def __init__(self, student: nn.Module, decay: float) -> None:
         self._decay = decay
-        self.values = {name: value.detach().clone() for name, value in student.state_dict().items()}
+        self.values = named_copies(student.state_dict())
 
     @torch.no_grad()
     def update(self, student: nn.Module, step: int) -> None:
@@ -31,18 +33,17 @@ class Average:
         now = student.state_dict()
         floats = [name for name, value in self.values.items() if value.is_floating_point() or value.is_complex()]
         torch._foreach_lerp_([self.values[name] for name in floats], [now[name] for name in floats], 1 - decay)
-        for name in self.values.keys() - floats:
-            self.values[name].copy_(now[name])
+        others = self.values.keys() - floats
+        copy_into([self.values[name] for name in others], [now[name] for name in others])
 
     def load(self, values: Mapping[str, Tensor]) -> None:
         """Goes on from there."""
-        for name, value in values.items():
-            self.values[name].copy_(value)
+        copy_into([self.values[name] for name in values], list(values.values()))
 
     @contextmanager
     def in_place_of(self, student: nn.Module) -> Iterator[None]:
         """Within, the student has the average's params and buffers; afterwards its own, bit for bit."""
-        own = {name: value.detach().clone() for name, value in student.state_dict().items()}
+        own = named_copies(student.state_dict())
         student.load_state_dict(self.values)
         try:
             yield

@@ -595,7 +595,7 @@ def test_what_was_heard_is_let_go() -> None:
 @pytest.mark.parametrize("chunk", [1, 20, 10**6])
 def test_the_product_with_a_direction(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the loss itself, whatever factor stands before it; a direction may lack params."""
-    monkeypatch.setattr("ray_mentor.core.influence.heard_gradient.CHUNK", chunk)
+    monkeypatch.setattr("ray_mentor.core.influence.chunks.CHUNK", chunk)
     model = student()
     inputs, labels = blobs(20, 0)
     loss = per_sample(model(inputs), labels).mean()
