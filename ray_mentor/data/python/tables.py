@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from typing_extensions import override
 from ray_mentor.config import DataConfig
 from ray_mentor.data.memory import require_memory
 from ray_mentor.data.python.arrays import inputs_of
-from ray_mentor.data.readers.formats.part import AbstractPart
+from ray_mentor.data.readers.formats.part import AbstractTablePart
 from ray_mentor.data.readers.formats.splits import SplitParts
 from ray_mentor.data.readers.parquet.columns import choose_columns, require_columns
 from ray_mentor.data.readers.parquet.images import first_sizes, whole
@@ -33,7 +32,7 @@ _INDEX = "sample_id"
 _COLOURS = 3
 
 
-class TablePart(AbstractPart):
+class TablePart(AbstractTablePart):
     """A table in memory, as the readers of files take it."""
 
     kind = "a table in memory"
@@ -43,20 +42,8 @@ class TablePart(AbstractPart):
         self.file: File = "the data"
 
     @override
-    def __len__(self) -> int:
-        return len(self._table)
-
-    @override
-    def schema(self) -> pa.Schema:
-        return self._table.schema
-
-    @override
-    def about(self, columns: list[str], strings: list[str]) -> pa.Table:
-        return self._table.select(columns)
-
-    @override
-    def batches(self, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
-        return iter(self._table.select(columns).to_batches(size))
+    def read(self) -> pa.Table:
+        return self._table
 
     @override
     def at(self, file: File) -> TablePart:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Shaped
-from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
 from ray_mentor.data.samples.inputs import AbstractInputs
 from ray_mentor.data.samples.rows import Rows
+from ray_mentor.data.samples.wrapped import AbstractWrapped
 
 
 @runtime_checkable
@@ -27,19 +26,15 @@ class Storing(Protocol):
         """Those rows."""
 
 
-class AsStored(AbstractInputs):
+class AsStored(AbstractWrapped):
     """Images, uint8 (C, H, W), larger than what the model is fed where they have a margin."""
 
     dtype = torch.uint8
 
     def __init__(self, inputs: AbstractInputs) -> None:
         assert isinstance(inputs, Storing)
-        self._inputs = inputs
+        super().__init__(inputs)
         self._storing: Storing = inputs
-
-    @override
-    def __len__(self) -> int:
-        return len(self._inputs)
 
     @property
     @override
@@ -54,7 +49,3 @@ class AsStored(AbstractInputs):
     @override
     def select(self, rows: Rows) -> AsStored:
         return AsStored(self._inputs.select(rows))
-
-    @override
-    def content_hashes(self) -> NDArray[np.bytes_]:
-        return self._inputs.content_hashes()

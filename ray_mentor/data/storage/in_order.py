@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
-from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
 from ray_mentor.data.samples.dataset_inputs import DatasetInputs
 from ray_mentor.data.samples.inputs import AbstractInputs, Part
 from ray_mentor.data.samples.rows import Rows
+from ray_mentor.data.samples.wrapped import AbstractWrapped
 
 
 @contextmanager
@@ -34,23 +34,14 @@ def in_order(inputs: AbstractInputs, parts: Iterable[Part]) -> Iterator[Abstract
         yield InOrder(inputs, asked, stream)
 
 
-class InOrder(AbstractInputs):
+class InOrder(AbstractWrapped):
     """Inputs whose parts come in the order in which they will be taken."""
 
     def __init__(self, inputs: AbstractInputs, parts: Iterator[Part], stream: Iterator[Tensor]) -> None:
-        self._inputs = inputs
+        super().__init__(inputs)
         self.dtype = inputs.dtype
         self._parts = parts
         self._stream = stream
-
-    @override
-    def __len__(self) -> int:
-        return len(self._inputs)
-
-    @property
-    @override
-    def shape(self) -> tuple[int, ...]:
-        return self._inputs.shape
 
     @override
     def take(self, rows: Rows) -> Shaped[Tensor, "rows ..."]:
@@ -63,7 +54,3 @@ class InOrder(AbstractInputs):
     @override
     def select(self, rows: Rows) -> AbstractInputs:
         return self._inputs.select(rows)
-
-    @override
-    def content_hashes(self) -> NDArray[np.bytes_]:
-        return self._inputs.content_hashes()

@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Float, Shaped
-from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
-from ray_mentor.data.samples.inputs import AbstractArrayInputs, AbstractInputs
+from ray_mentor.data.samples.inputs import AbstractArrayInputs
 from ray_mentor.data.samples.rows import Rows
 from ray_mentor.data.samples.samples import Samples
+from ray_mentor.data.samples.wrapped import AbstractWrapped
 from ray_mentor.data.storage.stored import StoredArray
 from ray_mentor.errors import UserError
 
 
-class InputsOnDevice(AbstractInputs):
+class InputsOnDevice(AbstractWrapped):
     """The same inputs, their values copied to a device once: images take a byte a pixel and channel there.
 
     Args:
@@ -25,26 +25,18 @@ class InputsOnDevice(AbstractInputs):
     """
 
     def __init__(self, inputs: AbstractArrayInputs, device: torch.device) -> None:
-        self._inputs = inputs
+        super().__init__(inputs)
+        self._array = inputs
         self._values = torch.from_numpy(np.array(inputs.values[:])).to(device)
 
     @override
-    def __len__(self) -> int:
-        return len(self._inputs)
-
-    @property
-    @override
-    def shape(self) -> tuple[int, ...]:
-        return self._inputs.shape
-
-    @override
     def take(self, rows: Rows) -> Float[Tensor, "rows ..."]:
-        return self._inputs.fed(self.stored(rows))
+        return self._array.fed(self.stored(rows))
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
         """Of one row as it is stored."""
-        return self._inputs.stored_shape
+        return self._array.stored_shape
 
     def stored(self, rows: Rows) -> Shaped[Tensor, "rows ..."]:
         """Those rows as they are stored, on the device."""
@@ -52,11 +44,7 @@ class InputsOnDevice(AbstractInputs):
 
     @override
     def select(self, rows: Rows) -> InputsOnDevice:
-        return InputsOnDevice(self._inputs.select(rows), self._values.device)
-
-    @override
-    def content_hashes(self) -> NDArray[np.bytes_]:
-        return self._inputs.content_hashes()
+        return InputsOnDevice(self._array.select(rows), self._values.device)
 
 
 def on_device(samples: Samples, device: torch.device) -> Samples:

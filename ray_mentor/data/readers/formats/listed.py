@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from abc import abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 from typing_extensions import override
 
-from ray_mentor.data.readers.formats.part import AbstractPart, Identity, Rows, digest, reading
+from ray_mentor.data.readers.formats.part import AbstractDirectPart, Identity, Rows, digest, reading
 from ray_mentor.data.readers.places import File, absolute, below, contents, stamps
 from ray_mentor.errors import UserError, listed
 
 
-class AbstractListed(AbstractPart):
+class AbstractListed(AbstractDirectPart):
     """A row an image: each may be read by itself.
 
     Attributes:
@@ -50,13 +49,8 @@ class AbstractListed(AbstractPart):
         return self.listing.select(columns)
 
     @override
-    def batches(self, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
-        return self.between(0, len(self), columns, size)
-
-    @override
-    def between(self, start: int, stop: int, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
-        for first in range(start, stop, size):
-            yield from self.take(np.arange(first, min(first + size, stop)), columns).combine_chunks().to_batches()
+    def stretch(self, start: int, stop: int, columns: list[str]) -> pa.Table:
+        return self.take(np.arange(start, stop), columns)
 
     @override
     def take(self, rows: Rows, columns: list[str]) -> pa.Table:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from ray_mentor.data.memory import require_memory
-from ray_mentor.data.readers.formats.part import AbstractWholePart, Identity
+from ray_mentor.data.readers.formats.part import AbstractDirectPart, AbstractWholePart, Identity
 from ray_mentor.data.readers.formats.splits import SplitParts, by_name, split_of, with_test
 from ray_mentor.data.readers.places import File, Listing, opened
 from ray_mentor.errors import UserError, listed
@@ -106,7 +106,7 @@ def _parts(file: File) -> list[tuple[str, NpzPart]]:
 
 
 @dataclass(frozen=True)
-class NpzPart(AbstractWholePart[dict[str, NDArray[Any]]]):
+class NpzPart(AbstractDirectPart, AbstractWholePart[dict[str, NDArray[Any]]]):
     """Some arrays of a file, one a meaning; images (uint8, of three axes or four) are handed on as PPM, features as a
     column each.
 
@@ -149,13 +149,8 @@ class NpzPart(AbstractWholePart[dict[str, NDArray[Any]]]):
         return self._rows(slice(None), columns)
 
     @override
-    def batches(self, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
-        return self.between(0, len(self), columns, size)
-
-    @override
-    def between(self, start: int, stop: int, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
-        for first in range(start, stop, size):
-            yield from self._rows(slice(first, min(first + size, stop)), columns).combine_chunks().to_batches()
+    def stretch(self, start: int, stop: int, columns: list[str]) -> pa.Table:
+        return self._rows(slice(start, stop), columns)
 
     @override
     def identity(self) -> Identity:

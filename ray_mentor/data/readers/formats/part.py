@@ -134,6 +134,27 @@ class AbstractPart(ABC):
             return [str(absolute(self.file)), size, changed, digest(file.read())]
 
 
+class AbstractDirectPart(AbstractPart):
+    """Rows any stretch of which is read by itself."""
+
+    @abstractmethod
+    def stretch(self, start: int, stop: int, columns: list[str]) -> pa.Table:
+        """Rows [start, stop) in order.
+
+        Raises:
+            UserError: they can't be read.
+        """
+
+    @override
+    def batches(self, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
+        return self.between(0, len(self), columns, size)
+
+    @override
+    def between(self, start: int, stop: int, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
+        for first in range(start, stop, size):
+            yield from self.stretch(first, min(first + size, stop), columns).combine_chunks().to_batches()
+
+
 Content = TypeVar("Content")
 
 
