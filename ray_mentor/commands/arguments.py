@@ -33,13 +33,18 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; {self.prog} --help lists what it takes")
 
 
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """The run that a command is about."""
+    parser.add_argument("run", metavar="RUN", help="the run's folder, e.g. runs/first")
+
+
 def add_arguments(parser: argparse.ArgumentParser, data: str) -> None:
     """The options that both have.
 
     Args:
         data: what --data is.
     """
-    parser.add_argument("run", metavar="RUN", help="the run's folder, e.g. runs/first")
+    add_run(parser)
     parser.add_argument("--data", metavar="DATA", required=True, help=data)
     parser.add_argument("--batch-size", type=int, default=256, help="samples through the student at a time (256)")
     workers = "that predict, by Ray Data; 0: this process; auto (default): one a CPU of a cluster, or a GPU of several"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ray_mentor.commands.arguments import add_run
 from ray_mentor.errors import UserError
 
 _FILES = {
@@ -20,7 +21,7 @@ def run(words: list[str]) -> None:
         "be, and how many there are. RUN/audit.csv and RUN/audit.parquet have it all. The run may still be going on."
     )
     parser = argparse.ArgumentParser(prog="ray-mentor audit", description=says, allow_abbrev=False)
-    parser.add_argument("run", metavar="RUN", help="the run's folder, e.g. runs/first")
+    add_run(parser)
     parser.add_argument("--top", type=int, default=50, help="how many samples are shown (default: 50)")
     for name, what in _FILES.items():
         parser.add_argument(f"--{name}", metavar="FILE", help=f"{what} (.csv or .parquet)")

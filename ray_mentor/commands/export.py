@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ray_mentor.commands.arguments import Parser, add_which
+from ray_mentor.commands.arguments import Parser, add_run, add_which
 from ray_mentor.errors import printable
 from ray_mentor.extras import needing
 
@@ -16,7 +16,7 @@ _SAYS = (
 def run(words: list[str]) -> None:
     """The command."""
     parser = Parser(prog="ray-mentor export", description=_SAYS)
-    parser.add_argument("run", metavar="RUN", help="the run's folder, e.g. runs/first")
+    add_run(parser)
     parser.add_argument(
         "--to", choices=("torch", "onnx"), default="torch", help="torch.export's format (default), or ONNX"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ray_mentor.commands.arguments import add_run
 from ray_mentor.errors import printable
 from ray_mentor.extras import needing
 
@@ -15,7 +16,7 @@ def run(words: list[str]) -> None:
         "mentor did and which labels look wrong. The run may still be going on. At its end it writes one by itself."
     )
     parser = argparse.ArgumentParser(prog="ray-mentor report", description=says, allow_abbrev=False)
-    parser.add_argument("run", metavar="RUN", help="the run's folder, e.g. runs/first")
+    add_run(parser)
     asked = parser.parse_args(words)
     with needing("ray", "ray-mentor report"):
         from ray_mentor.report.run.written import REPORT, write_report  # noqa: PLC0415

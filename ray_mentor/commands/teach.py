@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ray_mentor.commands.arguments import add_run
 from ray_mentor.errors import printable
 
 
@@ -15,7 +16,7 @@ def run(words: list[str]) -> None:
         "--mentor-from FILE"
     )
     parser = argparse.ArgumentParser(prog="ray-mentor teach", description=says, allow_abbrev=False)
-    parser.add_argument("run", metavar="RUN", help="the run's folder, e.g. runs/first")
+    add_run(parser)
     parser.add_argument("--out", metavar="FILE", required=True, help="where the mentor goes, e.g. taught.npz")
     parser.add_argument("--mentor", choices=("mlp", "mentornet"), default="mlp", help="what it is made of")
     asked = parser.parse_args(words)

@@ -20,6 +20,9 @@ from ray_mentor.run.trained.written import write_student
 from ray_mentor.students import make_student
 
 CLASSES = ("ape", "bee", "cow")
+NAMES = ("a", "b", "c", "d")
+FEATURES = np.random.default_rng(1).normal(5, 3, (600, 4)).astype(np.float32)
+"""What the commands are tested on, and what the features are called."""
 
 
 def images(shape: tuple[int, int, int] = (8, 8, 3), count: int = 7) -> np.ndarray:

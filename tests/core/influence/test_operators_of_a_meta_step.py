@@ -8,34 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from costs.step_overhead import Counting
 from torch.nn import functional as F
 from torch.optim import SGD, AdamW
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ray_mentor import CurriculumConfig, LearnedCurriculum, MentorConfig
 from ray_mentor.students.resnet import ResNet
 
-FREE = {
-    "detach", "view", "_unsafe_view", "alias", "expand", "select", "slice", "unsqueeze", "squeeze", "transpose", "t",
-    "as_strided", "unbind", "split", "permute", "is_same_size", "empty", "empty_like", "empty_strided", "new_empty",
-    "new_empty_strided", "promote_types", "_fw_primal", "_make_dual", "_unpack_dual", "_has_same_storage_numel",
-}  # fmt: skip
-
-
 GUARDS = 12
 """Operators by which two mentors' steps may differ: a guard that has seen enough asks no further."""
-
-
-class Operators(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.overloadpacket.__name__
-        if name not in FREE:
-            self.found[name] += 1
-        return func(*args, **(kwargs or {}))
 
 
 def operators(depth: int, optimizer: Callable[..., Any], update_interval: int) -> Counter[str]:
@@ -49,7 +30,7 @@ def operators(depth: int, optimizer: Callable[..., Any], update_interval: int) -
         curriculum=CurriculumConfig(burn_in=0.0), mentor=MentorConfig(update_interval=update_interval or 1),
     ) if update_interval else None  # fmt: skip
     for _ in range(3):
-        with Operators() as mode:
+        with Counting() as mode:
             outputs = student(inputs)
             losses = F.cross_entropy(outputs, labels, reduction="none")
             loss = losses.mean() if curriculum is None else curriculum.weigh(losses, labels=labels, outputs=outputs)
@@ -58,7 +39,7 @@ def operators(depth: int, optimizer: Callable[..., Any], update_interval: int) -
             moves.step()
             if curriculum is not None:
                 curriculum.after_step()
-    return mode.found
+    return mode.by_name
 
 
 @pytest.mark.parametrize("optimizer", [SGD, AdamW])

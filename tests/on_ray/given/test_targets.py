@@ -10,9 +10,9 @@ from typing import Any
 import datasets
 import pandas as pd
 import pytest
-import ray.train
 import torch
 from same_values import assert_same_values
+from third_wrong import in_this_process, mean_weights
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
@@ -21,7 +21,6 @@ from ray_mentor.config import MentorConfig
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.train.arguments import WITHOUT_CLASSES
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
-from ray_mentor.run.outcome import Outcome
 
 pytestmark = pytest.mark.long  # a dozen runs
 
@@ -71,21 +70,10 @@ def trainer(storage: Path, kind: str, name: str = "run", **changes: Any) -> Curr
         "test": TensorDataset(*samples(kind, N_META, 3)),
         "loss": loss,
         "mentor": MentorConfig(update_interval=2),
-        "optimizer": lambda params: torch.optim.SGD(params, 0.02, momentum=0.9),
         "epochs": 30,
-        "batch_size": 20,
-        "scaling_config": ray.train.ScalingConfig(num_workers=0),
-        "run_config": ray.train.RunConfig(name=name, storage_path=str(storage)),
+        **in_this_process(storage, name),
     }
     return CurriculumTrainer(**{**arguments, **changes})
-
-
-def mean_weights(outcome: Outcome) -> tuple[float, float]:
-    """In the last epoch, of right and of wrong targets."""
-    ledger = outcome.ledger().to_pandas()
-    last = ledger[ledger["epoch"] == ledger["epoch"].max()]
-    wrong = last["sample_id"] % 3 == 0
-    return float(last["sample_weight"][~wrong].mean()), float(last["sample_weight"][wrong].mean())
 
 
 @pytest.mark.parametrize("kind", KINDS)

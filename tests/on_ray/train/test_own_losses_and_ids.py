@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray.train
 import torch
+from third_wrong import in_this_process, mean_weights
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
@@ -17,7 +17,6 @@ from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.config.file import read_config
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
-from ray_mentor.run.outcome import Outcome
 
 N, N_META = 60, 30
 
@@ -36,21 +35,10 @@ def trainer(storage: Path, name: str, **changes: Any) -> CurriculumTrainer:
         "data": TensorDataset(*samples(N, 1, wrong=True)),
         "meta": TensorDataset(*samples(N_META, 2)),
         "mentor": MentorConfig(update_interval=2, meta_holdout=0.1),
-        "optimizer": lambda params: torch.optim.SGD(params, 0.02, momentum=0.9),
         "epochs": 40,
-        "batch_size": 20,
-        "scaling_config": ray.train.ScalingConfig(num_workers=0),
-        "run_config": ray.train.RunConfig(name=name, storage_path=str(storage)),
+        **in_this_process(storage, name),
     }
     return CurriculumTrainer(**{**arguments, **changes})
-
-
-def mean_weights(outcome: Outcome) -> tuple[float, float]:
-    """In the last epoch, of right and of wrong labels."""
-    ledger = outcome.ledger().to_pandas()
-    last = ledger[ledger["epoch"] == ledger["epoch"].max()]
-    wrong = last["sample_id"] % 3 == 0
-    return float(last["sample_weight"][~wrong].mean()), float(last["sample_weight"][wrong].mean())
 
 
 def of_many_tokens(logits: Tensor, labels: Tensor) -> Tensor:

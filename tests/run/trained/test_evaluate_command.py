@@ -18,37 +18,15 @@ from hypothesis import strategies as st
 from made_runs import made_run
 from page_text import figures, words
 from sklearn import metrics
-from trained_students import CLASSES, feature_samples, left_by, named, seeded
+from trained_students import CLASSES, FEATURES, NAMES, feature_samples, left_by, named, seeded
 
-from ray_mentor import Student, cli
+from ray_mentor import Student
 from ray_mentor.errors import UserError
 from ray_mentor.report.run.page import page
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.trained.evaluation import BINS, Evaluated, Evaluation
 
-NAMES = ("a", "b", "c", "d")
-FEATURES = np.random.default_rng(1).normal(5, 3, (600, 4)).astype(np.float32)
 LABELS = np.random.default_rng(2).integers(0, 3, 600)
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs a command in an empty folder: exit code, and what it said."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> tuple[int, str]:
-        code = cli.main(words)
-        captured = capsys.readouterr()
-        return code, captured.out if code == 0 else captured.err
-
-    return run
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> str:
-    samples = feature_samples(FEATURES)
-    build = named(samples, "mlp")
-    return left_by(tmp_path / "run", samples, build, seeded(build), names=NAMES)
 
 
 def table(labels: Any, **more: Any) -> pa.Table:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from trained_students import CLASSES, feature_samples, image_samples, images, left_by, named, seeded
 
-from ray_mentor import Student, cli
+from ray_mentor import Student
 from ray_mentor.core.student.pair import pair_of
 from ray_mentor.run.trained import exported
 
@@ -22,19 +22,6 @@ SAMPLES = image_samples(PIXELS)
 FEATURES = np.random.default_rng(1).normal(50, 3, (11, 4)).astype(np.float32)
 
 pytestmark = pytest.mark.long  # tracing takes seconds
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs a command in an empty folder: exit code, and what it said."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> tuple[int, str]:
-        code = cli.main(words)
-        captured = capsys.readouterr()
-        return code, captured.out if code == 0 else captured.err
-
-    return run
 
 
 def logits_of(file: str, raw: np.ndarray) -> np.ndarray:

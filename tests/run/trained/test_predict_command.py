@@ -14,35 +14,12 @@ import pytest
 import torch
 from PIL import Image
 from torchvision.transforms import v2
-from trained_students import CLASSES, feature_samples, image_samples, images, left_by, named, seeded
+from trained_students import CLASSES, FEATURES, NAMES, feature_samples, image_samples, images, left_by, named, seeded
 
-from ray_mentor import DataConfig, Student, cli
+from ray_mentor import DataConfig, Student
 from ray_mentor.data import ImageInputs
 from ray_mentor.data.readers import Known, read_new
 from ray_mentor.errors import UserError
-
-NAMES = ("a", "b", "c", "d")
-FEATURES = np.random.default_rng(1).normal(5, 3, (600, 4)).astype(np.float32)
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs a command in an empty folder: exit code, and what it said."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> tuple[int, str]:
-        code = cli.main(words)
-        captured = capsys.readouterr()
-        return code, captured.out if code == 0 else captured.err
-
-    return run
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> str:
-    samples = feature_samples(FEATURES)
-    build = named(samples, "mlp")
-    return left_by(tmp_path / "run", samples, build, seeded(build), names=NAMES)
 
 
 def columns(values: np.ndarray, *names: str) -> dict[str, Any]:
