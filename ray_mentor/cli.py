@@ -107,7 +107,6 @@ def _stopped(stop: KeyboardInterrupt, words: list[str]) -> str:
 
 def _train(words: list[str]) -> None:
     from ray_mentor.config import GROUPS, TrainConfig  # noqa: PLC0415 - not before the command is known
-    from ray_mentor.config.groups.data import check_there  # noqa: PLC0415
     from ray_mentor.help import TRAIN, daily_help, full_help  # noqa: PLC0415
 
     prog, says = "ray-mentor train", "Trains a student on weighted samples; a mentor that learns weighs them."
@@ -118,9 +117,8 @@ def _train(words: list[str]) -> None:
     else:
         with needing("ray", prog):
             config, verbose = _parsed(words, TrainConfig, prog)
-            file_locks()  # before anything is loaded that needs them
-            check_there(config.data.data)
-            _greet(f"{config.curriculum.method} on {config.data.data}, {counted(config.run.epochs, 'epoch')}")
+            epochs = counted(config.run.epochs, "epoch")
+            _greet(config, f"{config.curriculum.method} on {config.data.data}, {epochs}")
             from ray_mentor.training import train  # noqa: PLC0415 - PyTorch and Ray, which --help need not wait for
 
         train(config, verbose=verbose, began=BEGAN)
@@ -128,7 +126,6 @@ def _train(words: list[str]) -> None:
 
 def _tune(words: list[str]) -> None:
     from ray_mentor.config import GROUPS  # noqa: PLC0415
-    from ray_mentor.config.groups.data import check_there  # noqa: PLC0415
     from ray_mentor.config.sweep import SweepConfig, SweepSettings  # noqa: PLC0415
     from ray_mentor.help import TUNE, daily_help, full_help  # noqa: PLC0415
 
@@ -146,9 +143,7 @@ def _tune(words: list[str]) -> None:
         space, words = _space(words)
         with needing("tune", "ray-mentor tune"):
             config, verbose = _parsed(words, SweepConfig, prog)
-            file_locks()
-            check_there(config.train.data.data)
-            _greet(f"searching {space}")
+            _greet(config.train, f"searching {space}")
             from ray_mentor.sweep import tune_curriculum  # noqa: PLC0415
 
         tune_curriculum(space, config.train, config.sweep, verbose=verbose)
@@ -157,7 +152,6 @@ def _tune(words: list[str]) -> None:
 def _compare(words: list[str]) -> None:
     from ray_mentor.config import GROUPS  # noqa: PLC0415
     from ray_mentor.config.compare import CompareConfig, CompareSettings  # noqa: PLC0415
-    from ray_mentor.config.groups.data import check_there  # noqa: PLC0415
     from ray_mentor.help import COMPARE, daily_help, full_help  # noqa: PLC0415
 
     prog = "ray-mentor compare"
@@ -173,9 +167,7 @@ def _compare(words: list[str]) -> None:
     else:
         with needing("tune", prog):
             config, verbose = _parsed(words, CompareConfig, prog)
-            file_locks()
-            check_there(config.train.data.data)
-            _greet(f"comparing methods on {config.train.data.data}")
+            _greet(config.train, f"comparing methods on {config.train.data.data}")
             from ray_mentor.comparison.compare import compare  # noqa: PLC0415
 
         compare((), config.train, config.compare, verbose=verbose)
@@ -185,8 +177,16 @@ def _asked(words: Sequence[str], *for_what: str) -> bool:
     return bool(set(words) & set(for_what))
 
 
-def _greet(what: str) -> None:
-    """What comes next takes seconds, and whoever has pressed Enter shall see that something goes on."""
+def _greet(config: TrainConfig, what: str) -> None:
+    """What comes next takes seconds, and whoever has pressed Enter shall see that something goes on.
+
+    Raises:
+        UserError: what can be refused before PyTorch and Ray are loaded.
+    """
+    from ray_mentor.config.groups.data import check_there  # noqa: PLC0415
+
+    file_locks()
+    check_there(config.data.data)
     print(printable(f"{what}: loading PyTorch and Ray, some seconds ..."), flush=True)
 
 

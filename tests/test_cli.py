@@ -202,7 +202,7 @@ def test_what_is_slow_to_load_is_loaded_after_the_first_line() -> None:
     code = (
         "import sys; from ray_mentor import cli\n"
         "slow = {'torch', 'ray', 'numpy', 'pyarrow', 'pandas', 'rich.live'}\n"
-        "cli._greet = lambda what: sys.exit(', '.join(sorted(slow & set(sys.modules))) or 3)\n"
+        "cli._greet = lambda config, what: sys.exit(', '.join(sorted(slow & set(sys.modules))) or 3)\n"
         "cli.main(['train'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False)
