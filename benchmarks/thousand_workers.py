@@ -84,7 +84,7 @@ def milliseconds(workers: int, each: int, steps: int) -> dict[str, float]:
     """Medians over steps, of what the actor is asked for and of what rank 0 does; needs a Ray."""
     exchange = OneOfMany(workers, each)
     actor: Any = ray.remote(MentorActor).options(num_cpus=0).remote(*MADE_WITH)
-    shared = SharedMentor(actor, Alone(), MentorLearner(*MADE_WITH), "actor", hang_seconds=120)
+    shared = SharedMentor(actor, Alone(), MentorLearner(*MADE_WITH), hang_seconds=120)
     sizes = tuple(rank_sizes(workers * each, workers))
     batch = own_batch(each, sizes)
     curriculum = made(exchange, workers * each)
@@ -122,7 +122,8 @@ def made(exchange: OneOfMany, n: int) -> Curriculum:
     access = LocalMentor(MentorLearner(*MADE_WITH))
     parts = parts_of(config, MADE_WITH[0], access, None, lambda _: MetaBatch(torch.zeros(1, 1), torch.zeros(1), 1))
     optimizer = torch.optim.SGD(student.parameters(), lr=0.1)
-    return Curriculum(student, optimizer, parts, exchange, config, MADE_WITH[0], total_steps=10**6, n_samples=n, seed=0)
+    sizes = {"total_steps": 10**6, "n_samples": n, "n_classes": CLASSES, "seed": 0}
+    return Curriculum(student, optimizer, parts, exchange, config, MADE_WITH[0], **sizes)
 
 
 if __name__ == "__main__":

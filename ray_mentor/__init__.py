@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from ray_mentor.comparison.compare import CompareOutcome, compare
     from ray_mentor.config import CurriculumConfig, DataConfig, MentorConfig, RunSettings, StudentConfig, TrainConfig
     from ray_mentor.config.compare import CompareSettings
+    from ray_mentor.config.groups.mixture import MixtureConfig
     from ray_mentor.config.sweep import SweepSettings
     from ray_mentor.core.losses import make_loss
     from ray_mentor.core.mentor.rule import Rule
     from ray_mentor.core.own_loop.learned_curriculum import LearnedCurriculum
+    from ray_mentor.core.own_loop.learned_mixture import LearnedMixture
     from ray_mentor.data.samples.samples import Samples, samples_from_dataset
     from ray_mentor.errors import NonFiniteLossError, UserError
     from ray_mentor.on_ray.train.trainer import CurriculumTrainer
@@ -38,6 +40,8 @@ _HOMES = {
     "StudentConfig": "ray_mentor.config",
     "TrainConfig": "ray_mentor.config",
     "LearnedCurriculum": "ray_mentor.core.own_loop.learned_curriculum",
+    "LearnedMixture": "ray_mentor.core.own_loop.learned_mixture",
+    "MixtureConfig": "ray_mentor.config.groups.mixture",
     "make_loss": "ray_mentor.core.losses",
     "Rule": "ray_mentor.core.mentor.rule",
     "Samples": "ray_mentor.data.samples.samples",
@@ -78,7 +82,9 @@ __all__ = [
     "CurriculumTrainer",
     "DataConfig",
     "LearnedCurriculum",
+    "LearnedMixture",
     "MentorConfig",
+    "MixtureConfig",
     "NonFiniteLossError",
     "Outcome",
     "Rule",

@@ -6,8 +6,7 @@ import time
 
 BEGAN = time.time()
 
-import argparse  # noqa: E402 - the clock of a whole command starts before its imports
-import functools  # noqa: E402
+import functools  # noqa: E402 - the clock of a whole command starts before its imports
 import importlib  # noqa: E402
 import os  # noqa: E402
 import shlex  # noqa: E402
@@ -20,7 +19,7 @@ from ray_mentor import __version__  # noqa: E402
 from ray_mentor.errors import StoppedByUser, UserError, printable, shown  # noqa: E402
 from ray_mentor.extras import needing  # noqa: E402
 from ray_mentor.platforms import file_locks  # noqa: E402
-from ray_mentor.wording import counted  # noqa: E402
+from ray_mentor.wording import counted, in_options  # noqa: E402
 
 if TYPE_CHECKING:
     from ray_mentor.config import TrainConfig
@@ -53,6 +52,7 @@ commands:
 ray-mentor COMMAND --help lists the options of train, tune and compare; ray-mentor --version says which this is."""
 
 
+@in_options()
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -118,7 +118,7 @@ def _train(words: list[str]) -> None:
         with needing("ray", prog):
             config, verbose = _parsed(words, TrainConfig, prog)
             epochs = counted(config.run.epochs, "epoch")
-            _greet(config, f"{config.curriculum.method} on {config.data.data}, {epochs}")
+            _greet(config, "run", f"{config.curriculum.method} on {config.data.data}, {epochs}")
             from ray_mentor.training import train  # noqa: PLC0415 - PyTorch and Ray, which --help need not wait for
 
         train(config, verbose=verbose, began=BEGAN)
@@ -143,7 +143,7 @@ def _tune(words: list[str]) -> None:
         space, words = _space(words)
         with needing("tune", "ray-mentor tune"):
             config, verbose = _parsed(words, SweepConfig, prog)
-            _greet(config.train, f"searching {space}")
+            _greet(config.train, "sweep", f"searching {space}")
             from ray_mentor.sweep import tune_curriculum  # noqa: PLC0415
 
         tune_curriculum(space, config.train, config.sweep, verbose=verbose)
@@ -167,7 +167,7 @@ def _compare(words: list[str]) -> None:
     else:
         with needing("tune", prog):
             config, verbose = _parsed(words, CompareConfig, prog)
-            _greet(config.train, f"comparing methods on {config.train.data.data}")
+            _greet(config.train, "comparison", f"comparing methods on {config.train.data.data}")
             from ray_mentor.comparison.compare import compare  # noqa: PLC0415
 
         compare((), config.train, config.compare, verbose=verbose)
@@ -177,7 +177,7 @@ def _asked(words: Sequence[str], *for_what: str) -> bool:
     return bool(set(words) & set(for_what))
 
 
-def _greet(config: TrainConfig, what: str) -> None:
+def _greet(config: TrainConfig, kind: str, what: str) -> None:
     """What comes next takes seconds, and whoever has pressed Enter shall see that something goes on.
 
     Raises:
@@ -187,16 +187,20 @@ def _greet(config: TrainConfig, what: str) -> None:
 
     file_locks()
     check_there(config.data.data)
+    run = config.run
+    if run.run_name is not None and "://" not in run.storage_path and not run.resume_or_start:
+        from ray_mentor.run.directory import RunDirectory, absolute, check_free  # noqa: PLC0415
+
+        directory = RunDirectory.within(absolute(run.storage_path), run.run_name)
+        check_free(directory, kind, resume=run.resume)
     print(printable(f"{what}: loading PyTorch and Ray, some seconds ..."), flush=True)
 
 
 def _pick(words: list[str]) -> None:
     from ray_mentor.config import TrainConfig  # noqa: PLC0415
 
-    with needing("ray", "ray-mentor pick"):
-        from ray_mentor.report.picked import pick  # noqa: PLC0415
-
-    pick(words, lambda options: _parsed(options, TrainConfig, "ray-mentor train")[0])
+    pick = importlib.import_module("ray_mentor.commands.pick")
+    pick.run(words, lambda options: _parsed(options, TrainConfig, "ray-mentor train")[0])
 
 
 def _of_a_run(name: str, words: list[str]) -> None:
@@ -214,25 +218,39 @@ def _parsed(words: list[str], kind: type[Config], prog: str) -> tuple[Config, bo
     """The command's settings: defaults, under those of a file, under those of the command line; and --verbose."""
     import tyro  # noqa: PLC0415
 
+    from ray_mentor.commands.arguments import Parser  # noqa: PLC0415
     from ray_mentor.config.file import read_config  # noqa: PLC0415
     from ray_mentor.config.values import check_possible  # noqa: PLC0415
-    from ray_mentor.help import check_options  # noqa: PLC0415
+    from ray_mentor.help import check_options, in_one_line  # noqa: PLC0415
 
     for word in words:
         check_possible("a word of the command", word)
     check_options(words, list(kind().flat()), prog)
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    words = _one_data(words)
+    first = Parser(prog, "")
     first.add_argument("--config")
     first.add_argument("-v", "--verbose", action="store_true")
-    early, rest = first.parse_known_args(words)
-    config = tyro.cli(
-        kind,
-        prog=prog,
-        args=rest,
-        default=kind.from_flat(read_config(early.config) if early.config else {}),
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
-    )
+    early, rest = first.asked_beside(words)
+    default = kind.from_flat(read_config(early.config) if early.config else {})
+    plain = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
+    with in_one_line(prog):
+        config = tyro.cli(kind, prog=prog, args=rest, default=default, config=plain)
     return config, early.verbose
+
+
+def _one_data(words: list[str]) -> list[str]:
+    """``--data a=x --data b=y`` as one option, ``--data a=x,b=y``; of data without names the last counts."""
+    from ray_mentor.config.groups.data import joined_sources, names_a_source  # noqa: PLC0415
+
+    values, rest, left = [], [], iter(words)
+    for word in left:
+        name, sign, value = word.partition("=")
+        if name != "--data":
+            rest.append(word)
+        elif sign or (value := next(left, "")):
+            values.append(value)
+    is_one = len(values) < 2 or not any(map(names_a_source, values))
+    return words if is_one else [*rest, f"--data={joined_sources(values)}"]
 
 
 if __name__ == "__main__":

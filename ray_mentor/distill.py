@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
@@ -20,51 +19,34 @@ from ray_mentor.errors import UserError, printable
 from ray_mentor.run.checkpoint.resume import started_with
 from ray_mentor.run.directory import CONFIG, METRICS, RESULT, RunDirectory
 from ray_mentor.run.distilling.distilled import Distilled, distilled
-from ray_mentor.run.distilling.fit import CLOSE_ENOUGH
 from ray_mentor.run.findings.new_files import check_free, write_new
 from ray_mentor.training import train
 from ray_mentor.wording import counted
 
-SAYS = (
-    "Makes a rule of what a run's mentor said of samples: a table of sample weights over the loss, in a file that "
-    "can be read, which costs nothing to weigh by: ray-mentor train --method rule:FILE. It is the smallest of three "
-    f"whose R² lies within {CLOSE_ENOUGH:g} of the best."
-)
 _SHOWN = {"r_squared": "R²", "spearman": "Spearman", "spearman_in_step": "in a step", "agreement": "same side of ½"}
 
 
-def distill(words: list[str]) -> None:
-    """The command.
+def distill(runs_of: list[str], out: str | None, on: Sequence[str] = (), *, verify: bool = False) -> None:
+    """Makes a rule, writes it, and says how good it is.
+
+    Args:
+        runs_of: folders of the runs.
+        out: where the rule goes; None: into the run's folder.
+        on: folders of runs of other seeds, that the rule is held against.
+        verify: train students with the rule and without any, as those runs were.
 
     Raises:
         UserError: whatever the user can mend.
     """
-    parser = argparse.ArgumentParser(prog="ray-mentor distill", description=SAYS, allow_abbrev=False)
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="the folder of a run, e.g. runs/first, or several runs'")
-    parser.add_argument(
-        "--out",
-        metavar="FILE",
-        help=f"where the rule goes; RUN/{RULE_FILE}, where the run's page shows it, if not said",
-    )
-    parser.add_argument(
-        "--on", metavar="RUN", nargs="+", default=[], help="runs of other seeds, that the rule is held against"
-    )
-    parser.add_argument(
-        "--verify",
-        action="store_true",
-        help="train students with the rule and without any, as those runs were (RUN, where there are none)",
-    )
-    asked = parser.parse_args(words)
-    if asked.out is None:
-        asked.out = _in_its_folder(asked.runs)
-    check_free(asked.out)
-    runs, others = ([RunDirectory(path) for path in paths] for paths in (asked.runs, asked.on))
-    to_verify = [_Verified(directory, asked.out) for directory in others or runs] if asked.verify else []
+    out = _in_its_folder(runs_of) if out is None else out
+    check_free(out)
+    runs, others = ([RunDirectory(path) for path in paths] for paths in (runs_of, on))
+    to_verify = [_Verified(directory, out) for directory in others or runs] if verify else []
     found = distilled(runs, others)
-    write_new(asked.out, lambda file: file.write(found.rule.text().encode()))
+    write_new(out, lambda file: file.write(found.rule.text().encode()))
     for line in lines(found):
         print(printable(line))
-    print(printable(f"the rule, which weighs by {found.name}, is in {asked.out}"))
+    print(printable(f"the rule, which weighs by {found.name}, is in {out}"))
     if to_verify:
         print(printable(closed_gap([one.accuracies() for one in to_verify], _on_what(to_verify))))
 

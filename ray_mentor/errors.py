@@ -9,11 +9,22 @@ import traceback
 import unicodedata
 from collections.abc import Iterable
 
-from ray_mentor.wording import in_python
+from ray_mentor.wording import as_said_here, foreign, in_python
 
 
 class UserError(ValueError):
-    """A mistake in what the user asked for (an option, a column, a file): exit code 2, no traceback."""
+    """A mistake in what the user asked for (an option, a column, a file): exit code 2, no traceback.
+
+    Its message is written with options, ``--run-name``; where no command runs it is said with fields, ``run_name``.
+    """
+
+    def __str__(self) -> str:
+        return as_said_here(self.written)
+
+    @property
+    def written(self) -> str:
+        """The message as it was written, for another process or a file."""
+        return super().__str__()
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows of it: the user's own line, and what is wrong with it, in Python's words."""
@@ -22,6 +33,11 @@ class UserError(ValueError):
         own = [frame for frame in frames if frame.line and not _is_installed(frame.filename)]
         where = [f"line {own[-1].lineno}: {own[-1].line}"] if own else []
         return [*where, *(printable(in_python(line)) for line in (f"{type(self).__name__}: {self}", *notes))]
+
+
+def said_by_others(error: BaseException) -> str:
+    """The text of an error that any code may have raised, to be built into a message of ours."""
+    return error.written if isinstance(error, UserError) else foreign(str(error))
 
 
 def _is_installed(file: str) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ray_mentor.errors import UserError, listed, shown
+from ray_mentor.errors import UserError, listed, said_by_others, shown
 
 
 def names_a_file(name: str) -> bool:
@@ -81,7 +81,7 @@ def explained(what: str) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
-        raise UserError(f"{what}: {type(error).__name__}: {error}{_where(error)}; mend it") from error
+        raise UserError(f"{what}: {type(error).__name__}: {said_by_others(error)}{_where(error)}; mend it") from error
 
 
 def imported(module: str, kind: str) -> ModuleType:

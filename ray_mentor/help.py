@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import io
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ray_mentor.config.described import described
@@ -33,7 +35,7 @@ TRAIN = {
     "label_column": "the column of given labels",
     "meta_data": _DATA["meta_data"],
     "meta_size": "trusted samples taken from the training split where none are given otherwise",
-    "noise": "label noise to add: none, or symmetric:R, asymmetric:R, instance:R with R in [0, 1)",
+    "noise": "label noise to add: none, symmetric:R, asymmetric:R, instance:R, imb:R; R below 1",
     "student": _MODEL["student"],
     "method": "mentornet (a mentor that learns), uniform, oracle, self-paced; more: --help-all",
     "epochs": _MODEL["epochs"],
@@ -201,5 +203,33 @@ def check_options(words: Sequence[str], known: Sequence[str], prog: str, *, sett
             raise UserError(f"unknown option {option if len(option) < _LONG else shown(option)}: {hint}")
 
 
+@contextlib.contextmanager
+def in_one_line(prog: str) -> Iterator[None]:
+    """Makes a UserError of a mistake that tyro draws a box of.
+
+    Args:
+        prog: the command.
+    """
+    box = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(box):
+            yield
+    except SystemExit as left:
+        why: BaseException | None = left
+        while why is not None:
+            if isinstance(why, UserError):
+                raise why from None
+            why = why.__context__
+        raise UserError(f"{_said_in(box.getvalue())}; {prog} --help-all lists what it takes") from left
+
+
+def _said_in(box: str) -> str:
+    """The first sentences of it; where there are no such characters its title stands above a line."""
+    parts = _RULER.split(box)
+    lines = (line.strip("│ ") for line in parts["╭" not in box and len(parts) > 1].splitlines() if line[:1] != "╭")
+    return " ".join(filter(None, lines)).rstrip(".")
+
+
+_RULER = re.compile(r"^[ │]*[─-]+[ │]*$", re.MULTILINE)
 _ALIKE = 0.75  # of 1: wings and mixing have 0.73, trails and trials 0.83
 _LONG = 60  # characters of an option that is shown as it is

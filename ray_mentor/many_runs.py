@@ -18,15 +18,15 @@ from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 from ray_mentor.on_ray.tune.listed import Makers
 from ray_mentor.on_ray.tune.trial import MakeTrainer
 from ray_mentor.run.checkpoint.resume import check_same_run, resuming
-from ray_mentor.run.directory import RunDirectory, absolute, check_name, fresh_name
+from ray_mentor.run.directory import RunDirectory, absolute, check_free, check_name, fresh_name
 from ray_mentor.students import source_of
 from ray_mentor.training import make_trainer
 
 OF_THE_WHOLE = ("run_name", "storage_path", "resume", "resume_or_start")
 """Run settings that say where the whole lies, not what its runs are."""
 
-Drawn = tuple[DataConfig, int]
-"""What splits are drawn by: what is asked for of the data, and the seed."""
+Drawn = tuple[DataConfig, int, str | None]
+"""What splits are drawn by: what is asked for of the data, the seed, and of texts the student that reads them."""
 
 
 def always(make: MakeTrainer) -> Makers:
@@ -64,12 +64,23 @@ class Configured:
         return ConfiguredTrainer(stored, sources, augments, self._verbose)
 
     def _splits(self, drawn: Drawn) -> Splits:
-        return self._read.pop(drawn) if drawn in self._read else prepare(*drawn)
+        return self._read.pop(drawn) if drawn in self._read else prepared(drawn)
 
 
 def drawn_by(config: TrainConfig) -> Drawn:
     """What a run's splits are drawn by: nothing that belongs to its method."""
-    return dataclasses.replace(config.data, augment="none"), config.run.seed
+    student = None if config.data.text_column is None else config.student.student
+    return dataclasses.replace(config.data, augment="none"), config.run.seed, student
+
+
+def prepared(drawn: Drawn) -> Splits:
+    """Those splits.
+
+    Raises:
+        UserError: whatever is wrong with the data.
+    """
+    config, seed, student = drawn
+    return prepare(config, seed, student=student)
 
 
 @dataclass(frozen=True)
@@ -126,12 +137,7 @@ def directory_of(
     directory = RunDirectory(f"{absolute(storage)}/{run.run_name}")
     check_lasts(directory.path)
     resume = resuming(directory, resume=run.resume, or_start=run.resume_or_start)
-    if directory.exists() and not resume:
-        raise UserError(
-            f"{kind} {directory.path} is there already; give another --run-name, or go on with it: --resume"
-        )
+    check_free(directory, kind, resume=resume)
     if resume:
-        if not directory.exists():
-            raise UserError(f"there is no {kind} {directory.path} to resume; check --run-name and --storage-path")
         check_same_run(record, directory, ("epochs", "workers"), may_change)
     return directory

@@ -15,14 +15,14 @@ from ray_mentor.config import TrainConfig
 from ray_mentor.config.file import to_toml
 from ray_mentor.config.sweep import SweepSettings
 from ray_mentor.data.splits.meta_parts import meta_parts
-from ray_mentor.data.splits.splits import prepare
 from ray_mentor.errors import StoppedByUser, UserError, printable
-from ray_mentor.many_runs import OF_THE_WHOLE, Configured, always, directory_of, drawn_by, named
+from ray_mentor.many_runs import OF_THE_WHOLE, Configured, always, directory_of, drawn_by, named, prepared
 from ray_mentor.on_ray.tune.spaces import FoundSpace, check_space, find_space, space_of
 from ray_mentor.on_ray.tune.study import Found, Study
 from ray_mentor.on_ray.tune.trial import MakeTrainer
 from ray_mentor.report.sweep.display import SweepDisplay, closing_sweep_table
 from ray_mentor.report.sweep.page import page
+from ray_mentor.wording import as_said_here
 
 BEST, SWEEP, TRIALS, PAGE = "best.toml", "sweep.json", "trials.parquet", "sweep.html"
 
@@ -88,7 +88,7 @@ def tune_curriculum(
     directory = directory_of(config, record, "sweep")
     display = SweepDisplay(settings.trials or found.trials, config.run.epochs, console)
     for text in filter(None, (understood, f"sweep: {directory.path}")):
-        display.console.print(printable(text), soft_wrap=True, markup=False)
+        display.console.print(as_said_here(printable(text)), soft_wrap=True, markup=False)
     study = Study(found, config, settings, makers, directory, record, display.show, verbose)
     with display:
         try:
@@ -107,7 +107,7 @@ def _configured(config: TrainConfig, verbose: bool) -> tuple[Configured, str]:
     Raises:
         UserError: no trusted sample can be held out, or anything is wrong with the data.
     """
-    splits, mentor = prepare(config.data, config.run.seed), config.mentor
+    splits, mentor = prepared(drawn_by(config)), config.mentor
     if meta_parts(splits.meta, holdout=mentor.meta_holdout, training=0.0, seed=0).held_out is None:
         raise UserError(
             f"meta_holdout is {mentor.meta_holdout:g}, of {len(splits.meta)} trusted samples, but a sweep chooses by "

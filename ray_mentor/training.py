@@ -10,19 +10,18 @@ from pathlib import Path
 from rich.console import Console
 
 from ray_mentor.config import TrainConfig
-from ray_mentor.core.methods.table import method_of
-from ray_mentor.data.readers.parquet.said import ALIKE
+from ray_mentor.core.methods.table import burn_in_of, method_of
 from ray_mentor.data.samples.augment import Augment
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.splits import Splits, prepare
 from ray_mentor.data.storage.spread import Spread, in_threads
-from ray_mentor.errors import printable
-from ray_mentor.notebook import as_said_here
+from ray_mentor.errors import UserError, listed, printable
 from ray_mentor.on_ray.session.session import ray_session
-from ray_mentor.on_ray.train.arguments import least_needs, scaling_of
+from ray_mentor.on_ray.train.given.mixed import check_target_is_said
+from ray_mentor.on_ray.train.given.rays_configs import least_needs, scaling_of
+from ray_mentor.on_ray.train.given.workers import TWO, workers_of
 from ray_mentor.on_ray.train.stream import RayDataSpread
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
-from ray_mentor.on_ray.train.workers import TWO, workers_of
 from ray_mentor.report.run.written import REPORT
 from ray_mentor.report.terminal import RunDisplay, closing_table, look_at_next
 from ray_mentor.run.checkpoint.resume import resuming
@@ -31,7 +30,7 @@ from ray_mentor.run.outcome import Outcome
 from ray_mentor.students import check_student, make_student, source_of
 from ray_mentor.students.tried import check_can_be_trained
 from ray_mentor.students.weights import pretrained
-from ray_mentor.wording import counted
+from ray_mentor.wording import as_said_here, counted
 
 
 def train(
@@ -48,21 +47,30 @@ def train(
     Raises:
         UserError: whatever the user can mend; before Ray starts, where it can be known by then.
     """
+    if not isinstance(config, TrainConfig):
+        raise UserError(
+            f"train takes settings, a TrainConfig, but is given a {type(config).__name__}; a path to data goes into "
+            "them, TrainConfig().changed(data=...), and data in memory to CurriculumTrainer(student, data=...)"
+        )
     method_of(config.curriculum.method)
     check_student(config.student.student)
-    display = RunDisplay(config.run.epochs, console)
+    check_target_is_said(config)
+    epochs = config.run.epochs
+    display = RunDisplay(epochs, console, burn_in_of(config.curriculum, epochs))
     config = _streamed_by_workers(config)
     with _reading(config, verbose, display) as spread:
-        splits = prepare(config.data, config.run.seed, spread)
+        splits = prepare(config.data, config.run.seed, spread, config.student.student)
         trainer = make_trainer(config, splits, verbose=verbose, began=began)
         for note in filter(None, (splits.understood, *splits.notes)):
-            display.console.print(printable(note), soft_wrap=True, markup=False)
+            display.console.print(as_said_here(printable(note)), soft_wrap=True, markup=False)
         display.console.print(printable(headline(trainer.config, splits.train)), soft_wrap=True, markup=False)
         display.console.print(printable(f"run: {trainer.directory.path}"), soft_wrap=True, markup=False)
+        if trainer.config.run.workers != 0:
+            display.console.print("starting workers: 20 to 40 s on a small machine", soft_wrap=True, markup=False)
         with display:
             outcome = trainer.fit(display.show)
         display.console.print(closing_table(outcome.result))
-        for note in (*outcome.result["notes"], *(note for note in splits.notes if note.startswith(ALIKE))):
+        for note in outcome.result["notes"]:
             display.console.print(as_said_here(printable(note)), soft_wrap=True, markup=False)
         has_page = trainer.directory.size(REPORT) is not None
         next_files = look_at_next(outcome.result, outcome.path, has_page=has_page)
@@ -113,6 +121,7 @@ def make_trainer(
         source: of the student, where what it is made of need not lie on this machine.
         augmented: what the setting ``augment`` names, likewise.
     """
+    check_target_is_said(config)
     run, student = config.run, config.student
     name, shape, n_classes = student.student, splits.train.inputs.shape, len(splits.train.classes)
     source = source_of(name) if source is None else source
@@ -121,7 +130,7 @@ def make_trainer(
     whole_numbers = not (dtype.is_floating_point or dtype.is_complex)
     check_can_be_trained(name, source, shape, n_classes, _estimator(config), whole_numbers=whole_numbers)
     start = None if student.student_weights else pretrained(name, source, shape, n_classes)
-    what = Path(config.data.data.partition("?")[0]).name
+    what = "-".join(config.data.sources) or Path(config.data.data.partition("?")[0]).name
     named = config.changed(run_name=run.run_name or fresh_name(config.curriculum.method, what))
     return CurriculumTrainer(
         build,
@@ -144,6 +153,8 @@ def _estimator(config: TrainConfig) -> str | None:
     method = method_of(config.curriculum.method)
     if method.learns:
         return config.mentor.estimator
+    if config.data.sources and config.mixture.needs_target:
+        return "jvp"
     return "jvp" if method.weighting(config.curriculum, config.mentor, None).needs_slopes else None
 
 
@@ -152,10 +163,12 @@ def headline(config: TrainConfig, train: Samples) -> str:
     kind, rate = config.data.resolved_noise
     if kind == "instance" and train.true_labels is not None:
         rate = float((train.labels != train.true_labels).mean())  # of instance:R it is not R where R is small
+    sources = () if train.domains is None else train.domains.names
+    what = f"{len(sources)} sources, {listed(sources)}, {config.mixture.policy} shares" if sources else config.data.data
     noise = "no added noise" if kind == "none" else f"{rate:.0%} {kind} label noise"
     where = counted(config.run.n_workers, "worker") if config.run.workers else "this process"
     return (
-        f"{config.curriculum.method}: student {config.student.student} on {config.data.data} "
+        f"{config.curriculum.method}: student {config.student.student} on {what} "
         f"({len(train)} samples, {len(train.classes)} classes, {noise}), {counted(config.run.epochs, 'epoch')}, "
         f"{where}, seed {config.run.seed}"
     )

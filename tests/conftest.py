@@ -19,8 +19,9 @@ from small_runs import make_small_splits, outcome_of, trainer_for
 
 from ray_mentor.data import Splits
 from ray_mentor.on_ray.session.environment import ENVIRONMENT
-from ray_mentor.on_ray.train import trainer
+from ray_mentor.on_ray.train import places
 from ray_mentor.run.outcome import Outcome
+from ray_mentor.wording import in_options
 
 pytest_plugins = ("one_ray", "not_tested_here")
 
@@ -29,6 +30,13 @@ torch.set_num_threads(1)  # the machines that run these tests have few cores, an
 hypothesis.settings.register_profile("busy", deadline=None)  # an example takes as long as the machine is busy
 hypothesis.settings.load_profile("busy")
 os.environ.update({**ENVIRONMENT, **os.environ})  # for the Rays that are started here
+
+
+@pytest.fixture(scope="session", autouse=True)
+def options_in_messages() -> Iterator[None]:
+    """Tests pin messages as they are written; ``tests/test_words.py`` is about what a script gets to read."""
+    with in_options():
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +73,7 @@ def undisturbed_storage(local_ray: None, tmp_path_factory: pytest.TempPathFactor
     def make(folder: Path) -> None:
         rows: list[dict[str, Any]] = []
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(trainer, "MentorActor", accidents.mentor_that_meets(str(folder), {}))
+            patch.setattr(places, "MentorActor", accidents.mentor_that_meets(str(folder), {}))
             trainer_for(make_small_splits(), folder, "run", workers=2).fit(rows.append)
         (folder / "rows.json").write_text(json.dumps(rows))
 

@@ -60,6 +60,16 @@ def test_lightning() -> None:
     assert float(found.group(1)) > 0.9
 
 
+@pytest.mark.slow
+def test_a_mixture_learns_what_its_target_is_like() -> None:
+    printed = printed_by(str(EXAMPLES / "learned_mixture.py"))
+    bits = dict(re.findall(r"^(\w+) +([\d.]+) bits", printed, re.MULTILINE))
+    shares = dict(re.findall(r"(\w+) ([\d.]+)", printed.splitlines()[-1].partition("target")[2]))
+    assert float(bits["learned"]) < float(bits["uniform"]) - 0.03
+    assert float(shares["code"]) > 0.4
+    assert float(shares["junk"]) < 0.2
+
+
 class Cluster:
     """A cluster's side, with a job on it that writes a line, and then nothing; Ctrl-C is pressed meanwhile."""
 

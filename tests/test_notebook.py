@@ -19,7 +19,7 @@ from ray_mentor.config.described import described
 from ray_mentor.data import Splits
 from ray_mentor.errors import StoppedByUser, UserError
 from ray_mentor.extras import MissingExtraError
-from ray_mentor.notebook import NotebookDisplay
+from ray_mentor.report.notebook import NotebookDisplay
 from ray_mentor.run.directory import fresh_name
 from ray_mentor.run.outcome import Outcome
 from ray_mentor.wording import SWITCHES, in_python

@@ -41,7 +41,7 @@ def test_its_help_is_shown_all_the_same() -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("module", ["ray_mentor.data.readers.parquet.read", "ray_mentor.training", "ray_mentor.sweep"])
+@pytest.mark.parametrize("module", ["ray_mentor.data.readers.tables.read", "ray_mentor.training", "ray_mentor.sweep"])
 def test_so_does_what_needs_them(module: str) -> None:
     done = python(f"import {module}")
     assert done.stderr.splitlines()[-1] == f"ray_mentor.errors.UserError: {SAID}"

@@ -83,6 +83,8 @@ def _rows(draw: np.random.Generator, ids: np.ndarray, epoch: int, *of_samples: n
         "true_label": np.where(wrong, other, given),
         "predicted_label": np.where(margin < 0, other, given).astype(np.int32),
         "margin": margin,
+        "class_factor": np.ones(n, np.float32),
+        "domain": np.full(n, -1, np.int32),
     }
     return pa.table(columns, schema=SCHEMA)
 

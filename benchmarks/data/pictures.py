@@ -1,7 +1,7 @@
 """Photographs of any size, decoded and cropped at random: beside torchvision's ImageFolder and a DataLoader.
 
     python benchmarks/data/pictures.py                      # 2,000 generated JPEGs, three pairs: minutes
-    python benchmarks/data/pictures.py --images 1000 --pairs 5
+    python benchmarks/data/pictures.py --images 50000 --pairs 1 --backends arrow --folder JPEGS     # 1.8 GB, and 10
     python benchmarks/data/pictures.py --draft              # what reducing large JPEGs in their decoder changes
 
 Generated JPEGs of 300 to 500 pixels a side (smooth shapes and noise, quality 85), in one folder a class. The DataLoader
@@ -10,7 +10,7 @@ floats, Normalize. We have a thread a core, and do what a run does: read the fol
 duplicates and scale, and take an epoch's shuffled batches with ``--augment flip-crop``; nobody trains. All in one
 process, in pairs, one after the other, each pair in another order; printed are seconds and CPU seconds (children's
 among them) of ours over the DataLoader's, the median pair and all. Later epochs decode nothing. ``arrow`` writes its
-file in the first epoch.
+file in the first epoch. Past the first 2,000, images are earlier ones, rolled sideways.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -47,6 +47,8 @@ from ray_mentor.run.batch_of import batch_of
 
 SIDE, BATCH, CLASSES = 224, 64, 10
 SIDES = 300, 501
+DRAWN = 2000
+BACKENDS = ("memory", "arrow")
 Seconds = tuple[float, float]
 """On the clock, and of the CPU."""
 
@@ -55,6 +57,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=BACKENDS, help="(default %(default)s)")
+    parser.add_argument("--folder", type=Path, help="where images are made, or lie from before (default one that goes)")
     parser.add_argument("--draft", action="store_true", help="how far reduced JPEGs are from whole ones, instead")
     options = parser.parse_args()
     if options.draft:
@@ -63,16 +67,16 @@ def main() -> None:
     cores = os.cpu_count() or 1
     torch.set_num_threads(cores)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
+        folder = options.folder or Path(temporary)
         size = generate(folder / "photos", options.images)
         print(f"{options.images:,} JPEGs, {size / options.images / 1000:.0f} kB each; {cores} processes or threads")
-        compare(folder, options.pairs, cores)
+        compare(folder, options.backends, options.pairs, cores)
 
 
-def compare(folder: Path, pairs: int, cores: int) -> None:
+def compare(folder: Path, backends: Sequence[str], pairs: int, cores: int) -> None:
     """Prints ratios to the DataLoader's epochs, pair by pair."""
     ratios: dict[str, list[Seconds]] = {}
-    names = ("loader", "memory", "arrow")
+    names = ("loader", *backends)
     for pair in range(pairs):
         found = {name: measured(folder, name, pair, cores) for name in (names if pair % 2 else names[::-1])}
         (base,) = found.pop("loader")
@@ -152,25 +156,33 @@ def cpu_seconds() -> float:
 
 
 def generate(folder: Path, count: int) -> int:
-    """Writes them; their bytes together."""
+    """Writes those that are not there; the bytes of all together."""
+    firsts = range(min(count, DRAWN))
     with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
-        return sum(pool.map(write, [folder] * count, range(count), chunksize=32))
+        return sum(pool.map(write, [folder] * len(firsts), firsts, [count] * len(firsts), chunksize=32))
 
 
-def write(folder: Path, number: int) -> int:
-    """One of them; its bytes."""
-    width, height = np.random.default_rng([number, 1]).integers(*SIDES, 2).tolist()
-    file = folder / f"class{number % CLASSES}" / f"{number}.jpg"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    return file.write_bytes(photograph(number, width, height))
+def write(folder: Path, first: int, count: int) -> int:
+    """One of them, and those that are it, rolled; their bytes."""
+    files = [folder / f"class{number % CLASSES}" / f"{number}.jpg" for number in range(first, count, DRAWN)]
+    if not all(file.exists() for file in files):
+        width, height = np.random.default_rng([first, 1]).integers(*SIDES, 2).tolist()
+        pixels = photograph(first, width, height)
+        for turn, file in enumerate(files):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(as_jpeg(np.roll(pixels, 7 * turn, axis=1)))
+    return sum(file.stat().st_size for file in files)
 
 
-def photograph(number: int, width: int, height: int) -> bytes:
-    """Shapes at three scales with noise, as JPEG."""
+def photograph(number: int, width: int, height: int) -> NDArray[np.uint8]:
+    """Shapes at three scales with noise."""
     draw = np.random.default_rng(number)
     layers = [shapes(draw, width, height, grain) for grain in (120, 40, 12)]
     noise = draw.normal(0, 6, (height, width, 3))
-    pixels = (128 + sum(layers) / 2 + noise).clip(0, 255).astype(np.uint8)
+    return (128 + sum(layers) / 2 + noise).clip(0, 255).astype(np.uint8)
+
+
+def as_jpeg(pixels: NDArray[np.uint8]) -> bytes:
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, "JPEG", quality=85)
     return content.getvalue()
@@ -187,7 +199,7 @@ def compare_reduced() -> None:
     for width, height in ((1200, 900), (2048, 1536), (4000, 3000)):
         differences, seconds = [], {"whole": 0.0, "reduced": 0.0}
         for number in range(4):
-            data = photograph(number, width, height)
+            data = as_jpeg(photograph(number, width, height))
             made = {}
             for name in seconds:
                 began = time.process_time()

@@ -30,8 +30,10 @@ from ray_mentor.core.student.threads import threads_for
 from ray_mentor.data import FeatureInputs, ImageInputs, Samples
 from ray_mentor.run.checkpoint.kept import KeptState
 from ray_mentor.run.directory import RunDirectory
-from ray_mentor.run.trained.about import About, Input, build_of
+from ray_mentor.run.trained.about import About, build_of
+from ray_mentor.run.trained.fed import Input
 from ray_mentor.run.trained.student import read_about
+from ray_mentor.run.trained.trained_on import TrainedOn
 from ray_mentor.run.trained.written import write_student
 from ray_mentor.students import make_student
 
@@ -71,7 +73,8 @@ def left_by(path: Path, inputs: Any, name: str) -> nn.Module:
     directory.create(("student",))
     (path / "config.toml").write_text("epochs = 1\n")
     state = _State(dict(module.state_dict()))
-    write_student(directory, About("b", build_of(build), CLASSES, Input.of(samples, names), 1, 1, True), state, build)
+    about = About("b", build_of(build), CLASSES, Input.of(samples, names), 1, 1, True)
+    write_student(directory, about, state, build, TrainedOn.of([samples]))
     return module
 
 
@@ -79,6 +82,7 @@ class _State:
     """What the writer needs of a run's state."""
 
     kept: KeptState | None = None
+    average = None
 
     def __init__(self, student: dict[str, torch.Tensor]) -> None:
         self.student = student

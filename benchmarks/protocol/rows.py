@@ -94,7 +94,7 @@ class Rows:
 
     def _came(self, cell: Cell, figures: Mapping[str, Any], count: str) -> None:
         self.add(cell, figures)
-        shown = {name: _text(figures[name]) for name in ("trusted_accuracy", "test_accuracy", "cpu_seconds")
+        shown = {name: _text(figures[name]) for name in ("trusted_accuracy", "test_accuracy", "bits", "cpu_seconds")
                  if name in figures}  # fmt: skip
         print(f"{count} {' '.join(_text(cell[name]) for name in self.key)}: {shown}", flush=True)
 

@@ -28,6 +28,14 @@ class Parser(argparse.ArgumentParser):
         check_options(words, known, self.prog, settings=False)
         return self.parse_args(words)
 
+    def asked_beside(self, words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+        """The options that were given, and what is left for another parser.
+
+        Raises:
+            UserError: a value that can't be.
+        """
+        return self.parse_known_args(words)
+
     @override
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; {self.prog} --help lists what it takes")
@@ -55,7 +63,10 @@ def add_arguments(parser: argparse.ArgumentParser, data: str) -> None:
     parser.add_argument(
         "--format", metavar="KIND", help="of the data, where what is there leaves it open, as in training"
     )
-    for name, what in (("image", "encoded images"), ("id", "sample ids")):
+    parser.add_argument(
+        "--skip-broken", action="store_true", help="leave out images that can't be decoded and empty texts, and say so"
+    )
+    for name, what in (("image", "encoded images"), ("text", "texts"), ("id", "sample ids")):
         parser.add_argument(f"--{name}-column", metavar="NAME", help=f"the column of {what}, where training's differs")
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-
-from ray_mentor.commands.arguments import add_run
+from ray_mentor.commands.arguments import Parser, add_run
 from ray_mentor.errors import UserError
 
 _FILES = {
@@ -20,13 +18,13 @@ def run(words: list[str]) -> None:
         "Says which given labels of a run's training samples look wrong, the most suspicious first, what they should "
         "be, and how many there are. RUN/audit.csv and RUN/audit.parquet have it all. The run may still be going on."
     )
-    parser = argparse.ArgumentParser(prog="ray-mentor audit", description=says, allow_abbrev=False)
+    parser = Parser("ray-mentor audit", says)
     add_run(parser)
     parser.add_argument("--top", type=int, default=50, help="how many samples are shown (default: 50)")
     for name, what in _FILES.items():
         parser.add_argument(f"--{name}", metavar="FILE", help=f"{what} (.csv or .parquet)")
     parser.add_argument("--duplicates", action="store_true", help="also look for samples that are there more than once")
-    asked = parser.parse_args(words)
+    asked = parser.asked(words)
     if asked.top < 1:
         raise UserError(f"top is {asked.top}, but it must be at least 1")
     from ray_mentor.report.audited import audit_run  # noqa: PLC0415

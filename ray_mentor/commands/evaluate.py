@@ -21,28 +21,38 @@ def run(words: list[str]) -> None:
     parser.add_argument("--label-column", metavar="NAME", help="the column of labels, where training's differs")
     asked = parser.asked(words)
     with needing("ray", "ray-mentor evaluate"):  # PyTorch, which --help need not wait for
-        from ray_mentor.commands.inference import opened, said, student_of, trained_on  # noqa: PLC0415
+        from ray_mentor.commands.inference import opened, said, same_files, student_of  # noqa: PLC0415
         from ray_mentor.report.evaluated import show_evaluation  # noqa: PLC0415
         from ray_mentor.report.run.written import REPORT, write_report  # noqa: PLC0415
-        from ray_mentor.run.directory import RunDirectory  # noqa: PLC0415
+        from ray_mentor.run.directory import RunDirectory, inside  # noqa: PLC0415
         from ray_mentor.run.trained.evaluation import EVALUATION, Evaluated, Evaluation  # noqa: PLC0415
+        from ray_mentor.run.trained.passing import Passing  # noqa: PLC0415
+        from ray_mentor.run.trained.trained_on import TrainedOn  # noqa: PLC0415
 
     directory = RunDirectory(asked.run)
     of = opened(asked, student_of(asked), labelled=True)
-    warning = trained_on(asked.run, asked.data, of.new.notes)
-    for note in (*of.notes, *([f"warning: {warning}"] if warning else [])):
+    for note in of.notes:
         print(printable(note))
     assert of.new.labels is not None
-    student, counts = of.student, Evaluation(of.student.classes)
-    counts.take(of.new.labels, said(asked, of))
+    student, known = of.student, TrainedOn.read(directory)
+    all_of_it, others = Evaluation(student.classes), Evaluation(student.classes)
+    passing = Passing(of.new, known, of.student.about.input.tokens)
+    for table, seen in passing.through(said(asked, of, content=known is not None)):
+        all_of_it.take(of.new.labels, table)
+        others.take(of.new.labels, table.filter(~seen))
+    warning = passing.warning if known is not None else same_files(asked.run, asked.data, of.new.notes)
+    for note in (*passing.notes, *([f"warning: {warning}: what is measured on them flatters"] if warning else [])):
+        print(printable(note))
     about = {"data": asked.data, "student": student.name.rpartition("/")[2], "epoch": student.figures.get("epoch")}
-    found = Evaluated({**about, "warning": warning, **counts.figures()})
+    beside = {"warning": warning, "left_out": passing.left_out, "trained_on": None if known is None else passing.seen}
+    rest = others.overall() if 0 < passing.seen < passing.passed else None
+    found = Evaluated({**about, **beside, "others": rest, **all_of_it.figures()})
     found.write(directory)
     show_evaluation(found)
-    print(printable(f"written: {directory.path}/{EVALUATION}"))
+    print(printable(f"written: {inside(directory.path, EVALUATION)}"))
     if directory.size(REPORT) is not None:
         try:
             write_report(directory)
-            print(printable(f"and on the run's page: {directory.path}/{REPORT}"))
+            print(printable(f"and on the run's page: {inside(directory.path, REPORT)}"))
         except UserError as error:
             print(printable(f"the run's page does not show it ({error}); ray-mentor report makes one"))

@@ -8,8 +8,8 @@ from ray_mentor.extras import needing
 
 _SAYS = (
     "Writes the trained student of a run as a program that needs nothing of this package. The normalisation is inside: "
-    "raw inputs go in (uint8 images as N, H, W, C, or features in their order), logits come out, of any number of "
-    "samples. Its logits are compared with the student's, to 1e-5."
+    "raw inputs go in (uint8 images as N, H, W, C, features in their order, or token ids), logits come out, of any "
+    "number of samples. Its logits are compared with the student's, to 1e-5."
 )
 
 
@@ -37,11 +37,16 @@ def run(words: list[str]) -> None:
         print(printable(note))
     fed = student.about.input
     shape = ", ".join(map(str, fed.stored_shape))
-    print(
-        f"in: raw {fed} (N, {shape}), which are normalised inside; out: logits (N, {len(student.classes)}); any N >= 1"
-    )
+    raw = f"raw {fed} (N, {shape}), which are normalised inside"
+    if fed.tokens is not None:
+        raw = f"{fed} (N, up to {fed.most}), as the tokenizer in {asked.run}/student makes them, padded by {fed.pad}"
+    print(printable(f"in: {raw}; out: logits (N, {len(student.classes)}); any N >= 1"))
     if fed.resize is not None:
-        print(f"images of another size: resize the shorter side to {fed.resize} and crop the middle, as training did")
+        side, size = fed.resize, f"{fed.shape[2]}×{fed.shape[1]}"
+        print(
+            f"images of another size: resize the shorter side to {side}, crop the middle {side}×{side}, and of that "
+            f"the middle {size}, as training did"
+        )
     by = f"by {made.difference:.1e} at most, of up to {made.largest:.1f}, on {made.tried} random inputs"
     print(f"logits differ from the student's {by}")
     print(printable(f"written: {asked.out}"))

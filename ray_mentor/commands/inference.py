@@ -61,20 +61,23 @@ def opened(asked: argparse.Namespace, whole: Packed, *, labelled: bool) -> Opene
     if asked.batch_size < 1:
         raise UserError(f"batch_size is {asked.batch_size}, but it must be at least 1")
     workers = _workers(asked.workers)
-    columns = {name: getattr(asked, name, None) for name in ("format", "image_column", "id_column", "label_column")}
-    config = columns_of(RunDirectory(asked.run), asked.data, **columns)
+    names = ("format", "image_column", "text_column", "id_column", "label_column")
+    columns = {name: getattr(asked, name, None) for name in names}
+    config = columns_of(RunDirectory(asked.run), asked.data, **columns, skip_broken=asked.skip_broken)
     new = read_new(config, known_to(whole.about), labelled=labelled)
     return Opened(whole, whole.made(), new, workers_for(workers, gpu=asked.gpu))
 
 
-def trained_on(run: str, data: str, notes: tuple[str, ...]) -> str | None:
-    """What to say where a run's own data, or its trusted samples, are read whole rather than their test split."""
+def same_files(run: str, data: str, notes: tuple[str, ...]) -> str | None:
+    """What to say where a run's own data, or its trusted samples, are read whole rather than their test split; for runs
+    that left no fingerprints of what they were trained on.
+    """
     settings = started_with(RunDirectory(run))
     for name in ("data", "meta_data"):
         own = settings.get(name)
         if isinstance(own, str) and _same(own, data) and not any("test split" in note for note in notes):
             option = f"--{name.replace('_', '-')}"
-            return f"the run was trained on samples of {data}, its own {option}: what is measured on them flatters"
+            return f"the run was trained on samples of {data}, its own {option}"
     return None
 
 
@@ -93,19 +96,20 @@ def _workers(text: str) -> int | None:
 _DIGITS = 5
 
 
-def said(asked: argparse.Namespace, of: Opened, *, every: bool = False) -> Iterator[pa.Table]:
-    """What the student says, a row a sample, in order, some at a time.
+def said(asked: argparse.Namespace, of: Opened, *, every: bool = False, content: bool = False) -> Iterator[pa.Table]:
+    """What the student says, a row a sample, in order, some at a time; and, if asked for, what these hold.
 
     Raises:
         UserError: what can't be read, a student whose outputs are no logits, or too few CPUs or GPUs.
     """
     source, count, size = of.new.source, len(of.new), asked.batch_size
     if of.workers:
-        yield from predicted(of.packed, source, count, size, of.workers, gpu=asked.gpu, every=every)
+        yield from predicted(of.packed, source, count, size, of.workers, gpu=asked.gpu, every=every, content=content)
         return
     module = of.student.module
     if asked.gpu:
         check_machine(Needs({"GPU": 1.0}))
         module.cuda()
-    with threads_for(module, of.student.about.input.shape, size):
-        yield from predictions(of.student, source, Stretch(0, count), size, every=every)
+    fed = of.student.about.input
+    with threads_for(module, fed.shape, size, fed.shape[0] if fed.tokens else 1.0):
+        yield from predictions(of.student, source, Stretch(0, count), size, every=every, content=content)

@@ -23,8 +23,11 @@ def run(words: list[str]) -> None:
     with needing("ray", "ray-mentor predict"):
         from ray_mentor.commands.inference import opened, said, student_of  # noqa: PLC0415
         from ray_mentor.report.predicted import Tally  # noqa: PLC0415
+        from ray_mentor.run.directory import RunDirectory  # noqa: PLC0415
+        from ray_mentor.run.trained.passing import Passing  # noqa: PLC0415
         from ray_mentor.run.trained.predictions import as_rows, schema_of  # noqa: PLC0415
         from ray_mentor.run.trained.table_files import check_table_file, write_table_file  # noqa: PLC0415
+        from ray_mentor.run.trained.trained_on import TrainedOn  # noqa: PLC0415
 
     student = student_of(asked)  # which is asked for first: another file for the predictions would not help without it
     check_table_file(asked.out)
@@ -32,9 +35,13 @@ def run(words: list[str]) -> None:
     for note in of.notes:
         print(printable(note))
     classes = of.student.classes
-    tally = Tally(classes)
-    tables = tally.counted(said(asked, of, every=asked.probabilities))
+    tally, known = Tally(classes), TrainedOn.read(RunDirectory(asked.run))
+    passing = Passing(of.new, known, of.student.about.input.tokens)
+    found = said(asked, of, every=asked.probabilities, content=known is not None)
+    tables = tally.counted(table for table, _ in passing.through(found))
     schema = schema_of(of.new, classes, every=asked.probabilities)
     write_table_file(asked.out, schema, as_rows(of.new, classes, tables))
+    for note in (*passing.notes, *filter(None, [passing.warning])):
+        print(printable(note))
     tally.show()
-    print(printable(f"{len(of.new):,} predictions are in {asked.out}"))
+    print(printable(f"{passing.passed:,} predictions are in {asked.out}"))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-
-from ray_mentor.commands.arguments import add_run
+from ray_mentor.commands.arguments import Parser, add_run
 from ray_mentor.errors import printable
 
 
@@ -15,11 +13,11 @@ def run(words: list[str]) -> None:
         "labels are known, and writes it to FILE. Another run weighs by it: ray-mentor train --method mentornet-frozen "
         "--mentor-from FILE"
     )
-    parser = argparse.ArgumentParser(prog="ray-mentor teach", description=says, allow_abbrev=False)
+    parser = Parser("ray-mentor teach", says)
     add_run(parser)
     parser.add_argument("--out", metavar="FILE", required=True, help="where the mentor goes, e.g. taught.npz")
     parser.add_argument("--mentor", choices=("mlp", "mentornet"), default="mlp", help="what it is made of")
-    asked = parser.parse_args(words)
+    asked = parser.asked(words)
     from ray_mentor.run.findings.new_files import check_free, write_new  # noqa: PLC0415
 
     check_free(asked.out)

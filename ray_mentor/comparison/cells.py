@@ -195,7 +195,7 @@ def _tried(name: str, method: Compared, level: TrainConfig, probe: Probe) -> Cur
     try:
         return probe(method.config(level).changed(run_name=None, resume=False, resume_or_start=False))
     except UserError as error:
-        raise UserError(f"method {shown(name)}: {error}") from error
+        raise UserError(f"method {shown(name)}: {error.written}") from error
 
 
 def _check_measurable(level: TrainConfig, splits: Splits) -> None:

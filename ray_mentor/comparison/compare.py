@@ -20,9 +20,8 @@ from ray_mentor.comparison.measured import Place, curves_of, rows_of, warnings_o
 from ray_mentor.config import TrainConfig
 from ray_mentor.config.compare import CompareSettings
 from ray_mentor.config.file import to_toml
-from ray_mentor.data.splits.splits import prepare
 from ray_mentor.errors import StoppedByUser, UserError, printable
-from ray_mentor.many_runs import Configured, always, directory_of, drawn_by, named
+from ray_mentor.many_runs import Configured, always, directory_of, drawn_by, named, prepared
 from ray_mentor.on_ray.tune.listed import RUNS, ListedRuns, Makers, place
 from ray_mentor.on_ray.tune.resumed import digest
 from ray_mentor.on_ray.tune.trial import MakeTrainer
@@ -38,6 +37,7 @@ from ray_mentor.run.over_seeds.lines import ACCURACIES, LEVEL, known_accuracy, l
 from ray_mentor.run.over_seeds.lines import levels_of as levels_in
 from ray_mentor.run.progress import Row
 from ray_mentor.training import make_trainer
+from ray_mentor.wording import as_said_here
 
 TABLE, TEXT, PAGE, COMPARISON = "compare.csv", "compare.md", "compare.html", "compare.json"
 
@@ -106,17 +106,17 @@ def compare(
     _check_levels(settings, make)
     asked = asked_methods(settings, own or {})
     levels = levels_of(config, settings)
-    read = {} if make is not None else {drawn_by(level): prepare(level.data, level.run.seed) for level in levels}
+    read = {} if make is not None else {drawn: prepared(drawn) for drawn in map(drawn_by, levels)}
     probe = (lambda one: make_trainer(one, read[drawn_by(one)])) if make is None else partial(make, test=True)
     plan = plan_of(levels, asked, settings, probe, noise_of if make is None else lambda level: "as it is")
     cells = plan.cells
-    config = named(config, "compare", config.data.data.rsplit("/", 1)[-1])
+    config = named(config, "compare", "-".join(config.data.sources) or config.data.data.rsplit("/", 1)[-1])
     record = {**dataclasses.asdict(settings), **config.flat()}
     directory = directory_of(config, record, "comparison", _MAY_CHANGE)
     display = SweepDisplay(len({digest(cell.config) for cell in cells}), config.run.epochs, console, "run")
     understood = dict.fromkeys(splits.understood for splits in read.values() if splits.understood)
     for text in (*understood, f"comparison: {directory.path}", *plan.notes):
-        display.console.print(printable(text), soft_wrap=True, markup=False)
+        display.console.print(as_said_here(printable(text)), soft_wrap=True, markup=False)
     with display:
         try:
             makers = Configured(read, verbose) if make is None else always(make)
@@ -221,7 +221,9 @@ def _closed(
     advice = "\n".join(_told(level, levels) for level in levels)
     failed = [f"{who} failed: {why}" for who, why in failures(found, levels)]
     for shown in (*closing_tables(found, on, levels), *failed, *warned, advice):
-        display.console.print(shown if not isinstance(shown, str) else Text(printable(shown)), soft_wrap=True)
+        display.console.print(
+            shown if not isinstance(shown, str) else Text(as_said_here(printable(shown))), soft_wrap=True
+        )
     for name in (TABLE, TEXT, PAGE):
         display.console.print(printable(f"{directory.path}/{name}"), soft_wrap=True, markup=False)
     return CompareOutcome(table, pd.DataFrame(runs), pd.DataFrame(curves), advice, comparison, directory.path)

@@ -3,6 +3,7 @@
 from ray_mentor.config.groups.curriculum import MIXINGS, CurriculumConfig, parse_schedule
 from ray_mentor.config.groups.data import BACKENDS, DataConfig, parse_noise
 from ray_mentor.config.groups.mentor import FEATURES, MentorConfig
+from ray_mentor.config.groups.mixture import MixtureConfig
 from ray_mentor.config.groups.run import RunSettings
 from ray_mentor.config.groups.student import StudentConfig
 from ray_mentor.config.settings import GROUPS, TrainConfig, check_names, names_of, values_of
@@ -15,6 +16,7 @@ __all__ = [
     "GROUPS",
     "MIXINGS",
     "MentorConfig",
+    "MixtureConfig",
     "RunSettings",
     "StudentConfig",
     "TrainConfig",

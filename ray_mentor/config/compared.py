@@ -45,6 +45,7 @@ def _ruled(rule: str) -> dict[str, str]:
 
 _META_RECIPE = {
     "method": "mentornet",
+    "loss": "cross-entropy",
     "mixing": "none",
     "burn_in": 0.0,
     "meta_loss": "loss",
@@ -84,6 +85,9 @@ METHODS: dict[str, Compared] = {
     "pcgrad": Compared("steps that do not point against the trusted samples", _ruled("pcgrad")),
     "gradient-vaccine": Compared("steps turned towards the trusted samples", _ruled("gradient-vaccine")),
     "label-smoothing": Compared("smoothed labels", _robust("label-smoothing")),
+    "logit-adjusted": Compared("logits by the log of class sizes", _robust("logit-adjusted")),
+    "class-balanced": Compared("a factor on the loss of each class", _robust("class-balanced")),
+    "ldam": Compared("margins by class size", _robust("ldam")),
     "bootstrap-soft": Compared("a part of the student's own prediction in each label", _robust("bootstrap-soft")),
     "bootstrap-hard": Compared("a part of the class that the student would say", _robust("bootstrap-hard")),
     "mae": Compared("mean absolute error", _robust("mae")),
@@ -146,7 +150,7 @@ PRESETS: dict[str, Sequence[str]] = {
 LONGEST_NAME = 30
 """Characters of a method's name, which are what a terminal has room for: two that are cut short may look alike."""
 
-OWN_BY_METHOD = ("method", "pace", "loss", "mixing", "gradient_rule")
+OWN_BY_METHOD = ("method", "pace", "loss", "reweight", "mixing", "gradient_rule")
 """Settings that a comparison leaves to its methods."""
 
 _SHARED = {
@@ -191,7 +195,7 @@ def own_method(name: str, settings: Mapping[str, Any]) -> Compared:
     try:
         check_names(settings, names_of(*GROUPS))
     except UserError as error:
-        raise UserError(f"of the method {shown(name)}: {error}") from None
+        raise UserError(f"of the method {shown(name)}: {error.written}") from None
     for setting in settings:
         if setting in _SHARED:
             raise UserError(

@@ -16,6 +16,7 @@ from typing import Any
 from ray_mentor.config.groups.curriculum import CurriculumConfig
 from ray_mentor.config.groups.data import DataConfig
 from ray_mentor.config.groups.mentor import MentorConfig
+from ray_mentor.config.groups.mixture import MixtureConfig
 from ray_mentor.config.groups.run import RunSettings
 from ray_mentor.config.groups.student import StudentConfig
 from ray_mentor.config.values import check_possible, typed
@@ -32,6 +33,7 @@ class TrainConfig:
     mentor: MentorConfig = field(default_factory=MentorConfig)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     run: RunSettings = field(default_factory=RunSettings)
+    mixture: MixtureConfig = field(default_factory=MixtureConfig)
 
     def __post_init__(self) -> None:
         for name, value in self.flat().items():
@@ -78,7 +80,7 @@ class TrainConfig:
         return cls(*(group(**values_of(group, table)) for group in GROUPS))
 
 
-GROUPS: tuple[type, ...] = (DataConfig, StudentConfig, MentorConfig, CurriculumConfig, RunSettings)
+GROUPS: tuple[type, ...] = (DataConfig, StudentConfig, MentorConfig, CurriculumConfig, RunSettings, MixtureConfig)
 """Of settings, in the order of :class:`TrainConfig`."""
 
 

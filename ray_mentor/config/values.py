@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -62,8 +63,18 @@ def typed(name: str, annotation: str, value: Any) -> Any:
         kinds = annotation.replace("Literal['auto']", "auto").split(" | ")
     if kinds[0] == "float" and isinstance(value, int | str) and not isinstance(value, bool):
         value = _number(value)  # YAML 1.1 reads 1e-3 as a string
+    if "str" in kinds and isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if name in _OF_DATA and value is not None and not isinstance(value, _PLAIN):
+        raise UserError(
+            f"{name} is a {type(value).__name__}, but as a setting it is a name or a path; data in memory go to "
+            "CurriculumTrainer(student, data=..., meta=...)"
+        )
     require(any(_READERS[kind](value) for kind in kinds), name, value, f"it must be of type {' or '.join(kinds)}")
     return value
+
+
+_OF_DATA, _PLAIN = ("data", "meta_data"), (str, bytes, int, float, list, tuple, dict)
 
 
 def _number(value: int | str) -> float | int | str:

@@ -74,7 +74,7 @@ class Batch:
 
     def __getitem__(self, rows: Tensor) -> Batch:
         size = len(self)
-        return self._each(lambda value: value[rows] if value.shape[:1] == (size,) else value)
+        return self._each(lambda value: value[rows.to(value.device)] if value.shape[:1] == (size,) else value)
 
     @property
     def is_by_rows(self) -> bool:
@@ -90,8 +90,11 @@ class Batch:
         return own in sizes and not any(size > own > 0 and size % own == 0 for size in sizes)
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on another device."""
-        return self._each(lambda value: value.to(device, non_blocking=True))
+        """The same batch, with what the student and its weights are made from on another device.
+
+        Rows, ids and true labels stay where they are.
+        """
+        return self._each(lambda value: value.to(device, non_blocking=True), but=("rows", "ids", "true_labels"))
 
     def with_inputs(self, inputs: Tensor) -> Batch:
         """The same samples, shown in another way."""
@@ -101,9 +104,9 @@ class Batch:
         """The same samples with a target each."""
         return dataclasses.replace(self, targets=targets)
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+    def _each(self, change: Callable[[Tensor], Tensor], but: tuple[str, ...] = ()) -> Batch:
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return Batch(**{name: _each(value, change) for name, value in values.items()})
+        return Batch(**{name: value if name in but else _each(value, change) for name, value in values.items()})
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,16 @@ class MetaBatch:
     inputs: Inputs
     labels: Int[Tensor, "own ..."]
     size: int
+
+
+def on_device(device: torch.device, inputs: Inputs, labels: Tensor) -> tuple[Inputs, Tensor]:
+    """Both where the student is."""
+
+    def moved(tensor: Tensor) -> Tensor:
+        return tensor.to(device, non_blocking=True)
+
+    found: Inputs = _each(inputs, moved)
+    return found, moved(labels)
 
 
 def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

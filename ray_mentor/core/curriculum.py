@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig, parse_schedule
@@ -30,19 +30,20 @@ from ray_mentor.core.methods.remembering import remember
 from ray_mentor.core.step.evaluation import Batches, losses_by_label, predicted_by_class
 from ray_mentor.core.step.memorising import Memorising
 from ray_mentor.core.step.normalisation import normalise
-from ray_mentor.core.step.observation import Observation, again_observed, check_finite, observe
+from ray_mentor.core.step.observation import Observation, again_observed, observe
 from ray_mentor.core.step.percentile import RunningPercentile
 from ray_mentor.core.step.record import StepRecord, Weighed, record_of
 from ray_mentor.core.step.said import said_of
 from ray_mentor.core.step.schedules import kept, rate_at, scheduled_weights
-from ray_mentor.core.step.student_step import student_step, weighted_loss
-from ray_mentor.core.step.students import across, mean_of_students
+from ray_mentor.core.step.student_step import Clipped, student_step, weighted_loss
+from ray_mentor.core.step.students import across
 from ray_mentor.core.step.targets import with_targets
 from ray_mentor.core.step.units import RunningUnits
 from ray_mentor.core.stopwatch import Stopwatch
 from ray_mentor.core.student.kept_buffers import kept_buffers
 from ray_mentor.core.student.random_state import untouched
 from ray_mentor.core.student.shared_buffers import share_buffers
+from ray_mentor.errors import NonFiniteLossError
 
 
 class Curriculum:
@@ -64,6 +65,9 @@ class Curriculum:
             out at the end of an epoch.
         clip: largest norm of the gradient that the student steps along; 0: any.
         split_history: whether each rank holds only its part of the loss history; then no rank alone has the whole.
+
+    Attributes:
+        clipped: how the last step's gradient was; None where it was not.
     """
 
     def __init__(
@@ -94,14 +98,16 @@ class Curriculum:
         share = (exchange.rank, exchange.world_size) if split_history else (0, 1)
         targets = n_classes if isinstance(parts.loss, TargetLoss) else 0
         self._kept = slice(targets, targets + (parts.remembering.keeps if parts.remembering else 0))
-        self.history = LossHistory(n_samples, mentor.history_length, *share, beside=self._kept.stop)
+        self._device = next(student.parameters()).device
+        self.history = LossHistory(
+            n_samples, mentor.history_length, *share, beside=self._kept.stop, device=self._device
+        )
         self.clock = Stopwatch()
-        self.guards = Guards(mentor, parts.mentor)
+        self.guards = Guards(mentor, parts.mentor, n_classes, keeps_shares=parts.counts_trust)
         self.memorising = Memorising(values_of(parts.meta_loss))
         self.bare = unwrapped(student)
         self.optimizers = (optimizer, *more_optimizers)
         self.meta = MetaUpdates(self.bare, self.optimizers, parts, exchange, mentor, self.guards, self.generator)
-        self._device = next(student.parameters()).device
         self._normalisation = mentor.normalisation
         self._clip = clip
         self._dropout = parse_schedule(curriculum.example_dropout)
@@ -109,6 +115,7 @@ class Curriculum:
         self._epochs = epochs
         self._seed = seed
         self.n_classes = n_classes
+        self.clipped: Clipped | None = None
 
     @property
     def progress(self) -> float:
@@ -172,10 +179,14 @@ class Curriculum:
             shown: of the loss that the features are made of, where it is another one.
             said: what the ledger shall say of the outputs, where they are known.
         """
-        when = self.step_number, self.progress
-        seen = observe(batch, losses, self.exchange, self.percentile, self.history, *when, self.units, shown, said)
-        trusted = seen.features.trusted
-        self.memorising.note_trained(seen.features.loss[~trusted if self.parts.by_given else trusted])
+        self._mark()
+        seen = observe(
+            batch, losses, self.exchange, self.percentile, self.history, self.progress, self.units, shown, said
+        )
+        if self.parts.by_given:
+            self.memorising.note_trained(seen.features.loss, None if seen.trusted is None else ~seen.trusted)
+        elif seen.trusted is not None:
+            self.memorising.note_trained(seen.features.loss, seen.trusted)
         seen = dataclasses.replace(seen, epochs=self.progress * self._epochs)
         part = self.parts.remembering
         return seen if part is None else remember(part, seen, self.history, self.exchange, self._kept)
@@ -184,30 +195,68 @@ class Curriculum:
         """Features → mentor → what it says of each sample of the global batch; nobody is asked of a trusted one: 1."""
         with self.clock("scoring"):
             scored = self.parts.weighting(seen)
-        return scored.masked_fill(across(seen.features.trusted, scored), 1.0)
+        scored = scored.to(seen.features.loss.device, non_blocking=True)
+        return scored if seen.trusted is None else scored.masked_fill(across(seen.trusted, scored), 1.0)
 
     def weigh(self, seen: Observation, scored: Float[Tensor, "batch ..."]) -> Weighed:
         """What the mentor says → sample weights → weighted loss."""
         overruled = not self._in_burn_in and self.guards.collapsed(seen, scored)
         return self._scheduled(seen, scored, overruled=overruled)
 
-    def _scheduled(self, seen: Observation, scored: Float[Tensor, " batch"], *, overruled: bool) -> Weighed:
-        keep = kept(len(scored), rate_at(self._dropout, self.progress), self.generator("dropout"))
+    def _scheduled(
+        self, seen: Observation, scored: Float[Tensor, " batch"], *, overruled: bool | Bool[Tensor, ""]
+    ) -> Weighed:
+        rate = rate_at(self._dropout, self.progress)
+        keep = kept(len(scored), rate, self.generator("dropout")) if rate else None
+        keep = None if keep is None else keep.to(scored.device, non_blocking=True)
         weights = scheduled_weights(scored, keep, equal=self._in_burn_in or overruled)
         normalised = normalise(weights, self._normalisation)[seen.own].to(seen.losses)
         loss = weighted_loss(seen.losses, normalised, self.exchange.world_size)
-        return Weighed(seen, scored, keep, overruled, weights, normalised, loss)
+        return self._sent(Weighed(seen, scored, keep, overruled, weights, normalised, loss))
+
+    def _sent(self, weighed: Weighed) -> Weighed:
+        """What was noted of it is on its way to the host; where it is there at once, it is looked at at once."""
+        if weighed.noted.are_here:
+            self.check(weighed)
+        return weighed
+
+    def check(self, weighed: Weighed) -> None:
+        """Whether the student may step, once the device has its backward pass to do; waits for what came before it.
+
+        Raises:
+            NonFiniteLossError: on every rank, if a loss on any rank is NaN or infinite. Neither student nor curriculum
+                knows of the batch then.
+        """
+        try:
+            weighed.check_finite(self.step_number)
+        except NonFiniteLossError:
+            self._take_back()
+            raise
+
+    def _mark(self) -> None:
+        """Nothing of these is written over, but for the history, which can take back."""
+        self.history.mark()
+        units = None if self.units is None else self.units.running
+        self._marked = self.percentile.running, units, self.memorising.sums, self.guards.shares.running
+
+    def _take_back(self) -> None:
+        """As if the losses that were observed last never had been."""
+        self.history.take_back()
+        self.percentile.running, units, self.memorising.sums, self.guards.shares.running = self._marked
+        if self.units is not None:
+            self.units.running = units
 
     def after_step(self, weighed: Weighed, before: Before | None) -> StepRecord:
         """(Meta update) → record; call it when the optimizer has stepped, with the gradients still there."""
-        influence, meta_loss = torch.full_like(weighed.seen.features.loss, torch.nan), None
+        self.check(weighed)
+        influence, meta_loss, hypergradients = None, None, None
         if before:
             is_due = self.meta_is_due
             with self.clock("meta step"):
-                influence, meta_loss = self.meta.look_back(self.step_number, weighed, before, is_due=is_due)
-        record = record_of(self.step_number, weighed, influence, meta_loss)
-        if weighed.overruled:
-            self.guards.count_fallback()
+                looked = self.meta.look_back(self.step_number, weighed, before, is_due=is_due)
+            influence, meta_loss, hypergradients = looked.influence, looked.meta_loss, looked.hypergradients
+        record = record_of(self.step_number, weighed, influence, meta_loss, self.parts.class_factors, hypergradients)
+        self.guards.count_fallback(weighed.overruled)
         self.step_number += 1
         return record
 
@@ -242,6 +291,7 @@ class Curriculum:
                 self.bare, self.parts.shown_loss, trusted(), self.n_classes, self.exchange
             ),
             percentile=self.percentile.value,
+            class_shares=lambda: self.guards.shares.of(self.n_classes),
             agreed=self.exchange.broadcast_floats,
             tell=tell,
         )
@@ -292,9 +342,7 @@ class Curriculum:
     def _learnt_from(self, looked: Weighed) -> Weighed:
         if self.parts.relabelling is None:
             return self._mixed(looked)
-        weighed = self.parts.relabelling(looked, self.student, self.exchange, self._mixing_draw)
-        check_finite(mean_of_students(weighed.seen.losses.detach()), weighed.seen.batch.ids, self.step_number)
-        return weighed
+        return self._sent(self.parts.relabelling(looked, self.student, self.exchange, self._mixing_draw))
 
     def _mixed(self, looked: Weighed) -> Weighed:
         """Mixed by the sample weights that it has: what the student learns from, under the same weights or new ones."""
@@ -302,23 +350,23 @@ class Curriculum:
         batch = self.parts.mixing(looked.seen.batch, self._mixing_draw, own)
         outputs = passed_through(self.student, batch)
         losses = losses_of(outputs, self.parts.loss, batch)
-        check_finite(losses.detach(), batch.ids, self.step_number)
         seen = dataclasses.replace(looked.seen, batch=batch, losses=losses)
         if self.parts.mixing.weighs_anew:
             with torch.no_grad():
                 shown = losses_of(outputs, self.parts.shown_loss, batch)
             again = self._weighed(again_observed(seen, shown, self.exchange, self.percentile))
-            return dataclasses.replace(again, unmixed=looked)
+            return self._sent(dataclasses.replace(again, unmixed=looked))
         loss = weighted_loss(losses, looked.normalised, self.exchange.world_size)
-        return dataclasses.replace(looked, seen=seen, loss=loss)
+        return self._sent(dataclasses.replace(looked, seen=seen, loss=loss))
 
     def _student_step(self, weighed: Weighed, before: Before | None) -> Before | None:
         if before:
             before.follow(weighed.loss)
         rule = self.parts.gradient_rule
         wanted = functools.partial(self.meta.gradient_before, self.step_number) if rule.needs_meta_gradient else None
-        clipped = student_step(self.bare, self.optimizers, weighed.loss, rule, wanted, self._clip)
-        return before and dataclasses.replace(before, clipped=clipped)
+        check = functools.partial(self.check, weighed)
+        self.clipped = student_step(self.bare, self.optimizers, weighed.loss, rule, wanted, self._clip, check)
+        return before and dataclasses.replace(before, clipped=self.clipped)
 
     def generator(self, purpose: str, rank: int = 0) -> torch.Generator:
         """Randomness that depends on seed, step, purpose and rank alone, so that a resumed run draws the same."""

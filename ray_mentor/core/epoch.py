@@ -27,6 +27,8 @@ class EpochEnd:
         labelled: the loss that features are made of, of each trusted sample under each label, and behind them the right
             label, in float64.
         percentile: the running one of the training losses; None where there is none yet.
+        class_shares: of each class, the mean weight that a mentor lately gave its samples over that of all, NaN where
+            nothing is known; empty where nobody is weighed. In float64.
         agreed: rank 0's tensor, on every rank.
         tell: says something to whoever watches.
     """
@@ -38,6 +40,7 @@ class EpochEnd:
     remembered: Callable[[], Float[Tensor, "samples keeps"]] = lambda: torch.empty(0, 0)
     labelled: Callable[[], Float[Tensor, "samples classes+1"]] = lambda: torch.empty(0, 1, dtype=torch.float64)
     percentile: float | None = None
+    class_shares: Callable[[], Float[Tensor, " classes"]] = lambda: torch.empty(0, dtype=torch.float64)
     agreed: Callable[[Tensor], Tensor] = lambda tensor: tensor
     tell: Callable[[str], None] = lambda text: None
 

@@ -26,7 +26,14 @@ class AbstractExchange(ABC):
 
     @abstractmethod
     def gather(self, rows: Num[Tensor, "own columns"], sizes: tuple[int, ...]) -> Num[Tensor, "all columns"]:
-        """Every rank's rows, in rank order; rank r gives ``sizes[r]`` of them."""
+        """Every rank's rows, in rank order, where they lie; rank r gives ``sizes[r]`` of them."""
+
+    def gather_columns(self, columns: list[Num[Tensor, " own"]], sizes: tuple[int, ...]) -> list[Num[Tensor, " all"]]:
+        """As :meth:`gather`, of columns of any types, in one message; integers up to 2^53."""
+        if self.world_size == 1:
+            return columns
+        table = self.gather(torch.stack([column.double() for column in columns], dim=1), sizes)
+        return [found.to(column.dtype) for found, column in zip(table.unbind(dim=1), columns, strict=True)]
 
     def gather_any(self, rows: Num[Tensor, "own columns"]) -> Num[Tensor, "all columns"]:
         """Every rank's rows, in rank order, however many each has."""
@@ -88,8 +95,8 @@ class Alone(AbstractExchange):
 class Ranks(AbstractExchange):
     """The ranks of a process group.
 
-    What is exchanged lives on the CPU and travels over a gloo group of its own, except sums: they take the
-    default group, which is made for the student's device.
+    What lies on the CPU travels over a gloo group of its own; sums, and what lies on the student's device, over the
+    default group, which is made for that.
 
     Args:
         timeout: how long a rank waits for the others; None for PyTorch's half hour.
@@ -108,7 +115,7 @@ class Ranks(AbstractExchange):
         padded = rows.new_zeros((max(sizes), rows.shape[1]))
         padded[: len(rows)] = rows
         parts = [torch.empty_like(padded) for _ in sizes]
-        dist.all_gather(parts, padded, group=self._group)
+        dist.all_gather(parts, padded, group=self._group if rows.device.type == "cpu" else None)
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
     def sum_of(self, tensors: list[Tensor]) -> list[Tensor]:

@@ -1,6 +1,7 @@
 """Data: readers, noise with a known truth, disjoint splits, batches."""
 
 from ray_mentor.data.plan.batches import epoch_batches, meta_batch, rank_sizes, rank_slice
+from ray_mentor.data.readers.texts.windows import text_windows
 from ray_mentor.data.samples.augment import flip_shift
 from ray_mentor.data.samples.dataset_inputs import DatasetInputs
 from ray_mentor.data.samples.inputs import AbstractInputs, FeatureInputs, ImageInputs
@@ -23,4 +24,5 @@ __all__ = [
     "rank_sizes",
     "rank_slice",
     "samples_from_dataset",
+    "text_windows",
 ]

@@ -49,6 +49,7 @@ def predicted(
     *,
     gpu: bool = False,
     every: bool = False,
+    content: bool = False,
 ) -> Iterator[pa.Table]:
     """A row an input, in order, as :func:`~ray_mentor.run.trained.predictions.predictions` gives them.
 
@@ -59,6 +60,7 @@ def predicted(
         workers: as :func:`workers_for` says; each takes a CPU.
         gpu: and a GPU.
         every: also the probability of each class.
+        content: and a fingerprint of the input.
 
     Raises:
         UserError: what can't be read, a student whose outputs are no logits, or too few CPUs or GPUs.
@@ -70,7 +72,7 @@ def predicted(
             workers = max(1, int(ray.cluster_resources().get(kind, 1.0)))
         rows = max(_LEAST, -(-count // (_EACH * workers)))
         blocks = [pa.table({"start": [part.start], "stop": [part.stop]}) for part in stretches(count, rows)]
-        told = ray.put((student, source, batch_size, gpu, every))
+        told = ray.put((student, source, batch_size, gpu, every, content))
         worker: Any = _Worker  # Ray's annotations know of no further arguments
         with DataContext.current(in_order(0, len(blocks))):
             results = from_blocks(blocks).map_batches(
@@ -93,7 +95,7 @@ class _Worker:
     """Holds the student, and goes through stretches of rows."""
 
     def __init__(self, told: Any) -> None:
-        packed, self._source, self._batch_size, gpu, self._every = ray.get(told)
+        packed, self._source, self._batch_size, gpu, self._every, self._content = ray.get(told)
         self._student = packed.made()
         if gpu:
             self._student.module.cuda()
@@ -103,7 +105,8 @@ class _Worker:
         (row,) = part.to_pylist()
         stretch = Stretch(row["start"], row["stop"])
         try:
-            found = list(predictions(self._student, self._source, stretch, self._batch_size, every=self._every))
+            told = {"every": self._every, "content": self._content}
+            found = list(predictions(self._student, self._source, stretch, self._batch_size, **told))
         except UserError as error:
-            found = [pa.table({ERROR: [str(error)]})]
+            found = [pa.table({ERROR: [error.written]})]
         yield pa.concat_tables(found)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from rich import box
@@ -14,14 +15,19 @@ from rich.text import Text
 
 from ray_mentor.errors import printable
 from ray_mentor.report.page.words import one_line
-from ray_mentor.report.terminal import PatientConsole
+from ray_mentor.report.run.folder import read_folder
+from ray_mentor.report.run.gallery.source import read_texts, texts_again
+from ray_mentor.report.terminal import PatientConsole, unsure
 from ray_mentor.run.audit.audit import Audit
 from ray_mentor.run.audit.duplicates import duplicates_of
-from ray_mentor.run.audit.files import CSV, DUPLICATES, PARQUET, as_csv, write, write_table
-from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.audit.files import BEGINNING, CSV, DUPLICATES, PARQUET, as_csv, texts_left, write, write_table
+from ray_mentor.run.checkpoint.resume import started_with
+from ray_mentor.run.directory import RunDirectory, inside
 from ray_mentor.run.findings.new_files import check_free
 from ray_mentor.wording import counted
 
+_TEXT = "its text"
+_WIDE = 90  # characters of a text
 _CLASSES = 20  # that are told of one by one
 _PAIRS = 5
 _LONG = 200  # characters of an id, or of a class's name
@@ -41,7 +47,9 @@ _SAMPLES = {
     "loss_late": "late loss",
     "true_label": "true",
 }
+_BESIDE_TEXTS = ("sample_id", "given_label", "suggested_label", "score", "mean_sample_weight", "true_label")
 _WORDS = {
+    _TEXT,
     "sample_id",
     "given_label",
     "suggested_label",
@@ -81,21 +89,31 @@ def audit_run(
         check_free(path)
     directory = RunDirectory(run)
     audit = Audit.from_run(directory)
-    show_audit(audit, top)
+    texts = _texts(directory, audit.table)
+    show_audit(audit, top, texts=texts and texts[:top], doubt=unsure(read_folder(directory).result or {}))
     exported = []
     for path, way in asked:
         table = way(audit)
         write_table(table, path)
         exported.append(f"{path} ({len(table):,} of the {len(audit.table):,} samples of the audit)")
-    write(audit, directory)  # last: somebody else's run may be where nobody but him may write
+    write(audit, directory, texts)  # last: somebody else's run may be where nobody but him may write
     made = [CSV, PARQUET]
     if duplicates:
         found, notes = duplicates_of(directory, audit.table)
         directory.write(DUPLICATES, as_csv(found))
         made.append(DUPLICATES)
         show_duplicates(found, notes, top)
-    for path in (*(f"{directory.path}/{name}" for name in made), *exported):
+    for path in (*(inside(directory.path, name) for name in made), *exported):
         print(printable(f"written: {path}"))
+
+
+def _texts(directory: RunDirectory, audited: pa.Table) -> Sequence[str | None] | None:
+    """The beginning of each sample: as the run has left it, or read again, where the data are as the run saw them."""
+    left = texts_left(directory, audited["sample_id"])
+    if left is not None and None not in left:
+        return left
+    again = read_texts(texts_again(started_with(directory), audited), np.arange(len(audited)), BEGINNING)
+    return left if again is None else again
 
 
 def show_duplicates(found: pa.Table, notes: tuple[str, ...], top: int, console: Console | None = None) -> None:
@@ -119,21 +137,33 @@ _DUPLICATES = {
 }
 
 
-def show_audit(audit: Audit, top: int, console: Console | None = None) -> None:
+def show_audit(
+    audit: Audit,
+    top: int,
+    console: Console | None = None,
+    texts: Sequence[str | None] | None = None,
+    doubt: str = "",
+) -> None:
     """Prints it.
 
     Args:
         top: how many samples.
         console: where to; None: standard output.
+        texts: of these samples, where they are texts.
+        doubt: what is to be said of how many labels look wrong.
     """
     console = _console(console)
-    lines = [] if audit.rate is None else [str(audit.rate)]
+    lines = [] if audit.rate is None else [f"{audit.rate}{doubt}"]
     for line in (*lines, *audit.notes):
         console.print(Text(printable(line)), soft_wrap=True)
     if audit.rate is not None and audit.rate.count and audit.by_class is not None and audit.confusions is not None:
         console.print(_table("labels that look wrong, class by class", audit.by_class.slice(0, _CLASSES), _BY_CLASS))
         console.print(_table("classes that are taken for one another", audit.confusions.slice(0, _PAIRS), _PAIRED))
-    console.print(_table("look at these first", audit.table.slice(0, top), _SAMPLES))
+    first, columns = audit.table.slice(0, top), _SAMPLES
+    if texts is not None:
+        first = first.append_column(_TEXT, pa.array([text and one_line(text, _WIDE) for text in texts], pa.string()))
+        columns = {name: _SAMPLES[name] for name in _BESIDE_TEXTS} | {_TEXT: "text"}
+    console.print(_table("look at these first", first, columns))
 
 
 def _console(console: Console | None) -> Console:

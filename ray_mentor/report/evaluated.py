@@ -22,15 +22,24 @@ _WIDTH = 120  # where the output is no terminal
 
 def lines(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What is said of all samples: name and value."""
-    low, high = figures["interval"]
-    known = [("trained on", "some of these samples, which flatters")] if figures.get("warning") else []
+    left_out, known, others = (figures.get(name) for name in ("left_out", "trained_on", "others"))
+    said = [("left out, can't be decoded", f"{left_out:,}")] if left_out else []
+    if figures.get("warning"):
+        said.append(("trained on", f"{f'{known:,}' if known else 'some'} of these samples, which flatters"))
+    beside = [(f"accuracy on the other {others['samples']:,}", _accuracy(others))] if others else []
     return [
         ("samples", f"{figures['samples']:,}"),
-        *known,
-        ("accuracy, 95 % interval", f"{figures['accuracy']:.4f} ({low:.3f} to {high:.3f})"),
+        *said,
+        ("accuracy, 95 % interval", _accuracy(figures)),
+        *beside,
         ("accuracy, mean over classes", f"{figures['balanced_accuracy']:.4f}"),
         ("calibration error (ECE, 15 bins)", f"{figures['calibration_error']:.4f}"),
     ]
+
+
+def _accuracy(figures: Mapping[str, Any]) -> str:
+    low, high = figures["interval"]
+    return f"{figures['accuracy']:.4f} ({low:.3f} to {high:.3f})"
 
 
 def confusions(figures: Mapping[str, Any]) -> list[tuple[str, str, int, float]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,59 +12,59 @@ import pyarrow.compute as pc
 
 from ray_mentor.config import DataConfig, RunSettings, StudentConfig, TrainConfig, names_of
 from ray_mentor.config.groups.data import META_SOURCES
+from ray_mentor.data.splits.trusted.id_file import ID
 from ray_mentor.errors import UserError, listed, printable
+from ray_mentor.report.run.gallery.source import read_texts, texts_again
 from ray_mentor.run.audit.audit import Audit
-from ray_mentor.run.audit.files import write_table
+from ray_mentor.run.audit.files import BEGINNING, safe, texts_left, with_texts, write_table
 from ray_mentor.run.audit.picked import picked_of_data, picked_of_run
 from ray_mentor.run.checkpoint.resume import started_with
 from ray_mentor.run.directory import CONFIG, RunDirectory
 from ray_mentor.run.findings.new_files import check_free
 from ray_mentor.wording import counted
 
-SAYS = (
-    "Draws samples whose labels are to be checked by hand, the classes in balance, into a file with a column to fill "
-    "in, and says how to train with it. Of a data set they are drawn at random; of an earlier run the classes are "
-    "those that it suggests, and scores of all sizes are there. Options of ray-mentor train that say what the data are "
-    "(--label-column ...) go with a data set."
-)
 _SHOWN = 10  # classes that are told of
 _NOT_AGAIN = {"run_name", "resume", "resume_or_start", "meta_size", *META_SOURCES}
 
 
-def pick(words: Sequence[str], parsed: Callable[[list[str]], TrainConfig]) -> None:
-    """The command.
+def pick(
+    source: str, count: int, out: str, seed: int, options: list[str], parsed: Callable[[list[str]], TrainConfig]
+) -> None:
+    """Draws them, and says how to hand them back.
 
     Args:
-        parsed: makes settings of options of ``ray-mentor train``.
+        source: a run's folder, or data.
+        count: how many.
+        out: the file.
+        seed: of what is drawn at random, >= 0.
+        options: of ``ray-mentor train`` that say what the data are.
+        parsed: makes settings of such options.
 
     Raises:
         UserError: whatever the user can mend.
     """
-    parser = argparse.ArgumentParser(prog="ray-mentor pick", description=SAYS, allow_abbrev=False)
-    parser.add_argument("source", metavar="RUN_OR_DATA", help="a run's folder, or data as --data of train names it")
-    parser.add_argument("--count", type=int, default=200, help="how many samples (default: 200)")
-    parser.add_argument("--out", metavar="FILE", required=True, help="where they go, e.g. ids.csv (.csv or .parquet)")
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn at random (default: 0)")
-    asked, options = parser.parse_known_args(list(words))
-    check_free(asked.out)
-    if not asked.out.lower().endswith((".csv", ".parquet")):
-        raise UserError(f"out is {asked.out!r}, but --meta-ids reads it as a table; give a name that ends in .csv")
-    if asked.seed < 0:
-        raise UserError(f"seed is {asked.seed}, but it must be at least 0")
-    directory = _run_at(asked.source)
+    check_free(out)
+    if not out.lower().endswith((".csv", ".parquet")):
+        raise UserError(f"out is {out!r}, but --meta-ids reads it as a table; give a name that ends in .csv")
+    if seed < 0:
+        raise UserError(f"seed is {seed}, but it must be at least 0")
+    directory = _run_at(source)
+    notes: tuple[str, ...] = ()
     if directory is not None:
         if options:
-            raise UserError(f"{asked.source} is a run, which has no options of data; leave {options[0]} out")
+            raise UserError(f"{source} is a run, which has no options of data; leave {options[0]} out")
         settings = started_with(directory)
-        table = picked_of_run(Audit.from_run(directory), asked.count, asked.seed)
+        audit = Audit.from_run(directory)
+        table = picked_of_run(audit, count, seed)
+        table = _with_texts(table, audit.table, directory)
         again, before = _again(settings), settings.get("meta_ids")
     else:
         before = None
-        config = parsed(["--data", asked.source, *options]).data
-        table = picked_of_data(config, asked.count, asked.seed)
-        again = ["--data", asked.source, *options]
-    write_table(table, asked.out)
-    for line in _lines(table, asked.out, again):
+        config = parsed(["--data", source, *options]).data
+        table, notes = picked_of_data(config, count, seed)
+        again = ["--data", source, *options]
+    write_table(table, out)
+    for line in (*notes, *_lines(table, out, again)):
         print(printable(line))
     if before is not None:
         print(printable(f"(the run's own trusted samples are in {before}: add their rows, to go on with them, too)"))
@@ -77,6 +76,17 @@ def _run_at(source: str) -> RunDirectory | None:
         directory = RunDirectory(source)
         return None if directory.size(CONFIG) is None else directory
     return None
+
+
+def _with_texts(table: pa.Table, audited: pa.Table, directory: RunDirectory) -> pa.Table:
+    """Those that were picked with their texts, where these are as the run saw them."""
+    rows = pc.index_in(*(each[ID].cast(pa.string()) for each in (table, audited))).to_numpy()
+    texts = texts_again(started_with(directory), audited)
+    begin = read_texts(texts, rows, BEGINNING)
+    left = texts_left(directory, table[ID])
+    same = left is None or all(was in (None, safe(now)) for was, now in zip(left, begin or [], strict=False))
+    found = read_texts(texts, rows) if same else None
+    return table if found is None else with_texts(table, found)
 
 
 def _lines(table: pa.Table, out: str, again: Sequence[str] | None) -> list[str]:

@@ -16,7 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ray_mentor.errors import printable
-from ray_mentor.notebook import as_said_here
+from ray_mentor.report.time_left import TimeLeft
+from ray_mentor.run.directory import inside
+from ray_mentor.wording import as_said_here
 
 _PLAIN_LINES = 12  # progress lines of a whole run where the output is no terminal
 _PLAIN_EVERY = 20.0  # seconds between two of them inside an epoch
@@ -35,15 +37,16 @@ class RunDisplay:
     Args:
         epochs: passes that the run will make.
         console: where to; None: standard output.
+        learns_from: progress at which the mentor begins to learn.
     """
 
-    def __init__(self, epochs: int, console: Console | None = None) -> None:
+    def __init__(self, epochs: int, console: Console | None = None, learns_from: float = 0.0) -> None:
         self.console = console or PatientConsole(highlight=False)
         self._draws = self.console.is_interactive  # a terminal, and one that can move its cursor
         self._epochs = epochs
         self._started = time.monotonic()
         self._printed = 0.0
-        self._progress = 0.0
+        self._left = TimeLeft(self._started, learns_from)
         self._figures: dict[str, Any] = {}
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -68,7 +71,8 @@ class RunDisplay:
         """Takes one progress row."""
         now = time.monotonic()
         if row["kind"] == "started":
-            self._started, self._progress = now, row["progress"]
+            self._started = now
+            self._left.start(now, row["progress"])
             self._bar.update(self._task, description="training")
         if row["kind"] == "note":
             self.console.print(as_said_here(printable(row["text"])), soft_wrap=True, markup=False)
@@ -76,7 +80,7 @@ class RunDisplay:
             return
         self._figures.update(row)
         done = row["progress"] if row["kind"] == "step" else (row["epoch"] + 1) / self._epochs
-        says, left = epoch_text(self._figures), f"{self._seconds_left(done, now):.0f} s left"
+        says, left = epoch_text(self._figures), self._left.said(now, done)
         description = f"epoch {row['epoch'] + 1}/{self._epochs}"
         if self._draws:
             self._bar.update(self._task, description=description, completed=done * self._epochs, left=left)
@@ -84,10 +88,6 @@ class RunDisplay:
         if self._worth_a_line(row, now):
             self._printed = now
             self.console.print(f"{description}  {says}  {left}", soft_wrap=True)
-
-    def _seconds_left(self, done: float, now: float) -> float:
-        """At the speed since the first step: what a resumed run did before, it did not do now."""
-        return (now - self._started) / max(done - self._progress, 1e-9) * (1 - done)
 
     def _worth_a_line(self, row: Mapping[str, Any], now: float) -> bool:
         if row["kind"] == "step":
@@ -115,26 +115,30 @@ def look_at_next(result: Mapping[str, Any], path: str, *, has_page: bool = True)
     low, high = result["wrong_labels_interval"] or (0, 0)
     wrong = "" if share is None else f", {share:.1%} of those trained on ({low:.1%} to {high:.1%})"
     wrong += _AT_LEAST if wrong and result.get("sample_weight_spread") == 0 else ""
-    wrong += _unsure(result)
+    wrong += unsure(result)
     wrong += "" if found is None else f"; of the first {found[1]}, {found[0]} are wrong"
     return "\n".join(
         [
             "look at next:",
-            *([f"  all of it, on one page: {path}/report.html"] if has_page else []),
-            f"  labels that are most likely wrong{wrong}: {path}/audit.csv",
-            f"  the trained student: {path}/student/",
-            f"  each epoch's figures: {path}/metrics.csv",
-            f"  each sample in each epoch: {path}/ledger/",
+            *([f"  all of it, on one page: {inside(path, 'report.html')}"] if has_page else []),
+            f"  labels that are most likely wrong{wrong}: {inside(path, 'audit.csv')}",
+            f"  the trained student: {inside(path, 'student/')}",
+            *([f"  each window's shares: {inside(path, 'mixture.csv')}"] if "mixture" in result else []),
+            f"  each epoch's figures: {inside(path, 'metrics.csv')}",
+            f"  each sample in each epoch: {inside(path, 'ledger/')}",
         ]
     )
 
 
-def _unsure(result: Mapping[str, Any]) -> str:
-    """Where the student's own mistakes may be much of what it takes for wrong labels."""
-    share, interval = result["wrong_labels"], result.get("trusted_interval")
-    if share is None or interval is None or 1 - interval[1] <= share / 2:
+_HARDLY_ANY = 0.02
+
+
+def unsure(result: Mapping[str, Any]) -> str:
+    """Where the student's own mistakes may be half of what it takes for wrong labels, or more."""
+    share, accuracy = result.get("wrong_labels"), result.get("trusted_accuracy")
+    if share is None or accuracy is None or share <= _HARDLY_ANY or 1 - accuracy <= share / 2:
         return ""
-    mistakes = 1 - result["trusted_accuracy"]
+    mistakes = 1 - accuracy
     return f"; the student is wrong on {mistakes:.0%} of held-out trusted samples, so many of these may be right"
 
 
@@ -158,7 +162,15 @@ def accuracy_rows(result: Mapping[str, Any]) -> Rows:
     rows.append((_AGREEMENT, given_agreement(result), "{:.4f}"))
     rows += [(f"  of the {name} student alone", result.get(f"test_agreement_{name}"), "{:.4f}") for name in _STUDENTS]
     rows.append(("epoch whose student is kept", result.get("kept_epoch"), "{}"))
-    return rows
+    return [*rows, *((f"{_OF_AVERAGE}, {name}", result.get(f"{each}_average"), "{:.4f}") for each, name in _AVERAGED)]
+
+
+_OF_AVERAGE = "the student's exponential average (average.safetensors)"
+_AVERAGED = (
+    ("test_accuracy", "test accuracy"),
+    ("trusted_accuracy", "on held-out trusted samples"),
+    ("test_agreement", "agreement with given labels"),
+)
 
 
 _STUDENTS = ("first", "second")  # where a method has two
@@ -218,6 +230,10 @@ def class_rows(result: Mapping[str, Any]) -> Rows:
     """Balanced accuracy, and what became of rare classes."""
     what = "agreement on the test split" if result.get("test_accuracy") is None else "test accuracy"
     rows: Rows = [(f"{what}, mean over classes", result["test_balanced_accuracy"], "{:.4f}")]
+    if (result.get("class_ratio") or 1.0) >= _UNEVEN:
+        rows += [(f"  {says}", result[f"test_{name}_accuracy"], "{:.4f}") for name, says in _OF_SIZES.items()]
+        worst = f"  worst class, {printable(str(result['test_worst_class']))}"
+        rows.append((worst, result["test_worst_class_accuracy"], "{:.4f}"))
     found = [each for each in result["classes"] if each["is_rare"]]
     for each in found[:_RARE_CLASSES]:
         figures = [("accuracy", each["test_accuracy"]), ("weight", each["mean_sample_weight"])]
@@ -228,6 +244,30 @@ def class_rows(result: Mapping[str, Any]) -> Rows:
     return rows
 
 
+def mixture_rows(result: Mapping[str, Any]) -> Rows:
+    """Shares of the sources at the end, and of the whole training, the largest first."""
+    found = result.get("mixture")
+    if found is None:
+        return []
+    rows: Rows = [(f"sources: {found['policy']} shares at the end, of all training", "epochs of each", "{}")]
+    order = sorted(found["shares"], key=lambda name: -float(found["shares"][name]))
+    for name in order[:_SOURCES]:
+        values = found["shares"][name], found["shares_of_training"][name], found["epochs"][name]
+        rows.append((f"  {printable(name)}", "{:.3f}, {:.3f}, {:.1f} epochs".format(*values), "{}"))
+    if len(order) > _SOURCES:
+        rest = order[_SOURCES:]
+        sums = (sum(found[each][name] for name in rest) for each in ("shares", "shares_of_training"))
+        rows.append((f"  {len(rest)} others", "{:.3f}, {:.3f}".format(*sums), "{}"))
+    return rows
+
+
+_SOURCES = 10  # that the table tells of
+_UNEVEN = 3.0  # times as large as the smallest class is the largest, where the table tells of sizes
+_OF_SIZES = {
+    "many": "classes of more than 100 training samples",
+    "medium": "classes of 20 to 100",
+    "few": "classes of fewer than 20",
+}
 _RARE_CLASSES = 5  # that the table tells of
 
 
@@ -244,6 +284,7 @@ def closing_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("steps of the student", result["steps"], "{}"),
         ("updates of the mentor", result["meta_updates"], "{}"),
         *guard_rows(result),
+        *mixture_rows(result),
         ("samples per second", result["samples_per_second"], "{:.0f}"),
         ("seconds in all", result["wall_seconds"], "{:.1f}"),
     ]

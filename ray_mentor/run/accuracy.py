@@ -143,11 +143,11 @@ def shares(
 
 _TESTED = ("test_accuracy", "test_agreement")
 
-OF_EACH = (
-    *(f"{what}_{name}" for what in _TESTED for name in ("first", "second", "average")),
-    "trusted_accuracy_average",
-)
-"""The figures that there are of each of two students, and of a student's average, as far as they are there."""
+OF_EACH = tuple(f"{what}_{name}" for what in _TESTED for name in ("first", "second"))
+"""The figures that there are of each of two students."""
+
+OF_AVERAGE = {f"{what}_average": what for what in (*_TESTED, "trusted_accuracy")}
+"""Those of a student's exponential average, as far as they are there, and what the student's own are called."""
 
 
 def _given_losses(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,14 +21,35 @@ SMALL_SPREAD = 0.02
 """Standard deviation of sample weights below which they are as good as equal; a learnt mentor's is 0.2 to 0.45."""
 
 
-def advice(result: Mapping[str, Any], config: TrainConfig, state: RunState) -> list[str]:
+ENOUGH = 20
+"""Held-out trusted samples, from which on accuracy on them says whether a student has learnt anything."""
+
+NEAR_CHANCE = 0.1
+"""Share of the way from a guess's accuracy to 1, and from its loss to 0, before which a student has learnt next to
+nothing.
+"""
+
+
+def advice(
+    result: Mapping[str, Any],
+    config: TrainConfig,
+    state: RunState,
+    guess: float | None = None,
+    constant: str | None = None,
+) -> list[str]:
     """What there is to say, and what to change.
 
     Args:
         result: what ``result.json`` holds.
         state: at the end.
+        guess: the loss of who only knows the classes, ln C; None where the loss is the user's own.
+        constant: of a student that says one class of everything, what there is to say: nothing of its trusted samples
+            then.
     """
-    return [*_on_kept(state.kept), *(_on_mentor(result, config) or _on_trusted(result, state))]
+    mentor = _on_mentor(result, config)
+    if constant is not None:
+        return [*_on_kept(state.kept), constant, *mentor]
+    return [*_on_kept(state.kept), *(mentor or _on_trusted(result, state, guess))]
 
 
 def _on_kept(kept: KeptState | None) -> list[str]:
@@ -73,12 +95,14 @@ def _more_updates(steps: int, burn_in: float, config: TrainConfig) -> str:
     return f"give {' or '.join(more)}"
 
 
-def _on_trusted(result: Mapping[str, Any], state: RunState) -> list[str]:
+def _on_trusted(result: Mapping[str, Any], state: RunState, guess: float | None) -> list[str]:
     """Held-out trusted samples that the student agrees with no more than with given labels, in the last epoch.
 
     No epoch was chosen by how it did on them, then. Let t be the accuracy on them, [t₋, t₊] its interval, and g the
     agreement with given labels. Clean trusted samples beside wrong given labels show t > g. Said where that isn't so:
-    t₋ <= g, and t₊ lies below the middle of g and 1.
+    t₋ <= g, and t₊ lies below the middle of g and 1. A student that has not learnt the training samples either says
+    nothing of the trusted ones; but where many given labels are wrong, a good one has a loss like that, too, so that
+    none is called so which is right on most trusted samples, or, of :data:`ENOUGH`, on more than a guess is.
     """
     if state.kept is None:
         return [] if result["test_accuracy"] is not None else [_NOTHING_TRUE]
@@ -88,11 +112,25 @@ def _on_trusted(result: Mapping[str, Any], state: RunState) -> list[str]:
     low, high = wilson(right, count)
     if given is None or low > given or high >= (1 + given) / 2:
         return []
-    return [
+    says = (
         f"warning: the student is right on {right / count:.3f} of the held-out trusted samples ({low:.3f} to "
-        f"{high:.3f}) and agrees with {given:.3f} of the given labels: either the trusted samples are no cleaner than "
-        "the others (check some of them; accuracy on them is none then), or the task is hard for this student and few "
-        "given labels are wrong, so that a mentor has little to win"
+        f"{high:.3f}) and agrees with {given:.3f} of the given labels"
+    )
+    loss, brief = last.get("loss"), ""
+    if guess is not None and loss is not None:
+        chance = math.exp(-guess)
+        beside = f"its loss on training samples is {loss:.2f}, where a guess among the classes has {guess:.2f}"
+        at_most = chance + NEAR_CHANCE * (1 - chance)
+        is_good = right / count > (1 + chance) / 2
+        is_poor = right / count < at_most if count >= ENOUGH else not is_good
+        if is_poor and (loss >= guess * (1 - NEAR_CHANCE) or given < at_most):
+            return [f"{says}, where a guess is right on {chance:.3f}: it was trained too briefly ({beside}), or its "
+                    "--learning-rate does not suit it; give more --epochs"]  # fmt: skip
+        brief = f", or it was trained too briefly ({beside})" if loss > guess / 2 and not is_good else ""
+    return [
+        f"{says}: either the trusted samples are no cleaner than the others (check some of them; accuracy on them is "
+        "none then), or the task is hard for this student and few given labels are wrong, so that a mentor has little "
+        f"to win{brief}"
     ]
 
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.fs
 
+from ray_mentor.data.stores import resolved
 from ray_mentor.errors import UserError
 
 CONFIG, RESULT, METRICS, LEDGER, CHECKPOINTS = "config.toml", "result.json", "metrics.csv", "ledger", "checkpoints"
@@ -49,7 +50,7 @@ class RunDirectory:
         self._root = path
         if files is None:
             with usable(self.path):
-                self._files, self._root = pyarrow.fs.FileSystem.from_uri(self.path)
+                self._files, self._root = resolved(self.path)
 
     @classmethod
     def within(cls, storage: str, name: str, files: pyarrow.fs.FileSystem | None = None) -> RunDirectory:
@@ -59,8 +60,7 @@ class RunDirectory:
             UserError: a URI, and a name that would be more than a name in it.
         """
         check_name(storage, name)
-        place, mark, query = storage.partition("?") if "://" in storage else (storage, "", "")
-        return cls(f"{place.removesuffix('/')}/{name}{mark}{query}", files)
+        return cls(inside(storage, name), files)
 
     @property
     def is_in_object_store(self) -> bool:
@@ -160,8 +160,9 @@ class RunDirectory:
         return self._at(name), self._files
 
     def write_metrics(self, rows: Sequence[Mapping[str, float | None]]) -> None:
-        """Writes the metrics, a row an epoch."""
-        table = pa.Table.from_pylist([dict(row) for row in rows])
+        """Writes the metrics, a row an epoch; empty where a row lacks a column that another has."""
+        names = dict.fromkeys(name for row in rows for name in row)
+        table = pa.table({name: [row.get(name) for row in rows] for name in names})
         self.fill(METRICS, lambda sink: pyarrow.csv.write_csv(table, sink))
 
     def write_config(self, settings: bytes) -> None:
@@ -211,6 +212,12 @@ class RunDirectory:
         return posixpath.join(self._root, name) if name else str(self._root)
 
 
+def inside(place: str, name: str) -> str:
+    """The path or URI of something in a folder; where that is a URI with a query, the name goes before it."""
+    folder, mark, query = place.partition("?") if "://" in place else (place, "", "")
+    return f"{folder.removesuffix('/')}/{name}{mark}{query}"
+
+
 def absolute(storage: str) -> str:
     """Where runs lie, whatever the working folder is: a URI as it is, a path from the root on."""
     return storage if "://" in storage else os.path.abspath(os.path.expanduser(storage))
@@ -223,6 +230,24 @@ def check_name(storage: str, name: str) -> None:
             f"run_name is {name!r}, but storage_path is a URI, in which #, ? and % mean something else; give a name "
             "without"
         )
+
+
+def check_free(directory: RunDirectory, kind: str = "run", *, resume: bool) -> None:
+    """Refuses to start where something is already, and to go on where nothing is.
+
+    Args:
+        kind: what it is, in a word.
+
+    Raises:
+        UserError: saying which.
+    """
+    is_there = directory.exists()
+    if is_there and not resume:
+        raise UserError(
+            f"{kind} {directory.path} is there already; give it another --run-name, or go on with it: --resume"
+        )
+    if resume and not is_there:
+        raise UserError(f"there is no {kind} {directory.path} to resume; check --run-name and --storage-path")
 
 
 def fresh_name(*words: str) -> str:

@@ -15,7 +15,7 @@ from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.learner import MentorState
 from ray_mentor.core.mentor.pace import paced
 from ray_mentor.core.mentor.start import made_for
-from ray_mentor.core.methods.table import burn_in_of
+from ray_mentor.core.methods.table import burn_in_of, loss_of
 from ray_mentor.core.student.optimizers import Params
 from ray_mentor.data.plan.order import AbstractOrder
 from ray_mentor.data.samples.augment import UNCHANGED, Augment
@@ -36,6 +36,7 @@ class Job:
             ``hold_on_device``): the data are here; likewise the student and its optimizer.
         student: builds a fresh student.
         start: what it begins with, or a reference to where that lies in Ray's object store; None: as it is built.
+        reference: what the model begins, and ends, with that a mixture measures losses by; None: there is none.
         optimizer: builds the student's optimizer over its trainable params.
         splits: the data, or a reference to where it lies in Ray's object store.
         order: in which an epoch goes through the training samples.
@@ -70,6 +71,7 @@ class Job:
     mentor_actor: Any = None
     gate: Any = None
     start: Start | Any = None
+    reference: Start | None = None
     owner: str = ""
     callbacks: Any = None
 
@@ -90,14 +92,16 @@ class Job:
 
 
 def settled(config: TrainConfig, total_steps: int) -> TrainConfig:
-    """With numbers for what follows from how long the run is, where it is not given.
+    """With numbers for what follows from how long the run is, and the loss that goes with an imbalance, where they are
+    not given.
 
     Args:
         total_steps: of the run.
     """
     burn_in = burn_in_of(config.curriculum, config.run.epochs)
+    loss = loss_of(config.curriculum, is_uneven=config.data.imbalance != "none")
     return dataclasses.replace(
         config,
-        curriculum=dataclasses.replace(config.curriculum, burn_in=burn_in),
+        curriculum=dataclasses.replace(config.curriculum, burn_in=burn_in, loss=loss),
         mentor=paced(made_for(config.curriculum, config.mentor), total_steps * (1 - burn_in)),
     )

@@ -14,6 +14,7 @@ from torch import Tensor
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.step.record import StepRecord
+from ray_mentor.data.samples.rows import Rows
 from ray_mentor.run.claim import ClaimedDirectory
 from ray_mentor.run.ledger.files import LedgerFiles
 from ray_mentor.run.progress import Board, Row
@@ -44,13 +45,18 @@ class LogState:
 class RunLog:
     """One rank's log. Every rank keeps a ledger of its own samples; rank 0 keeps metrics and posts progress.
 
+    Args:
+        domains: the source of each sample of the training split; None where there is one.
+
     Attributes:
         metrics: one row an epoch; the same on every rank.
         ledger: of this rank.
     """
 
-    def __init__(self, directory: ClaimedDirectory, board: Board, exchange: AbstractExchange) -> None:
-        self.ledger = LedgerFiles(directory, exchange)
+    def __init__(
+        self, directory: ClaimedDirectory, board: Board, exchange: AbstractExchange, domains: Rows | None = None
+    ) -> None:
+        self.ledger = LedgerFiles(directory, exchange, domains)
         self.metrics: list[dict[str, float | None]] = []
         self._directory = directory
         self._board = board

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Callable
@@ -15,18 +16,21 @@ from torch import Tensor, nn
 
 from ray_mentor.config import TrainConfig
 from ray_mentor.core.state.curriculum import CurriculumState
+from ray_mentor.data.readers.tables.said import doubtful_labels
+from ray_mentor.data.samples.samples import Samples
 from ray_mentor.errors import printable
 from ray_mentor.extras import needing
-from ray_mentor.run.accuracy import OF_EACH, TEST_LOSS, wilson
+from ray_mentor.run.accuracy import OF_AVERAGE, OF_EACH, TEST_LOSS, wilson
 from ray_mentor.run.advice import advice
 from ray_mentor.run.audit.audit import Audit
 from ray_mentor.run.checkpoint.kept import KeptState
 from ray_mentor.run.checkpoint.state import RunState
 from ray_mentor.run.directory import RunDirectory
-from ray_mentor.run.findings.names import with_ids
+from ray_mentor.run.findings.names import with_ids, with_sources
 from ray_mentor.run.ledger.detection import Detection
 from ray_mentor.run.ledger.files import read_ledger
 from ray_mentor.run.marks import Marks
+from ray_mentor.run.mixture.table import mixture_result
 from ray_mentor.wording import in_python
 
 if TYPE_CHECKING:
@@ -97,22 +101,36 @@ class Outcome:
         return Student.from_run(self.path, self.build, files=self.files)
 
     def ledger(self) -> pa.Table:
-        """All rows of the ledger; ``sample_id`` is the user's, by dictionary where those are strings."""
+        """All rows of the ledger; ``sample_id`` is the user's, by dictionary where those are strings, and
+        ``domain`` the name of its source, where there are several.
+        """
         directory = RunDirectory(self.path, self.files)
-        return with_ids(read_ledger(directory), directory)
+        return with_sources(with_ids(read_ledger(directory), directory), directory)
 
     def audit(self) -> Audit:
         """Which given labels are most likely wrong, and how many."""
         return Audit.from_run(RunDirectory(self.path, self.files))
 
 
-def result_of(config: TrainConfig, n_samples: int, state: RunState, marks: Marks, wrong: Detection) -> dict[str, Any]:
-    """What ``result.json`` holds; all accuracies are those of the student that is kept.
+def result_of(
+    config: TrainConfig,
+    train: Samples,
+    state: RunState,
+    marks: Marks,
+    wrong: Detection,
+    *,
+    own_loss: bool = False,
+    constant: str | None = None,
+) -> dict[str, Any]:
+    """What ``result.json`` holds; all accuracies are those of the student that is kept, and those of an average of its
+    params (``..._average``) of the average after the last epoch.
 
     Args:
-        n_samples: of the training split.
+        train: the training split.
         state: at the end.
         wrong: how well wrong labels were told from right ones, and by what.
+        own_loss: whether the loss is the user's.
+        constant: what there is to say of a student that says one class of everything; None: it does not.
     """
     metrics = state.log.metrics
     result = {
@@ -128,13 +146,16 @@ def result_of(config: TrainConfig, n_samples: int, state: RunState, marks: Marks
         "steps": state.curriculum.step,
         "meta_updates": state.curriculum.meta_updates,
         "guards": guard_figures(state.curriculum, metrics),
-        "samples_per_second": n_samples * config.run.epochs / state.log.train_seconds,
+        "samples_per_second": len(train) * config.run.epochs / state.log.train_seconds,
         "method": config.curriculum.method,
         "seed": config.run.seed,
         "workers": config.run.workers,
         "versions": versions(),
     }
-    return {**result, "notes": advice(result, config, state)}
+    if state.mixture is not None:
+        result["mixture"] = mixture_result(state.mixture, config.mixture.policy)
+    guess = None if own_loss or not train.classes else math.log(len(train.classes))
+    return {**result, "notes": [*advice(result, config, state, guess, constant), *doubtful_labels(train.classes)]}
 
 
 def trusted_figures(kept: KeptState | None) -> dict[str, Any]:
@@ -165,6 +186,7 @@ def accuracies(metrics: list[dict[str, float | None]], epoch: int | None) -> dic
         "kept_epoch": None if number is None else int(number) + 1,
         **{name: row.get(name) for name in ("test_accuracy", "test_agreement", "validation_agreement")},
         **{name: row[name] for name in (*OF_EACH, TEST_LOSS) if name in row},
+        **{name: metrics[-1][name] for name in OF_AVERAGE if metrics and name in metrics[-1]},
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -10,6 +10,9 @@ from torch import Tensor
 
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.step.record import StepRecord
+
+PREFIX = "d_"
+"""Of the columns of ``metrics.csv`` that hypergradients are in: ``d_log_learning_rate`` is ∂M/∂ log η."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +22,12 @@ class TallyState:
     Attributes:
         sums: of samples, losses and sample weights, a row a rank; kept apart, because rounding depends on the order.
         meta_losses: one a meta update, the same on every rank.
+        hypergradients: by setting, likewise.
     """
 
     sums: Float[Tensor, "ranks 3"]
     meta_losses: list[float]
+    hypergradients: dict[str, list[float]] = field(default_factory=dict)
 
 
 class Tally:
@@ -31,6 +36,7 @@ class Tally:
     def __init__(self) -> None:
         self._sums = torch.zeros(3, dtype=torch.float64)
         self._meta: list[float] = []
+        self._slopes: dict[str, list[float]] = {}
 
     def add(self, record: StepRecord) -> None:
         """Takes one step in."""
@@ -38,10 +44,16 @@ class Tally:
         self._sums += torch.tensor(values, dtype=torch.float64)
         if record.meta_loss is not None:
             self._meta.append(record.meta_loss)
+        for name, slope in record.hypergradients.items():
+            self._slopes.setdefault(name, []).append(slope)
 
     def means(self, exchange: AbstractExchange) -> dict[str, float | None]:
-        """Mean loss and sample weight per sample over all ranks, mean meta loss per meta update; then starts anew."""
+        """Mean loss and sample weight per sample over all ranks, mean meta loss and hypergradients per meta update.
+
+        Then starts anew.
+        """
         means = self._means_of(self.state(exchange).sums.sum(dim=0))
+        means |= {f"{PREFIX}{name}": sum(each) / len(each) for name, each in self._slopes.items()}
         self.__init__()  # type: ignore[misc]
         return means
 
@@ -51,7 +63,8 @@ class Tally:
 
     def state(self, exchange: AbstractExchange) -> TallyState:
         """The sums of all ranks, as they stand. A collective call."""
-        return TallyState(exchange.gather(self._sums[None], (1,) * exchange.world_size).clone(), list(self._meta))
+        sums = exchange.gather(self._sums[None], (1,) * exchange.world_size).clone()
+        return TallyState(sums, list(self._meta), {name: list(each) for name, each in self._slopes.items()})
 
     def load(self, state: TallyState, exchange: AbstractExchange) -> None:
         """Goes on from ``state``; where there were other ranks then, rank 0 takes over what all of them had."""
@@ -60,6 +73,7 @@ class Tally:
         else:
             self._sums = state.sums.sum(dim=0) if exchange.rank == 0 else torch.zeros(3, dtype=torch.float64)
         self._meta = list(state.meta_losses)
+        self._slopes = {name: list(each) for name, each in state.hypergradients.items()}
 
     def _means_of(self, sums: Float[Tensor, 3]) -> dict[str, float | None]:
         count, loss, weight = sums.tolist()

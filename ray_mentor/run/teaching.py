@@ -84,7 +84,7 @@ def _rows(ledger: dict[str, Any], percentile: RunningPercentile) -> Rows:
     loss, step = torch.from_numpy(ledger["loss"].copy()), ledger["step"]
     starts = np.flatnonzero(np.diff(step, prepend=-1))
     sizes = np.diff(starts, append=len(step)).tolist()
-    levels = [torch.full((len(part),), percentile.update(part)) for part in loss.split(sizes)]
+    levels = [torch.full((len(part),), float(percentile.update(part))) for part in loss.split(sizes)]
     right = torch.from_numpy(np.equal(ledger["given_label"], ledger["true_label"]))
     progress = torch.from_numpy(step / (step.max() + 1)).float()
     label = torch.from_numpy(ledger["given_label"].copy())

@@ -13,6 +13,7 @@ from ray_mentor.errors import UserError, listed, shown
 from ray_mentor.extras import needing
 from ray_mentor.functions import names_a_file
 from ray_mentor.students import from_code
+from ray_mentor.students.byte_gpt import ByteGPT
 from ray_mentor.students.cnn import CNN
 from ray_mentor.students.mlp import MLP
 from ray_mentor.students.reference import STUDENTS
@@ -21,6 +22,7 @@ from ray_mentor.students.wide_resnet import WideResNet
 
 __all__ = [
     "CNN",
+    "ByteGPT",
     "MLP",
     "STUDENTS",
     "ResNet",

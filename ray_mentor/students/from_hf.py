@@ -52,7 +52,7 @@ def build(name: str, source: bytes, input_shape: tuple[int, ...], n_classes: int
         UserError: there is no model of this kind for such inputs.
     """
     config = _fitted(name, source, input_shape, n_classes)
-    return with_logits(_kind(name, config, input_shape).from_config(config), input_shape)
+    return with_logits(_kind(name, config, input_shape).from_config(config, trust_remote_code=False), input_shape)
 
 
 def pretrained(

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ray_mentor.core.influence.estimators.tried import check_estimator
+from ray_mentor.core.student.inputs import no_padding
 from ray_mentor.core.student.random_state import untouched
-from ray_mentor.errors import UserError, shown
+from ray_mentor.errors import UserError, said_by_others, shown
 from ray_mentor.students import is_reference, make_student
 
 SAMPLES = 2
@@ -38,15 +39,51 @@ def check_can_be_trained(
     with untouched(torch.device("cpu")):
         student = _made(name, source, input_shape, n_classes).train()
         shape = (SAMPLES, *input_shape)
-        inputs = torch.ones(shape, dtype=torch.int64) if whole_numbers else torch.randn(shape)
+        inputs = _ids(student, shape) if whole_numbers else torch.randn(shape)
         with torch.no_grad():
             try:
                 outputs = student(inputs)
             except Exception as error:  # whatever its code says of inputs that are too small, or of other dimensions
                 raise _refused(name, input_shape, error) from error
         check_are_logits(name, outputs, SAMPLES, n_classes)
+        if whole_numbers:
+            _check_padding(name, student, inputs)
         if estimator is not None and not is_reference(name):
             check_estimator(estimator, student, inputs, torch.arange(SAMPLES) % n_classes)
+
+
+def _ids(student: nn.Module, shape: tuple[int, ...]) -> Tensor:
+    """Token ids that the student does not take for padding, closed as a text is where the model asks for that."""
+    config = getattr(student, "config", None)
+    ids = no_padding(shape, getattr(config, "pad_token_id", None))
+    end = getattr(config, "eos_token_id", None)
+    if isinstance(end, int) and end != getattr(config, "pad_token_id", None):
+        ids[:, -1] = end
+    return ids
+
+
+@torch.no_grad()
+def _check_padding(name: str, student: nn.Module, ids: Tensor) -> None:
+    """Refuses a student whose logits of a text depend on how far it is padded, and so on the rest of its batch."""
+    padding = getattr(getattr(student, "config", None), "pad_token_id", None)
+    length = ids.shape[1] // 2 if ids.ndim == _TABLE else 0
+    if padding is None or not length:
+        return
+    short = ids[:, -length:]
+    was_training = student.training
+    student.eval()
+    alone, padded = student(short), student(torch.cat([short, torch.full_like(short, padding)], dim=1))
+    student.train(was_training)
+    apart = float((alone - padded).abs().max())
+    if not apart <= _ROUNDING * max(1.0, float(alone.abs().max())):
+        raise UserError(
+            f"student {shown(name)} says something else of a text that is padded (by {apart:.2g} in its logits), so "
+            "that losses and predictions would depend on which texts share a batch; give a model that masks padding, "
+            "e.g. a BERT"
+        )
+
+
+_TABLE, _ROUNDING = 2, 1e-4
 
 
 def check_are_logits(name: str, outputs: object, samples: int, n_classes: int) -> None:
@@ -89,4 +126,4 @@ def _refused(name: str, input_shape: tuple[int, ...], error: Exception) -> UserE
 
 
 def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "")
+    return next(iter(said_by_others(error).splitlines()), "")

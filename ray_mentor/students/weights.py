@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,8 @@ def read_params(path: str) -> dict[str, Tensor]:
         UserError: no such file, or one that holds no params alone.
     """
     file = Path(path)
+    if "://" in path:
+        raise UserError(f"student_weights is {shown(path)}, but it must be a file of this machine; copy it here first")
     if not file.is_file():
         raise UserError(f"student_weights is {shown(path)}, but there is no such file; give a file of params")
     try:
@@ -55,15 +58,22 @@ def read_params(path: str) -> dict[str, Tensor]:
             return safetensors.torch.load_file(file)
         found = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # of whatever class the damage calls for
-        says = next(iter(str(error).splitlines()), "")
         raise UserError(
-            f"student_weights is {shown(path)}, which can't be read as data ({type(error).__name__}: {says[:200]}); "
-            "nothing in it was executed: give params alone, as safetensors or as torch.save(model.state_dict(), FILE)"
+            f"student_weights is {shown(path)}, which can't be read as data ({_why(error)}); nothing in it was "
+            "executed: give params alone, as safetensors or as torch.save(model.state_dict(), FILE)"
         ) from error
     return _named(found, path)
 
 
-def start_of(path: str, student: nn.Module) -> Start:
+def _why(error: Exception) -> str:
+    """In our own words: PyTorch's are advice to execute the file."""
+    if type(error).__name__ == "UnpicklingError":  # nothing here imports pickle
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        return f"it holds a {found[1]}, as a whole model does" if found else "it is damaged, or holds no params"
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')[:200]}"
+
+
+def start_of(path: str, student: nn.Module, inputs: Tensor | None = None) -> Start:
     """What the student begins with, if its params are those of a file.
 
     The last layer's stay as they are where the file's are of other classes. A first convolution's, of three colours,
@@ -71,11 +81,12 @@ def start_of(path: str, student: nn.Module) -> Start:
 
     Args:
         student: fresh; stays as it is.
+        inputs: some of the student's, of whatever values, which tell its last layer; None: it is the one made last.
 
     Raises:
         UserError: params of another model; it names those that are missing, left over, or of another shape.
     """
-    own, head = student.state_dict(), set(last_layer(student))
+    own, head = student.state_dict(), set(last_layer(student, inputs))
     found = _unwrapped(read_params(path), own)
     there = {_place(value) for name, value in own.items() if name in found and value.numel()}
     params: dict[str, Tensor] = {}

@@ -11,7 +11,7 @@ from ray_mentor.config import TrainConfig
 from ray_mentor.config.compare import CompareConfig, CompareSettings
 from ray_mentor.config.compared import BASELINE, METHODS, ORACLE, PRESETS, own_method
 from ray_mentor.config.described import described
-from ray_mentor.core.losses import ROBUST
+from ray_mentor.core.losses import CROSS_ENTROPY, ROBUST
 from ray_mentor.core.methods.table import METHODS as CORE_METHODS
 from ray_mentor.core.step.gradient_rules import GRADIENT_RULES
 from ray_mentor.data.samples.augment import POLICIES
@@ -136,7 +136,7 @@ def test_every_method_loss_and_rule_of_the_package_is_in_the_table() -> None:
     assert {curriculum.method for curriculum in curricula} == set(CORE_METHODS) - {"mentornet-frozen", "rule"}, (
         "which takes a run"
     )
-    assert {curriculum.loss for curriculum in curricula} - {None} == set(ROBUST)
+    assert {curriculum.loss for curriculum in curricula} - {None, CROSS_ENTROPY} == set(ROBUST)
     assert {curriculum.gradient_rule for curriculum in curricula} == set(GRADIENT_RULES)
     assert {method.settings.get("augment") for method in METHODS.values()} - {None} == set(POLICIES)
 

@@ -7,6 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from ray_mentor.config import (
     CurriculumConfig,
     DataConfig,
     MentorConfig,
+    MixtureConfig,
     RunSettings,
     StudentConfig,
     TrainConfig,
@@ -25,7 +27,7 @@ from ray_mentor.config.file import read_config, to_toml
 from ray_mentor.errors import UserError
 from ray_mentor.wording import MEANT
 
-GROUPS = (DataConfig, StudentConfig, MentorConfig, CurriculumConfig, RunSettings)
+GROUPS = (DataConfig, StudentConfig, MentorConfig, CurriculumConfig, RunSettings, MixtureConfig)
 OTHER = {
     "data": "some/where",
     "feature_columns": ["a", "b"],
@@ -85,7 +87,7 @@ def test_every_setting_says_what_it_means() -> None:
 
 def test_an_unknown_name_suggests_near_ones() -> None:
     assert error_of(TrainConfig.from_flat, {"update_intervall": 3}) == (
-        "unknown setting 'update_intervall'; nearest valid: update_interval"
+        "unknown setting 'update_intervall'; nearest valid: update_interval, shares_interval"
     )
 
 
@@ -159,14 +161,14 @@ def test_a_whole_number_is_a_float_too() -> None:
         (MentorConfig, {"mentor": "cnn"}, "unknown mentor 'cnn'; valid: mlp, mentornet, lstm, cmw"),
         (MentorConfig, {"mentor_features": ()}, "mentor_features is (), but at least one is needed"),
         (MentorConfig, {"mentor_features": ("age",)}, "unknown mentor feature 'age'; "
-         "valid: loss, loss_difference, label, progress, history"),
+         "valid: loss, loss_difference, label, progress, history, class_share"),
         (MentorConfig, {"mentor_features": ("history",)}, "history_length is 0, but the feature `history` "
          "needs at least 1"),
         (MentorConfig, {"mentor_hidden": (0,)}, "mentor_hidden is (0,), but widths are above 0"),
         (MentorConfig, {"update_interval": 0}, "update_interval is 0, but it must be at least 1"),
         (MentorConfig, {"meta_batch_size": 0}, "meta_batch_size is 0, but it must be at least 1"),
         (MentorConfig, {"influence_samples": -1}, "influence_samples is -1, but it must be at least 0"),
-        (MentorConfig, {"scoring": "both"}, "unknown scoring 'both'; valid: actor, replica"),
+        (MentorConfig, {"scoring": "both"}, "unknown scoring 'both'; valid: auto, actor, replica"),
         (MentorConfig, {"normalisation": "max"}, "unknown normalisation 'max'; valid: sum, batch"),
         (MentorConfig, {"min_effective_share": 1.0}, "min_effective_share is 1.0, but it must lie in [0, 1)"),
         (MentorConfig, {"min_class_share": -0.1}, "min_class_share is -0.1, but it must lie in [0, 1)"),
@@ -207,7 +209,7 @@ def test_noise(text: str, meaning: tuple[str, float]) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("pink:0.4", "unknown noise 'pink'; valid: none, symmetric, asymmetric, instance"),
+        ("pink:0.4", "unknown noise 'pink'; valid: none, symmetric, asymmetric, instance, imb"),
         ("symmetric", "noise is 'symmetric', but it must be symmetric:RATE, e.g. symmetric:0.4"),
         ("symmetric:", "noise is 'symmetric:', but it must be symmetric:RATE, e.g. symmetric:0.4"),
         ("symmetric:half", "noise is 'symmetric:half', but it must be symmetric:RATE, e.g. symmetric:0.4"),
@@ -342,6 +344,16 @@ def test_a_change_of_an_unknown_setting_names_the_nearest() -> None:
         TrainConfig().changed(epoch=1)
     with pytest.raises(UserError, match="epochs is 'ten', but it must be of type int"):
         TrainConfig().changed(epochs="ten")
+
+
+def test_data_in_memory_are_no_setting_and_a_path_may_be_one() -> None:
+    with pytest.raises(UserError) as refused:
+        TrainConfig().changed(data=np.zeros((4, 2)))
+    assert str(refused.value) == (
+        "data is a ndarray, but as a setting it is a name or a path; data in memory go to CurriculumTrainer(student, "
+        "data=..., meta=...)"
+    )
+    assert TrainConfig().changed(data=Path("photos")).data.data == "photos"
 
 
 @pytest.mark.parametrize("columns", [["x" * 100] * 700, ["x.y.z"] * 2001])

@@ -48,7 +48,7 @@ VALUES: dict[str, list[Any]] = {
     "min_class_share": [0.05, 0.9],
     "meta_holdout": [0.1, 0.0],
     "mentor_patience": [0, 1],
-    "scoring": ["actor", "replica"],
+    "scoring": ["auto", "actor", "replica"],
     "loss_percentile": [0.6, 0.3],
     "percentile_decay": [0.9, 0.5],
     "pace": ["hard", "linear"],

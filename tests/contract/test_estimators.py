@@ -518,7 +518,7 @@ def test_a_student_without_forward_mode() -> None:
         influences(make_estimator("jvp"), trainee, meta)
     assert str(raised.value) == (
         "estimator is 'jvp', but the student uses _pdist_forward, which has no forward mode; give another: "
-        "estimator='finite_difference', on the command line --estimator finite_difference; or, where gradients are "
+        "--estimator finite_difference; or, where gradients are "
         "stopped (detach, no_grad) in student or loss, unrolled"
     )
     assert torch.equal(torch.get_rng_state(), state)

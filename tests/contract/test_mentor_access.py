@@ -145,7 +145,9 @@ def one_actor(local_ray: None) -> Any:
 def access(request: pytest.FixtureRequest) -> AbstractMentorAccess:
     if request.param == "local":
         return LocalMentor(fresh())
-    shared = SharedMentor(request.getfixturevalue("one_actor"), Alone(), fresh(), request.param, HANG)
+    shared = SharedMentor(
+        request.getfixturevalue("one_actor"), Alone(), fresh(), HANG, scores_here=request.param == "replica"
+    )
     shared.load(fresh().state())
     return shared
 
@@ -350,16 +352,16 @@ def test_an_actor_that_forgets_for_ever_is_given_up(monkeypatch: pytest.MonkeyPa
     forgetful: Any = Forgetful()
     monkeypatch.setattr(shared_mentor.ray, "get", lambda reply, timeout: reply)
     with pytest.raises(MentorLostError) as raised:
-        SharedMentor(forgetful, Alone(), learnt(0, 10), "actor", HANG).score(features(0))
+        SharedMentor(forgetful, Alone(), learnt(0, 10), HANG).score(features(0))
     assert str(raised.value) == (
         "the mentor actor lost version 2 20 times in a row: it keeps dying; look at the memory of its node"
     )
 
 
-@pytest.mark.parametrize(("scoring", "times"), [("actor", 3), ("replica", 0)])
-def test_whoever_wants_to_know_is_told_how_long_each_answer_took(one_actor: Any, scoring: str, times: int) -> None:
+@pytest.mark.parametrize(("scores_here", "times"), [(False, 3), (True, 0)])
+def test_whoever_wants_to_know_is_told_how_long_each_answer_took(one_actor: Any, scores_here: bool, times: int) -> None:
     took: list[float] = []
-    access = SharedMentor(one_actor, Alone(), fresh(), scoring, HANG, scored=took.append)
+    access = SharedMentor(one_actor, Alone(), fresh(), HANG, scored=took.append, scores_here=scores_here)
     access.load(fresh().state())
     began = time.perf_counter()
     for step in range(3):
@@ -372,9 +374,9 @@ def test_whoever_wants_to_know_is_told_how_long_each_answer_took(one_actor: Any,
 # A real actor that dies, or whose reply is lost.
 
 
-@pytest.mark.parametrize("scoring", ["actor", "replica"])
-def test_an_update_whose_reply_was_lost_is_applied_once(one_actor: Any, scoring: str) -> None:
-    access = SharedMentor(one_actor, Alone(), fresh(), scoring, HANG)
+@pytest.mark.parametrize("scores_here", [False, True])
+def test_an_update_whose_reply_was_lost_is_applied_once(one_actor: Any, scores_here: bool) -> None:
+    access = SharedMentor(one_actor, Alone(), fresh(), HANG, scores_here=scores_here)
     access.load(fresh().state())
     access.learn(update(0))
     lost = learn_behind_its_back(one_actor, 1, 10)
@@ -384,11 +386,11 @@ def test_an_update_whose_reply_was_lost_is_applied_once(one_actor: Any, scoring:
     assert_same_mentor(ray.get(one_actor.state.remote()), learnt(0, 10).state())
 
 
-@pytest.mark.parametrize("scoring", ["actor", "replica"])
+@pytest.mark.parametrize("scores_here", [False, True])
 @pytest.mark.slow
-def test_an_actor_that_died_is_handed_the_last_mentor(one_actor: Any, scoring: str) -> None:
+def test_an_actor_that_died_is_handed_the_last_mentor(one_actor: Any, scores_here: bool) -> None:
     """It dies between score and learn, and after an update, before its reply was used."""
-    access = SharedMentor(one_actor, Alone(), fresh(), scoring, HANG)
+    access = SharedMentor(one_actor, Alone(), fresh(), HANG, scores_here=scores_here)
     access.load(fresh().state())
     access.learn(update(0))
     assert torch.equal(access.score(features(1)), learnt(0).score(features(1)))
@@ -409,7 +411,7 @@ def test_an_actor_that_died_is_handed_the_last_mentor(one_actor: Any, scoring: s
 
 @pytest.mark.slow
 def test_an_actor_that_died_is_handed_the_count(one_actor: Any) -> None:
-    access = SharedMentor(one_actor, Alone(), fresh(), "actor", HANG)
+    access = SharedMentor(one_actor, Alone(), fresh(), HANG)
     access.load(fresh().state())
     access.learn(not_finite(0))
     kill_and_restart(one_actor)
@@ -421,7 +423,7 @@ def test_an_actor_that_died_is_handed_the_count(one_actor: Any) -> None:
 @pytest.mark.slow
 def test_a_call_to_an_actor_that_is_dying_is_answered_in_the_end(one_actor: Any) -> None:
     """Ray repeats the call; the actor that comes back lacks the version, and is handed it."""
-    access = SharedMentor(one_actor, Alone(), fresh(), "actor", HANG)
+    access = SharedMentor(one_actor, Alone(), fresh(), HANG)
     access.load(learnt(0, 10).state())
     ray.kill(one_actor, no_restart=False)
     assert torch.equal(access.score(features(1)), learnt(0, 10).score(features(1)))

@@ -103,7 +103,7 @@ def test_a_function_of_ones_own_without_forward_mode(name: str, function: str) -
         found("jvp", name)
     assert str(raised.value) == (
         f"estimator is 'jvp', but the student uses {function}, a torch.autograd.Function without jvp; give it one, or "
-        "another estimator: estimator='unrolled', on the command line --estimator unrolled (not finite_difference, "
+        "another estimator: --estimator unrolled (not finite_difference, "
         "which takes no notice of a backward of one's own)"
     )
 
@@ -115,7 +115,7 @@ def test_a_hook_on_a_gradient(estimator: str) -> None:
         found(estimator, "reversal by a hook")
     assert str(raised.value) == (
         f"estimator is {estimator!r}, but the student registers a hook on a tensor's gradient, which is seen in a "
-        "backward pass alone; give estimator='unrolled', on the command line --estimator unrolled"
+        "backward pass alone; give --estimator unrolled"
     )
 
 

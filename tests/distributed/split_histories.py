@@ -58,7 +58,7 @@ def push_and_look(history: LossHistory, exchange: AbstractExchange, dtype: torch
         own = slice(start, start + sizes[exchange.rank])
         said: dict[str, Any] = {"rank_sizes": sizes, "all_rows": rows.numpy()} if known else {}
         batch = Batch(rows[own], rows[own], torch.zeros(sizes[exchange.rank], 1), rows[own] % 3, **said)
-        found = observe(batch, losses[own], exchange, RunningPercentile(0.7, 0.9), history, step, 0.0)
+        found = observe(batch, losses[own], exchange, RunningPercentile(0.7, 0.9), history, 0.0)
         assert torch.equal(found.features.loss, losses)
         seen.append(found.features.history)
     return seen

@@ -58,6 +58,10 @@ def test_two_uneven_ranks_equal_one(name: str, ranks: list[Results], one: Result
         for key in SHARED:
             for rank in (first, second):
                 assert_close(rank[key], alone[key], f"step {step}, {key}")
+        for rank in (first, second):  # sums over all params of what differs by rounding
+            assert rank["settings"] == pytest.approx(alone["settings"], rel=1e-3, abs=1e-7)
+            assert rank["settings"] == first["settings"]
+        assert len(alone["settings"]) >= 3 or alone["meta loss"] is None
         for key in PER_SAMPLE:
             assert (len(first[key]), len(second[key])) == SHARES
             assert_close(torch.cat([first[key], second[key]]), alone[key], f"step {step}, {key}")

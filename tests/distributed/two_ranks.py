@@ -178,6 +178,7 @@ def run(name: str, exchange: AbstractExchange) -> list[dict[str, Any]]:
                     "gradients": {key: param.grad for key, param in curriculum.bare.named_parameters()},
                     "percentile": curriculum.percentile.value,
                     "meta loss": record.meta_loss,
+                    "settings": dict(record.hypergradients),
                     "losses": record.losses,
                     "sample weights": record.sample_weights,
                     "influence": record.influence,

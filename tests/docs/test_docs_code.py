@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -123,6 +124,18 @@ def test_the_loop_of_ones_own_runs_and_its_mentor_learns(page: Path) -> None:
     assert names["curriculum"].mentor.state.version == 3  # type: ignore[attr-defined]
 
 
+def test_the_loop_of_a_mixture_runs_and_learns_shares() -> None:
+    (code,) = [code for code in python_blocks(DOCS / "mixtures.md") if "LearnedMixture(" in code]
+    sources = """
+wiki_inputs, wiki_labels = torch.randn(50, 4), torch.arange(50) % 3
+code_dataset = torch.utils.data.TensorDataset(torch.randn(70, 4), torch.arange(70) % 3)
+target_inputs, target_labels = meta_inputs, meta_labels
+"""
+    names: dict[str, object] = {}
+    exec(AROUND + sources + code, names)  # noqa: S102 - our own pages
+    assert len(names["mixture"].updates) == 47  # type: ignore[attr-defined]
+
+
 def test_the_rule_of_the_page_sees_the_loss_differences_of_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,7 +149,7 @@ def test_the_rule_of_the_page_sees_the_loss_differences_of_a_run(
     exec(code, names)  # noqa: S102
     percentile = RunningPercentile(MentorConfig().loss_percentile, MentorConfig().percentile_decay)
     for batch in batches:
-        value = percentile.update(torch.as_tensor(batch))
+        value = float(percentile.update(torch.as_tensor(batch)))
     expected = rule(batches[-1], progress=0.5, loss_differences=batches[-1] - value)
     assert names["sample_weights"] == pytest.approx(expected)
 
@@ -183,6 +196,31 @@ def test_a_csv_file_becomes_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len((tmp_path / "trusted.csv").read_text().splitlines()) == 61
     assert cli.main(own_data("train --data measurements.csv --meta-data")) == 0
     assert json.loads((tmp_path / "runs/mine/result.json").read_text())["trusted_held_out"] == 18  # 30 % of 60
+
+
+@pytest.mark.long
+def test_nothing_is_checked_and_then_some_samples_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's commands in order, of few epochs in this process; whoever checks knows the truth."""
+    page = DOCS / "no-trusted-set.md"
+    (code,) = python_blocks(page)
+    first, audit, pick, second = re.findall(r"^    ray-mentor (.*)$", page.read_text(), re.MULTILINE)
+    brief = ["--workers", "0", "--epochs", "8"]
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102
+    assert cli.main([*first.split(), *brief]) == 0
+    assert json.loads((tmp_path / "runs/first/result.json").read_text())["trusted_accuracy"] is None
+    assert cli.main(audit.split()) == 0
+    assert cli.main(pick.split()) == 0
+    asked = pd.read_csv("to_check.csv")
+    assert len(asked) == 60
+    right = pd.read_csv("cells.csv", index_col="patient")["diagnosis"]
+    right = right.where(~names["wrong"], 1 - right)
+    asked.assign(checked_label=right[asked["sample_id"]].to_numpy()).to_csv("to_check.csv", index=False)
+    assert cli.main([*second.split(), *brief]) == 0
+    found = json.loads((tmp_path / "runs/second/result.json").read_text())
+    assert found["trusted_held_out"] == 18
+    assert found["trusted_accuracy"] > 0.7
 
 
 def test_a_folder_of_images_becomes_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

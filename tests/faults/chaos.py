@@ -1,10 +1,11 @@
 """Runs in which processes are killed or fall asleep at random: ``python tests/faults/chaos.py --runs 20``.
 
 Each run trains two workers, and one to three times, at random moments, a student worker, the mentor or the driver is
-killed with SIGKILL; a killed driver is started again with --resume. Every fourth run then falls asleep, all its
-processes at once, as on a machine that is suspended or cut off; it is resumed on another Ray, and when it has ended
-there, the sleepers wake up. All of them have to end with what a run that nothing befell ends with, bit for bit, and a
-row of the ledger a sample and epoch.
+killed with SIGKILL; a killed driver is started again with --resume. Every fourth run draws from several sources, whose
+shares are learnt. Every fourth run then falls asleep, all its processes at once, as on a machine that is suspended or
+cut off; it is resumed on another Ray, and when it has ended there, the sleepers wake up. All of them have to end with
+what a run that nothing befell ends with, bit for bit, and, but for those of several sources, with a row of the ledger
+a sample and epoch.
 """
 
 from __future__ import annotations
@@ -53,12 +54,17 @@ def falls_asleep(seed: int) -> bool:
     return seed % 4 == 3
 
 
+def is_mixed(seed: int) -> bool:
+    """Whether samples come from several sources."""
+    return seed % 4 == 1
+
+
 def chaotic_run(seed: int, storage: Path) -> tuple[Path, list[str]]:
     """Runs to the end; returns the run directory and what befell it. Needs a Ray in this process."""
     name, befell = f"chaos-{seed}", []
     draw = random.Random(seed)
     kills = plan(seed)
-    driver, starts = start(storage, name), 1
+    driver, starts = start(storage, name, mixed=is_mixed(seed)), 1
     try:
         for one in kills:
             wait_for_training(driver, starts)
@@ -70,7 +76,7 @@ def chaotic_run(seed: int, storage: Path) -> tuple[Path, list[str]]:
             kill(draw.choice(alive))
             if one.victim == "driver":
                 driver.wait()
-                driver, starts = start(storage, name), 1
+                driver, starts = start(storage, name, mixed=is_mixed(seed)), 1
             starts += one.victim == "RayTrainWorker"
         if falls_asleep(seed):
             wait_for_training(driver, starts)
@@ -110,9 +116,9 @@ def files_of(path: Path) -> dict[str, bytes]:
     return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
-def start(storage: Path, name: str) -> Driver:
+def start(storage: Path, name: str, *, mixed: bool = False) -> Driver:
     address = {"RAY_ADDRESS": ray.get_runtime_context().gcs_address, "RAY_AUTH_MODE": "token"}
-    return Driver(storage, name, address, workers=2, checkpoint_steps=2, slow=STEP_SECONDS)
+    return Driver(storage, name, address, workers=2, checkpoint_steps=2, slow=STEP_SECONDS, mixed=mixed)
 
 
 def wait_for_training(driver: Driver, starts: int) -> None:
@@ -150,8 +156,19 @@ def victims(driver: Driver, kind: str) -> list[psutil.Process]:
     return found
 
 
+def calm(storage: Path, name: str, *, mixed: bool) -> Path:
+    """The folder of a run that nothing befalls."""
+    driver = Driver(storage, name, {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}, workers=2, mixed=mixed)
+    assert driver.wait() == 0, driver.log.read_text()
+    return driver.run
+
+
 def check(run: Path, undisturbed: Outcome) -> None:
     assert_same_run(outcome_of(run), undisturbed)
+    mixture = Path(undisturbed.path) / "mixture.csv"
+    if mixture.exists():
+        assert (run / "mixture.csv").read_text() == mixture.read_text()
+        return
     assert_one_row_per_sample_and_epoch(outcome_of(run).ledger(), make_small_splits())
 
 
@@ -162,15 +179,14 @@ def main() -> None:
     options = parser.parse_args()
     storage = Path(tempfile.mkdtemp())
     ray.init("local", num_cpus=2, dashboard_host="127.0.0.1", configure_logging=False, log_to_driver=False)
-    calm = Driver(storage, "undisturbed", {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}, workers=2)
-    assert calm.wait() == 0, calm.log.read_text()
+    undisturbed = [calm(storage, f"undisturbed-{mixed:d}", mixed=mixed) for mixed in (False, True)]
     same, kills = 0, 0
     for seed in range(options.first_seed, options.first_seed + options.runs):
         began = time.monotonic()
         run, befell = chaotic_run(seed, storage)
         kills += len(befell)
         try:
-            check(run, outcome_of(calm.run))
+            check(run, outcome_of(undisturbed[is_mixed(seed)]))
             same += 1
             verdict = "same"
         except AssertionError as error:

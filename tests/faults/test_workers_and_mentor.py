@@ -18,7 +18,7 @@ from small_runs import STEPS, WRITER, assert_one_row_per_sample_and_epoch, asser
 from ray_mentor.data import Splits
 from ray_mentor.errors import MentorLostError
 from ray_mentor.on_ray.mentor.actor import MentorActor
-from ray_mentor.on_ray.train import trainer as trainer_module
+from ray_mentor.on_ray.train import places
 from ray_mentor.run.outcome import Outcome
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
@@ -69,7 +69,7 @@ def test_workers_and_a_mentor_that_die_or_hang(
     actor = mentor_that_meets(str(tmp_path), {("score", 4): accident("the mentor", "stop")})
     rows: Rows = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer_module, "MentorActor", actor)
+        patch.setattr(places, "MentorActor", actor)
         outcome = trainer_for(
             small_splits,
             storage,
@@ -112,7 +112,7 @@ def test_a_mentor_that_dies_at_every_moment(
     checkpoint = AtCheckpoint(accident("in a checkpoint", mentor=True))
     rows: Rows = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer_module, "MentorActor", actor)
+        patch.setattr(places, "MentorActor", actor)
         outcome = trainer_for(small_splits, storage, "mentor", workers=2, optimizer=between, student=checkpoint).fit(
             rows.append
         )
@@ -146,7 +146,7 @@ def test_a_mentor_that_cannot_come_back_and_a_worker_that_dies_too_often(
     """Each ends the run, which says what was saved and how to go on; which then works, as if nothing had happened."""
     rows: Rows = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer_module, "MentorActor", mentor_that_dies_for_good(tmp_path))
+        patch.setattr(places, "MentorActor", mentor_that_dies_for_good(tmp_path))
         with pytest.raises(MentorLostError) as lost:
             trainer_for(small_splits, storage, "lost", workers=1).fit(rows.append)
     assert str(lost.value).startswith("the mentor actor died and did not come back (")

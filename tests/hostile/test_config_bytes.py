@@ -95,7 +95,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, kind: str, content: bytes | 
         (f"epochs: {2**63}", f"epochs is {2**63}, but it must lie between -2**63 and 2**63 - 1"),
         (f"mentor_hidden: [{2**63}]", f"mentor_hidden is {2**63}, but it must lie between"),
         ("history_length: 10001", "history_length is 10001, but it must be at most 10000"),
-        ("data: 2020-01-01", "data is datetime.date(2020, 1, 1), but it must be of type str"),
+        ("data: 2020-01-01", "data is a date, but as a setting it is a name or a path"),
         ("epochs: !!set {a}", "epochs is {'a'}, but it must be of type int"),
         ("1: 2", "unknown setting '1'"),
         ("null: 2", "unknown setting 'None'"),

@@ -127,7 +127,9 @@ def test_a_wide_table_is_not_listed_as_a_whole(tmp_path: Path) -> None:
     path.write_bytes(parquet({f"{'x' * 1000}{place}": NUMBERS for place in range(200)}))
     said = answer(lambda: splits_of(path))
     assert said is not None
-    assert said.endswith("x..., ...; name the one of given labels with --label-column")
+    assert len(said) < 2000
+    assert "has no column 'label'; name the one of given labels with --label-column" in said
+    assert said.endswith("x... and 190 more")
 
 
 def test_the_path_beside_an_image_is_not_followed(tmp_path: Path) -> None:
@@ -148,5 +150,5 @@ def test_paths_that_are_no_files(tmp_path: Path, name: str, setting: str) -> Non
     path.write_bytes(parquet({"x": NUMBERS, "label": LABELS}))
     said = answer(lambda: splits_of(Path(name)) if setting == "data" else splits_of(path, **{setting: name}))
     assert said is not None
-    words = ("no such file", "no data at", "can't be read as Parquet", "but it can't be read (")
+    words = ("no such file", "no data at", "can't be read as ", "but it can't be read (")
     assert any(word in said for word in words)

@@ -13,14 +13,16 @@ import safetensors.torch
 import torch
 from small_runs import assert_same_run, carried, trainer_for
 
-from ray_mentor import CurriculumTrainer, StudentConfig, TrainConfig
+from ray_mentor import CurriculumTrainer, Student, StudentConfig, TrainConfig
 from ray_mentor.data import Splits
 from ray_mentor.errors import UserError
+from ray_mentor.report.terminal import closing_rows
 from ray_mentor.run.outcome import Outcome
 from ray_mentor.students import MLP
 
 pytestmark = pytest.mark.long
 
+AVERAGE = "the student's exponential average (average.safetensors)"
 HOW = StudentConfig(
     optimizer="adamw",
     learning_rate=0.01,
@@ -70,7 +72,14 @@ def test_the_students_average_is_measured_and_kept_beside_it(
     with torch.no_grad():
         right = student(test.inputs.take(np.arange(len(test)))).argmax(1).numpy() == test.labels
     assert outcome.metrics[-1]["test_accuracy_average"] == pytest.approx(right.mean())
-    assert {"test_accuracy_average", "trusted_accuracy_average"} <= outcome.result.keys()
+    assert outcome.result["test_accuracy_average"] == outcome.metrics[-1]["test_accuracy_average"]
+    assert outcome.result["trusted_accuracy_average"] == outcome.metrics[-1]["trusted_accuracy_average"]
+    said = dict(closing_rows(outcome.result))
+    assert said[f"{AVERAGE}, test accuracy"] == f"{right.mean():.4f}"
+    assert f"{AVERAGE}, on held-out trusted samples" in said
+    figures = Student.from_run(outcome.path, STUDENT, which="average").figures
+    assert (figures["epoch"], figures["test_accuracy"]) == (len(outcome.metrics), pytest.approx(right.mean()))
+    assert "test_accuracy_average" not in Student.from_run(outcome.path, STUDENT).figures
     for name, value in average.items():
         assert torch.equal(written[name], value)
     assert not torch.equal(average["head.weight"], outcome.student_state["head.weight"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from trained_students import feature_samples, left_by, named, seeded
+from PIL import Image
+from trained_students import feature_samples, image_samples, images, left_by, named, seeded
 
 from ray_mentor import cli
 
@@ -57,3 +59,30 @@ def test_what_a_worker_cannot_read_is_the_users_error(run: str, capsys: pytest.C
     assert not Path("p.csv").exists()
     assert cli.main(("predict", run, "--data", "new.parquet", "--out", "p.csv", "--workers", "900")) == 2
     assert "the workers need 900 CPUs, but there are 2" in capsys.readouterr().err
+
+
+def test_workers_leave_out_what_cannot_be_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A worker's whole stretch of rows, too."""
+    monkeypatch.chdir(tmp_path)
+    pixels = images(count=1030)
+    samples = image_samples(pixels)
+    build = named(samples)
+    run = left_by(tmp_path / "run", samples, build, seeded(build), trained_on=samples.select(np.array([0, 1, 2, 9])))
+    files = []
+    for each in pixels:
+        file = io.BytesIO()
+        Image.fromarray(each).save(file, "PNG")
+        files.append(file.getvalue())
+    whole = [i for i in range(1024) if i != 2]
+    files = [file if i in set(whole) else b"no" for i, file in enumerate(files)]
+    pyarrow.parquet.write_table(pa.table({"image": files}), "new.parquet", row_group_size=300)
+    common = ("predict", run, "--data", "new.parquet", "--skip-broken")
+    assert cli.main((*common, "--out", "one.parquet", "--workers", "0")) == 0
+    here = capsys.readouterr().out
+    assert "left out 7 images that can't be decoded" in here
+    assert "3 of 1,023 samples were trained on" in here
+    assert cli.main((*common, "--out", "two.parquet", "--workers", "2")) == 0
+    assert capsys.readouterr().out.replace("two.parquet", "one.parquet") == here
+    assert pyarrow.parquet.read_table("two.parquet")["sample_id"].to_pylist() == whole

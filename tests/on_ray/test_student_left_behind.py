@@ -14,6 +14,8 @@ from small_runs import EPOCHS, interrupted, make_small_splits, trainer_for
 
 from ray_mentor import CurriculumConfig, Student
 from ray_mentor.errors import StoppedByUser, UserError
+from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.trained.trained_on import TrainedOn, fingerprints
 from ray_mentor.students import make_student
 
 pytestmark = pytest.mark.long
@@ -37,6 +39,14 @@ def test_a_finished_runs_student_has_the_accuracy_that_was_measured(tmp_path: Pa
         outcome.result["kept_epoch"], outcome.result["test_accuracy"],
     )  # fmt: skip
     assert np.array_equal(Student.from_run(outcome.path).predict(np.asarray(RAW)), student.predict(np.asarray(RAW)))
+    assert_knows_what_it_was_trained_on(outcome.path)
+
+
+def assert_knows_what_it_was_trained_on(path: str) -> None:
+    known = TrainedOn.read(RunDirectory(path))
+    assert known is not None
+    for samples, were_trained_on in ((SPLITS.train, True), (SPLITS.meta, True), (SPLITS.test, False)):
+        assert (known.has(fingerprints(samples.inputs.content_hashes())) == were_trained_on).all()
 
 
 def test_one_that_is_stopped_leaves_its_newest_checkpoints_and_goes_on_to_another(tmp_path: Path) -> None:
@@ -50,6 +60,7 @@ def test_one_that_is_stopped_leaves_its_newest_checkpoints_and_goes_on_to_anothe
     assert stopped.about.build is None, "it is the user's own"
     assert stopped.figures["epoch"] == 2
     assert stopped.figures["step"] == 10, "of the newest checkpoint"
+    assert_knows_what_it_was_trained_on(path)
     assert stopped.notes == ("the run ended early: this is the student after epoch 2 of 4",)
     config = ray.train.RunConfig(name="n", storage_path=str(tmp_path))
     outcome = trainer_for(SPLITS, tmp_path, "n", run_config=config, resume=True).fit()

@@ -18,8 +18,8 @@ from ray_mentor import TrainConfig
 from ray_mentor.config.file import read_config
 from ray_mentor.data import FeatureInputs, Samples, Splits
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.train import workers
-from ray_mentor.on_ray.train.workers import chosen
+from ray_mentor.on_ray.train.given import workers
+from ray_mentor.on_ray.train.given.workers import chosen
 from ray_mentor.training import _streamed_by_workers as streamed_by_workers
 
 SMALL = "the student is small, and workers would wait for one another longer than they work"
@@ -78,14 +78,14 @@ def choice(student: Callable[[], nn.Module], n: int, trusted: int = 10, **change
     ("student", "n", "changes", "there", "workers", "why"),
     [
         (small, 100_000, {"epochs": 10_000}, {}, 0, SMALL),
-        (wide, 1000, {}, {}, 0, "about 0 s of one core's work, too little for workers, which take 25 s to start"),
-        (wide, 100_000, {"epochs": 200}, {}, 0, "about 103 s of one core's work, too little for workers, which take 25 "
+        (wide, 1000, {}, {}, 0, "about 2 s of one core's work, too little for workers, which take 25 s to start"),
+        (wide, 100_000, {"epochs": 30}, {}, 0, "about 107 s of one core's work, too little for workers, which take 25 "
                                                 "s to start"),
-        (wide, 100_000, {"epochs": 400}, {}, 2, "about 3 minutes of one core's work"),
-        (wide, 100_000, {"epochs": 40_000}, {}, 2, "about 6 hours of one core's work"),
-        (wide, 100_000, {"epochs": 400}, {"cores": 1}, 0, "there is one CPU"),
-        (wide, 100_000, {"epochs": 400}, {"cores": 1, "ray_at": "auto"}, 2, "about 3 minutes of one core's work"),
-        (wide, 100_000, {"epochs": 400, "estimator": "unrolled"}, {}, 0, "the estimator unrolled needs one process"),
+        (wide, 100_000, {"epochs": 50}, {}, 2, "about 3 minutes of one core's work"),
+        (wide, 100_000, {"epochs": 6_000}, {}, 2, "about 6 hours of one core's work"),
+        (wide, 100_000, {"epochs": 50}, {"cores": 1}, 0, "there is one CPU"),
+        (wide, 100_000, {"epochs": 50}, {"cores": 1, "ray_at": "auto"}, 2, "about 3 minutes of one core's work"),
+        (wide, 100_000, {"epochs": 50, "estimator": "unrolled"}, {}, 0, "the estimator unrolled needs one process"),
         (wide, 1000, {"gpu": True}, {"gpus": 1}, 0, "there is one GPU"),
         (wide, 1000, {"gpu": True}, {"gpus": 0}, 0, "there is no GPU"),
         (wide, 1000, {"gpu": True}, {"gpus": 4}, 4, "one for each GPU"),
@@ -95,8 +95,8 @@ def choice(student: Callable[[], nn.Module], n: int, trusted: int = 10, **change
         (wide, 1000, {"gpu": True}, {"gpus": 1, "ray_here": {"GPU": 1.0}}, 0, "there is one GPU"),
         (wide, 1000, {"gpu": True}, {"gpus": 1, "ray_here": {"GPU": 9.0}}, 2, "one for each GPU"),
         (wide, 1000, {"gpu": True}, {"gpus": 0, "ray_here": {"CPU": 1.0}}, 2, "a Ray is there"),
-        (wide, 100_000, {"epochs": 400}, {"cores": 8, "ray_here": {"CPU": 1.0}}, 0, "there is one CPU"),
-        (wide, 100_000, {"epochs": 400}, {"cores": 1, "ray_here": {"CPU": 8.0}}, 2, "about 3 minutes of one "
+        (wide, 100_000, {"epochs": 50}, {"cores": 8, "ray_here": {"CPU": 1.0}}, 0, "there is one CPU"),
+        (wide, 100_000, {"epochs": 50}, {"cores": 1, "ray_here": {"CPU": 8.0}}, 2, "about 3 minutes of one "
                                                                                   "core's work"),
         (wide, 1000, {"gpu": True}, {"gpus": 0, "ray_at": "auto"}, 2, "a Ray is there"),
         (small, 1000, {"gpu": True}, {"gpus": 4}, 0, SMALL),
@@ -115,6 +115,33 @@ def test_no_more_than_have_a_trusted_sample_each(machine: Machine) -> None:
     machine.has(gpus=8)
     assert choice(wide, 1000, 3, gpu=True)[0] == 3
     assert choice(wide, 1000, 1, gpu=True) == (0, "each worker needs a sample of each batch and a trusted one")
+
+
+def strided() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 64, 7, stride=2, padding=3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def test_work_is_counted_as_it_is_done() -> None:
+    """Not at all pixels where a convolution strides, and on the tokens that texts have."""
+    images = FeatureInputs(np.zeros((4, 3 * 32 * 32), np.float32))
+    images.ones = lambda: torch.ones(2, 3, 32, 32)  # type: ignore[method-assign]
+    assert workers._work(strided(), images) == 64 * 3 * 7 * 7 * 16 * 16
+    texts = Texts()
+    layers = nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 5))
+    assert workers._work(layers, texts) == 4 * 5 * 7.5  # of 30 tokens that the longest has
+    assert workers._work(nn.Linear(3, 2), texts) == 7.5 * (3 * 2 + 2)  # it can't take them
+
+
+class Texts(FeatureInputs):
+    """Token ids: 7.5 a text, and 30 at most."""
+
+    positions = 7.5  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        super().__init__(np.zeros((4, 30), np.float32))
+
+    def ones(self) -> torch.Tensor:
+        return torch.ones(2, 30, dtype=torch.int64)
 
 
 def test_the_choice_is_said_first_and_written(small_splits: Splits, tmp_path: Path) -> None:
@@ -151,6 +178,10 @@ def test_a_run_that_goes_on_keeps_its_choice(
     again.fit(rows.append)
     assert rows[0]["text"] == (
         "workers: 0, this process trains (as the run was started; --workers 2 starts two, on Ray)"
+    )
+    assert rows[1]["text"] == (
+        "the run was started with 1 epoch and goes on to 2, from here on under the schedule of the longer run "
+        "(learning rate, burn-in, how often the mentor learns): it does not end as one that was started with 2"
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from ray_mentor.report.terminal import RunDisplay, closing_table, epoch_text, look_at_next
+from ray_mentor.report.time_left import TimeLeft
 
 RESULT: dict[str, Any] = {
     "test_accuracy": 0.95125,
@@ -174,6 +175,9 @@ def test_what_to_look_at_next(known: list[int] | None, share: float | None, spre
     first, page, *lines = look_at_next(result, "/runs/a").splitlines()
     assert (first, page) == ("look at next:", "  all of it, on one page: /runs/a/report.html")
     assert look_at_next(result, "/runs/a", has_page=False).splitlines() == [first, *lines]
+    far = look_at_next(result, "s3://bucket/a?scheme=http").splitlines()
+    assert far[1] == "  all of it, on one page: s3://bucket/a/report.html?scheme=http"
+    assert far[3] == "  the trained student: s3://bucket/a/student/?scheme=http"
     assert lines[0] == f"  labels that are most likely {said}/runs/a/audit.csv"
     assert [line.rpartition(": ")[2] for line in lines[1:]] == [
         "/runs/a/student/",
@@ -192,6 +196,19 @@ def test_the_live_display_ends_with_an_error_too() -> None:
     for _ in range(2):  # rich refuses a second live display while one is on
         with pytest.raises(RuntimeError, match="boom"):
             fail()
+
+
+def test_until_the_mentor_learns_the_time_left_is_the_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fifth of the run at a second an epoch, the rest at three."""
+    clock = iter([0.0, 0.0, 1.0, 2.0, 5.0, 8.0])
+    monkeypatch.setattr("ray_mentor.report.terminal.time.monotonic", lambda: next(clock))
+    sink = io.StringIO()
+    display = RunDisplay(10, Console(file=sink, highlight=False, width=200, force_terminal=False), 0.2)
+    display.show({"kind": "started", "at": 0.0, "progress": 0.0})
+    for number in range(4):
+        display.show(epoch(number))
+    said = [line.rpartition("  ")[2] for line in sink.getvalue().splitlines()]
+    assert said == ["at least 9 s left", "at least 8 s left", "21 s left", "18 s left"]
 
 
 def test_a_resumed_run_counts_the_time_left_from_its_own_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -407,6 +424,20 @@ def figures_of(name: str, share: float, **changes: Any) -> dict[str, Any]:
     return {"class": name, "training_share": share, **known, **changes}
 
 
+def test_sizes_are_told_of_where_classes_are_uneven() -> None:
+    sizes = {"test_many_accuracy": 0.9, "test_medium_accuracy": None, "test_few_accuracy": 0.25}
+    worst = {"test_worst_class": "\x1b[a", "test_worst_class_accuracy": 0.125}
+    text = printed({**RESULT, **sizes, **worst, "class_ratio": 20.0})
+    rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in text.splitlines() if "│" in line]
+    [place] = [i for i, row in enumerate(rows) if row[0] == "test accuracy, mean over classes"]
+    assert rows[place + 1 : place + 4] == [
+        ["classes of more than 100 training samples", "0.9000"],
+        ["classes of fewer than 20", "0.2500"],
+        ["worst class, \\x1b[a", "0.1250"],
+    ]
+    assert "worst class" not in printed({**RESULT, **sizes, **worst, "class_ratio": 2.0})
+
+
 def test_rare_classes_are_told_of_one_by_one() -> None:
     classes = [figures_of("\x1b[a", 0.01, test_accuracy=None), figures_of("b", 0.0321), figures_of("c", 0.9579)]
     text = printed({**RESULT, "classes": classes, "mean_sample_weight_elsewhere": 0.8912})
@@ -434,6 +465,7 @@ ERRS = "the student is wrong on 67% of held-out trusted samples, so many of thes
             [0.19, 0.51],
             "; the student is wrong on 67% of held-out trusted samples, so many of these may be right",
         ),
+        (0.7, [0.52, 0.84], "; the student is wrong on 30% of held-out trusted samples, so many of these may be right"),
         (0.9, [0.74, 0.97], ""),
         (None, None, ""),
     ],
@@ -444,3 +476,10 @@ def test_a_student_that_errs_itself_is_not_believed_without_a_word(
     found = {"first_known_wrong": None, "wrong_labels": 0.53, "wrong_labels_interval": [0.33, 0.7]}
     result = {**RESULT, **found, "sample_weight_spread": 0.3, "trusted_accuracy": trusted, "trusted_interval": interval}
     assert f"(33.0% to 70.0%){said}: " in look_at_next(result, "/runs/a")
+
+
+def test_two_rows_of_the_same_moment_say_no_years() -> None:
+    left = TimeLeft(0.0, learns_from=0.15)
+    left.start(0.0, 0.0)
+    said = [left.said(now, progress) for now, progress in [(1.0, 0.1), (2.0, 0.2), (2.0, 0.2), (3.0, 0.2), (4.0, 0.4)]]
+    assert said == ["at least 9 s left", "8 s left", "8 s left", "16 s left", "6 s left"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
@@ -16,14 +17,23 @@ from ray_mentor.run.checkpoint.kept import KeptState
 RESULT: dict[str, Any] = {"meta_updates": 25, "steps": 600, "sample_weight_spread": 0.3, "test_accuracy": None}
 
 
-def told(result: dict[str, Any], right: int | None = 29, given: float = 0.6, **config: Any) -> list[str]:
+def told(
+    result: dict[str, Any],
+    right: int | None = 29,
+    given: float = 0.6,
+    loss: float = 0.1,
+    guess: float | None = None,
+    **config: Any,
+) -> list[str]:
     """Of a run whose student is right on so many of 30 held-out trusted samples."""
     state = state_of(*started())
-    log = dataclasses.replace(state.log, metrics=[{"test_agreement": None, "validation_agreement": given}])
+    log = dataclasses.replace(
+        state.log, metrics=[{"test_agreement": None, "validation_agreement": given, "loss": loss}]
+    )
     hits = torch.arange(30) < (right or 0)
     kept = None if right is None else KeptState(0, hits, 0, hits, state.student)
     state = dataclasses.replace(state, log=log, kept=kept)
-    return advice({**RESULT, **result}, TrainConfig().changed(**config), state)
+    return advice({**RESULT, **result}, TrainConfig().changed(**config), state, guess)
 
 
 def test_of_a_run_in_which_all_went_well_there_is_nothing_to_say() -> None:
@@ -84,6 +94,45 @@ def test_a_trusted_set_that_is_no_cleaner_is_noticed(right: int, given: float, n
             "accuracy on them is none then), or the task is hard for this student and few given labels are wrong, so "
             "that a mentor has little to win"
         )
+
+
+def test_a_student_that_was_trained_too_briefly_says_nothing_of_trusted_samples() -> None:
+    ten = math.log(10)
+    at_chance = "warning: the student is right on 0.133 of the held-out trusted samples (0.053 to 0.297) and agrees "
+    fix = "or its --learning-rate does not suit it; give more --epochs"
+    assert told({}, 4, 0.15, loss=2.0, guess=ten) == [
+        f"{at_chance}with 0.150 of the given labels, where a guess is right on 0.100: it was trained too briefly (its "
+        f"loss on training samples is 2.00, where a guess among the classes has 2.30), {fix}"
+    ]
+    assert told({}, 5, 0.5, loss=2.1, guess=ten)[0].endswith(f"has 2.30), {fix}")
+    assert told({}, 5, 0.5, loss=0.1, guess=ten) == told({}, 5, 0.5)  # by heart
+    assert told({}, 17, 0.6, loss=1.1, guess=ten) == told({}, 17, 0.6)  # it has learnt them
+    halfway = told({}, 9, 0.31, loss=1.51, guess=ten)
+    assert halfway[0].endswith(
+        "has little to win, or it was trained too briefly (its loss on training samples is 1.51, where a guess "
+        "among the classes has 2.30)"
+    )
+    assert "no cleaner than the others" in halfway[0]
+
+
+def test_a_student_that_is_right_was_not_trained_too_briefly() -> None:
+    """Where a quarter of the labels is wrong, its loss on training samples is like a guess's."""
+    three = math.log(3)
+    assert told({}, 22, 0.75, loss=1.08, guess=three) == told({}, 22, 0.75)
+    assert "no cleaner than the others" in told({}, 22, 0.75)[0]
+    assert "too briefly" in told({}, 17, 0.6, loss=1.08, guess=three)[0]
+    assert "where a guess is right on" not in told({}, 17, 0.6, loss=1.08, guess=three)[0]
+
+
+def test_of_a_constant_that_alone_is_said_beside_a_mentor_that_did_not_learn() -> None:
+    state = state_of(*started())
+    hits = torch.arange(30) < 17
+    log = dataclasses.replace(state.log, metrics=[{"test_agreement": None, "validation_agreement": 0.6}])
+    state = dataclasses.replace(state, log=log, kept=KeptState(0, hits, 0, hits, state.student))
+    assert advice(RESULT, TrainConfig(), state, None, "it is a constant") == ["it is a constant"]
+    said = advice({**RESULT, "meta_updates": 0}, TrainConfig(), state, None, "it is a constant")
+    assert said[0] == "it is a constant"
+    assert said[1].startswith("warning: the mentor never learned")
 
 
 def test_no_true_accuracy_at_all() -> None:

@@ -96,3 +96,12 @@ def test_two_that_write_a_file_at_a_time(tmp_path: Path) -> None:
     directory.fill("audit.csv", slowly)
     assert (tmp_path / "audit.csv").read_bytes() == b"first, and all of it"
     assert os.listdir(tmp_path) == ["audit.csv"]
+
+
+def test_an_epoch_may_say_more_than_the_first(tmp_path: Path) -> None:
+    directory = RunDirectory(str(tmp_path / "run"))
+    directory.create()
+    directory.write_metrics([{"epoch": 0, "loss": 2.0}, {"epoch": 1, "loss": 1.0, "d_momentum": -0.5}])
+    assert (tmp_path / "run/metrics.csv").read_text().splitlines() == [
+        '"epoch","loss","d_momentum"', "0,2,", "1,1,-0.5",
+    ]  # fmt: skip

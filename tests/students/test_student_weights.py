@@ -129,6 +129,9 @@ def test_another_models_params_are_named(tmp_path: Path) -> None:
     )
 
 
+WHOLE = "ray_mentor.students.cnn.CNN"
+
+
 class Runs:
     def __init__(self, file: str) -> None:
         self.file = file
@@ -151,7 +154,12 @@ def test_a_pickle_is_never_executed(tmp_path: Path, name: str, kind: str) -> Non
 
 
 def test_a_whole_module_is_no_params(tmp_path: Path) -> None:
-    assert "which can't be read as data (UnpicklingError: " in error_of(saved(tmp_path, student()))
+    """And nobody is told to execute it, as PyTorch does."""
+    path = saved(tmp_path, student())
+    assert error_of(path) == (
+        f"student_weights is '{path}', which can't be read as data (it holds a {WHOLE}, as a whole model does); "
+        "nothing in it was executed: give params alone, as safetensors or as torch.save(model.state_dict(), FILE)"
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80", b"PK\x03\x04", b"\xff" * 64])
@@ -240,3 +248,22 @@ def test_pretrained_for_images_of_another_size(tmp_path: Path) -> None:
         "(vit.embeddings.position_embeddings); give images that they are for, e.g. --image-size 32, or a folder that "
         "holds the config alone"
     )
+
+
+class HeadFirst(nn.Module):
+    """Its last layer is the first that is made."""
+
+    def __init__(self, n_classes: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(5, n_classes)
+        self.body = nn.Linear(4, 5)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.body(inputs))
+        return logits
+
+
+def test_a_last_layer_that_was_made_first_may_be_of_other_classes(tmp_path: Path) -> None:
+    path = saved(tmp_path, HeadFirst(7).state_dict())
+    assert start_of(path, HeadFirst(3), torch.ones(2, 4)).fresh == ("head.weight", "head.bias")
+    assert "head.weight (7, 5) instead of (3, 5)" in error_of(path, HeadFirst(3))

@@ -80,6 +80,28 @@ def test_both_are_tried_with_their_estimator(vit: str, bert: str, estimator: str
     check_can_be_trained(bert, source_of(bert), (8,), CLASSES, estimator, whole_numbers=True)
 
 
+def test_a_model_that_reads_padding_is_refused(tmp_path: Path) -> None:
+    """Its logits of a text would depend on the longest of its batch."""
+    sizes = {"vocab_size": 30, "hidden_size": 8, "num_hidden_layers": 1, "intermediate_size": 8}
+    transformers.FNetConfig(**sizes, max_position_embeddings=16).save_pretrained(tmp_path)
+    name = f"hf:{tmp_path}"
+    says = (
+        r"says something else of a text that is padded \(by [0-9.e-]+ in its logits\), .*; give a model that masks pad"
+    )
+    with pytest.raises(UserError, match=says):
+        check_can_be_trained(name, source_of(name), (8,), CLASSES, whole_numbers=True)
+
+
+def test_a_model_that_asks_for_the_end_of_a_text_is_tried_with_one(tmp_path: Path) -> None:
+    widths = dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim", "d_model"), 8)
+    layers = dict.fromkeys(
+        ("encoder_layers", "decoder_layers", "encoder_attention_heads", "decoder_attention_heads"), 1
+    )
+    transformers.BartConfig(vocab_size=30, max_position_embeddings=16, **widths, **layers).save_pretrained(tmp_path)
+    name = f"hf:{tmp_path}"
+    check_can_be_trained(name, source_of(name), (8,), CLASSES, whole_numbers=True)
+
+
 def test_a_model_of_texts_takes_no_images(bert: str) -> None:
     with pytest.raises(UserError) as raised:
         make_student(bert, (3, 32, 32), CLASSES)

@@ -25,4 +25,4 @@ def assert_same_values(found: Any, expected: Any, where: str = "state") -> None:
     elif dataclasses.is_dataclass(expected):
         assert_same_values(vars(found), vars(expected), where)
     else:
-        assert found == expected, where
+        assert found == expected or (found != found and expected != expected), where

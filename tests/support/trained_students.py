@@ -15,7 +15,9 @@ from torch import nn
 from ray_mentor.data import FeatureInputs, ImageInputs, Samples
 from ray_mentor.run.checkpoint.kept import KeptState
 from ray_mentor.run.directory import RunDirectory
-from ray_mentor.run.trained.about import About, Input, build_of, code_of
+from ray_mentor.run.trained.about import About, build_of, code_of
+from ray_mentor.run.trained.fed import Input
+from ray_mentor.run.trained.trained_on import TrainedOn
 from ray_mentor.run.trained.written import write_student
 from ray_mentor.students import make_student
 
@@ -59,6 +61,7 @@ def left_by(
     students: int = 1,
     finished: bool = True,
     kept: KeptState | None = None,
+    trained_on: Samples | None = None,
 ) -> str:
     """A run's folder with this module as its trained student."""
     directory = RunDirectory(str(path))
@@ -76,7 +79,7 @@ def left_by(
         average=None,
         curriculum=SimpleNamespace(step=40),
     )
-    write_student(directory, about, state, build)
+    write_student(directory, about, state, build, None if trained_on is None else TrainedOn.of([trained_on]))
     return str(path)
 
 

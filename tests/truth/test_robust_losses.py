@@ -15,11 +15,21 @@ from ray_mentor import CurriculumConfig, MentorConfig, UserError
 from ray_mentor.core.batch import Batch, MetaBatch
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.epoch import AtEpoch
-from ray_mentor.core.losses import ROBUST, ExpectedError, PerSampleLoss, cross_entropy, losses_of, make_loss
+from ray_mentor.core.losses import (
+    ROBUST,
+    BySize,
+    ClassBalanced,
+    ExpectedError,
+    PerSampleLoss,
+    cross_entropy,
+    losses_of,
+    make_loss,
+)
 from ray_mentor.core.losses.forward import Forward
 from ray_mentor.core.mentor.access import LocalMentor
 from ray_mentor.core.methods.table import check_one_loss, parts_of
 from ray_mentor.core.step.memorising import MemorisingState
+from ray_mentor.run.ledger.rows import LedgerRows
 
 
 def curriculum_of(student: nn.Module, schedule: CurriculumConfig) -> Curriculum:
@@ -84,6 +94,10 @@ def found_at_epochs(loss: PerSampleLoss) -> PerSampleLoss:
     """As it is when what it finds out once an epoch is there."""
     if isinstance(loss, Forward):
         loss.state = torch.tensor([[0.7, 0.2, 0.1], [0.05, 0.9, 0.05], [0.3, 0.0, 0.7]], dtype=torch.float64)
+    elif isinstance(loss, BySize):
+        loss.take_sizes([40, 7, 2], [2, 2, 2])
+        if isinstance(loss, ClassBalanced) and loss.start:
+            loss.state = loss.sizes  # the last phase
     elif isinstance(loss, AtEpoch):
         loss.state = torch.ones((), dtype=torch.float64)
     return loss
@@ -93,9 +107,13 @@ def found_at_epochs(loss: PerSampleLoss) -> PerSampleLoss:
 @pytest.mark.parametrize("text", [text for text in ROBUST if text != "elr"])
 def test_influences_are_those_of_double_backward(text: str, mixing: str) -> None:
     """Of the loss that the student is trained on, whatever it has found out, with trusted samples in the batch."""
+    check_influences(CurriculumConfig(loss=text, mixing=mixing, burn_in=0.0))
+
+
+def check_influences(schedule: CurriculumConfig) -> None:
     student = make_student("mlp")
     before = {name: param.detach().clone().requires_grad_() for name, param in student.named_parameters()}
-    curriculum = curriculum_of(student, CurriculumConfig(loss=text, mixing=mixing, burn_in=0.0))
+    curriculum = curriculum_of(student, schedule)
     loss = found_at_epochs(curriculum.parts.loss)
     curriculum.memorising.state = MemorisingState(share=1.0)
     trusted = torch.arange(8) % 4 == 3
@@ -116,4 +134,29 @@ def test_influences_are_those_of_double_backward(text: str, mixing: str) -> None
     meta_loss = (1 - torch.softmax(functional_call(student, moved, (inputs,)), 1)[torch.arange(6), labels]).mean()
     (truth,) = torch.autograd.grad(meta_loss, w)
     torch.testing.assert_close(record.influence, truth[~trusted], rtol=1e-9, atol=1e-13)
-    assert (mixing == "none") == (seen.share is None)
+    assert (schedule.mixing == "none") == (seen.share is None)
+
+
+def test_trust_and_class_factor_are_told_apart() -> None:
+    """The sample weight stays what a mentor thinks of a sample; what its class is worth is said beside it."""
+    student = make_student("mlp")
+    curriculum = curriculum_of(student, CurriculumConfig(loss="class-balanced:1", burn_in=0.0))
+    found_at_epochs(curriculum.parts.loss)
+    batch = as_batch(samples("mlp", 8, 1))
+    record = curriculum.step(batch)
+    assert record.class_factor is not None
+    expected = 55 / 3 / torch.tensor([42.0, 9.0, 4.0])[batch.labels]
+    torch.testing.assert_close(record.class_factor, expected)
+    assert record.sample_weights.max() <= 1
+    plain = curriculum_of(make_student("mlp"), CurriculumConfig(burn_in=0.0)).step(batch)
+    assert plain.class_factor is None
+    rows = LedgerRows()
+    rows.append(0, record)
+    rows.append(0, plain)
+    said = rows.table()["class_factor"].to_numpy()
+    assert said.tolist() == pytest.approx([*expected.tolist(), *[1.0] * 8])
+
+
+@pytest.mark.parametrize("reweight", ["class-balanced", "drw"])
+def test_influences_under_a_factor_are_those_of_double_backward(reweight: str) -> None:
+    check_influences(CurriculumConfig(loss="ldam:2", reweight=reweight, mixing="none", burn_in=0.0))

@@ -12,6 +12,10 @@ MIXINGS = ("none", "mixup", "mentormix", "mentormix-published")
 """What can be mixed into a batch."""
 
 
+REWEIGHTS = ("none", "class-balanced", "drw")
+"""Factors on classes."""
+
+
 def parse_schedule(text: str) -> tuple[tuple[float, float], ...]:
     """Reads ``RATE:SHARE,RATE:SHARE,...`` into pairs; the shares of training must add up to 1.
 
@@ -64,8 +68,13 @@ class CurriculumConfig:
     loss: str | None = None
     """Per-sample loss of classes, with its numbers behind colons where they are not the published ones: cross-entropy,
     gce:0.7, gce-truncated:0.7:0.5, sce:0.1:1, mae, bootstrap-soft:0.95, bootstrap-hard:0.8, elr:3:0.7, forward:5 (a
-    transition matrix from the trusted samples after so many epochs), focal:2, label-smoothing:0.1. Mentor, percentile
-    and ledger see the cross-entropy beside it. None: cross-entropy, or the loss that you give."""
+    transition matrix from the trusted samples after so many epochs), focal:2, label-smoothing:0.1; for rare classes
+    logit-adjusted:1, class-balanced:0.9999, ldam:15 (see the page on rare classes). Mentor, percentile and ledger see
+    the cross-entropy beside it. None: cross-entropy, logit-adjusted:1:1 where a mentor learns under an imbalance, or
+    the loss that you give."""
+    reweight: str = "none"
+    """Factor on the loss of each class, beside the sample weights: none, class-balanced (as the loss of this name), or
+    drw (the same in the last fifth of training alone)."""
     gradient_rule: str = "none"
     """What happens to the train gradient where it disagrees with that of the meta loss, which is then computed at every
     step: none, pcgrad (what points against it is taken away), gradient-vaccine (turned towards it until they agree as
@@ -105,6 +114,7 @@ class CurriculumConfig:
             object.__setattr__(self, "refine", False)
         if self.mixing is not None:
             one_of(self.mixing, MIXINGS, "mixing")
+        one_of(self.reweight, REWEIGHTS, "reweight")
         one_of(self.meta_from, ("trusted", "pseudo-clean"), "meta_from")
         require(self.mixup_alpha > 0, "mixup_alpha", self.mixup_alpha, "it must be above 0")
         require(0 <= self.forget_rate < 1, "forget_rate", self.forget_rate, "it must lie in [0, 1)")

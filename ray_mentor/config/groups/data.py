@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ray_mentor.config.values import require
@@ -30,10 +33,61 @@ BUILT_IN = ("digits", "cifar10", "cifar100")
 """Data sets that are known by name."""
 
 
-def check_there(data: str) -> None:
-    """Raises a UserError unless this is a built-in data set, or a path at which there is something; what lies on
-    another file system or on the Hub is looked for when it is read.
+_SOURCE = re.compile(r"(?:^|,)([A-Za-z_][\w-]*)=")
+
+
+def sources_in(data: str) -> dict[str, str]:
+    """Reads ``NAME=PATH,NAME=PATH`` into paths by name; of a single data set, {}.
+
+    Raises:
+        UserError: a name that occurs twice, or a source without a path.
     """
+    found = list(_SOURCE.finditer(data))
+    if len(found) < 2 or found[0].start() > 0:
+        return {}
+    ends = [match.start() for match in found[1:]] + [len(data)]
+    pairs = [(match[1], data[match.end() : end]) for match, end in zip(found, ends, strict=True)]
+    names = [name for name, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"data names the source {twice!r} twice; give each source a name of its own")
+    empty = next((name for name, path in pairs if not path), None)
+    if empty is not None:
+        raise UserError(f"data names the source {empty!r} without a path; give --data {empty}=PATH")
+    return dict(pairs)
+
+
+def names_a_source(value: str) -> bool:
+    """Whether it is a NAME=PATH."""
+    return _SOURCE.match(value) is not None
+
+
+def joined_sources(values: Sequence[str]) -> str:
+    """One setting of the values of several ``--data``.
+
+    Raises:
+        UserError: one that names no source, or a path that can't be told from the next name.
+    """
+    for value in values:
+        if not names_a_source(value):
+            raise UserError(
+                f"--data is given {len(values)} times, and {shown(value)} has no name; name each source: "
+                "--data wiki=PATH --data code=PATH"
+            )
+    whole = ",".join(values)
+    if len(sources_in(whole)) != len(values):
+        raise UserError(f"data is {shown(whole)}, in which a path holds what looks like another name; rename it")
+    return whole
+
+
+def check_there(data: str) -> None:
+    """Raises a UserError unless this is a built-in data set, or a path at which there is something, or names such; what
+    lies on another file system or on the Hub is looked for when it is read.
+    """
+    for source in sources_in(data).values():
+        check_there(source)
+    if sources_in(data):
+        return
     if not (data in BUILT_IN or "://" in data or data.startswith("hf:") or os.path.exists(data)):
         raise unknown_data(data)
 
@@ -46,6 +100,13 @@ def unknown_data(data: str) -> UserError:
     )
 
 
+NOISES = ("none", "symmetric", "asymmetric", "instance", "imb")
+"""Kinds of label noise that can be added."""
+
+PROFILES = ("none", "exp", "step")
+"""Ways in which classes can be made rare."""
+
+
 def parse_noise(text: str) -> tuple[str, float]:
     """Reads ``none`` or ``KIND:RATE`` into (kind, noise rate in [0, 1)).
 
@@ -53,7 +114,7 @@ def parse_noise(text: str) -> tuple[str, float]:
         UserError: unknown kind, missing rate, or a rate outside [0, 1).
     """
     kind, _, rate_text = text.partition(":")
-    one_of(kind, ("none", "symmetric", "asymmetric", "instance"), "noise")
+    one_of(kind, NOISES, "noise")
     if kind == "none":
         require(not rate_text, "noise", text, "none takes no rate")
         return kind, 0.0
@@ -63,6 +124,27 @@ def parse_noise(text: str) -> tuple[str, float]:
         raise UserError(f"noise is {shown(text)}, but it must be {kind}:RATE, e.g. {kind}:0.4") from None
     require(0.0 <= rate < 1.0, "noise rate", rate, "it must lie in [0, 1)", f"e.g. {kind}:0.4 for 40 %")
     return kind, rate
+
+
+def parse_imbalance(text: str) -> tuple[str, float]:
+    """Reads ``none`` or ``PROFILE:FACTOR`` into (profile, size of the largest class over that of the smallest, >= 1).
+
+    Raises:
+        UserError: unknown profile, missing factor, or one below 1.
+    """
+    profile, _, factor_text = text.partition(":")
+    one_of(profile, PROFILES, "imbalance")
+    if profile == "none":
+        require(not factor_text, "imbalance", text, "none takes no factor")
+        return profile, 1.0
+    try:
+        factor = float(factor_text)
+    except ValueError:
+        raise UserError(f"imbalance is {shown(text)}, but it must be {profile}:FACTOR, e.g. {profile}:100") from None
+    is_factor = 1.0 <= factor < math.inf
+    rule = "it must be at least 1, the size of the largest class over that of the smallest"
+    require(is_factor, "imbalance factor", factor, rule, f"e.g. {profile}:100")
+    return profile, factor
 
 
 def check_augment(text: str) -> None:
@@ -79,7 +161,8 @@ class DataConfig:
     data: str = "digits"
     """digits (ships with scikit-learn), cifar10, cifar100 (torchvision), or a path (also s3://, gs://) to Parquet, CSV,
     TSV, JSONL, .npz, WebDataset's .tar, what Hugging Face's save_to_disk wrote, or to a folder of images with a folder
-    for each class; or hf:NAME, a data set on the Hub (extra hf)."""
+    for each class; or hf:NAME, a data set on the Hub (extra hf). Several sources of which each has a share of training:
+    --data NAME=PATH for each (in a file NAME=PATH,NAME=PATH)."""
     format: str = "auto"
     """What data is stored as: parquet, images (a folder for each class), csv (also TSV), jsonl, npz, hf (what
     save_to_disk wrote), webdataset. auto: what is there."""
@@ -103,12 +186,19 @@ class DataConfig:
     image_column: str | None = None
     """The column of images: encoded (bytes, or a struct with bytes), or in CSV and JSONL their paths. None: `image` or
     `img` if there, and `path`, `file_name` or the like for paths."""
+    text_column: str | None = None
+    """The column of texts, for a student of texts (hf:FOLDER with its tokenizer there), which is fed their tokens; a
+    batch is padded to its longest, and nothing is mixed."""
+    max_tokens: int | None = None
+    """Tokens of a text that the student is fed, special ones counted in; longer texts are cut. None: as many as it
+    takes."""
     image_size: int | None = None
     """Side of the square that the model is fed, >= 8: the shorter side of each image is resized to it and a margin
     (8/7 of it, 256 for 224), and the middle cropped; augment flip-crop crops at random. None: images are fed as they
     are, and must have one size."""
     skip_broken: bool = False
-    """Leave out images that can't be decoded, and say which, instead of ending with an error."""
+    """Leave out images that can't be decoded and texts that are empty, and say which, instead of ending with an
+    error."""
     feature_columns: tuple[str, ...] = ()
     """Without images: the numeric columns to use. Empty: all but label, id and true label; what is plainly no
     feature (an index, an id, another label, text) is refused then."""
@@ -121,8 +211,12 @@ class DataConfig:
     true_label_column: str | None = None
     """The column of true labels where they are known; for reports, `oracle`, a drawn meta set and the test split."""
     noise: str = "auto"
-    """Label noise to add: none, symmetric:R, asymmetric:R, instance:R with rate R in [0, 1).
-    auto: symmetric:0.4 on digits (the demonstration), none on everything else."""
+    """Label noise to add: none, symmetric:R, asymmetric:R, instance:R, or imb:R (to large classes in proportion to
+    their sizes), with rate R in [0, 1). auto: symmetric:0.4 on digits (the demonstration), none on everything else."""
+    imbalance: str = "none"
+    """Make classes of the training and validation splits rare, before noise: none; exp:F, the largest class F times as
+    large as the smallest, in equal ratios from the first class to the last; step:F, the second half of the classes F
+    times smaller than the first. Meta set and test split stay as they are drawn; train_size bounds what is left."""
     meta_size: int = 100
     """Samples taken from the training split, before noise, as the trusted set (class-balanced where possible), >= 0;
     with 0 nothing is known to be right, and a method that learns from it is refused."""
@@ -159,11 +253,17 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.noise != "auto":
             parse_noise(self.noise)
+        parse_imbalance(self.imbalance)
         require(bool(self.data), "data", self.data, "it must name a data set or a path")
+        sources_in(self.data)
         one_of(self.format, ("auto", *FORMATS), "format")
         one_of(self.data_backend, BACKENDS, "data_backend")
         side = self.image_size
         require(side is None or side >= LEAST_SIDE, "image_size", side, f"it must be at least {LEAST_SIDE}", "e.g. 224")
+        most = self.max_tokens
+        require(most is None or most >= 1, "max_tokens", most, "it must be at least 1", "e.g. 128")
+        if most is not None and self.text_column is None:
+            raise UserError(f"max_tokens is {most}, but there are no texts; name their column: --text-column")
         is_folder = bool(self.data_cache) and "://" not in self.data_cache
         require(is_folder, "data_cache", self.data_cache, "it must be a folder of a disk", "e.g. /scratch/cache")
         require(self.shuffle_rows >= 1, "shuffle_rows", self.shuffle_rows, "it must be at least 1")
@@ -183,6 +283,11 @@ class DataConfig:
         if len(given) > 1:
             values = " and ".join(f"{name} is {shown(getattr(self, name))}" for name in given)
             raise UserError(f"{values}, but there is one trusted set; give one of them")
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Paths of several sources by name; {} where there is one data set."""
+        return sources_in(self.data)
 
     @property
     def meta_source(self) -> str:

@@ -8,8 +8,11 @@ from typing import Literal
 from ray_mentor.config.values import require
 from ray_mentor.errors import one_of
 
-FEATURES = ("loss", "loss_difference", "label", "progress", "history")
+FEATURES = ("loss", "loss_difference", "label", "progress", "history", "class_share")
 """What a mentor may look at, per sample."""
+
+META_LOSSES = ("error", "loss", "balanced", "worst-class")
+"""What a mentor may make small; all but ``loss`` are of the expected error."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class MentorConfig:
     """Widths of the two embeddings of mentornet and lstm, of the label and of the percent of training, each from 1 to
     100."""
     mentor_features: tuple[str, ...] = ("loss", "loss_difference")
-    """Features the mlp sees: loss, loss_difference, label, progress, history."""
+    """Features the mlp sees: loss, loss_difference, label, progress, history, class_share (how large the sample's class
+    is, log(N_c·C/N) by given labels)."""
     history_length: int = 0
     """Past losses per sample that the feature `history` holds and an lstm sees, in epochs, >= 0. Each takes 4 bytes a
     sample of memory, which the workers share out among themselves."""
@@ -56,8 +60,9 @@ class MentorConfig:
     """Sample weights are divided by their sum over the global batch (sum), or by its size (batch)."""
     meta_loss: str | None = None
     """What the mentor makes small on the meta set: error, the expected error 1 − exp(−loss) (1 − p_y of cross-entropy),
-    or loss, the loss itself, which over-confidence dominates in a cross-entropy: wrong labels lower it. None: error for
-    a method's own loss, and loss for one of your own; if that is the negative log-likelihood of one label, give error.
+    or loss, the loss itself, which over-confidence dominates in a cross-entropy: wrong labels lower it; balanced, the
+    mean error over the classes of the meta set, and worst-class, that of the worst above all. None: error for a
+    method's own loss, and loss for one of your own; if that is the negative log-likelihood of one label, give error.
     """
     entropy: float = 0.35
     """Pull λ towards equal sample weights, >= 0: p ∝ exp(−mean influence/λ), influences in units of their mean size."""
@@ -83,8 +88,10 @@ class MentorConfig:
     """Percentile p of the batch losses that loss_difference is measured from, in (0, 1)."""
     percentile_decay: float = 0.9
     """Decay of the running percentile per step, in [0, 1)."""
-    scoring: Literal["actor", "replica"] = "actor"
-    """Who scores a batch: the actor, or each worker with its copy of the latest mentor (bit-identical)."""
+    scoring: Literal["auto", "actor", "replica"] = "auto"
+    """Who scores a batch: the actor, or each worker (replica) with its copy of the latest mentor (bit-identical
+    on a CPU, within rounding on a GPU, which it then need not wait for). auto: each worker where the student is on
+    a GPU, else the actor."""
     mentor_params: str | None = None
     """Published MentorNet params (.npz) for method mentornet-pd. None: those that were fitted here to the published
     formula."""
@@ -95,9 +102,9 @@ class MentorConfig:
     def __post_init__(self) -> None:
         one_of(self.mentor, ("mlp", "mentornet", "lstm", "cmw"), "mentor")
         one_of(self.normalisation, ("sum", "batch"), "normalisation")
-        one_of(self.scoring, ("actor", "replica"), "scoring")
+        one_of(self.scoring, ("auto", "actor", "replica"), "scoring")
         if self.meta_loss is not None:
-            one_of(self.meta_loss, ("error", "loss"), "meta_loss")
+            one_of(self.meta_loss, META_LOSSES, "meta_loss")
         one_of(self.estimator, ("jvp", "finite_difference", "last_layer", "unrolled"), "estimator")
         for name in self.mentor_features:
             one_of(name, FEATURES, "mentor feature")
@@ -168,5 +175,5 @@ class MentorConfig:
 
     @property
     def sees_label(self) -> bool:
-        """Whether the mentor sees a sample's given label."""
-        return self.mentor == "cmw" or "label" in self.mentor_features
+        """Whether the mentor sees a sample's given label, or how large its class is."""
+        return self.mentor == "cmw" or "label" in self.mentor_features or "class_share" in self.mentor_features

@@ -73,7 +73,7 @@ class Content:
 def whole_stretches(history: LossHistory) -> Iterator[Content]:
     """The past of all own rows."""
     each = _rows_of(4 * history.width)
-    table = history.table.numpy()
+    table = history.table.cpu().numpy()
     for start in range(0, len(table), each):
         part = table[start : start + each]
         first = history.own.start + start
@@ -83,7 +83,7 @@ def whole_stretches(history: LossHistory) -> Iterator[Content]:
 def updates(history: LossHistory, touched: TouchedRows) -> Iterator[Content]:
     """The past of those own rows."""
     rows, each = touched.rows(), _rows_of(4 * history.width + 4)
-    table = history.table.numpy()
+    table = history.table.cpu().numpy()
     for start in range(0, len(rows), each):
         part = rows[start : start + each]
         data = (part - part[0]).astype("<u4", copy=False).tobytes() + table[part].astype("<f4", copy=False).tobytes()
@@ -101,17 +101,17 @@ def take_up(piece: Piece, data: bytes, history: LossHistory) -> None:
     pasts = np.frombuffer(data, "<f4", offset=pasts_at).reshape(piece.count, history.width)
     if np.isinf(pasts).any():
         raise ValueError("it holds losses that are not finite")
-    table, offset = history.table.numpy(), piece.first - history.own.start
+    table, offset = history.table, piece.first - history.own.start
     if not piece.updates:
         start, stop = max(offset, 0), min(offset + piece.count, len(table))
-        table[start:stop] = pasts[start - offset : stop - offset]
+        table[start:stop] = torch.tensor(pasts[start - offset : stop - offset]).to(table)
         return
     listed = np.frombuffer(data, "<u4", count=piece.count).astype(np.int64)
     if (listed >= piece.stop - piece.first).any():
         raise ValueError("it holds rows that are not its own")
     rows = listed + offset
     own = (rows >= 0) & (rows < len(table))
-    table[rows[own]] = pasts[own]
+    table[torch.from_numpy(rows[own]).to(table.device)] = torch.tensor(pasts[own]).to(table)
 
 
 def concerns(piece: Piece, history: LossHistory) -> bool:

@@ -24,6 +24,7 @@ class LossHistory:
         rank: r.
         ranks: R; 1: every rank holds the whole.
         beside: numbers kept beside them.
+        device: that it lives on, the student's; None: the CPU.
 
     Attributes:
         table: the own rows; NaN where there is nothing yet.
@@ -31,14 +32,23 @@ class LossHistory:
         touched: takes down which own rows are written to, where somebody wants to know.
     """
 
-    def __init__(self, n_samples: int, length: int, rank: int = 0, ranks: int = 1, beside: int = 0) -> None:
+    def __init__(
+        self,
+        n_samples: int,
+        length: int,
+        rank: int = 0,
+        ranks: int = 1,
+        beside: int = 0,
+        device: torch.device | None = None,
+    ) -> None:
         rank, ranks = (rank, ranks) if length + beside else (0, 1)  # nothing to split
         self.length = length
         self.n_samples = n_samples
         self.rank, self.ranks = rank, ranks
         self._starts = torch.tensor([part * n_samples // ranks for part in range(ranks + 1)])
         self.own = range(int(self._starts[rank]), int(self._starts[rank + 1]))
-        self.table = torch.full((len(self.own), length + beside), torch.nan)
+        self.table = torch.full((len(self.own), length + beside), torch.nan, device=device)
+        self._before: list[tuple[Tensor, Tensor]] = []  # places, and what was there at the last mark
         self.touched: TouchedRows | None = None
 
     @property
@@ -57,7 +67,7 @@ class LossHistory:
         return self.ranks > 1
 
     def owners(self, rows: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-        """The rank that owns each row."""
+        """The rank that owns each row; both on the host."""
         return torch.searchsorted(self._starts, rows, right=True) - 1
 
     def past(self, rows: Int[Tensor, " own"]) -> Float[Tensor, "own length"]:
@@ -71,16 +81,16 @@ class LossHistory:
         return self._of(rows)[:, self.length :]
 
     def _of(self, rows: Int[Tensor, " own"]) -> Float[Tensor, "own width"]:
-        return self.table.index_select(0, rows - self.own.start)  # of whole rows, three times as fast as table[rows]
+        return self._at(rows - self.own.start if self.is_split else rows)
 
     def push(self, rows: Int[Tensor, " batch"], losses: Float[Tensor, " batch"]) -> None:
         """Records the current losses of those of ``rows`` that this rank owns."""
         if not self.length:
             return
         places, losses = self._own(rows, losses)
-        kept = self.table.index_select(0, places)
+        kept = self._at(places)
         pushed = [losses[:, None].to(self.table), kept[:, : self.length - 1], kept[:, self.length :]]
-        self._write(places, torch.cat(pushed, dim=1))
+        self._write(places, kept, torch.cat(pushed, dim=1))
 
     def put(self, rows: Int[Tensor, " batch"], values: Float[Tensor, "batch some"], first: int = 0) -> None:
         """Keeps these numbers beside the losses of those of ``rows`` that this rank owns.
@@ -89,28 +99,54 @@ class LossHistory:
             first: of the columns beside the losses, where they begin; those around them stay as they are.
         """
         places, values = self._own(rows, values)
-        kept = self.table.index_select(0, places)
+        kept = self._at(places)
         start = self.length + first
-        kept[:, start : start + values.shape[1]] = values.to(kept)
-        self._write(places, kept)
+        rows = kept.clone()
+        rows[:, start : start + values.shape[1]] = values.to(kept)
+        self._write(places, kept, rows)
+
+    def mark(self) -> None:
+        """What is written from now on can be taken back."""
+        self._before = []
+
+    def take_back(self) -> None:
+        """Puts what was written since the last mark back; that it was touched stays taken down."""
+        for places, rows in reversed(self._before):
+            self.table.index_copy_(0, places, rows)
+        self._before = []
+
+    def _at(self, places: Int[Tensor, " own"]) -> Float[Tensor, "own width"]:
+        """Of whole rows, three times as fast as table[places]."""
+        return self.table.index_select(0, places.to(self.table.device, non_blocking=True))
 
     def _own(self, rows: Int[Tensor, " batch"], values: Tensor) -> tuple[Int[Tensor, " own"], Tensor]:
-        """Places in the own table of the own rows, and their values."""
+        """Places in the own table of the own rows, and their values.
+
+        Args:
+            rows: on the host where ranks split the table.
+        """
         if not self.is_split:
             return rows, values
-        own = (rows >= self.own.start) & (rows < self.own.stop)
-        return rows[own] - self.own.start, values[own]
+        own = ((rows >= self.own.start) & (rows < self.own.stop)).nonzero()[:, 0]
+        return rows[own] - self.own.start, values[own.to(values.device, non_blocking=True)]
 
-    def _write(self, places: Int[Tensor, " own"], rows: Float[Tensor, "own width"]) -> None:
-        self.table.index_copy_(0, places, rows)
+    def _write(
+        self, places: Int[Tensor, " own"], before: Float[Tensor, "own width"], rows: Float[Tensor, "own width"]
+    ) -> None:
+        there = places.to(self.table.device, non_blocking=True)
+        self.table.index_copy_(0, there, rows)
+        self._before.append((there, before))
         if self.touched is not None:
-            self.touched.add(places.numpy())
+            self.touched.add(places.cpu().numpy())
 
     def whole(self, exchange: AbstractExchange) -> Float[Tensor, "samples length"]:
-        """The table of all samples, on every rank; the one in use, where this rank has it. A collective call."""
+        """The table of all samples, on every rank, in the host's memory; the one in use, where that lies there.
+
+        A collective call.
+        """
         if not self.is_split:
-            return self.table
-        return exchange.gather(self.table, tuple(self._starts.diff().tolist()))
+            return self.table.cpu()
+        return exchange.gather(self.table.cpu(), tuple(self._starts.diff().tolist()))
 
     def load(self, whole: Float[Tensor, "samples length"]) -> None:
         """Takes up the own rows of a whole table."""

@@ -70,13 +70,13 @@ def sums_of(
     influence: Float[Tensor, " own"],
     normalised: Float[Tensor, " own"],
     losses: Float[Tensor, " own"],
-    expected: float,
+    expected: Float[Tensor, ""],
+    noise: Float[Tensor, ""],
     *,
     measured: bool,
     rounding: float,
-    noise: float = 0.0,
 ) -> Sums:
-    """This rank's part.
+    """This rank's part; reads the device once.
 
     A loss ℓ_i that is small for the type it is held in has lost its digits (1 − p, once p is nearly 1), and s_i with
     it: it may be off by rounding/|ℓ_i|, but by no more than :data:`ALL_LOST` of what was found, or one such sample,
@@ -86,20 +86,21 @@ def sums_of(
         influence: of all its samples.
         normalised: their ŵ.
         expected: this rank's part of the right side.
+        noise: what rounding alone may have made of it, however small it is.
         measured: whether the influences are finite differences.
         rounding: of the coarsest type in the forward pass.
-        noise: what rounding alone may have made of the right side, however small it is.
     """
-    rows = torch.stack([column.detach().double() for column in (influence, normalised, losses)])
-    s, w, size = rows.cpu().numpy()
+    columns = [column.detach().double() for column in (influence, normalised, losses)]
+    read = torch.cat([*columns, torch.stack([expected.double(), noise.double()])]).cpu().numpy()
+    (s, w, size), (of_gradient, off) = read[:-2].reshape(3, -1), read[-2:].tolist()
     parts, size = w * s, abs(size)
     digits = torch.finfo(losses.dtype).eps
     least = max(MEASURED if measured else EXACT, ROUNDINGS * rounding)
     lost = (0.1 * digits**0.5 if measured else digits) / size.clip(min=torch.finfo(torch.float64).tiny)
     lost = lost.clip(max=ALL_LOST)
     tested = w[size > 100 * digits].sum()
-    allowed = float((abs(parts) * (least + lost)).sum()) + noise
-    return Sums(float(parts.sum()), expected, allowed, float(tested))
+    allowed = float((abs(parts) * (least + lost)).sum()) + off
+    return Sums(float(parts.sum()), of_gradient, allowed, float(tested))
 
 
 def over_all_ranks(own: Sums | Exception, exchange: AbstractExchange) -> Sums:

@@ -71,8 +71,13 @@ class CheckedEstimator:
         return found, self._are_sound(over_all_ranks(own, self._exchange))
 
     @property
+    def said(self) -> tuple[Tensor, Tensor] | None:
+        """As :attr:`~ray_mentor.core.influence.estimators.base.AbstractEstimator.said`."""
+        return self._estimator.said
+
+    @property
     def _rounding_known(self) -> float:
-        return self._guards.state.rounding or self._rounding
+        return self._guards.rounding or self._rounding
 
     def _sums(self, step: TakenStep, direction: Gradient, found: Tensor, losses: Tensor) -> Sums:
         heard = step.before.gradient
@@ -81,7 +86,7 @@ class CheckedEstimator:
         rounding = max(self._rounding_known, _eps(step.before.precision.autocast))
         noise = rounding * heard.rounding_along(direction) / self._exchange.world_size
         measured = self._estimator.is_measured
-        return sums_of(found, step.normalised, losses, expected, measured=measured, rounding=rounding, noise=noise)
+        return sums_of(found, step.normalised, losses, expected, noise, measured=measured, rounding=rounding)
 
     def _are_sound(self, sums: Sums) -> bool:
         if not sums.say_something:
@@ -89,7 +94,7 @@ class CheckedEstimator:
         if sums.agree:
             self._guards.note_sound(self._rounding)
             return True
-        if self._guards.state.rounding is None:
+        if self._guards.rounding is None:
             raise refusal(sums, self._name)
         self._guards.count_inconsistent()
         return False

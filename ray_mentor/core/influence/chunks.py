@@ -11,18 +11,19 @@ CHUNK = 2**22
 """Elements that are looked at together."""
 
 
-def in_chunks(items: Iterable[Item], elements: Callable[[Item], int]) -> Iterator[list[Item]]:
+def in_chunks(items: Iterable[Item], elements: Callable[[Item], int], chunk: int = CHUNK) -> Iterator[list[Item]]:
     """The items in order, each chunk ending with the one that fills it.
 
     Args:
         elements: how many numbers an item has.
+        chunk: how many are looked at together.
     """
     some: list[Item] = []
     filled = 0
     for item in items:
         some.append(item)
         filled += elements(item)
-        if filled >= CHUNK:
+        if filled >= chunk:
             yield some
             some, filled = [], 0
     if some:

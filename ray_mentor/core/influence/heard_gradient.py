@@ -65,8 +65,10 @@ class HeardGradient:
         """Hears no more; what was heard stays."""
         _remove(self._handles)
 
-    def along(self, direction: Gradient) -> float:
+    def along(self, direction: Gradient) -> Float[Tensor, ""]:
         """⟨direction, ∇Σ_i ŵ_i ℓ_i⟩, summed over params in float64; complex params count as pairs of real ones.
+
+        On the device, as below.
 
         Raises:
             UserError: if no backward pass came from the loss.
@@ -79,9 +81,9 @@ class HeardGradient:
         pairs = [(found, direction[name]) for name, found in self._found.items() if name in direction]
         with torch.no_grad():
             parts = [_product(some) for some in in_chunks(pairs, lambda pair: pair[0].numel())]
-            return float(torch.stack(parts).sum() / self._factor) if parts else 0.0
+            return torch.stack(parts).sum() / self._factor if parts else torch.zeros_like(self._factor)
 
-    def rounding_along(self, direction: Gradient) -> float:
+    def rounding_along(self, direction: Gradient) -> Float[Tensor, ""]:
         """Of :meth:`along`, by how many roundings of the coarsest type it may be off: ‖direction‖·max|∇Σ_i ŵ_i ℓ_i|.
 
         An element of a gradient is a sum whose terms may cancel, and then it is what their rounding left: that of a
@@ -91,12 +93,13 @@ class HeardGradient:
         ‖g‖/n^¼: norms of order ∞ take far longer on a CPU.
         """
         names = [name for name in self._found if name in direction]
-        if not names:
-            return 0.0
         assert self._factor is not None
+        if not names:
+            return torch.zeros_like(self._factor)
         found, along = (torch._foreach_norm([each[name] for name in names]) for each in (self._found, direction))
         largest = torch.stack(torch._foreach_div(found, [self._found[name].numel() ** 0.25 for name in names])).max()
-        return float(largest.double() * torch.stack(along).double().norm() / self._factor.abs())
+        rounding: Tensor = largest.double() * torch.stack(along).double().norm() / self._factor.abs()
+        return rounding
 
     def withheld(self, applied: Gradient) -> list[str]:
         """Params whose gradient was set to 0 on its way to the optimizer, all of it: no sample moves them.

@@ -61,10 +61,13 @@ def numerical_diagonal(step: TakenStep, optimizer: torch.optim.Optimizer, groups
 
 
 def check_measurable(optimizer: torch.optim.Optimizer) -> None:
-    """Takes a trial step on copies, along random gradients.
+    """Takes trial steps on copies, along random gradients: one from where it stands, and one after that.
+
+    An optimizer that measures how far params have come (Prodigy) mixes elements from its second step on alone.
 
     Raises:
-        UserError: an optimizer whose Jacobian is no diagonal, or is 0, or whose step cannot be taken on copies.
+        UserError: an optimizer whose Jacobian is no diagonal, or is 0, or whose step cannot be taken on copies, or
+            writes over its gradients.
     """
     if step_needs_closure(optimizer):
         raise UserError(f"optimizer is {_name(optimizer)}, but its step needs a closure; valid: {VALID}")
@@ -80,7 +83,10 @@ def check_measurable(optimizer: torch.optim.Optimizer) -> None:
         return replay(groups, states, params, changed)[0]
 
     try:
+        _require_gradients_kept(optimizer, take, gradients)
         _require_elementwise(optimizer, take, gradients)
+        moved, after = replay(groups, states, params, gradients)
+        _require_elementwise(optimizer, lambda changed: replay(groups, after, moved, changed)[0], gradients)
         _require_derivative(optimizer, replay, groups, states, gradients)
     except UserError:
         raise
@@ -109,6 +115,17 @@ def _require_same(
                 f"optimizer is {_name(optimizer)}, but its step, taken again, moves {name} elsewhere: it depends "
                 f"on more than gradient, params, state and settings; valid: {VALID}"
             )
+
+
+def _require_gradients_kept(optimizer: torch.optim.Optimizer, take: Step, gradients: Named) -> None:
+    """The step leaves them as they were, for they are read when it has been taken."""
+    given = {name: gradient.clone() for name, gradient in gradients.items()}
+    take(given)
+    if not all(torch.equal(given[name], gradient) for name, gradient in gradients.items()):
+        raise UserError(
+            f"optimizer is {_name(optimizer)}, but its step writes over the gradients that it is given, from which "
+            f"influences are measured; valid: {VALID}"
+        )
 
 
 def _require_elementwise(optimizer: torch.optim.Optimizer, take: Step, gradients: Named) -> None:

@@ -39,7 +39,7 @@ def hooks_refused(estimator: str) -> Iterator[None]:
             raise
         raise UserError(
             f"estimator is {estimator!r}, but the student registers a hook on a tensor's gradient, which is seen in a "
-            "backward pass alone; give estimator='unrolled', on the command line --estimator unrolled"
+            "backward pass alone; give --estimator unrolled"
         ) from error
 
 
@@ -94,11 +94,9 @@ def _operator(error: NotImplementedError) -> str:
     if functions and not named:
         return (
             f"{functions[-1]}, a torch.autograd.Function without jvp; give it one, or another estimator: "
-            "estimator='unrolled', on the command line --estimator unrolled (not finite_difference, which takes no "
-            "notice of a backward of one's own)"
+            "--estimator unrolled (not finite_difference, which takes no notice of a backward of one's own)"
         )
     return (
         f"{named.group(1) if named else f'an operator ({error})'}, which has no forward mode; give another: "
-        "estimator='finite_difference', on the command line --estimator finite_difference; or, where gradients are "
-        "stopped (detach, no_grad) in student or loss, unrolled"
+        "--estimator finite_difference; or, where gradients are stopped (detach, no_grad) in student or loss, unrolled"
     )

@@ -137,7 +137,7 @@ def _later_bracket(
         new = zip(moved.of("max_exp_avg_sq"), moved.of("exp_avg_sq"), strict=True)
         torch._foreach_mul_(turning, [(most == last).to(last.dtype) for most, last in new])
     torch._foreach_mul_(turning, 1 - beta2)
-    torch._foreach_mul_(turning, _effective(moved))
+    torch._foreach_mul_(turning, effective_gradient(moved))
     below = torch._foreach_mul(root, correction2)
     torch._foreach_mul_(below, torch._foreach_mul(n, n))
     torch._foreach_div_(turning, below)
@@ -148,7 +148,7 @@ def _later_bracket(
     return list(straight)
 
 
-def _effective(moved: Moved) -> list[Tensor]:
+def effective_gradient(moved: Moved) -> list[Tensor]:
     """g̃ = ±g + λθ; without λθ where the decay is decoupled."""
     group = moved.group
     effective = torch._foreach_neg(moved.gradients) if group["maximize"] else moved.gradients

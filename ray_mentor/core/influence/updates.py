@@ -21,10 +21,12 @@ from ray_mentor.core.influence.checked_estimator import CheckedEstimator
 from ray_mentor.core.influence.estimators import AbstractEstimator, make_estimator
 from ray_mentor.core.influence.estimators.jvp import ForwardMode
 from ray_mentor.core.influence.heard_gradient import HeardGradient
+from ray_mentor.core.influence.hypergradients.of_loss import loss_hypergradients
+from ray_mentor.core.influence.hypergradients.of_optimizer import Slopes, optimizer_hypergradients
 from ray_mentor.core.influence.meta_gradient import meta_gradient, step_direction, types_explained
 from ray_mentor.core.influence.owners import check_all_owned, check_owners
 from ray_mentor.core.influence.taken_step import Before, TakenStep, dense_gradient_of, remember
-from ray_mentor.core.losses import ExpectedError, PerSampleLoss
+from ray_mentor.core.losses import ExpectedError, PerSampleLoss, cross_entropy
 from ray_mentor.core.mentor.guards import Guards
 from ray_mentor.core.mentor.learner import MetaUpdate
 from ray_mentor.core.mentor.pace import interval_of
@@ -51,6 +53,21 @@ class Awaited:
     step: int
     weighed: Weighed
     taken: tuple[TakenStep, ...] = ()
+
+
+@dataclass(frozen=True)
+class LookedBack:
+    """What came of looking back on a step.
+
+    Attributes:
+        influence: of the global batch's samples, NaN where there is none.
+        meta_loss: M(θ'); None where there is none.
+        hypergradients: ∂M(θ')/∂h of settings; those of the loss where the estimator has the logits' tangent.
+    """
+
+    influence: Float[Tensor, " batch"]
+    meta_loss: float | None
+    hypergradients: Slopes = dataclasses.field(default_factory=dict)
 
 
 class MetaUpdates:
@@ -105,7 +122,7 @@ class MetaUpdates:
     @property
     def is_untried(self) -> bool:
         """Whether this step must be looked back on, without a trace, because none of the run has been."""
-        return self._parts.mentor is not None and not self._tried and self._guards.state.rounding is None
+        return self._parts.mentor is not None and not self._tried and self._guards.rounding is None
 
     def before_forward(self) -> Before:
         """What will be needed of the student as it is, before the training forward of a step that is looked back on."""
@@ -118,9 +135,7 @@ class MetaUpdates:
         """Whether an update that has begun waits for the student to go on: no state holds what it has seen."""
         return self._awaited is not None
 
-    def look_back(
-        self, step: int, weighed: Weighed, before: Before, *, is_due: bool
-    ) -> tuple[Float[Tensor, " batch"], float | None]:
+    def look_back(self, step: int, weighed: Weighed, before: Before, *, is_due: bool) -> LookedBack:
         """Meta batch → meta gradient → influence of each sample → mentor step.
 
         With an estimator that looks k steps ahead, on the k-th step, of the first one's samples.
@@ -129,8 +144,7 @@ class MetaUpdates:
             is_due: whether it is an update's turn. If not, nothing but the first look of a run comes of it.
 
         Returns:
-            Influences of the global batch, NaN where there are none, and the meta loss, None where there is none. What
-            is not finite, or does not add up, counts as none, and lets the mentor as it is.
+            What is not finite, or does not add up, counts as none, and lets the mentor as it is.
 
         Raises:
             UserError: before the first sound look of a run, influences that don't add up; and whatever the estimator
@@ -143,25 +157,28 @@ class MetaUpdates:
                 self._try(taken, weighed)
             if is_due:
                 return self._updated(step, weighed, taken)
-            return torch.full_like(weighed.scored, torch.nan), None
+            return LookedBack(torch.full_like(weighed.scored, torch.nan), None)
         finally:
             before.forget()
 
-    def _updated(self, step: int, weighed: Weighed, taken: TakenStep) -> tuple[Float[Tensor, " batch"], float | None]:
+    def _updated(self, step: int, weighed: Weighed, taken: TakenStep) -> LookedBack:
         unknown = torch.full_like(weighed.scored, torch.nan)
         awaited = self._goes_on(step) or Awaited(step, weighed)
         awaited = dataclasses.replace(awaited, taken=(*awaited.taken, taken))
         missing = len(awaited.taken) < self._estimator.look_ahead
         self._awaited = awaited if missing else None
         if missing:
-            return unknown, None
-        influence, meta_loss = self._influences(awaited)
+            return LookedBack(unknown, None)
+        influence, meta_loss, hypergradients = self._influences(awaited)
         assert self._parts.mentor is not None
         first = awaited.weighed
-        self._parts.mentor.learn(MetaUpdate(awaited.step, first.seen.shown, influence, first.keep))
+        keep = torch.ones_like(first.seen.features.trusted) if first.keep is None else first.keep
+        update = MetaUpdate(awaited.step, first.seen.shown, influence, keep).on_host()
+        self._parts.mentor.learn(update)
         self.done += 1
+        influence = update.influence
         shown = influence.where(influence.isfinite(), torch.nan) if first is weighed else unknown
-        return shown, meta_loss if math.isfinite(meta_loss) else None
+        return LookedBack(shown, meta_loss if math.isfinite(meta_loss) else None, hypergradients)
 
     def gradient_before(self, step: int) -> Gradient:
         """∇M(θ), before the step, for gradient rules: a meta batch of its own each step."""
@@ -190,7 +207,7 @@ class MetaUpdates:
         )
         found = self._forward_mode((at_hand,), meta, direction, torch.arange(len(batch), device=weights.device))
         sizes = batch.rank_sizes or self._exchange.sizes(len(batch))
-        return self._exchange.gather(found.detach().double().cpu()[:, None], sizes)[:, 0]
+        return self._exchange.gather(found.detach().double()[:, None], sizes)[:, 0]
 
     def _goes_on(self, step: int) -> Awaited | None:
         """What this step continues; a run that was set to another step continues nothing."""
@@ -239,8 +256,8 @@ class MetaUpdates:
         everyone = torch.arange(len(taken.batch), device=weighed.seen.losses.device)
         self._checked((taken,), meta, along, everyone, weighed.seen.losses, add_up=True, watched=True)
 
-    def _influences(self, awaited: Awaited) -> tuple[Float[Tensor, " batch"], float]:
-        """Of the global batch's samples, as far as they were chosen; and the meta loss.
+    def _influences(self, awaited: Awaited) -> tuple[Float[Tensor, " batch"], float, Slopes]:
+        """Of the global batch's samples, as far as they were chosen; the meta loss; and settings' hypergradients.
 
         NaN says "not computed". So what was computed and is not finite is infinite here, and so are all influences
         on a meta loss that is not finite, and those that don't add up.
@@ -252,17 +269,34 @@ class MetaUpdates:
             asked = None  # what it finds is compared along the direction all the same
         gradient, meta_loss = self._meta_gradient(meta, last.before.precision, asked)
         self._check_meta_loss(is_first_update=self.done == 0)
-        chosen, are_all = self._chosen(len(seen.batch), len(awaited.weighed.keep))
-        direction, rows = step_direction(last, gradient), chosen.to(seen.losses.device)
+        chosen, are_all = self._chosen(len(seen.batch), len(awaited.weighed.scored))
+        direction, rows = step_direction(last, gradient), chosen.to(seen.losses.device, non_blocking=True)
         add_up = are_all and len(awaited.taken) == 1
         found, is_sound = self._checked(awaited.taken, meta, direction, rows, seen.losses, add_up=add_up)
-        influence = torch.full((len(seen.batch), 1), torch.nan, dtype=torch.promote_types(found.dtype, torch.float32))
+        dtype = torch.promote_types(found.dtype, torch.float32)
+        influence = torch.full((len(seen.batch), 1), torch.nan, dtype=dtype, device=seen.losses.device)
         is_sound = is_sound and math.isfinite(meta_loss)
-        sound = found.to("cpu", influence.dtype) if is_sound else influence.new_tensor(torch.inf)
-        influence[chosen, 0] = sound.where(sound.isfinite(), torch.inf)
+        sound = found.detach().to(dtype) if is_sound else torch.full_like(rows, torch.inf, dtype=dtype)
+        influence[rows, 0] = sound.where(sound.isfinite(), torch.inf)
         whole = self._exchange.gather(influence, seen.rank_sizes)[:, 0]
         self._guards.note_influences(whole)
-        return whole, meta_loss
+        return whole, meta_loss, self._hypergradients(last, gradient, whole=add_up and asked is None)
+
+    def _hypergradients(self, taken: TakenStep, gradient: Gradient, *, whole: bool) -> Slopes:
+        """Of the step's settings; of the loss's where it is cross-entropy. A collective call.
+
+        Args:
+            whole: whether all of ∇M is there, and all samples were looked at.
+        """
+        if not whole:
+            return {}
+        found = optimizer_hypergradients(taken, gradient)
+        said = self._checked.said
+        if taken.loss is cross_entropy and said is not None:
+            own = loss_hypergradients(*said, taken.batch, taken.normalised)
+            (sums,) = self._exchange.sum_of([torch.stack(list(own.values()))])
+            found |= zip(own, sums.unbind(), strict=True)
+        return found
 
     def _check_meta_loss(self, *, is_first_update: bool) -> None:
         if isinstance(self._parts.meta_loss, ExpectedError):

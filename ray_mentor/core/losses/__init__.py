@@ -9,9 +9,12 @@ from torch import Tensor, nn
 
 from ray_mentor.core.batch import Batch, outputs_of
 from ray_mentor.core.losses.base import GivenLabelLoss, PerSampleLoss, TargetLoss
+from ray_mentor.core.losses.by_size.class_factor import ClassBalanced
+from ray_mentor.core.losses.by_size.over_classes import MeanOverClasses
+from ray_mentor.core.losses.by_size.sized import BySize
 from ray_mentor.core.losses.cross_entropy import cross_entropy
 from ray_mentor.core.losses.expected_error import ExpectedError, expected_error, values_of
-from ray_mentor.core.losses.named import CROSS_ENTROPY, ROBUST, make_loss
+from ray_mentor.core.losses.named import CROSS_ENTROPY, ROBUST, make_loss, reweighted
 from ray_mentor.core.losses.of_both import OfBoth, mean_of_views
 from ray_mentor.core.student.inputs import unwritten
 
@@ -71,6 +74,9 @@ def _one_each(losses: Tensor, batch: Batch) -> Tensor:
 __all__ = [
     "CROSS_ENTROPY",
     "ROBUST",
+    "BySize",
+    "ClassBalanced",
+    "MeanOverClasses",
     "ExpectedError",
     "OfBoth",
     "PerSampleLoss",
@@ -82,5 +88,6 @@ __all__ = [
     "mean_of_views",
     "passed_through",
     "per_sample_losses",
+    "reweighted",
     "values_of",
 ]

@@ -1,4 +1,4 @@
-"""Cross-entropy, one value a sample."""
+"""Cross-entropy, one value a sample; of one class, or of a sequence of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from ray_mentor.errors import UserError
+
+PADDING = -100
+"""The label that PyTorch's cross-entropy leaves out."""
 
 
 def cross_entropy(logits: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
@@ -34,3 +37,18 @@ def cross_entropy(logits: Float[Tensor, "batch classes"], labels: Int[Tensor, " 
             f"the student gives {logits.shape[1]} logits a sample, but there is a label {int(labels.max())}, so there "
             f"are at least {int(labels.max()) + 1} classes; give it an output for each"
         ) from error
+
+
+def sequence_cross_entropy(logits: Float[Tensor, "... classes"], labels: Int[Tensor, ...]) -> Float[Tensor, " batch"]:
+    """ℓ_i = the mean of −log softmax(z)[y] over the places of sample i, in nats; of a class a sample, cross-entropy.
+
+    Places whose label is −100, PyTorch's mark of padding, are left out; of a sample without any other it is 0.
+
+    Raises:
+        UserError: as :func:`cross_entropy`.
+    """
+    if not isinstance(logits, Tensor) or labels.ndim == 1:
+        return cross_entropy(logits, labels)
+    flat = cross_entropy(logits.flatten(0, -2), labels.flatten())
+    places = (labels != PADDING).flatten(1).sum(dim=1).clamp(min=1)
+    return flat.view(labels.shape).flatten(1).sum(dim=1) / places

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ray_mentor.core.losses.base import PerSampleLoss
+from ray_mentor.core.losses.base import GivenLabelLoss, PerSampleLoss, TargetLoss
 from ray_mentor.core.losses.bootstrap import HardBootstrap, SoftBootstrap
+from ray_mentor.core.losses.by_size.class_factor import ClassBalanced
+from ray_mentor.core.losses.by_size.ldam import LDAM
+from ray_mentor.core.losses.by_size.logit_adjusted import LogitAdjusted
+from ray_mentor.core.losses.by_size.sized import BySize
 from ray_mentor.core.losses.cross_entropy import cross_entropy
 from ray_mentor.core.losses.elr import EarlyLearning
 from ray_mentor.core.losses.focal import Focal
@@ -31,12 +35,23 @@ ROBUST: Mapping[str, Callable[..., PerSampleLoss]] = {
     "label-smoothing": LabelSmoothing,
     "forward": Forward,
     "gce-truncated": TruncatedGCE,
+    "logit-adjusted": LogitAdjusted,
+    "class-balanced": ClassBalanced,
+    "ldam": LDAM,
 }
 """Dataclasses of numbers, in the order in which a text gives them. One of your own is a line here."""
 
 
-def make_loss(text: str) -> PerSampleLoss:
+DRW_START = 0.8
+"""Share of training behind which DRW reweighs: published, 160 of 200 epochs."""
+
+
+def make_loss(text: str, class_sizes: Sequence[int] | None = None) -> PerSampleLoss:
     """The loss of this name, ``NAME`` or ``NAME:NUMBER:...``; numbers that are left out are the published ones.
+
+    Args:
+        class_sizes: training samples of each class, by given label; needed by ``logit-adjusted``, ``class-balanced``
+            and ``ldam`` before they are called.
 
     Raises:
         UserError: an unknown name, too many numbers, or one that is none or out of bounds.
@@ -44,7 +59,7 @@ def make_loss(text: str) -> PerSampleLoss:
     name, *given = text.split(":")
     one_of(name, (CROSS_ENTROPY, *ROBUST), "loss")
     kind: Any = ROBUST.get(name)
-    fields = [field.name for field in dataclasses.fields(kind)] if kind else []
+    fields = [field.name for field in dataclasses.fields(kind) if field.type == "float"] if kind else []
     if len(given) > len(fields):
         takes = f"takes {':'.join(fields)}" if fields else "takes no number"
         raise UserError(f"loss is {shown(text)}, but {name} {takes}")
@@ -52,4 +67,24 @@ def make_loss(text: str) -> PerSampleLoss:
         numbers = [float(number) for number in given]
     except ValueError:
         raise UserError(f"loss is {shown(text)}, but behind {name} there must be numbers, {':'.join(fields)}") from None
-    return kind(*numbers) if kind else cross_entropy
+    loss = kind(*numbers) if kind else cross_entropy
+    if isinstance(loss, BySize) and class_sizes is not None:
+        loss.take_sizes(class_sizes)
+    return loss
+
+
+def reweighted(loss: PerSampleLoss, how: str, text: str) -> PerSampleLoss:
+    """A loss with class-balanced factors on it: ``none``, ``class-balanced``, or ``drw``, in the last phase alone.
+
+    Args:
+        text: what names the loss, for the error.
+
+    Raises:
+        UserError: a loss that has such factors, or that is another where a label is right or remembered.
+    """
+    if how == "none":
+        return loss
+    if isinstance(loss, ClassBalanced | GivenLabelLoss | TargetLoss):
+        why = "has factors of its own" if isinstance(loss, ClassBalanced) else "knows more of a sample than its label"
+        raise UserError(f"reweight is {how!r}, but the loss {text} {why}; give --reweight none, or another loss")
+    return ClassBalanced(start=DRW_START if how == "drw" else 0.0, loss=loss)

@@ -12,18 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ray_mentor.config import MentorConfig
 from ray_mentor.core.mentor.access import AbstractMentorAccess
+from ray_mentor.core.mentor.class_shares import RunningClassShares
 from ray_mentor.core.step.observation import Observation
-
-MEMORY = 16
-"""Samples of a class that its running share remembers, roughly. A batch alone says too little of a class: with 40 %
-wrong labels, one in 1,500 groups of eight samples is wrong to the last label, and its weights are rightly near 0.
-Measured on digits, smallest share of a run: 0.44 to 0.68 in nine sound ones (up to 60 % wrong labels), 0.0002 and less
-in three that shut classes out."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +58,30 @@ class Guards:
 
     Weights that are all alike, all 1 or all small, are no collapse: equal weights would be no other.
 
+    What is looked at in each step, and counted, stays on the student's device until somebody asks.
+
     Args:
         settings: the floors, and the patience.
         mentor: the one that learns; None for methods without, which need no guard.
+        n_classes: that there are; 0: not known.
+        keeps_shares: whether somebody else goes by the shares of classes, so that they are kept without a floor, too.
 
     Attributes:
-        state: what a checkpoint holds.
+        shares: of classes.
     """
 
-    def __init__(self, settings: MentorConfig, mentor: AbstractMentorAccess | None) -> None:
-        self.state = GuardState()
+    def __init__(
+        self,
+        settings: MentorConfig,
+        mentor: AbstractMentorAccess | None,
+        n_classes: int = 0,
+        *,
+        keeps_shares: bool = False,
+    ) -> None:
         self._mentor = mentor
+        self._keeps_shares = keeps_shares or settings.min_class_share > 0
+        self.shares = RunningClassShares(n_classes)
+        self.state = GuardState()
         self._normalisation = settings.normalisation
         self._min_effective_share = settings.min_effective_share
         self._min_class_share = settings.min_class_share
@@ -84,9 +92,30 @@ class Guards:
         return f"Guards({', '.join(f'{name}={getattr(self, name)}' for name in counts)})"
 
     @property
+    def state(self) -> GuardState:
+        """What a checkpoint holds, read from the device."""
+        return dataclasses.replace(
+            self._state,
+            fallbacks=self.fallbacks,
+            class_shares=self.shares.value,
+            without_influence=self.updates_without_influence,
+        )
+
+    @state.setter
+    def state(self, state: GuardState) -> None:
+        self._state, self.shares.value = state, state.class_shares
+        self._fallbacks: int | Tensor = state.fallbacks
+        self._without: int | Tensor = state.without_influence
+
+    @property
     def fallbacks(self) -> int:
-        """Steps that were taken with equal weights, because the mentor's had collapsed."""
-        return self.state.fallbacks
+        """Steps that were taken with equal weights, because the mentor's had collapsed; read from the device."""
+        return int(self._fallbacks)
+
+    @property
+    def rounding(self) -> float | None:
+        """Of the coarsest type in the student, once influences of this run were found to add up."""
+        return self._state.rounding
 
     @property
     def skipped_updates(self) -> int:
@@ -96,50 +125,57 @@ class Guards:
     @property
     def inconsistent_updates(self) -> int:
         """Of those, the ones whose influences did not add up to what the step's own backward pass said."""
-        return self.state.inconsistent
+        return self._state.inconsistent
 
     @property
     def updates_without_influence(self) -> int:
         """Meta updates of which all influences were 0: with these alone, a mentor never learns."""
-        return self.state.without_influence
+        return int(self._without)
 
     @property
     def stopped_at(self) -> int | None:
         """The step from which on the mentor learns no more; None while it does."""
-        return self.state.stopped_at
+        return self._state.stopped_at
 
-    def collapsed(self, seen: Observation, scored: Float[Tensor, " batch"]) -> bool:
+    def collapsed(self, seen: Observation, scored: Float[Tensor, " batch"]) -> bool | Bool[Tensor, ""]:
         """Whether these weights, of the global batch before example dropout, are not to be trained with.
 
         Those of trusted samples, always 1, are left out: beside them a mentor that gives nothing would look sound.
         """
-        asked = ~seen.features.trusted
-        if self._mentor is None or not asked.any():
+        if self._mentor is None:
             return False
-        w = scored[asked].double()
-        if not w.isfinite().all():
-            return True
-        shut_out = self._shuts_out_a_class(seen, w)
-        return shut_out or effective_share(w, self._normalisation) < self._min_effective_share
+        asked, w = None if seen.trusted is None else ~seen.trusted, scored.double()
+        count: int | Tensor = len(scored)
+        if asked is not None:
+            w, count = w.where(asked, 0.0), asked.sum()
+        total = w.sum()
+        mean, sound = total / count, total < torch.inf
+        share = effective_share(mean, w.square().sum() / count, self._normalisation)
+        found = ~(sound & (share >= self._min_effective_share))
+        if self._keeps_shares and has_classes(seen):
+            label = seen.features.label
+            known = label >= 0 if asked is None else (label >= 0) & asked
+            shut_out = self.shares.fall_below(self._min_class_share, w, label, known, mean, says=sound & (total != 0))
+            found = found | shut_out
+        return found if asked is None else found & asked.any()
 
-    def count_fallback(self) -> None:
-        """A step was taken with equal weights."""
-        self.state = dataclasses.replace(self.state, fallbacks=self.state.fallbacks + 1)
+    def count_fallback(self, overruled: bool | Bool[Tensor, ""] = True) -> None:
+        """A step was taken, with equal weights where the mentor's had collapsed."""
+        self._fallbacks = self._fallbacks + overruled
 
     def note_sound(self, rounding: float) -> None:
         """The influences of a step added up, as far as the rounding in the student allows."""
-        if self.state.rounding is None:
-            self.state = dataclasses.replace(self.state, rounding=rounding)
+        if self._state.rounding is None:
+            self._state = dataclasses.replace(self._state, rounding=rounding)
 
     def count_inconsistent(self) -> None:
         """The influences of a step did not add up; a meta update is skipped."""
-        self.state = dataclasses.replace(self.state, inconsistent=self.state.inconsistent + 1)
+        self._state = dataclasses.replace(self._state, inconsistent=self._state.inconsistent + 1)
 
     def note_influences(self, influence: Float[Tensor, " batch"]) -> None:
         """Takes in the influences of a meta update, NaN where there are none."""
-        known = influence[~influence.isnan()]
-        if len(known) and not known.any():
-            self.state = dataclasses.replace(self.state, without_influence=self.state.without_influence + 1)
+        is_nan = influence.isnan()
+        self._without = self._without + (~is_nan.all() & (is_nan | (influence == 0)).all())
 
     def note_holdout(self, loss: float, step: int) -> None:
         """Takes the held-out meta loss in at the end of an epoch; out of patience, the mentor stops.
@@ -147,44 +183,27 @@ class Guards:
         Args:
             step: the one that comes next.
         """
-        before = self.state
+        before = self._state
         if loss < (math.inf if before.lowest_holdout is None else before.lowest_holdout):
-            self.state = dataclasses.replace(before, lowest_holdout=loss, epochs_since=0)
+            self._state = dataclasses.replace(before, lowest_holdout=loss, epochs_since=0)
             return
         since = before.epochs_since + 1
         stops = before.stopped_at is None and 0 < self._patience <= since
         stopped_at = step if stops else before.stopped_at
-        self.state = dataclasses.replace(before, epochs_since=since, stopped_at=stopped_at)
-
-    def _shuts_out_a_class(self, seen: Observation, w: Float[Tensor, " batch"]) -> bool:
-        labels = given_classes(seen)
-        if self._min_class_share == 0 or labels is None or w.sum() == 0:
-            return False
-        shares = dict(self.state.class_shares)
-        batch = class_shares(w, labels[~seen.features.trusted])
-        for label, (count, share) in batch.items():
-            before = shares.get(label, 1.0)
-            shares[label] = before + count / (count + MEMORY) * (share - before)
-        self.state = dataclasses.replace(self.state, class_shares=shares)
-        return any(shares[label] < self._min_class_share for label in batch)
+        self._state = dataclasses.replace(before, epochs_since=since, stopped_at=stopped_at)
 
 
-def effective_share(w: Float[Tensor, " batch"], normalisation: str) -> float:
-    """(Σw)²/(B·Σw²): 1 for equal weights, 1/B for all on one sample, 0 for none; under ``batch`` at most Σw/B, too."""
-    mean, square = float(w.mean()), float(w.square().mean())
-    share = mean**2 / square if square > 0 else 0.0
-    return min(share, mean) if normalisation == "batch" else share
+def effective_share(mean: Float[Tensor, ""], square: Float[Tensor, ""], normalisation: str) -> Float[Tensor, ""]:
+    """(Σw)²/(B·Σw²): 1 for equal weights, 1/B for all on one sample, 0 for none; under ``batch`` at most Σw/B, too.
+
+    Args:
+        mean: Σw/B.
+        square: Σw²/B.
+    """
+    share = mean**2 / square.clamp(min=torch.finfo(square.dtype).tiny)
+    return torch.minimum(share, mean) if normalisation == "batch" else share
 
 
-def class_shares(w: Float[Tensor, " batch"], labels: Int[Tensor, " batch"]) -> dict[int, tuple[int, float]]:
-    """Of each class: how many samples it has, and their mean weight over that of the batch; Σw must not be 0."""
-    known = labels >= 0
-    classes, place, counts = torch.unique(labels[known], return_inverse=True, return_counts=True)
-    sums = w.new_zeros(len(classes)).index_add_(0, place, w[known])
-    shares = sums / counts / w.mean()
-    return dict(zip(classes.tolist(), zip(counts.tolist(), shares.tolist(), strict=True), strict=True))
-
-
-def given_classes(seen: Observation) -> Int[Tensor, " batch"] | None:
-    """The given class of each sample of the global batch, -1 where it has none; None where targets are no classes."""
-    return None if seen.batch.labels.is_floating_point() else seen.features.label
+def has_classes(seen: Observation) -> bool:
+    """Whether targets are one class a sample."""
+    return seen.batch.labels.ndim == 1 and not seen.batch.labels.is_floating_point()

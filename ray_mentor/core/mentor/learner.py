@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import io
 import math
 from collections.abc import Callable, Mapping
@@ -43,6 +45,15 @@ class MetaUpdate:
     influence: Float[Tensor, " batch"]
     keep: Bool[Tensor, " batch"]
 
+    def on_host(self) -> MetaUpdate:
+        """The same in the host's memory, by one copy."""
+        if self.influence.device.type == "cpu":
+            return self
+        beside = torch.stack([self.influence.double(), self.keep.double()], dim=1)
+        table = torch.cat([self.features.table(), beside], dim=1).cpu()
+        features = Features.of_table(table[:, :-2], self.features.loss.dtype)
+        return MetaUpdate(self.update_id, features, table[:, -2].to(self.influence.dtype), table[:, -1].bool())
+
 
 @dataclass(frozen=True)
 class MentorState:
@@ -65,7 +76,8 @@ class MentorLearner:
     """Scores features and learns from influences; deterministic, on the CPU, on one thread.
 
     One thread, because a matrix product's rounding may depend on how it is split: scores must be the
-    same bits in the actor and in a worker's replica.
+    same bits in the actor and in a worker's replica. Features that lie on an accelerator are scored there, by a copy of
+    the network as it is after the last update: within rounding the same.
     """
 
     def __init__(self, config: MentorConfig, n_classes: int, seed: int) -> None:
@@ -85,7 +97,12 @@ class MentorLearner:
         self.version = 0
         self.update_id = -1
         self.skipped = 0
-        self._optimizer = torch.optim.AdamW([p for p in self._mentor.parameters() if p.requires_grad], **self._rates)
+        self._beside: AbstractMentor | None = None  # the network as it is, on another device
+
+    @functools.cached_property
+    def _optimizer(self) -> torch.optim.Optimizer:
+        """Made when it is needed: PyTorch loads its compiler for it, some seconds."""
+        return torch.optim.AdamW([p for p in self._mentor.parameters() if p.requires_grad], **self._rates)
 
     @property
     def n_params(self) -> int:
@@ -108,17 +125,27 @@ class MentorLearner:
         """Takes another mentor's params, as a fresh one with nothing learnt since, of these classes either."""
         own = {name: value for name, value in self._mentor.state_dict().items() if name.startswith(EVIDENCE)}
         self._mentor.load_state_dict({**params, **own})
+        self._beside = None
 
     def move(self, how: Callable[[AbstractMentor], None]) -> None:
         """Lets ``how`` change the params, on one thread as all that the mentor does; no update is counted."""
         with _one_thread():
             how(self._mentor)
+        self._beside = None
 
     @torch.no_grad()
     def score(self, features: Features) -> Float[Tensor, " batch"]:
         """w_i = mentor_φ(x_i): a pure function of the features and the version."""
         with _one_thread():
-            return self._mentor.sample_weights(features)
+            return self._on(features.loss.device).sample_weights(features)
+
+    def _on(self, device: torch.device) -> AbstractMentor:
+        """The network, or what it is like, where features lie."""
+        if device.type == "cpu":
+            return self._mentor
+        if self._beside is None:
+            self._beside = copy.deepcopy(self._mentor).to(device, non_blocking=True)
+        return self._beside
 
     def learn(self, update: MetaUpdate) -> None:
         """One Adam step on φ along ∂M/∂φ = Σ_i s_i ∂ŵ_i/∂φ; then the evidence of classes, and the anchor.
@@ -134,6 +161,7 @@ class MentorLearner:
             dtype = next(self._mentor.parameters()).dtype
             if update.influence.to(dtype).isinf().any() or not self._stepped(update):
                 self.skipped += 1
+        self._beside = None
         self.version += 1
         self.update_id = update.update_id
 
@@ -221,6 +249,7 @@ class MentorLearner:
         self.version = state.version
         self.update_id = state.update_id
         self.skipped = state.skipped
+        self._beside = None
         self._set_rates()
 
     def _set_rates(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.core.mentor.mentor_file import begun_as, check_is_shown_the_same, file_of
-from ray_mentor.core.mentor.networks import CMWMentor, MentorNet, load_published
+from ray_mentor.core.mentor.networks import MentorNet, load_published
 from ray_mentor.core.mentor.networks.evidence import weight_of
 from ray_mentor.core.mentor.offline.predefined import PD_PARAMS
 from ray_mentor.core.mentor.rule import Rule
@@ -96,14 +96,18 @@ def first_mentor(
         learner = MentorLearner(config, n_classes, seed)
     else:
         learner = begun_as(config.mentor_from, config, n_classes, seed, in_nats=in_nats)
-    if isinstance(learner.network, CMWMentor):
+    if learner.network.sees_sizes:
         if class_sizes is None:
             raise UserError(
-                "class_sizes is None, but mentor cmw looks at how large a sample's class is; give the number of "
+                f"class_sizes is None, but {_who(config)} looks at how large a sample's class is; give the number of "
                 "training samples of each class"
             )
         learner.network.take_sizes(class_sizes)
     return learner
+
+
+def _who(config: MentorConfig) -> str:
+    return "mentor cmw" if config.mentor == "cmw" else "the feature class_share"
 
 
 def _refined(config: MentorConfig, n_classes: int, seed: int) -> MentorLearner:
@@ -117,7 +121,8 @@ def _refined(config: MentorConfig, n_classes: int, seed: int) -> MentorLearner:
 
 def starts_otherwise(curriculum: CurriculumConfig, config: MentorConfig) -> bool:
     """Whether a mentor made with these settings, and nothing else, is not yet what :func:`first_mentor` gives."""
-    return curriculum.method == REFINED or config.mentor_from is not None or config.mentor == "cmw"
+    sees_sizes = config.mentor == "cmw" or (config.mentor == "mlp" and "class_share" in config.mentor_features)
+    return curriculum.method == REFINED or config.mentor_from is not None or sees_sizes
 
 
 def check_frozen(curriculum: CurriculumConfig, config: MentorConfig, n_classes: int | None, *, in_nats: bool) -> None:

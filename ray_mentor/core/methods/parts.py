@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from jaxtyping import Float
+from torch import Tensor
+
 from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.epoch import AtEpoch
-from ray_mentor.core.losses import PerSampleLoss
+from ray_mentor.core.losses import BySize, ClassBalanced, PerSampleLoss
 from ray_mentor.core.mentor.access import AbstractMentorAccess
 from ray_mentor.core.methods.mixing import AbstractMixing
 from ray_mentor.core.methods.relabelling import AbstractRelabelling
@@ -54,9 +57,19 @@ class Parts:
         return self.loss if self.seen_loss is None else self.seen_loss
 
     @property
+    def class_factors(self) -> Float[Tensor, " classes"] | None:
+        """What the loss of each class is multiplied by, on the host; None where by nothing."""
+        return self.loss.of(self.loss.sizes) if isinstance(self.loss, ClassBalanced) else None
+
+    @property
+    def counts_trust(self) -> bool:
+        """Whether the loss goes by what the samples of each class weigh."""
+        return any(isinstance(part, BySize) and part.trust > 0 for part in self.at_epoch)
+
+    @property
     def at_epoch(self) -> tuple[AtEpoch, ...]:
         """Those that find something out when an epoch has ended; what they have found is in every checkpoint."""
-        return that_find_out(self.loss, self.weighting, self.meta_batch)
+        return that_find_out(self.loss, self.weighting, self.meta_batch, self.meta_loss)
 
     @property
     def remembering(self) -> Remembering | None:
@@ -68,6 +81,8 @@ def that_find_out(*parts: object) -> tuple[AtEpoch, ...]:
     """Those of a method's parts that find something out when an epoch has ended, in the order of a checkpoint.
 
     Args:
-        parts: loss, weighting and what gives meta batches, or as many of them, from the first on, as are asked for.
+        parts: loss, weighting, what gives meta batches and the meta loss, or as many of them, from the first on, as are
+            asked for.
     """
-    return tuple(part for part in parts if isinstance(part, AtEpoch))
+    inner = [getattr(part, "loss", None) for part in parts if isinstance(part, ClassBalanced)]
+    return tuple(part for part in (*parts, *inner) if isinstance(part, AtEpoch))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.losses import (
     CROSS_ENTROPY,
+    BySize,
     ExpectedError,
+    MeanOverClasses,
     OfBoth,
     PerSampleLoss,
     TargetLoss,
     cross_entropy,
     make_loss,
+    reweighted,
 )
 from ray_mentor.core.mentor.access import AbstractMentorAccess
 from ray_mentor.core.mentor.mentor_file import frozen_from
@@ -142,6 +145,9 @@ def parts_of(
     meta_batch: Callable[[int], MetaBatch],
     *,
     floats: bool = True,
+    class_sizes: Sequence[int] | None = None,
+    trusted_sizes: Sequence[int] | None = None,
+    meta_sizes: Sequence[int] | None = None,
 ) -> Parts:
     """The parts of the method that ``curriculum`` names.
 
@@ -152,18 +158,22 @@ def parts_of(
         loss: the user's own; None for the method's.
         meta_batch: this rank's share of the n-th meta batch.
         floats: whether the inputs are floats, which can be blended, and no ids or codes.
+        class_sizes: training samples of each class, by given label; for a loss that goes by them.
+        trusted_sizes: trusted samples of each class that are trained on beside them.
+        meta_sizes: samples of each class of the meta set; for a meta loss that goes by them.
     """
     method = method_of(curriculum.method)
     own = loss is not None
     train_loss = loss if loss is not None else named_loss_of(curriculum)
+    if not own and isinstance(train_loss, BySize) and class_sizes is not None:
+        train_loss.take_sizes(class_sizes, trusted_sizes)
     shown_loss = train_loss if own else cross_entropy
     is_pair = method.students > 1
     weighting = method.weighting(curriculum, mentor, access)
-    makes_errors = meta_loss_of(mentor, own_loss=own) == "error"
     return Parts(
         loss=OfBoth(cross_entropy) if is_pair else train_loss,
         seen_loss=None if is_pair else shown_loss,
-        meta_loss=ExpectedError(shown_loss, in_doubt=own) if makes_errors else shown_loss,
+        meta_loss=_meta_loss(meta_loss_of(mentor, own_loss=own), shown_loss, meta_sizes, in_doubt=own),
         weighting=weighting,
         relabelling=None if method.relabelling is None else method.relabelling(curriculum, weighting),
         mixing=make_mixing(mixing_of(curriculum, mentor, own_loss=own, floats=floats), curriculum.mixup_alpha),
@@ -176,13 +186,27 @@ def parts_of(
     )
 
 
+def _meta_loss(name: str, loss: PerSampleLoss, meta_sizes: Sequence[int] | None, *, in_doubt: bool) -> PerSampleLoss:
+    if name == "loss":
+        return loss
+    if name == "error":
+        return ExpectedError(loss, in_doubt=in_doubt)
+    if meta_sizes is None:
+        raise UserError(
+            f"meta_loss is {name!r}, which goes by how many meta samples each class has, but nobody says; give "
+            "--meta-loss error"
+        )
+    return MeanOverClasses(loss, meta_sizes, worst=name == "worst-class", in_doubt=in_doubt)
+
+
 def named_loss_of(curriculum: CurriculumConfig) -> PerSampleLoss:
     """The loss that is named, or else the method's own.
 
     Raises:
         UserError: an unknown name, or numbers that it can't have.
     """
-    return make_loss(method_of(curriculum.method).loss if curriculum.loss is None else curriculum.loss)
+    text = method_of(curriculum.method).loss if curriculum.loss is None else curriculum.loss
+    return reweighted(make_loss(text), curriculum.reweight, text)
 
 
 def gradient_rule_of(curriculum: CurriculumConfig) -> AbstractGradientRule:
@@ -216,8 +240,27 @@ def check_one_loss(curriculum: CurriculumConfig, own: PerSampleLoss | None) -> N
     """
     if isinstance(named_loss_of(curriculum), TargetLoss):
         _check_remembers(curriculum)
+    if own is not None and curriculum.reweight != "none":
+        raise UserError(
+            f"reweight is {curriculum.reweight!r}, but a loss of your own was given; multiply it there, and leave "
+            "reweight out"
+        )
     if own is not None and curriculum.loss is not None:
         raise UserError(f"loss is {curriculum.loss!r}, but a loss of your own was given, too; leave one of them out")
+
+
+UNEVEN_LOSS = "logit-adjusted:1:1"
+"""What a student is trained on under a mentor that learns, where classes were made rare: the mentor says what to trust,
+the loss what each class counts for."""
+
+
+def loss_of(curriculum: CurriculumConfig, *, is_uneven: bool) -> str | None:
+    """The name of the loss: what is given, or else :data:`UNEVEN_LOSS` for a mentor that learns on uneven classes.
+
+    A factor on classes that is asked for stands alone.
+    """
+    stands = curriculum.loss is not None or curriculum.reweight != "none"
+    return curriculum.loss if stands or not is_uneven or not method_of(curriculum.method).learns else UNEVEN_LOSS
 
 
 def burn_in_of(curriculum: CurriculumConfig, epochs: int | None = None) -> float:
@@ -245,7 +288,7 @@ def meta_loss_of(mentor: MentorConfig, *, own_loss: bool) -> str:
 
 def is_in_nats(mentor: MentorConfig, *, own_loss: bool) -> bool:
     """Whether a mentor is shown losses as they are: where they are a cross-entropy, or said to be a likelihood's."""
-    return not own_loss or meta_loss_of(mentor, own_loss=own_loss) == "error"
+    return not own_loss or meta_loss_of(mentor, own_loss=own_loss) != "loss"
 
 
 def mixing_of(curriculum: CurriculumConfig, mentor: MentorConfig, *, own_loss: bool, floats: bool) -> str:
@@ -272,8 +315,9 @@ def mixing_of(curriculum: CurriculumConfig, mentor: MentorConfig, *, own_loss: b
     if curriculum.mixing is None:
         if not own_loss and isinstance(named_loss_of(curriculum), TargetLoss):
             return "none"
-        shows_memory = (
-            not own_loss or mentor.meta_loss == "error"
+        shows_memory = not own_loss or mentor.meta_loss not in (
+            None,
+            "loss",
         )  # a loss that may fall below 0 has no share to speak of
         return "mentormix" if learns and measured and floats and shows_memory else "none"
     return curriculum.mixing

@@ -46,6 +46,11 @@ def _check_pseudo_clean(
             "meta_from is 'pseudo-clean', which chooses from the validation split, but there is none; give "
             "--validation-share 0.1 (of a trainer: validation=...)"
         )
+    if mentor.meta_loss in ("balanced", "worst-class"):
+        raise UserError(
+            f"meta_loss is {mentor.meta_loss!r}, which goes by the classes of a meta set that stays what it is, but "
+            "meta_from is 'pseudo-clean', which chooses anew after each epoch; give --meta-loss error"
+        )
     if own_loss and meta_loss_of(mentor, own_loss=True) != "error":
         raise UserError(
             "meta_from is 'pseudo-clean', which goes by the probability exp(−loss) of a given label, but a loss of "

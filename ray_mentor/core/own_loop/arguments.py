@@ -13,6 +13,7 @@ from ray_mentor.core.epoch import AtEpoch
 from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
 from ray_mentor.core.losses import CROSS_ENTROPY, TargetLoss, make_loss
 from ray_mentor.core.methods.table import method_of
+from ray_mentor.core.student.accelerators import check_device
 from ray_mentor.errors import UserError
 
 
@@ -72,6 +73,8 @@ def check_arguments(
         raise UserError(
             f"student is a {type(student).__name__}, but it must be the module that the loop calls and trains"
         )
+    for device in {param.device for param in student.parameters()}:
+        check_device(device)
     own = {id(param) for param in student.parameters()}
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     if not any(id(param) in own for group in groups for param in group["params"]):
@@ -97,6 +100,10 @@ def check_arguments(
         raise UserError(
             f"loss of the curriculum is {curriculum.loss!r}, but in a loop of one's own the loop computes the loss; "
             f"compute make_loss({curriculum.loss!r})(logits, labels), and give that loss to the curriculum"
+        )
+    if mentor.meta_loss in ("balanced", "worst-class"):
+        raise UserError(
+            f"meta_loss is {mentor.meta_loss!r}, which goes by the classes of the meta set; only the trainer knows them"
         )
     if curriculum.method == "l2rw":
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
@@ -140,7 +141,7 @@ class LearnedCurriculum:
         self._sees_label = learns and settings.sees_label
         self._weighed: Weighed | None = None
         self._before: Before | None = None
-        self._steps = StepWatch(self.curriculum.bare, optimizers)
+        self._steps = StepWatch(self.curriculum.bare, optimizers, self._check)
         self._plan = PlanWatch(total_steps, settings.update_interval if learns else None, burn_in)
 
     def weigh(
@@ -169,7 +170,8 @@ class LearnedCurriculum:
         Raises:
             UserError: a call out of turn, losses that are not one a sample, ``trusted`` that is no mask of them, or
                 ``outputs`` that are no logits of ``n_classes`` classes; no sample at all, on any rank.
-            NonFiniteLossError: if a loss is NaN or infinite.
+            NonFiniteLossError: if a loss is NaN or infinite; where the student is on an accelerator, ``optimizer.step``
+                raises it, before it changes anything.
         """
         self._steps.check_order()
         if losses.shape != (len(labels),):
@@ -192,7 +194,7 @@ class LearnedCurriculum:
         if self.curriculum.is_looked_back_on:
             self._before, inputs = self._watch.take()
         batch = Batch(rows, rows, inputs, labels, true_labels, trusted=trusted).to(losses.device)
-        with _full_precision():
+        with _full_precision(losses.device):
             seen = self.curriculum.observe_losses(batch, losses, said=said)
             self._weighed = self.curriculum.weigh(seen, self.curriculum.score(seen))
         if self._before is not None:
@@ -223,7 +225,7 @@ class LearnedCurriculum:
         if not stepped:
             self._plan.skipped(accumulates=accumulates)
             return None
-        with self._watch.paused(), _nothing_compiled(), _full_precision():
+        with self._watch.paused(), _nothing_compiled(), _full_precision(weighed.loss.device):
             record = self.curriculum.after_step(weighed, before.with_steps(stepped) if before else None)
         self._plan.stepped(self.curriculum.step_number, self.curriculum.meta.done)
         return record
@@ -261,7 +263,8 @@ class LearnedCurriculum:
         The whole loss history is in it, which every rank holds, and the meta set's place: its batches go on where they
         were. Take it after ``after_step``. An estimator that looks more than one step ahead starts its look again.
         """
-        state = capture_curriculum(self.curriculum, self.curriculum.history.table.clone()).table()
+        history = self.curriculum.history.table.cpu().clone()
+        state = capture_curriculum(self.curriculum, history).table()
         meta_set = self._meta.state(self.curriculum.meta.done)
         return {"format_version": FORMAT_VERSION, "curriculum": state, "meta_set": meta_set}
 
@@ -302,6 +305,11 @@ class LearnedCurriculum:
         self._steps.close()
         self._plan.closed(self.curriculum.step_number, self.curriculum.meta.done)
 
+    def _check(self) -> None:
+        """Before an optimizer's step."""
+        if self._weighed is not None:
+            self.curriculum.check(self._weighed)
+
     def _said(self, outputs: Any, labels: Tensor, device: torch.device) -> Float[Tensor, "batch 2"] | None:
         """None: this rank has no sample, of which nothing is said."""
         if not isinstance(outputs, Tensor) or outputs.ndim == 0:
@@ -326,10 +334,11 @@ class LearnedCurriculum:
             return torch.arange(count) if sample_ids is None else _one_each(sample_ids, count)
         if sample_ids is None:
             raise UserError("sample_ids is None, but a mentor that sees the loss history must know which these are")
-        if len(sample_ids) and not 0 <= int(sample_ids.min()) <= int(sample_ids.max()) < self._n_samples:
+        ids = sample_ids.cpu().numpy()
+        if len(ids) and not 0 <= ids.min() <= ids.max() < self._n_samples:
             raise UserError(
-                f"sample_ids run from {int(sample_ids.min())} to {int(sample_ids.max())}, but n_samples is "
-                f"{self._n_samples}: they must lie in 0..{self._n_samples - 1}"
+                f"sample_ids run from {ids.min()} to {ids.max()}, but n_samples is {self._n_samples}: they must lie in "
+                f"0..{self._n_samples - 1}"
             )
         return _one_each(sample_ids, count)
 
@@ -345,6 +354,10 @@ def _nothing_compiled() -> AbstractContextManager[Any]:
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
-def _full_precision() -> AbstractContextManager[Any]:
-    """The mentor and its bookkeeping, all on the CPU, leave out an autocast that is on for the student."""
-    return torch.autocast("cpu", enabled=False)
+def _full_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """The mentor and its bookkeeping leave out an autocast that is on for the student, or for the CPU."""
+    off = contextlib.ExitStack()
+    for kind in {"cpu", device.type}:
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+            off.enter_context(torch.autocast(kind, enabled=False))
+    return off

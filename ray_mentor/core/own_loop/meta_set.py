@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler, IterableDataset
 
-from ray_mentor.core.batch import Arguments, Inputs, MetaBatch
+from ray_mentor.core.batch import Arguments, Inputs, MetaBatch, on_device
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.student.random_state import untouched
 from ray_mentor.errors import UserError, shown
@@ -170,12 +170,7 @@ class _Loader(AbstractMetaBatches):
             self._held = _Held(update, self._next(), place)
         inputs, labels = split(self._held.batch)
         size = int(self._exchange.total(float(len(labels))))
-        moved = (
-            inputs.each(lambda value: value.to(self._device))
-            if isinstance(inputs, Arguments)
-            else inputs.to(self._device)
-        )
-        return MetaBatch(moved, labels.to(self._device), size)
+        return MetaBatch(*on_device(self._device, inputs, labels), size)
 
     def state(self, upcoming: int) -> dict[str, Any]:
         if self._held is not None and self._held.update == upcoming:  # looked at, but not learnt from

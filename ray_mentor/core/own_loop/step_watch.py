@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -22,10 +22,17 @@ class StepWatch:
     Args:
         student: bare.
         optimizers: the student's.
+        check: called before an optimizer steps; may raise.
     """
 
-    def __init__(self, student: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+    def __init__(
+        self,
+        student: nn.Module,
+        optimizers: Sequence[torch.optim.Optimizer],
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self._student = student
+        self._check = check
         self._live = dict(student.named_parameters())
         self._places = frozenset(range(len(optimizers)))
         self._waits = False  # weighed, and after_step not called yet
@@ -139,6 +146,7 @@ class StepWatch:
             hook.remove()
 
     def _enter(self, place: int, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        self._check()
         self._depth[place] += 1
         if self._depth[place] == 1 and self._waits and self._is_looked_back_on:
             self._groups[place] = groups_of(optimizer, self._live)

@@ -56,8 +56,8 @@ class Features:
         """Joins row blocks in order."""
         return Features(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Features)))
 
-    def matrix(self) -> NDArray[np.float64]:
-        """All columns in one array, for the road to another process; float64 holds each of them exactly."""
+    def table(self) -> Float[Tensor, "batch columns"]:
+        """All columns in one tensor; float64 holds each of them exactly."""
         columns = [
             self.loss,
             self.loss_difference,
@@ -67,12 +67,20 @@ class Features:
             self.predicted,
             *self.history.unbind(dim=1),
         ]
-        return torch.stack([column.double() for column in columns], dim=1).numpy()
+        return torch.stack([column.double() for column in columns], dim=1)
+
+    def matrix(self) -> NDArray[np.float64]:
+        """All columns in one array, for the road to another process."""
+        return self.table().cpu().numpy()
 
     @staticmethod
     def from_matrix(matrix: NDArray[np.float64], dtype: torch.dtype = torch.float32) -> Features:
         """The inverse of :meth:`matrix`. Copies: what arrives from another process may be read-only."""
-        table = torch.from_numpy(matrix.copy())
+        return Features.of_table(torch.from_numpy(matrix.copy()), dtype)
+
+    @staticmethod
+    def of_table(table: Float[Tensor, "batch columns"], dtype: torch.dtype) -> Features:
+        """The inverse of :meth:`table`."""
         loss, difference, label, progress, trusted, predicted = table[:, :COLUMNS].unbind(dim=1)
         floats = loss.to(dtype), difference.to(dtype), label.long(), progress.to(dtype), table[:, COLUMNS:].to(dtype)
         return Features(*floats, trusted.bool(), predicted.long())

@@ -24,4 +24,5 @@ def normalise(sample_weights: Float[Tensor, "batch ..."], how: str) -> Float[Ten
     if how == "batch":
         return sample_weights / len(sample_weights)
     total = sample_weights.sum(dim=0)
-    return torch.where(total > 0, sample_weights / torch.where(total > 0, total, 1.0), 0.0)
+    some = total > 0
+    return torch.where(some, sample_weights / torch.where(some, total, 1.0), 0.0)

@@ -16,7 +16,7 @@ from ray_mentor.core.history.table import LossHistory, filled
 from ray_mentor.core.step.features import Features
 from ray_mentor.core.step.gathered import gathered
 from ray_mentor.core.step.percentile import RunningPercentile
-from ray_mentor.core.step.said import unsaid
+from ray_mentor.core.step.said import UNSAID
 from ray_mentor.core.step.students import mean_of_students
 from ray_mentor.core.step.units import RunningUnits, Units
 from ray_mentor.errors import NonFiniteLossError, UserError
@@ -26,16 +26,19 @@ from ray_mentor.errors import NonFiniteLossError, UserError
 class Observation:
     """The first half of the picture: batch → student → per-sample losses → features.
 
-    What is global holds the same rows on every rank, in rank order, on the CPU.
+    What is global holds the same rows on every rank, in rank order. All but ids and true labels, which may be anywhere,
+    lies on the student's device, and nothing has waited for it.
 
     Attributes:
         batch: this rank's samples, as the student learns from them.
         losses: this rank's per-sample losses, with their graph; of two students a column each.
         features: of the global batch; where it was mixed by weight, as it was unmixed. Of two students' losses they see
             the mean.
-        clean: whether each given label of the global batch is true; None where the truth is not known.
+        ids: of the global batch's samples.
+        truth: true labels of the global batch; None where they are not known.
         rank_sizes: rows per rank.
         own: this rank's rows of the global batch.
+        trusted: as the features have it; None where the host knows that none is.
         units: that a mentor is shown losses in; None: as they are.
         slopes: ⟨∇M(θ), ∇ℓ_i⟩ of each sample of the global batch; None where no weighting needs them.
         of_students: the losses of the global batch that each of two students has; None where there is one.
@@ -50,9 +53,11 @@ class Observation:
     batch: Batch
     losses: Float[Tensor, "own ..."]
     features: Features
-    clean: Bool[Tensor, " batch"] | None
+    ids: Int[Tensor, " batch"]
+    truth: Int[Tensor, " batch"] | None
     rank_sizes: tuple[int, ...]
     own: slice
+    trusted: Bool[Tensor, " batch"] | None = None
     units: Units | None = None
     slopes: Float[Tensor, " batch"] | None = None
     of_students: Float[Tensor, "batch 2"] | None = None
@@ -60,6 +65,11 @@ class Observation:
     epochs: float = 0.0
     outputs: Any = None
     said: Float[Tensor, "own 2"] | None = None
+
+    @property
+    def clean(self) -> Bool[Tensor, " batch"] | None:
+        """Whether each given label of the global batch is true; None where the truth is not known."""
+        return None if self.truth is None else self.features.label == self.truth.to(self.features.label.device)
 
     @property
     def shown(self) -> Features:
@@ -73,13 +83,12 @@ def observe(
     exchange: AbstractExchange,
     percentile: RunningPercentile,
     history: LossHistory,
-    step: int,
     progress: float,
     units: RunningUnits | None = None,
     shown: Float[Tensor, " own"] | None = None,
     said: Float[Tensor, "own 2"] | None = None,
 ) -> Observation:
-    """Exchanges per-sample scalars with the other ranks and makes features of them.
+    """Exchanges per-sample scalars with the other ranks and makes features of them; the device is not waited for.
 
     Args:
         units: of a loss that is not in nats.
@@ -87,64 +96,56 @@ def observe(
         said: predicted label and margin, on the student's device.
 
     Raises:
-        NonFiniteLossError: on every rank, if a loss on any rank is NaN or infinite.
         UserError: on every rank, if there is no sample on any.
     """
-    unknown = torch.full((len(batch),), -1)
-    truth = unknown if batch.true_labels is None else batch.true_labels
-    label = batch.labels if batch.labels.ndim == 1 else unknown  # a mentor can see a class, not a mask or a text
-    trusted = torch.zeros(len(batch)) if batch.trusted is None else batch.trusted
-    looked_at = losses if shown is None else shown.where(losses.isfinite(), losses)
-    looked_at, said = _on_host(looked_at.detach().double(), said)
-    of_students = looked_at.unbind(dim=1) if looked_at.ndim == 2 else ()
-    columns = [mean_of_students(looked_at), label, truth, batch.rows, batch.ids, trusted, said[:, 0], *of_students]
     sizes = batch.rank_sizes or exchange.sizes(len(batch))
     if not any(sizes):
         raise UserError("the batch holds no sample; leave it out, on every rank alike")
-    own = torch.stack([column.double().cpu() for column in columns], dim=1)
-    table, past = gathered(own, batch, sizes, history, exchange)
-    loss, label, true_label, rows, ids, is_trusted, predicted = table[:, :_SHARED].unbind(dim=1)
-    check_finite(loss, ids, step)
-    loss = loss.to(losses.dtype)
+    looked_at = (losses if shown is None else shown.where(losses.isfinite(), losses)).detach()
+
+    def unknown() -> Int[Tensor, " own"]:
+        return torch.full((len(batch),), UNSAID, device=losses.device)
+
+    label = batch.labels if batch.labels.ndim == 1 else unknown()  # a mentor can see a class, not a mask or a text
+    predicted = unknown() if said is None else said[:, 0]
+    both = list(looked_at.to(losses.dtype).unbind(dim=1)) if looked_at.ndim == 2 else []
+    loss = mean_of_students(looked_at.double() if both else looked_at).to(losses.dtype)
+    ids, truth, trusted = batch.ids, batch.true_labels, batch.trusted
+    columns: list[Tensor] = [loss, label, predicted, *both]
+    if exchange.world_size > 1:  # a rank may know what another doesn't
+        truth = unknown() if truth is None else truth
+        trusted = torch.zeros_like(unknown()) if trusted is None else trusted
+        columns += [column.to(losses.device, non_blocking=True) for column in (ids, truth, trusted)]
+    columns, rows, past = gathered(columns, batch, sizes, history, exchange)
+    if exchange.world_size > 1:
+        *columns, ids, truth, trusted = columns
+    loss, label, predicted, *both = columns
+    trusted = None if trusted is None else trusted.bool()
     features = Features(
         loss=loss,
-        loss_difference=loss - percentile.update(loss[~is_trusted.bool()]),
+        loss_difference=loss - percentile.update(loss, trusted),
         label=label.long(),
         progress=torch.full_like(loss, progress),
         history=filled(past, loss),
-        trusted=is_trusted.bool(),
+        trusted=trusted,  # type: ignore[arg-type]  # it makes one where there is none
         predicted=predicted.long(),
     )
-    in_units = None
-    if units is not None:
-        asked = ~features.trusted
-        in_units = units.update(loss[asked], features.loss_difference[asked])
-    history.push(rows.long(), loss)
+    in_units = None if units is None else units.update(loss, features.loss_difference, trusted)
+    history.push(rows, loss)
     start = sum(sizes[: exchange.rank])
     return Observation(
         batch,
         losses,
         features,
-        None if batch.true_labels is None else label == true_label,
+        ids,
+        None if batch.true_labels is None else truth,
         sizes,
         slice(start, start + sizes[exchange.rank]),
+        trusted,
         in_units,
-        of_students=table[:, _SHARED:].to(losses.dtype) if of_students else None,
+        of_students=torch.stack(both, dim=1) if both else None,
         said=said,
     )
-
-
-def _on_host(
-    losses: Float[Tensor, "own ..."], said: Float[Tensor, "own 2"] | None
-) -> tuple[Float[Tensor, "own ..."], Float[Tensor, "own 2"]]:
-    """Both by one read of the device, which waits for it."""
-    if said is None:
-        return losses.cpu(), unsaid(len(losses))
-    both = torch.cat([losses.reshape(len(losses), -1), said], dim=1).cpu()
-    return both[:, :-2].reshape(losses.shape), both[:, -2:]
-
-
-_SHARED = 7  # columns that there are with one student and with two
 
 
 def again_observed(
@@ -155,8 +156,9 @@ def again_observed(
     Args:
         shown: this rank's losses that features are made of.
     """
-    loss = exchange.gather(shown.detach().double().cpu()[:, None], seen.rank_sizes)[:, 0].to(seen.features.loss)
-    features = dataclasses.replace(seen.features, loss=loss, loss_difference=loss - (percentile.value or 0.0))
+    loss = exchange.gather(shown.detach().double()[:, None], seen.rank_sizes)[:, 0].to(seen.features.loss)
+    level = 0.0 if percentile.running is None else percentile.running.nan_to_num(0.0)
+    features = dataclasses.replace(seen.features, loss=loss, loss_difference=loss - level)
     return dataclasses.replace(seen, features=features)
 
 

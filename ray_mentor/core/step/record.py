@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
+from ray_mentor.core.arriving import Arriving
 from ray_mentor.core.batch import Batch
-from ray_mentor.core.step.observation import Observation
-from ray_mentor.core.step.said import unsaid
+from ray_mentor.core.step.observation import Observation, check_finite
+from ray_mentor.core.step.said import UNSAID
 from ray_mentor.core.step.students import mean_of_students
 
 
@@ -21,8 +25,8 @@ class Weighed:
     Attributes:
         seen: the batch as it was observed.
         scored: what the weighting said, of the global batch, in [0, 1]; of two students a column each, as below.
-        keep: False where example dropout set the sample weight to 0.
-        overruled: whether the weights are equal because those of the mentor had collapsed.
+        keep: False where example dropout set the sample weight to 0; None where it let all samples be.
+        overruled: whether the weights are equal because those of the mentor had collapsed; the host need not know.
         sample_weights: scored, after burn-in, guards and example dropout, of the global batch.
         normalised: ŵ of this rank's samples.
         loss: this rank's part of the weighted loss, with its graph; call ``backward`` on it.
@@ -31,23 +35,67 @@ class Weighed:
 
     seen: Observation
     scored: Float[Tensor, "batch ..."]
-    keep: Bool[Tensor, " batch"]
-    overruled: bool
+    keep: Bool[Tensor, " batch"] | None
+    overruled: bool | Bool[Tensor, ""]
     sample_weights: Float[Tensor, "batch ..."]
     normalised: Float[Tensor, "own ..."]
     loss: Float[Tensor, ""]
     unmixed: Weighed | None = None
+
+    @functools.cached_property
+    def noted(self) -> Arriving:
+        """What the host will want to know of it; sent off when it is asked for first, before the backward pass."""
+        seen, first = self.seen, self.unmixed or self
+        own = seen.own
+        noted = {
+            "losses": first.seen.features.loss,
+            "trained on": seen.losses.detach(),
+            "scored": mean_of_students(first.scored[own]),
+            "sample weights": mean_of_students(self.sample_weights[own]),
+            "ids": seen.batch.ids,
+        }
+        if first.seen.said is not None:
+            noted["said"] = first.seen.said
+        if seen.trusted is not None:
+            noted["trusted"] = seen.trusted[own]
+        if seen.batch.labels.ndim == 1:
+            noted["labels"] = seen.batch.labels
+        if seen.batch.true_labels is not None:
+            noted["true labels"] = seen.batch.true_labels
+        return Arriving(noted)
+
+    @functools.cached_property
+    def is_finite(self) -> bool:
+        """Whether all its losses are, on any rank; waits until they have arrived."""
+        return _are_finite(self.noted["losses"]) and _are_finite(self.noted["trained on"])
+
+    def check_finite(self, step: int) -> None:
+        """Refuses losses that are NaN or infinite; waits until they have arrived.
+
+        Raises:
+            NonFiniteLossError: on every rank, if a loss on any rank is; naming the samples.
+        """
+        if self.is_finite:
+            return
+        check_finite(self.noted["losses"], self.seen.ids.cpu(), step)
+        check_finite(mean_of_students(self.noted["trained on"]), self.noted["ids"], step)
+
+
+def _are_finite(losses: Tensor) -> bool:
+    """Of a tensor on the host; without an operator."""
+    values = losses if losses.dtype in (torch.float32, torch.float64) else losses.float()
+    return bool(np.isfinite(values.numpy()).all())
 
 
 @dataclass(frozen=True)
 class StepRecord:
     """What one step did to this rank's samples, those of the trusted set left out: a block of ledger rows.
 
-    Where there are two students, losses and weights are the means over both.
+    All but ``batch`` lies on the host. Where there are two students, losses and weights are the means over both.
 
     Attributes:
         step: the global step, from 0.
-        batch: the samples.
+        whole: the samples as the student learnt from them, trusted ones included, where they were.
         losses: per-sample losses before the step; of a batch that was mixed by weight, as they were unmixed.
         scored: what the weighting said, in [0, 1].
         sample_weights: what the student was trained with: scored, after burn-in, guards and example dropout.
@@ -58,10 +106,17 @@ class StepRecord:
             its output isn't class logits, or wasn't shown. Of two students by the mean of their probabilities.
         margin: z_given − max of the others, likewise; NaN where it is not known.
         meta_loss: M(θ') over the global meta batch; None without a meta update, or if not finite.
+        ids: sample ids.
+        labels: given labels; None where they are more than one number a sample.
+        true_labels: where they are known.
+        rows: the samples of ``whole`` that are not trusted; None: all.
+        class_factor: what each loss was multiplied by for its class's sake, beside the sample weight; None: nothing.
+        hypergradients: ∂M(θ')/∂h by setting, where a meta update looked at the step: how far M would have risen, to
+            first order, had the setting been larger in this one step.
     """
 
     step: int
-    batch: Batch
+    whole: Batch
     losses: Float[Tensor, " own"]
     scored: Float[Tensor, " own"]
     sample_weights: Float[Tensor, " own"]
@@ -69,26 +124,75 @@ class StepRecord:
     predicted_label: Int[Tensor, " own"]
     margin: Float[Tensor, " own"]
     meta_loss: float | None
+    ids: Int[Tensor, " own"]
+    labels: Num[Tensor, " own"] | None
+    true_labels: Int[Tensor, " own"] | None
+    rows: Int[Tensor, " own"] | None = None
+    class_factor: Float[Tensor, " own"] | None = None
+    hypergradients: Mapping[str, float] = field(default_factory=dict)
+
+    @functools.cached_property
+    def batch(self) -> Batch:
+        """The samples, without the trusted ones; cut out of the step's batch, inputs and all, when it is asked for."""
+        return self.whole if self.rows is None else self.whole[self.rows]
+
+    @property
+    def in_training(self) -> Int[Tensor, " own"]:
+        """Their rows of the training split."""
+        return self.whole.rows if self.rows is None else self.whole.rows[self.rows]
 
 
-def record_of(step: int, weighed: Weighed, influence: Float[Tensor, " batch"], meta_loss: float | None) -> StepRecord:
+def record_of(
+    step: int,
+    weighed: Weighed,
+    influence: Float[Tensor, " batch"] | None,
+    meta_loss: float | None,
+    factors: Float[Tensor, " classes"] | None = None,
+    hypergradients: Mapping[str, Float[Tensor, ""]] | None = None,
+) -> StepRecord:
     """What is taken down of a step; of a batch that was weighed twice, what was said of the samples as they are.
 
     Args:
-        influence: of the global batch.
+        influence: of the global batch; None: not computed.
+        factors: on the losses of each class; None: there are none.
+        hypergradients: by setting; what is not finite is left out.
     """
-    seen, first = weighed.seen, weighed.unmixed or weighed
-    trusted = seen.features.trusted[seen.own]
-    rows = (~trusted).nonzero()[:, 0] if trusted.any() else slice(None)
-    said = unsaid(len(seen.batch)) if first.seen.said is None else first.seen.said
+    own, noted = weighed.seen.own, weighed.noted
+    losses, said, trusted = noted["losses"][own], noted.get("said"), noted.get("trusted")
+    rows = None if trusted is None else _untrusted(trusted)
+    if said is None:
+        predicted, margin = torch.full((len(losses),), UNSAID), torch.full((len(losses),), torch.nan)
+    else:
+        predicted, margin = said.unbind(dim=1)
+
+    slopes = hypergradients or {}
+    found = Arriving({} if influence is None else {"influence": influence[own], **slopes})
+    unknown = torch.full_like(losses, torch.nan)
+
+    def of(column: Tensor) -> Tensor:
+        return column if rows is None else column[rows]
+
+    labels, truth = noted.get("labels"), noted.get("true labels")
     return StepRecord(
         step=step,
-        batch=seen.batch if isinstance(rows, slice) else seen.batch[rows],
-        losses=first.seen.features.loss[seen.own][rows],
-        scored=mean_of_students(first.scored[seen.own][rows]),
-        sample_weights=mean_of_students(weighed.sample_weights[seen.own][rows]),
-        influence=influence[seen.own][rows],
-        predicted_label=said[rows, 0].to(torch.int32),
-        margin=said[rows, 1].float(),
+        whole=weighed.seen.batch,
+        losses=of(losses),
+        scored=of(noted["scored"]),
+        sample_weights=of(noted["sample weights"]),
+        influence=of(unknown if influence is None else found["influence"]),
+        predicted_label=of(predicted).to(torch.int32),
+        margin=of(margin).float(),
         meta_loss=meta_loss,
+        ids=of(noted["ids"]),
+        labels=None if labels is None else of(labels),
+        true_labels=None if truth is None else of(truth),
+        rows=rows,
+        class_factor=None if labels is None or factors is None else factors[of(labels)].float(),
+        hypergradients={name: value for name in slopes if np.isfinite(value := found[name].numpy().item())},
     )
+
+
+def _untrusted(trusted: Bool[Tensor, " own"]) -> Int[Tensor, " rows"] | None:
+    """Rows that are not; None: all. Of a tensor on the host; without an operator."""
+    rows = np.flatnonzero(~trusted.numpy())
+    return None if len(rows) == len(trusted) else torch.from_numpy(rows)

@@ -41,10 +41,11 @@ def said_of(
     wide = outputs if outputs.dtype == torch.float64 else outputs.float()
     logits = _of_means(wide, size, is_pair=is_pair)
     label = labels.to(logits.device, torch.int64)
-    place = label.clamp(0, classes - 1)[:, None]
+    within = label.clamp(0, classes - 1)
+    place = within[:, None]
     margin = logits.gather(1, place)[:, 0] - logits.scatter(1, place, -torch.inf).amax(dim=1)
-    margin = margin.masked_fill((label < 0) | (label >= classes), torch.nan)
-    return torch.stack([logits.argmax(dim=1).double(), margin.double()], dim=1)
+    margin = margin.masked_fill(within != label, torch.nan)
+    return torch.stack([logits.argmax(dim=1).double(), margin], dim=1)
 
 
 _OF_ONE, _OF_A_PAIR = 2, 3

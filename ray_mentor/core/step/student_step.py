@@ -27,7 +27,8 @@ def weighted_loss(
         losses: this rank's per-sample losses, with their graph.
         normalised: this rank's ŵ.
     """
-    return world_size * (normalised * losses).sum()
+    total = (normalised * losses).sum()
+    return world_size * total if world_size > 1 else total
 
 
 def student_step(
@@ -37,6 +38,7 @@ def student_step(
     gradient_rule: AbstractGradientRule,
     meta_gradient: Callable[[], Gradient] | None,
     clip: float = 0.0,
+    check: Callable[[], None] = lambda: None,
 ) -> Clipped | None:
     """θ' = U(θ, g), g = ∇loss, changed by the rule, then clipped.
 
@@ -46,6 +48,7 @@ def student_step(
         meta_gradient: ∇M(θ), for rules that need it. Asked for after the training backward pass: a second
             forward pass before it would change the buffers it needs.
         clip: largest norm of g; 0: any. Of two students each one's.
+        check: called once the device has all the work up to g, before anything of the student changes; may raise.
 
     Returns:
         What was clipped of a single student's gradient; None where nothing was.
@@ -58,6 +61,7 @@ def student_step(
         if gradient is not train[name]:
             student.get_parameter(name).grad = gradient
     parts = members_of(student).values() or (student,)
+    check()
     norms = [nn.utils.clip_grad_norm_(part.parameters(), clip) for part in parts] if clip else []
     for optimizer in optimizers:
         optimizer.step()

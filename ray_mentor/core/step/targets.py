@@ -30,7 +30,7 @@ def with_targets(
     columns = slice(0, logits.shape[1])
     before = remembered(rows, history, exchange, columns)[start : start + len(batch)]
     targets = loss.target(logits.detach().float(), before.to(logits.device))
-    history.put(rows, exchange.gather(targets.cpu().double(), sizes).float())
+    history.put(rows, exchange.gather(targets, sizes))
     return batch.with_targets(targets.to(logits))
 
 
@@ -47,7 +47,6 @@ def remembered(
     owners = history.owners(rows)
     own = history.beside(rows[owners == history.rank])[:, columns]
     counts = torch.bincount(owners, minlength=history.ranks).tolist()
-    found = torch.empty(len(rows), own.shape[1])
-    order = torch.argsort(owners, stable=True)  # the ranks' answers, one after the other
-    found[order] = exchange.gather(own.double(), tuple(counts)).float()
-    return found
+    found = exchange.gather(own, tuple(counts))  # the ranks' answers, one after the other
+    back = torch.argsort(torch.argsort(owners, stable=True))
+    return found.index_select(0, back.to(found.device, non_blocking=True))

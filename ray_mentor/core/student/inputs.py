@@ -1,10 +1,12 @@
-"""What a student is called with stays as it is: it may be passed through it again."""
+"""What a student is called with stays as it is, for it may be passed again; and what a student is tried with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+from jaxtyping import Int
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
@@ -47,3 +49,8 @@ def unwritten(inputs: Inputs) -> Iterator[None]:
     before = versions_of(inputs)
     yield
     require_unwritten(inputs, before)
+
+
+def no_padding(shape: tuple[int, ...], padding: int | None) -> Int[Tensor, ...]:
+    """int64 ids of this shape, none of which is ``padding``: a model sees all of them."""
+    return torch.full(shape, 0 if padding == 1 else 1)

@@ -18,7 +18,7 @@ class RandomState:
     """PyTorch's default generators of the CPU and of the student's device, NumPy's and Python's global ones."""
 
     cpu: Tensor
-    cuda: Tensor | None
+    beside: Tensor | None
     device: torch.device
     numpy: dict[str, Any]
     python: tuple[Any, ...]
@@ -26,17 +26,28 @@ class RandomState:
     @staticmethod
     def now(device: torch.device) -> RandomState:
         """The state at this moment."""
-        cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        beside = None if device.type in ("cpu", "meta") else torch.get_device_module(device).get_rng_state(device)
         numpy = np.random.get_state(legacy=False)  # noqa: NPY002 - what a student may draw from
-        return RandomState(torch.get_rng_state(), cuda, device, numpy, random.getstate())
+        return RandomState(torch.get_rng_state(), beside, device, numpy, random.getstate())
 
     def put_back(self) -> None:
         """Makes the generators go on from here."""
         torch.set_rng_state(self.cpu)
-        if self.cuda is not None:
-            torch.cuda.set_rng_state(self.cuda, self.device)
+        if self.beside is not None:
+            torch.get_device_module(self.device).set_rng_state(self.beside, self.device)
         np.random.set_state(self.numpy)  # noqa: NPY002
         random.setstate(self.python)
+
+
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seeds the default generators of the CPU and of the student's device.
+
+    ``torch.manual_seed`` seeds those of all kinds of devices there might be, which takes as long as a small step.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type not in ("cpu", "meta"):
+        state = torch.Generator(device).manual_seed(seed).get_state()
+        torch.get_device_module(device).set_rng_state(state, device)
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def given(data: Any, config: DataConfig, like: Given | None = None, *, targets: 
         )
     if isinstance(data, tuple | list) and any(isinstance(part, Tensor | np.ndarray) for part in data):
         return Given(samples_of_arrays(data, classes, targets=targets))
-    of_table = next((read for home, name, read in _TABLES if _is(data, home, name)), None)
+    of_table = next((read for home, name, read in _TABLES if is_of(data, home, name)), None)
     if of_table is None:
         return Given(samples_from_dataset(data, classes=classes, targets=targets))
     table, names = of_table(data, config)
@@ -73,6 +73,6 @@ _TABLES = (
 """Kinds of tables, by the package that they come from; whoever gives one has it loaded."""
 
 
-def _is(data: Any, home: str, name: str) -> bool:
+def is_of(data: Any, home: str, name: str) -> bool:
     """Whether it is of a class of that name, or of one that derives from it, without loading the package."""
     return any(kind.__name__ == name and kind.__module__.split(".")[0] == home for kind in type(data).__mro__)

@@ -15,13 +15,13 @@ from ray_mentor.data.memory import require_memory
 from ray_mentor.data.python.arrays import inputs_of
 from ray_mentor.data.readers.formats.part import AbstractTablePart
 from ray_mentor.data.readers.formats.splits import SplitParts
-from ray_mentor.data.readers.parquet.columns import choose_columns, require_columns
-from ray_mentor.data.readers.parquet.images import first_sizes, whole
-from ray_mentor.data.readers.parquet.read import inputs_in
-from ray_mentor.data.readers.parquet.roles import as_for_training, with_roles
-from ray_mentor.data.readers.parquet.table import Table, named_classes, open_table
 from ray_mentor.data.readers.pictures.form import Form
 from ray_mentor.data.readers.places import File
+from ray_mentor.data.readers.tables.columns import choose_columns, require_columns
+from ray_mentor.data.readers.tables.images import first_sizes, whole
+from ray_mentor.data.readers.tables.read import inputs_in
+from ray_mentor.data.readers.tables.roles import as_for_training, with_roles
+from ray_mentor.data.readers.tables.table import Table, named_classes, open_table
 from ray_mentor.data.samples.inputs import AbstractInputs, ImageInputs
 from ray_mentor.data.samples.labels import class_labels, numbered_classes, targets_in
 from ray_mentor.data.samples.rows import Rows

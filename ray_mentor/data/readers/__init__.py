@@ -9,8 +9,9 @@ from ray_mentor.data.readers.digits import read_digits
 from ray_mentor.data.readers.formats.which import is_data
 from ray_mentor.data.readers.new.files import read_new_files
 from ray_mentor.data.readers.new.known import InMemory, Known, New, places_of
-from ray_mentor.data.readers.parquet.read import read_files, read_trusted
 from ray_mentor.data.readers.raw import Raw, check_same_shape
+from ray_mentor.data.readers.sources import read_sources
+from ray_mentor.data.readers.tables.read import read_files, read_trusted
 from ray_mentor.data.samples.inputs import AbstractArrayInputs
 from ray_mentor.data.storage.spread import Spread, in_threads
 from ray_mentor.errors import UserError
@@ -21,24 +22,32 @@ CLEAN = ("digits", *CIFAR)
 """Data sets whose labels are right as they are stored."""
 
 
-def read(config: DataConfig, spread: Spread = in_threads) -> Raw:
+def read(config: DataConfig, spread: Spread = in_threads, *, images: bool = True) -> Raw:
     """Reads what ``config.data`` names.
 
     Args:
         spread: reads what is left where it is stored.
+        images: whether images are wanted, too; those that are files stay unread otherwise.
 
     Raises:
         UserError: an unknown name that is no path either, or whatever is wrong with the data.
     """
+    if config.sources:
+        return read_sources(config, lambda one: read(one, spread, images=images))
     if config.data_backend != "memory" and config.data in CLEAN:
         raise UserError(
             f"data_backend is {config.data_backend!r}, but {config.data} is small and is held in memory; "
             "leave --data-backend out, or give a path to data of your own"
         )
+    if config.data in CLEAN and config.text_column is not None:
+        raise UserError(
+            f"text_column is {config.text_column!r}, but {config.data} holds images; leave it out, or give a path to "
+            "data of your own"
+        )
     if config.data in CLEAN:
         return _of_known_size(read_digits() if config.data == "digits" else read_cifar(config), config)
     if is_data(config.data):
-        return read_files(config, spread)
+        return read_files(config, spread, images=images)
     raise unknown_data(config.data)
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.fs
 
+from ray_mentor.data.stores import resolved
 from ray_mentor.errors import UserError
 
 File = Path | str
@@ -23,6 +25,10 @@ File = Path | str
 Stamp = tuple[int, int]
 """Size and time of the last change, in nanoseconds: what says whether a file is the one it was."""
 
+GET_THERE = "check the address, the network, and the credentials in the environment"
+"""What to do where a far file system does not answer."""
+
+_AHEAD = 2**20  # bytes that are asked for together: a shard's members, one by one, would be a request each
 _AT_ONCE = 16  # files of a far file system that are asked for at a time: each answer takes its time to come
 
 
@@ -55,6 +61,8 @@ class Listing:
         folders: likewise.
         is_file: whether the location is one.
         stamps: of the files of a far file system, which tells them with the names.
+        nowhere: links to what is not there.
+        set_aside: folders whose names begin with ``_``, as those have that programs make beside data.
     """
 
     location: str
@@ -62,6 +70,8 @@ class Listing:
     folders: tuple[str, ...] = ()
     is_file: bool = False
     stamps: Mapping[str, Stamp] = field(default_factory=dict)
+    nowhere: tuple[str, ...] = ()
+    set_aside: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, location: str) -> Listing:
@@ -76,8 +86,11 @@ class Listing:
         if path.is_file():
             return cls(location, (path.name,), is_file=True)
         found = list(_walked(path))
-        files = (name for below, _, names in found for name in (f"{below}{name}" for name in names))
-        return cls(location, _sorted(files), _sorted(f"{below}{name}" for below, names, _ in found for name in names))
+        files, folders, links, aside = (
+            _sorted(f"{each.below}{name}" for each in found for name in getattr(each, kind))
+            for kind in ("files", "folders", "nowhere", "set_aside")
+        )
+        return cls(location, files, folders, nowhere=links, set_aside=aside)
 
     @classmethod
     def _of_uri(cls, uri: str) -> Listing:
@@ -85,7 +98,7 @@ class Listing:
         if _about(uri).is_file:
             return cls(uri, (PurePosixPath(base).name,), is_file=True)
         with _reached(uri):
-            system, root = pyarrow.fs.FileSystem.from_uri(uri)
+            system, root = resolved(uri)
             infos = system.get_file_info(pyarrow.fs.FileSelector(root, recursive=True))
         found = {str(PurePosixPath(info.path).relative_to(root)): info for info in infos}
         seen = [name for name in found if not any(part.startswith(_HIDDEN) for part in name.split("/"))]
@@ -107,19 +120,50 @@ class Listing:
 _HIDDEN = (".", "_")
 
 
-def _walked(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """(prefix, folders, files) of each folder; links to folders are followed, but never in a circle."""
+_MADE_BY_MACS = "__MACOSX"
+
+
+class _Folder(NamedTuple):
+    """What lies in a folder, ``below`` being what comes before the names."""
+
+    below: str
+    folders: list[str]
+    files: list[str]
+    nowhere: list[str]
+    set_aside: list[str]
+
+
+def _walked(root: Path) -> Iterator[_Folder]:
+    """Each folder; links to folders are followed, but never in a circle.
+
+    Raises:
+        UserError: a folder that may not be looked into.
+    """
     seen: set[tuple[int, int]] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=_refuse):
         about = os.stat(folder)
         if (about.st_dev, about.st_ino) in seen:
             folders.clear()
             continue
         seen.add((about.st_dev, about.st_ino))
+        aside = [name for name in folders if name.startswith("_") and name != _MADE_BY_MACS]
         folders[:] = [name for name in folders if not name.startswith(_HIDDEN)]
         relative = os.path.relpath(folder, root).replace(os.sep, "/")
-        kept = [name for name in files if not name.startswith(_HIDDEN) and os.path.isfile(os.path.join(folder, name))]
-        yield ("" if relative == "." else f"{relative}/"), list(folders), kept
+        shown = [name for name in files if not name.startswith(_HIDDEN)]
+        kept = [name for name in shown if os.path.isfile(os.path.join(folder, name))]
+        nowhere = [name for name in shown if not os.path.exists(os.path.join(folder, name))]
+        yield _Folder("" if relative == "." else f"{relative}/", list(folders), kept, nowhere, aside)
+
+
+def _refuse(error: OSError) -> None:
+    if isinstance(error, NotADirectoryError | FileNotFoundError):
+        raise UserError(
+            f"there is no data at {str(error.filename)!r}: {error.strerror}; give a file or a folder"
+        ) from error
+    raise UserError(
+        f"the folder {error.filename} can't be read ({error.strerror}), so that it is not known what is in there; see "
+        "to it that this user may read it"
+    ) from error
 
 
 def _sorted(names: Any) -> tuple[str, ...]:
@@ -165,26 +209,10 @@ def _stamp(path: Path) -> Stamp | None:
 
 def _far_stamps(uris: list[str]) -> Iterator[Stamp | None]:
     with _reached(uris[0]):
-        for _, group in groupby(_resolved(uris), key=lambda place: id(place[0])):
+        for _, group in groupby(map(resolved, uris), key=lambda place: id(place[0])):
             places = list(group)  # which are asked for together
             for info in places[0][0].get_file_info([path for _, path in places]):
                 yield (info.size, info.mtime_ns or 0) if info.is_file else None
-
-
-def _resolved(uris: Iterable[str]) -> Iterator[tuple[pyarrow.fs.FileSystem, str]]:
-    """File system and path of each: those of one place share a file system, and its connections."""
-    known: dict[tuple[str, str, str], tuple[pyarrow.fs.FileSystem, str]] = {}
-    for uri in uris:
-        split = urlsplit(uri)
-        key, tail = (split.scheme, split.netloc, split.query), unquote(split.path)
-        if key not in known:
-            system, path = pyarrow.fs.FileSystem.from_uri(uri)
-            if not path.endswith(tail):
-                yield system, path
-                continue
-            known[key] = system, path.removesuffix(tail)
-        system, root = known[key]
-        yield system, f"{root}{tail}"
 
 
 def stamp(file: File) -> Stamp:
@@ -205,8 +233,8 @@ def opened(file: File) -> Any:
     """A file to read from, at any place of it."""
     if isinstance(file, Path):
         return open(file, "rb")
-    files, path = pyarrow.fs.FileSystem.from_uri(file)
-    return files.open_input_file(path)
+    files, path = resolved(file)
+    return io.BufferedReader(files.open_input_file(path), _AHEAD)
 
 
 def contents(files: Sequence[File]) -> list[bytes]:
@@ -219,7 +247,7 @@ def contents(files: Sequence[File]) -> list[bytes]:
     if not far:
         return [Path(file).read_bytes() for file in files]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        read = pool.map(_content, _resolved(far))
+        read = pool.map(_content, map(resolved, far))
         return [next(read) if isinstance(file, str) else file.read_bytes() for file in files]
 
 
@@ -232,7 +260,7 @@ def _content(place: tuple[pyarrow.fs.FileSystem, str]) -> bytes:
 
 def _about(uri: str) -> pyarrow.fs.FileInfo:
     with _reached(uri):
-        files, path = pyarrow.fs.FileSystem.from_uri(uri)
+        files, path = resolved(uri)
         return files.get_file_info(path)
 
 
@@ -242,6 +270,5 @@ def _reached(uri: str) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowException) as error:
         raise UserError(
-            f"{uri} can't be reached ({(str(error).splitlines() or [''])[0]}); check the address, and the credentials "
-            "in the environment, or give a path"
+            f"{uri} can't be reached ({(str(error).splitlines() or [''])[0]}); {GET_THERE}, or give a path"
         ) from error

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ray_mentor.config import DataConfig
+from ray_mentor.data.readers.texts.raw import RawTexts
 from ray_mentor.data.samples.inputs import ImageInputs
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.errors import listed
@@ -37,6 +38,8 @@ def _classes(label: str, splits: Mapping[str, Samples]) -> str:
 
 def _inputs(samples: Samples) -> str:
     shape = samples.inputs.shape
+    if isinstance(samples.inputs, RawTexts):
+        return f"texts (column {samples.inputs.column!r})"
     if not isinstance(samples.inputs, ImageInputs):
         return f"{shape[0]} feature{'s' * (shape[0] != 1)}"
     channels, height, width = shape

@@ -12,7 +12,7 @@ import torch
 
 from ray_mentor.core.student.random_state import untouched
 
-TRAINED, TRUSTED, META = range(3)
+TRAINED, TRUSTED, META, PROBED = range(4)
 """What samples are taken for: keeps the draws of one step apart."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -55,6 +55,15 @@ class AbstractInputs(ABC):
     def shape(self) -> tuple[int, ...]:
         """Shape of one model input, e.g. (3, 32, 32) or (64,)."""
 
+    def ones(self) -> Tensor:
+        """Two inputs as the model is fed them, of ones: of no meaning, but of the same form."""
+        return torch.ones((2, *self.shape), dtype=self.dtype)
+
+    @property
+    def positions(self) -> float:
+        """How often a layer of the model works on one input, about: once a token of a text."""
+        return 1.0
+
     @abstractmethod
     def take(self, rows: Rows) -> Shaped[Tensor, "rows ..."]:
         """Of ``dtype`` and shape (len(rows), *shape): those rows, ready for the model; the caller owns the memory."""
@@ -77,6 +86,10 @@ class AbstractInputs(ABC):
             with drawn_from(words, self):
                 inputs = self.take(rows)
             yield inputs
+
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
+        """What :meth:`take` gave of several parts, as one."""
+        return torch.cat(list(parts))
 
     def open(self) -> None:  # noqa: B027 - most have nothing to do
         """Gets what this machine lacks to take rows: the first row that is taken waits for it otherwise."""

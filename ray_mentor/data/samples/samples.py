@@ -22,6 +22,7 @@ from ray_mentor.data.samples.dataset_inputs import DatasetInputs
 from ray_mentor.data.samples.inputs import AbstractInputs
 from ray_mentor.data.samples.labels import class_labels, numbered_classes, targets_in
 from ray_mentor.data.samples.rows import Rows
+from ray_mentor.data.samples.sources.domains import Domains
 from ray_mentor.errors import UserError, listed
 
 NO_CLASSES = ("any target",)
@@ -45,6 +46,7 @@ class Samples:
             are numbers of the run's own.
         targets: (N, ...), what the loss is given in the labels' place where a target isn't one class: amounts, several
             classes at once, a class a token; then ``labels`` are all 0, of the one class :data:`NO_CLASSES` has.
+        domains: of which source each sample is, where they come from several.
 
     Raises:
         UserError: lengths that differ, ids that occur twice, a label that isn't a class.
@@ -57,6 +59,7 @@ class Samples:
     classes: tuple[str, ...]
     names: pa.LargeStringArray | None = None
     targets: NDArray[Any] | None = None
+    domains: Domains | None = None
 
     def __post_init__(self) -> None:
         for name in ("ids", "labels", "true_labels"):
@@ -84,7 +87,8 @@ class Samples:
         names = None if self.names is None else self.names.take(pa.array(rows))
         targets = None if self.targets is None else self.targets[rows]
         inputs, ids, labels = self.inputs.select(rows), self.ids[rows], self.labels[rows]
-        return Samples(inputs, ids, labels, truth, self.classes, names, targets)
+        domains = None if self.domains is None else self.domains.select(rows)
+        return Samples(inputs, ids, labels, truth, self.classes, names, targets, domains)
 
     def for_loss(self, rows: Rows) -> Shaped[Tensor, "rows ..."]:
         """What the loss is given of those rows beside the outputs: their labels, or their targets."""

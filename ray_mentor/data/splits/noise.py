@@ -7,6 +7,7 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from ray_mentor.config.groups.data import NOISES
 from ray_mentor.data.samples.inputs import AbstractInputs
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.confusable import mistaken_for
@@ -31,6 +32,8 @@ def add_noise(samples: Samples, kind: str, rate: float, seed: int, stream: int =
       truncated to [0, 1], to class j ≠ y with probability softmax_j(x_i · W_y), W standard normal
       (Xia et al. 2020, "Part-dependent label noise", algorithm 2). The truncated mean is above a rate
       that is small: .08 at 0, .10 at .05, .13 at .1, .21 at .2.
+    - ``imb``: round(rate·N) samples; one of class i gets class j ≠ i with probability ∝ N_j, the size of
+      class j, so that most wrong labels are those of large classes (RoLT, Wei et al. 2021).
     - ``none``: the samples as they are.
 
     Args:
@@ -44,7 +47,7 @@ def add_noise(samples: Samples, kind: str, rate: float, seed: int, stream: int =
     Raises:
         UserError: unknown kind, rate outside [0, 1), fewer than two classes.
     """
-    one_of(kind, ("none", "symmetric", "asymmetric", "instance"), "noise")
+    one_of(kind, NOISES, "noise")
     if kind == "none":
         return samples
     _check(rate, len(samples.classes))
@@ -53,6 +56,8 @@ def add_noise(samples: Samples, kind: str, rate: float, seed: int, stream: int =
         labels = _symmetric(samples.labels, len(samples.classes), rate, draw)
     elif kind == "asymmetric":
         labels = _asymmetric(samples.labels, mistaken_for(samples.classes), rate, draw)
+    elif kind == "imb":
+        labels = _by_size(samples.labels, len(samples.classes), rate, draw)
     else:
         parts = np.random.default_rng([seed, _PARTS])
         labels = _instance(samples.inputs, samples.labels, len(samples.classes), rate, draw, parts)
@@ -78,6 +83,16 @@ def _asymmetric(labels: Labels, mistake: Labels, rate: float, draw: Generator) -
     rows = draw.choice(affected, round(rate * len(affected)), replace=False)
     noisy = labels.copy()
     noisy[rows] = mistake[labels[rows]]
+    return noisy
+
+
+def _by_size(labels: Labels, classes: int, rate: float, draw: Generator) -> Labels:
+    rows = draw.choice(len(labels), round(rate * len(labels)), replace=False)
+    noisy, sizes = labels.copy(), np.bincount(labels, minlength=classes)
+    for label in range(classes):
+        own, others = rows[labels[rows] == label], np.where(np.arange(classes) == label, 0, sizes)
+        if others.any():  # else there is no other class to be taken for
+            noisy[own] = draw.choice(classes, len(own), p=others / others.sum())
     return noisy
 
 

@@ -62,10 +62,10 @@ def less(pool: Pool, other: Samples, what: str, notes: list[str], *, prefix: str
     return rest
 
 
-def note_left_out(count: int, what: str, notes: list[str], prefix: str = "") -> None:
+def note_left_out(count: int, what: str, notes: list[str], prefix: str = "", more: str = "") -> None:
     """Says how many were left out, if any were."""
     if count:
-        notes.append(f"{prefix}left out {count} {what} (same content)")
+        notes.append(f"{prefix}left out {count} {what} (same content){more}")
 
 
 def some(samples: Samples, what: str, source: str) -> Samples:
@@ -84,9 +84,13 @@ def some(samples: Samples, what: str, source: str) -> Samples:
 
 def balanced(labels: NDArray[np.int64], count: int, draw: Generator) -> Rows:
     """Places of ``count`` labels, as many of each class as there are: the classes take turns, in random order."""
+    return np.sort(in_turns(labels, draw)[:count])
+
+
+def in_turns(labels: NDArray[np.int64], draw: Generator) -> Rows:
+    """Places of all labels: one of each class, in random order, and so on, as long as there are some."""
     turn, _ = _turns(labels, draw)
-    order = draw.permutation(labels.max() + 1)[labels]
-    return np.sort(np.lexsort((order, turn))[:count])
+    return np.lexsort((draw.permutation(labels.max() + 1)[labels], turn))
 
 
 def proportional(labels: NDArray[np.int64], count: int, draw: Generator) -> Rows:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 
 from ray_mentor.config import DataConfig
 from ray_mentor.data.readers import CLEAN, Raw, read
+from ray_mentor.data.readers.texts.tokenised import tokenised
 from ray_mentor.data.samples.inputs import AbstractArrayInputs, Scale
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.confusable import is_known
+from ray_mentor.data.splits.long_tail import long_tailed
 from ray_mentor.data.splits.noise import add_noise
 from ray_mentor.data.splits.pool import Pool, less, proportional, some
 from ray_mentor.data.splits.trusted.sets import drawn_meta, given_meta, note_missing_classes, with_truth
@@ -20,6 +23,7 @@ from ray_mentor.data.storage.stored import held
 from ray_mentor.errors import UserError
 
 _TEST, _META, _VALIDATION, _TRAIN_SIZE, _TEST_SIZE = range(301, 306)  # keep the streams of one seed apart
+_LONG_TAIL = 312
 _TRAIN_NOISE, _VALIDATION_NOISE = 0, 1
 
 
@@ -53,10 +57,11 @@ class Splits:
                 samples.inputs.open()
 
 
-def prepare(config: DataConfig, seed: int, spread: Spread = in_threads) -> Splits:
+def prepare(config: DataConfig, seed: int, spread: Spread = in_threads, student: str | None = None) -> Splits:
     """Reads, splits, scales and adds noise; the same config and seed give the same splits.
 
     Args:
+        student: whose tokenizer makes token ids of texts; None: they stay as they are stored, and can be shown alone.
         spread: reads inputs that stay where they are stored once, for splits and scale.
 
     Raises:
@@ -73,14 +78,28 @@ def prepare(config: DataConfig, seed: int, spread: Spread = in_threads) -> Split
     if validation is None:
         validation, pool = _drawn_validation(pool, config, seed, notes)
     train = some(pool.take(), "training split", config.data)
-    note_missing_classes(meta, config, notes)
-    if raw.fit_scale:
+    train, validation = long_tailed(train, validation, config, _draw(seed, _LONG_TAIL), notes)
+    note_missing_classes(meta, train, config, notes)
+    if raw.fit_scale and isinstance(train.inputs, AbstractArrayInputs):
         train, validation, meta, test = _scaled(train, validation, meta, test)
     train, validation = _noisy(train, validation, config, seed, notes)
     train = _at_most(train, config.train_size, _draw(seed, _TRAIN_SIZE))
     test = _at_most(test, config.test_size, _draw(seed, _TEST_SIZE))
     validation = None if validation is None else held(validation)
-    return Splits(train, validation, held(meta), held(test), tuple(notes), raw.understood, raw.features)
+    splits = Splits(train, validation, held(meta), held(test), tuple(notes), raw.understood, raw.features)
+    return splits if student is None or config.text_column is None else tokenised_splits(splits, config, student)
+
+
+def tokenised_splits(splits: Splits, config: DataConfig, student: str | None) -> Splits:
+    """The same with texts as token ids, by the tokenizer of a student.
+
+    Raises:
+        UserError: it has none, or texts that can't be used.
+    """
+    parts = {name: getattr(splits, name) for name in ("train", "validation", "meta", "test")}
+    found, notes = tokenised(list(parts.values()), config, student)
+    made: dict[str, Any] = dict(zip(parts, found, strict=True))
+    return replace(splits, **made, notes=(*splits.notes, *notes))
 
 
 def _check_noise(config: DataConfig) -> None:
@@ -88,6 +107,11 @@ def _check_noise(config: DataConfig) -> None:
         raise UserError(
             f"noise is {config.noise!r}, which depends on the inputs of all samples together, but data_backend ray "
             "holds a window of them at a time; write the noise into the data, or give --data-backend memory or arrow"
+        )
+    if config.text_column is not None and config.resolved_noise[0] == "instance":
+        raise UserError(
+            f"noise is {config.noise!r}, which depends on the numbers of an input, but texts have none; give "
+            "--noise symmetric:R"
         )
 
 

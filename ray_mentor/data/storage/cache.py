@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
+from ray_mentor.data.storage.arrow_file import DamagedFileError
 from ray_mentor.errors import UserError
 from ray_mentor.platforms import file_locks
 
 fcntl: Any = file_locks()
 
 _LOCK, _UNFINISHED = ".lock", ".part"
+_log = logging.getLogger(__name__)
+Found = TypeVar("Found")
 _ABANDONED_AFTER = 3600  # seconds without a write; a lock can't tell, since some file systems keep it to the machine
 
 
@@ -38,6 +42,26 @@ def make(path: Path, is_there: Callable[[], bool], write: Callable[[BinaryIO], N
             _remove_abandoned(path.parent)
             with _finished_as(path) as file:
                 write(file)
+
+
+def if_whole(path: Path, read: Callable[[], Found], folder: str) -> Found | None:
+    """What ``read`` makes of the file; None where it is not there, or is damaged, which is logged.
+
+    Args:
+        folder: as the user named it.
+
+    Raises:
+        UserError: the folder can't be used.
+    """
+    try:
+        return read()
+    except FileNotFoundError:
+        return None
+    except DamagedFileError as error:
+        _log.warning("%s is damaged (%s); it is made anew", path, error)
+        return None
+    except OSError as error:
+        raise unusable(folder, error) from error
 
 
 def unusable(folder: object, error: OSError) -> UserError:

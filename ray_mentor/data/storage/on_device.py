@@ -68,6 +68,6 @@ def check_can_be_held(samples: Samples) -> None:
     inputs = samples.inputs
     if not isinstance(inputs, AbstractArrayInputs) or isinstance(inputs.values, StoredArray):
         raise UserError(
-            "hold_on_device is on, but the training inputs are not at hand as one array (a data set of your own, or "
-            "data_backend ray); leave it out"
+            "hold_on_device is on, but the training inputs are not at hand as one array (texts, a data set of your "
+            "own, or data_backend ray); leave it out"
         )

@@ -29,15 +29,15 @@ class SharedMentor(AbstractMentorAccess):
     """Access to a run's mentor actor.
 
     Every rank keeps the latest state, which each learn reply brings; it is what a restarted actor is
-    handed, what a checkpoint holds, and what ``scoring="replica"`` scores with.
+    handed, what a checkpoint holds, and what a rank that scores by itself does it with.
 
     Args:
         actor: of class :class:`MentorActor`; its owner is the caller of ``fit()``.
         learner: a mentor of the same make; the state of both is taken to be ``learner``'s.
-        scoring: ``actor``: the actor scores every batch. ``replica``: each rank does, with the same bits.
         hang_seconds: how long the actor may be silent.
         waiting: makes a context for what waits for its answer.
         scored: takes the seconds that the actor took to answer, as rank 0 saw them, each time that it scored.
+        scores_here: whether each rank scores every batch, with the same bits as the actor on the same kind of device.
 
     Raises:
         MentorLostError: by any call, when the actor cannot be brought back.
@@ -48,16 +48,17 @@ class SharedMentor(AbstractMentorAccess):
         actor: ActorHandle[MentorActor],
         exchange: AbstractExchange,
         learner: MentorLearner,
-        scoring: str,
         hang_seconds: float,
         waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
         scored: Callable[[float], None] = lambda seconds: None,
+        *,
+        scores_here: bool = False,
     ) -> None:
         self._actor = actor
         self._exchange = exchange
         self._replica = learner
         self._state = learner.state()
-        self._scores_here = scoring == "replica"
+        self._scores_here = scores_here
         self._hang_seconds = hang_seconds
         self._waiting = waiting
         self._scored = scored

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 
-from ray_mentor.on_ray.session import internals
+from ray_mentor.on_ray.session.internals.of_trainer import controllers_have
 from ray_mentor.on_ray.session.shared import Shared
 
 ENVIRONMENT = MappingProxyType(
@@ -43,9 +43,14 @@ def settled() -> AbstractContextManager[None]:
     return having(or_as_it_is(ENVIRONMENT))
 
 
+def nobody_takes_machines() -> AbstractContextManager[None]:
+    """Runs that this thread starts inside have no process that looks out for machines which are about to go."""
+    return controllers_have(or_as_it_is({"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}))
+
+
 def hangs_end_after(seconds: float) -> AbstractContextManager[None]:
     """Runs that this thread starts inside take a worker that gives no sign of life for so long for dead."""
-    return internals.controllers_have({"RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": f"{seconds:g}"})
+    return controllers_have({"RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": f"{seconds:g}"})
 
 
 def trains_metrics_of(run: str) -> AbstractContextManager[None]:

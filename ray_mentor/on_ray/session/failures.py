@@ -11,7 +11,7 @@ from ray.exceptions import RayTaskError
 from ray.train import PreemptionInfo
 
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.session.internals import WorkerGroupCallback, WorkerGroupPollStatus
+from ray_mentor.on_ray.session.internals.of_train import WorkerGroupCallback, WorkerGroupPollStatus
 from ray_mentor.run.checkpoint.checkpoints import checkpoint_names, newest_good
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.progress import ProgressBoard
@@ -139,7 +139,7 @@ def how_to_go_on(directory: RunDirectory) -> str:
     try:
         return f"{what_is_saved(directory)}; go on with --resume"
     except UserError as error:
-        return str(error)
+        return error.written
 
 
 def what_is_saved(directory: RunDirectory) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.session.internals import LONGEST_SOCKET, TEMPORARY
+from ray_mentor.on_ray.session.internals.of_ray import LONGEST_SOCKET, TEMPORARY
 from ray_mentor.platforms import file_locks
 
 fcntl: Any = file_locks()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 
-from ray_mentor.on_ray.session import internals
+from ray_mentor.on_ray.session.internals import of_autoscaler, of_ray
 
 _LOOK_EVERY = 1.0  # seconds
 _MOST = 10_000  # workers that an autoscaler is asked for
@@ -65,7 +65,7 @@ def has_autoscaler() -> bool:
 
     The protocol of ``ray://`` does not tell: there it is none.
     """
-    return not internals.through_client() and bool(internals.machine_types())
+    return not of_ray.through_client() and bool(of_autoscaler.machine_types())
 
 
 @contextmanager

@@ -16,9 +16,10 @@ import ray
 from ray.exceptions import AuthenticationError
 
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.session import internals
 from ray_mentor.on_ray.session.environment import ENVIRONMENT, OF_TRAIN, having, or_as_it_is
 from ray_mentor.on_ray.session.folder import private_folder
+from ray_mentor.on_ray.session.internals import of_ray
+from ray_mentor.on_ray.session.internals.of_trainer import controllers_have
 
 LOOPBACK = MappingProxyType(
     {
@@ -41,15 +42,15 @@ def own_ray() -> Iterator[dict[str, Any]]:
     """
     keep_token_private()
     before = {name: os.environ.get(name) for name in _LEFT_BEHIND}
-    with private_folder(internals.temporary_folder()) as folder, having(before):
-        yield {"address": "local", "include_dashboard": True, **internals.placed_in(folder)}
+    with private_folder(of_ray.temporary_folder()) as folder, having(before):
+        yield {"address": "local", "include_dashboard": True, **of_ray.placed_in(folder)}
 
 
 @contextmanager
 def on_this_machine_alone() -> Iterator[None]:
     """A Ray that starts inside listens on 127.0.0.1; by default it would on all interfaces, dashboard aside."""
     variables = or_as_it_is(LOOPBACK)
-    with having(variables), internals.on_loopback(variables["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"]):
+    with having(variables), of_ray.on_loopback(variables["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"]):
         yield
 
 
@@ -61,9 +62,9 @@ def train_asks_this_ray() -> Iterator[None]:
     controller, and Train, which takes it for dead, gives its workers' places back.
     """
     variables = or_as_it_is(OF_TRAIN)
-    if not internals.through_client():
+    if not of_ray.through_client():
         variables["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
-    with internals.controllers_have(variables):
+    with controllers_have(variables):
         yield
 
 
@@ -89,7 +90,7 @@ def what_workers_lack() -> dict[str, Any]:
     Our variables, with the values that they have here, but for those that the job sets which this process is the driver
     of: Ray refuses what is said twice. And this package, where this process is no job, which would have brought it.
     """
-    job = internals.jobs_runtime_env()
+    job = of_ray.jobs_runtime_env()
     theirs = (job or {}).get("env_vars") or {}
     lacking = {name: value for name, value in or_as_it_is(ENVIRONMENT).items() if name not in theirs}
     package = {"py_modules": [str(_PACKAGE)]} if job is None and _PACKAGE.is_dir() else {}

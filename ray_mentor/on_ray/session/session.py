@@ -16,9 +16,9 @@ import ray
 import torch
 
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.session import internals
 from ray_mentor.on_ray.session.environment import quiet, settled
 from ray_mentor.on_ray.session.growth import Needs, wait_for_room
+from ray_mentor.on_ray.session.internals import of_ray
 from ray_mentor.on_ray.session.own_ray import (
     connecting,
     on_this_machine_alone,
@@ -31,10 +31,11 @@ from ray_mentor.on_ray.session.own_ray import (
 @contextmanager
 def ray_session(
     needs: Needs, *, verbose: bool, node_seconds: float = 0.0, tell: Callable[[str], None] | None = None
-) -> Iterator[None]:
+) -> Iterator[bool]:
     """The Ray that this process is connected to, else the one RAY_ADDRESS names, else one started for this run alone.
 
-    RAY_ADDRESS=auto is the one that runs on this machine. What was started is shut down at the end.
+    RAY_ADDRESS=auto is the one that runs on this machine. What was started is shut down at the end. Inside it is known
+    whether it was: then there is this machine alone, and nothing outlives this process.
 
     Args:
         needs: what must have a place, so that the run can start.
@@ -48,12 +49,12 @@ def ray_session(
     with (
         settled(),
         quiet(verbose),
-        _CONNECTION.held(functools.partial(_connected, needs, verbose)),
+        _CONNECTION.held(functools.partial(_connected, needs, verbose)) as is_ours,
         train_asks_this_ray(),
     ):
         waited = wait_for_room(needs, node_seconds, tell or (lambda text: None))
         _check_fits(ray.cluster_resources(), needs, waited)
-        yield
+        yield is_ours and named_address() is None
 
 
 class _Connection:
@@ -68,15 +69,15 @@ class _Connection:
         self._ended_by = ExitStack()
 
     @contextmanager
-    def held(self, connected: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
-        """Inside, there is a Ray; ``connected`` makes the connection."""
+    def held(self, connected: Callable[[], AbstractContextManager[None]]) -> Iterator[bool]:
+        """Inside, there is a Ray; ``connected`` makes the connection. Whether there would be none without it."""
         with self._lock:
             ours = self._runs > 0 or not ray.is_initialized()
             if ours and self._runs == 0:
                 self._ended_by.enter_context(_lasting(connected()))
             self._runs += ours
         try:
-            yield
+            yield ours
         finally:
             with self._lock:
                 self._runs -= ours
@@ -153,7 +154,7 @@ def start_patiently(start: Callable[[], object]) -> None:
             start()
             return
         except Exception as error:
-            if not internals.started_too_slowly(error):
+            if not of_ray.started_too_slowly(error):
                 raise
     raise UserError(
         f"Ray did not start, {_STARTS} times, in the 30 seconds that it has; look at what else this machine does, or "
@@ -176,7 +177,7 @@ def check_lasts(path: str) -> None:
     Raises:
         UserError: a folder in Ray's copy of that, as a relative one of a job is.
     """
-    if internals.is_in_rays_copy(path):
+    if of_ray.is_in_rays_copy(path):
         raise UserError(
             f"{path} lies in Ray's copy of what this job uploaded, which Ray removes; give --storage-path a folder "
             "that all machines see, e.g. /results, or s3://BUCKET/FOLDER"
@@ -187,8 +188,9 @@ def check_lasts(path: str) -> None:
 def ctrl_c_is_ours() -> Iterator[None]:
     """Ctrl-C stops what runs inside with KeyboardInterrupt, and means afterwards what it meant before.
 
-    Ray Train puts a handler of its own in place (:class:`~ray_mentor.on_ray.session.internals.StoppableTrainer`), which
-    stays when the run has ended, with a handle in it that keeps the run's actors alive.
+    Ray Train puts a handler of its own in place
+    (:class:`~ray_mentor.on_ray.session.internals.of_trainer.StoppableTrainer`), which stays when the run has ended,
+    with a handle in it that keeps the run's actors alive.
     """
     before = signal.getsignal(signal.SIGINT)
     try:
@@ -244,5 +246,16 @@ def _check_fits(there: Mapping[str, float], needs: Needs, waited: float = 0.0) -
         raise UserError(
             f"the workers need {wanted:g} {name}s, but there are {there.get(name, 0.0):g}; give "
             + ("--no-gpu" if none else "fewer --workers" + (", or --no-gpu" if name == "GPU" else ""))
+            + (_other_accelerator() if none else "")
             + (f"; the autoscaler brought no more in {waited:.0f} s (`ray status` says why)" if waited else "")
         )
+
+
+def _other_accelerator() -> str:
+    """What is said of one that is no GPU of CUDA's, as Apple's mps and Intel's xpu; empty where there is none."""
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return (
+        ""
+        if found is None or found.type == "cuda"
+        else f" (there is {found.type}, but runs train on CUDA's GPUs alone)"
+    )

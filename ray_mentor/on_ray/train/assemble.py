@@ -49,11 +49,24 @@ def assemble(
     """
     n_samples = trained_on(splits.train, parts_of_meta)
     student = make_student(job, exchange)
-    mentor = _access(job, splits, exchange, waiting) if method_of(job.curriculum.method).learns else None
+    device = next(student.parameters()).device
+    learns = method_of(job.curriculum.method).learns
+    mentor = _access(job, splits, exchange, device, waiting) if learns else None
     _check_parts(parts_of_meta, len(splits.meta), job, exchange)
-    meta_batches = _meta_batches(job, splits, parts_of_meta, exchange, next(student.parameters()).device)
+    meta_batches = _meta_batches(job, splits, parts_of_meta, exchange, device)
     floats = splits.train.inputs.dtype.is_floating_point
-    parts = parts_of(job.curriculum, job.mentor, mentor, job.loss, meta_batches, floats=floats)
+    trained_beside = None if parts_of_meta.trained is None else parts_of_meta.trained.class_sizes
+    parts = parts_of(
+        job.curriculum,
+        job.mentor,
+        mentor,
+        job.loss,
+        meta_batches,
+        floats=floats,
+        class_sizes=splits.train.class_sizes,
+        trusted_sizes=trained_beside,
+        meta_sizes=parts_of_meta.learnt.class_sizes if job.curriculum.meta_from == "trusted" else None,
+    )
     beside = len(splits.train.classes) if isinstance(parts.loss, TargetLoss) else 0
     beside += parts.remembering.keeps if parts.remembering else 0
     require_memory(
@@ -61,7 +74,7 @@ def assemble(
         "the samples' past losses and what is kept beside them" if beside else "the samples' past losses",
         "give a smaller --history-length, or more --workers",
     )
-    optimizer = job.optimizer(trained(student, job.config.student))
+    optimizer = job.optimizer(trained(student, job.config.student, splits.train.inputs.ones()))
     return Curriculum(
         student,
         optimizer,
@@ -113,14 +126,24 @@ def make_student(job: Job, exchange: AbstractExchange) -> nn.Module:
 
 
 def _access(
-    job: Job, splits: Splits, exchange: AbstractExchange, waiting: Callable[[], AbstractContextManager[None]]
+    job: Job,
+    splits: Splits,
+    exchange: AbstractExchange,
+    device: torch.device,
+    waiting: Callable[[], AbstractContextManager[None]],
 ) -> AbstractMentorAccess:
     learner = MentorLearner(job.mentor, len(splits.train.classes), job.run.seed)
     if job.mentor_actor is None:
         return LocalMentor(learner)
     metrics = RunMetrics(str(job.run.run_name), lambda text: job.board.post({"kind": "note", "text": text}))
-    made_with = job.mentor.scoring, job.run.hang_seconds, waiting, metrics.scored
-    return SharedMentor(job.mentor_actor, exchange, learner, *made_with)
+    made_with = job.run.hang_seconds, waiting, metrics.scored
+    here = scores_here(job.mentor.scoring, device)
+    return SharedMentor(job.mentor_actor, exchange, learner, *made_with, scores_here=here)
+
+
+def scores_here(scoring: str, device: torch.device) -> bool:
+    """Whether each worker scores with its copy of the mentor, of a student on ``device``: a device never waits then."""
+    return scoring == "replica" or (scoring == "auto" and device.type != "cpu")
 
 
 def _check_parts(parts: MetaParts, whole: int, job: Job, exchange: AbstractExchange) -> None:

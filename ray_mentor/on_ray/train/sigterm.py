@@ -17,7 +17,7 @@ import ray
 import ray.exceptions
 from ray.actor import ActorHandle
 
-from ray_mentor.on_ray.session.internals import WorkerCallback
+from ray_mentor.on_ray.session.internals.of_train import WorkerCallback
 from ray_mentor.on_ray.train.run_board import RunBoard
 
 GRACE = 20.0  # seconds that a checkpoint may take from SIGTERM on; whoever sends it waits half a minute, as a rule
@@ -108,7 +108,7 @@ def workers_save_first(board: ActorHandle[RunBoard]) -> AbstractContextManager[S
     """Inside, SIGTERM to this process, the driver, waits for a checkpoint of the workers.
 
     So does Ctrl-C, once Ray Train has put its own handler of it in place, and this is put before that
-    (:class:`~ray_mentor.on_ray.session.internals.StoppableTrainer`).
+    (:class:`~ray_mentor.on_ray.session.internals.of_trainer.StoppableTrainer`).
     """
 
     def ask() -> None:

@@ -96,4 +96,4 @@ def _do(part: pa.Table, work: ObjectRef[Work]) -> pa.Table:
     try:
         return ray.get(work)(part["row"].to_numpy())
     except UserError as error:
-        return pa.table({ERROR: [str(error)]})
+        return pa.table({ERROR: [error.written]})

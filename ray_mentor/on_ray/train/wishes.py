@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from ray_mentor.core.exchange import AbstractExchange
-from ray_mentor.on_ray.session.internals import machines_that_go
+from ray_mentor.on_ray.session.internals.of_train import machines_that_go
 from ray_mentor.on_ray.train.sigterm import HERE
 from ray_mentor.run.job import Job
 

@@ -21,6 +21,7 @@ from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
 from ray_mentor.core.student.average import Average
 from ray_mentor.core.student.optimizers import make_schedule
+from ray_mentor.core.student.random_state import seed_generators
 from ray_mentor.core.student.threads import threads_for
 from ray_mentor.data.plan.batches import Plan
 from ray_mentor.data.samples.draws import TRAINED
@@ -48,6 +49,8 @@ from ray_mentor.run.findings.predictions import write_predictions
 from ray_mentor.run.job import Job
 from ray_mentor.run.log import RunLog, started_row
 from ray_mentor.run.meta_set.trusted import parts_of, trusted_beside
+from ray_mentor.run.mixture.shares import mixture_of, take_up
+from ray_mentor.run.mixture.table import write_mixture
 from ray_mentor.run.progress import Board
 
 
@@ -64,8 +67,11 @@ def worker_loop(config: dict[str, Job]) -> None:
     schedule = make_schedule(
         curriculum.optimizer, job.config.student.schedule, plan.total_steps, job.config.student.warm_up
     )
+    mixture = mixture_of(job, splits, meta, exchange, curriculum, plan)
+    plan, take = (plan, curriculum.step) if mixture is None else (mixture.plan, mixture.step)
     directory = attempted(job.directory, exchange, job.owner)
-    log = RunLog(directory, job.board, exchange)
+    domains = splits.train.domains
+    log = RunLog(directory, job.board, exchange, None if domains is None else domains.of)
     checkpoints = Checkpoints(directory, exchange, job.run.keep_checkpoints, log.note, curriculum.history, log.ledger)
 
     kept, decay = Kept(exchange.rank), job.config.student.ema
@@ -73,12 +79,13 @@ def worker_loop(config: dict[str, Job]) -> None:
 
     state = checkpoints.newest()
     if state is not None:
-        check_same_data(state, job.data, directory)
+        check_same_data(state, job.data, directory, splits.train.classes)
+        take_up(mixture, state.mixture)
         restore(state, curriculum, schedule, average)
         kept.load(state.kept)
     elif job.mentor_start is not None and curriculum.parts.mentor is not None:
         curriculum.parts.mentor.load(job.mentor_start)
-    first, clock = curriculum.step_number, curriculum.clock
+    first, clock, device = curriculum.step_number, curriculum.clock, next(curriculum.bare.parameters()).device
     log.begin(state.log if state else None)
     if state is not None or job.run.resume:
         log.note(_goes_on(first, len(log.metrics), plan))
@@ -94,9 +101,12 @@ def worker_loop(config: dict[str, Job]) -> None:
     def save() -> None:
         with pulse.slow():
             noted = log.save(curriculum.step_number)
-            now = curriculum, schedule, noted, job.data, kept.state, average
+            shares = None if mixture is None else mixture.state(curriculum.step_number)
+            now = curriculum, schedule, noted, job.data, kept.state, average, shares
             state = capture(*now) if exchange.rank == 0 else None
             checkpoints.add(curriculum.step_number, state)
+            if shares is not None and exchange.rank == 0:
+                write_mixture(directory, shares)
             exchange.wait_for_all()  # nobody's next step waits for rank 0, which writes
         wishes.fulfil()
 
@@ -112,9 +122,9 @@ def worker_loop(config: dict[str, Job]) -> None:
             step = curriculum.step_number
             with clock("reading"):
                 batch = with_trusted(batch_of(train, rows, exchange, (plan.seed, TRAINED, step)), step)
-            torch.manual_seed(curriculum.generator("student", exchange.rank).initial_seed())  # of dropout
+            seed_generators(curriculum.generator("student", exchange.rank).initial_seed(), device)  # of dropout
             with clock("student"):
-                record = curriculum.step(_augmented(batch, job, curriculum, splits.meta.inputs))
+                record = take(_augmented(batch, job, curriculum, splits.meta.inputs))
             with clock("ledger"):
                 log.add(epoch, record, curriculum.progress)
             if average is not None:
@@ -153,7 +163,8 @@ def worker_loop(config: dict[str, Job]) -> None:
 
 def _alone(job: Job, curriculum: Curriculum, splits: Splits) -> AbstractContextManager[None]:
     """In the user's own process; Ray gives its workers as many threads as they have CPUs."""
-    return threads_for(curriculum.bare, splits.train.inputs.shape, job.run.batch_size)
+    inputs = splits.train.inputs
+    return threads_for(curriculum.bare, inputs.shape, job.run.batch_size, inputs.positions)
 
 
 def _goes_on(step: int, epochs: int, plan: Plan) -> str:

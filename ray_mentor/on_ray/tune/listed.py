@@ -11,8 +11,8 @@ import ray
 
 from ray_mentor.config import RunSettings, TrainConfig
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.session import internals
 from ray_mentor.on_ray.session.growth import has_autoscaler
+from ray_mentor.on_ray.session.internals import of_ray
 from ray_mentor.on_ray.session.session import ray_session
 from ray_mentor.on_ray.tune.objective import NONE, Objective
 from ray_mentor.on_ray.tune.resumed import digest
@@ -67,7 +67,7 @@ def place(
         UserError: a Ray on which not one fits, or that is reached through a client.
     """
     with ray_session(needs(run), verbose=verbose, node_seconds=run.node_seconds, tell=tell):
-        if internals.through_client():
+        if of_ray.through_client():
             raise UserError(
                 "RAY_ADDRESS is one of Ray's client (ray://), through which Ray Tune would work in another process "
                 "than this, which writes down what it hears; give the cluster's own address, or submit a job"

@@ -11,7 +11,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search.sample import Categorical, Domain, Float, Integer
 
 from ray_mentor.errors import UserError, one_of
-from ray_mentor.on_ray.session import internals
+from ray_mentor.on_ray.session.internals.of_tune import Population
 from ray_mentor.on_ray.tune.spaces import mutable
 from ray_mentor.on_ray.tune.trial import NAME
 from ray_mentor.run.progress import Row
@@ -46,7 +46,7 @@ def make_scheduler(name: str, domains: Mapping[str, Any], epochs: int) -> TrialS
             "mentor_learning_rate or update_interval to it, or give --scheduler asha"
         )
     mutations = {key: list(d.categories) if isinstance(d, Categorical) else d for key, d in live.items()}
-    return internals.Population(
+    return Population(
         NAME,
         **aim,
         perturbation_interval=math.ceil(epochs / 10),

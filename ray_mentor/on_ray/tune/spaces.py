@@ -15,7 +15,7 @@ from ray.tune.search.variant_generator import generate_variants
 from ray_mentor.config import CurriculumConfig, DataConfig, MentorConfig, RunSettings, StudentConfig, TrainConfig
 from ray_mentor.config.meaning import reason_against, settled
 from ray_mentor.config.values import typed
-from ray_mentor.errors import UserError, listed, one_of, shown
+from ray_mentor.errors import UserError, listed, one_of, said_by_others, shown
 from ray_mentor.on_ray.tune.objective import OBJECTIVES
 from ray_mentor.on_ray.tune.space_source import read_space, shipped_spaces
 
@@ -161,7 +161,8 @@ def check_space(found: FoundSpace, base: TrainConfig, samples: int = 50) -> None
             _check_parts(config_of(base, sample), found.domains)
         except UserError as error:
             raise UserError(
-                f"space {shown(found.name)} holds samples that can't be trained: {error}; such a sample: {_row(sample)}"
+                f"space {shown(found.name)} holds samples that can't be trained: {error.written}; such a "
+                f"sample: {_row(sample)}"
             ) from error
 
 
@@ -280,7 +281,9 @@ def _draws(found: FoundSpace, samples: int) -> Iterator[dict[str, Any]]:
         try:
             ((_, sample),) = generate_variants(found.domains, random_state=random)
         except Exception as error:  # whatever a domain without values or a user's sample_from trips over
-            raise UserError(f"space {shown(found.name)} can't be drawn from: {error}; mend its domains") from error
+            raise UserError(
+                f"space {shown(found.name)} can't be drawn from: {said_by_others(error)}; mend its domains"
+            ) from error
         yield sample
 
 

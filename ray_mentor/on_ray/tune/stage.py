@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.fs
 from ray import tune
 from ray.tune.search import Searcher
 
+from ray_mentor.data.stores import resolved
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.session.environment import having
 from ray_mentor.on_ray.session.session import put_back
@@ -155,7 +155,7 @@ _BOOKS = ".tune-"
 
 
 def _remove(folder: str) -> None:
-    files, path = pyarrow.fs.FileSystem.from_uri(folder)
+    files, path = resolved(folder)
     with suppress(OSError):  # litter is no reason to lose what a sweep has found
         files.delete_dir(path)
 

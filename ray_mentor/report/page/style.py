@@ -68,6 +68,7 @@ nav { margin: 16px 0; font-size: 0.9375rem; color: var(--muted); }
 .card figcaption { overflow-wrap: anywhere; line-height: 1.4; }
 .card .id { display: block; overflow-wrap: anywhere; cursor: pointer; min-height: 24px; }
 .card .values { overflow-wrap: anywhere; margin: 6px 0; font-variant-numeric: tabular-nums; }
+.card .text { overflow-wrap: anywhere; margin: 6px 0; max-height: 9lh; overflow-y: auto; line-height: 1.4; }
 .card .line { display: flex; justify-content: space-between; align-items: center; margin: 4px 0 0; }
 .card .line, .card .values { color: var(--muted); }
 .card svg { max-width: 100px; }

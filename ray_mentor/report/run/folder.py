@@ -11,12 +11,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 
+from ray_mentor.core.mentor.start import RULE, kind_of
+from ray_mentor.core.methods.table import METHODS
 from ray_mentor.errors import UserError
 from ray_mentor.run.checkpoint.resume import started_with
 from ray_mentor.run.directory import CONFIG, METRICS, RESULT, RunDirectory
 from ray_mentor.run.findings.names import class_names
+from ray_mentor.run.mixture.table import read_mixture
 
 Row = Mapping[str, Any]
+MENTORNET = "mentornet"
+"""What the names of all methods with a mentor begin with."""
+MENTOR = "the mentor"
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Folder:
         metrics: a row an epoch that has ended.
         result: what ``result.json`` holds; None of a run that has not come to its end.
         classes: their names; None where nobody wrote them down.
+        mixture: a row a window and source; none where nothing is mixed.
     """
 
     path: str
@@ -40,6 +47,17 @@ class Folder:
     metrics: Sequence[Row]
     result: Row | None
     classes: list[str] | None
+    mixture: Sequence[Row] = ()
+
+    @property
+    def weigher(self) -> str | None:
+        """Who gave samples their weights, in the page's words; None where all count the same."""
+        method = kind_of(str(self.settings.get("method", MENTORNET)))
+        if method in METHODS and METHODS[method].says_same:
+            return None
+        if method.startswith(MENTORNET):
+            return MENTOR
+        return "the rule" if method == RULE else "the method"
 
     def values(self, name: str) -> list[Any]:
         """A column of the metrics."""
@@ -60,7 +78,9 @@ def read_folder(directory: RunDirectory) -> Folder:
     config = (directory.read(CONFIG) or b"").decode(errors="replace")
     name = str(settings.get("run_name") or directory.path.rstrip("/").rpartition("/")[2])
     result, metrics = _result(directory), _metrics(directory)
-    return Folder(directory.path, name, settings, config, metrics, result, class_names(directory))
+    return Folder(
+        directory.path, name, settings, config, metrics, result, class_names(directory), read_mixture(directory)
+    )
 
 
 def _result(directory: RunDirectory) -> Row | None:

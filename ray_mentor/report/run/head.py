@@ -10,21 +10,19 @@ from ray_mentor.report.page.document import copied
 from ray_mentor.report.page.html import code, escaped
 from ray_mentor.report.page.words import duration_text, figure_text, numbered
 from ray_mentor.report.run.folder import Folder
-from ray_mentor.report.terminal import closing_rows
+from ray_mentor.report.terminal import closing_rows, unsure
 
 _LONG = 1000  # characters of a note
 
 
-_PLACES = " · ".join(
-    f'<a href="#{place}">{says}</a>'
-    for place, says in {
-        "accuracy-title": "accuracy",
-        "belief-title": "how far labels are believed",
-        "policy-title": "what the mentor made of losses",
-        "suspicious": "suspicious samples",
-        "settings": "settings",
-    }.items()
-)
+_PLACES = {
+    "accuracy-title": "accuracy",
+    "belief-title": "how far labels are believed",
+    "policy-title": "weight against loss",
+    "suspicious": "suspicious samples",
+    "settings": "settings",
+}
+_OF_WEIGHTS = frozenset({"belief-title", "policy-title"})
 
 
 def head(folder: Folder, ended: str | None) -> str:
@@ -40,11 +38,25 @@ def head(folder: Folder, ended: str | None) -> str:
 <p>{_what(folder.settings)} In {code(folder.path)}.</p>
 <p class="verdict {shade}"><b>How it ended.</b> {verdict}</p>
 {f"<ul>{notes}</ul>" if notes else ""}
-<nav aria-label="Parts of the page">{_PLACES}</nav>
+{_same(folder)}<nav aria-label="Parts of the page">{_places(folder)}</nav>
 {_counts(folder)}
 <p id="problems"></p>
 <noscript><p>The figures are drawn by a script in this page, and scripts are switched off.</p></noscript>
 </header>"""
+
+
+def _same(folder: Folder) -> str:
+    if folder.weigher is not None:
+        return ""
+    return "<p>All samples counted the same: there is no mentor, and there are no weights to look at.</p>\n"
+
+
+def _places(folder: Folder) -> str:
+    return " · ".join(
+        f'<a href="#{place}">{says}</a>'
+        for place, says in _PLACES.items()
+        if folder.weigher is not None or place not in _OF_WEIGHTS
+    )
 
 
 def _what(settings: Mapping[str, Any]) -> str:
@@ -105,7 +117,7 @@ def _wrong_row(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         return []
     low, high = result["wrong_labels_interval"]
     more = " or more" if result.get("sample_weight_spread") == 0 else ""  # no mentor: learnt by heart
-    return [("training labels that look wrong", f"{share:.1%} ({low:.1%} to {high:.1%}){more}")]
+    return [("training labels that look wrong", f"{share:.1%} ({low:.1%} to {high:.1%}){more}{unsure(result)}")]
 
 
 def settings_section(folder: Folder) -> str:

@@ -24,7 +24,7 @@ from ray_mentor.report.run.gallery.source import samples_again
 from ray_mentor.report.run.gallery.suspicious import suspicious
 from ray_mentor.report.run.head import head, settings_section
 from ray_mentor.report.run.ledger_facts import LedgerFacts, ledger_facts
-from ray_mentor.report.run.parts import of_confusions, of_metrics, of_policy, of_rule, of_weights
+from ray_mentor.report.run.parts import Part, of_confusions, of_metrics, of_mixture, of_policy, of_rule, of_weights
 from ray_mentor.report.run.policy_grid import Grid, policy_grid
 from ray_mentor.report.run.rule import Ruled, ruled_by
 from ray_mentor.run.audit.audit import Audit
@@ -58,8 +58,7 @@ def page(
     """
     folder = read_folder(directory)
     facts, lacks = _facts(directory, folder, most_rows)
-    grid, no_grid = _grid(directory, folder, facts)
-    ruled, no_rule = _rule(directory, folder, facts)
+    of_what_was_said, more = _of_what_was_said(directory, folder, facts, lacks)
     no_audit = lacks
     if facts is None:
         audit = None
@@ -68,19 +67,16 @@ def page(
     gallery = ""
     if audit is not None and facts is not None:
         gallery = _gallery(directory, folder, audit, facts, samples)
-    rule, below_rule = of_rule(folder, facts, ruled, no_rule, lacks)
     with _said_by_result(folder):
         begin, end, went = head(folder, ended), settings_section(folder), of_metrics(folder)
         below = foot((folder.result or {}).get("versions") or {})
     parts = [
         *went,
-        *of_weights(folder, facts, lacks),
-        *of_policy(facts, grid, no_grid, lacks),
-        rule,
+        *of_mixture(folder),
+        *of_what_was_said,
         *of_confusions(audit, no_audit),
     ]
     evaluated, figures = evaluation_sections(*_tried(functools.partial(Evaluated.read, directory)))
-    more = {rule[0]: below_rule}
     figures |= {name: figure for name, _, _, figure, _ in parts if figure is not None}
     body = [
         begin,
@@ -92,6 +88,19 @@ def page(
     ]
     title = f"Run {escaped(folder.name)}"
     return document(title, "\n".join(body), figures, GALLERY if gallery else "")
+
+
+def _of_what_was_said(
+    directory: RunDirectory, folder: Folder, facts: LedgerFacts | None, lacks: str
+) -> tuple[list[Part], dict[str, str]]:
+    """The parts about sample weights, and what comes below one of them; none where all samples count the same."""
+    if folder.weigher is None:
+        return [], {}
+    grid, no_grid = _grid(directory, folder, facts)
+    ruled, no_rule = _rule(directory, folder, facts)
+    rule, below = of_rule(folder, facts, ruled, no_rule, lacks)
+    policy = of_policy(folder, facts, grid, no_grid, lacks)
+    return [*of_weights(folder, facts, lacks), *policy, rule], {rule[0]: below}
 
 
 @contextmanager

@@ -13,20 +13,24 @@ from ray_mentor.report.run.figures.curves import (
     accuracy_figure,
     guards_figure,
     losses_figure,
+    settings_figure,
     speed_figure,
     time_figure,
 )
 from ray_mentor.report.run.figures.matrix import matrix_figure
 from ray_mentor.report.run.figures.policy import by_loss_figure, grid_figure, plane_figure
 from ray_mentor.report.run.figures.rule import rule_figure
+from ray_mentor.report.run.figures.shares import influences_figure, shares_figure
 from ray_mentor.report.run.figures.weights import belief_figure, classes_figure, histogram_figure, use_figure
-from ray_mentor.report.run.folder import Folder
+from ray_mentor.report.run.folder import MENTOR, Folder
 from ray_mentor.report.run.head import columns
 from ray_mentor.report.run.ledger_facts import LedgerFacts
 from ray_mentor.report.run.policy_grid import Grid
 from ray_mentor.report.run.rule import Ruled, below_rule
 from ray_mentor.run.audit.audit import Audit
 from ray_mentor.run.directory import LEDGER, METRICS, RESULT
+from ray_mentor.run.mixture.table import MIXTURE
+from ray_mentor.run.tally import PREFIX
 
 Part = tuple[str, str, str, Figure | None, str]
 """Of the page: the name of its place, title, caption, figure, and what is said where there is none."""
@@ -51,8 +55,12 @@ def of_metrics(folder: Folder) -> list[Part]:
         (
             "losses",
             "Losses",
-            "The mentor makes the meta loss small; where the held-out part rises while the other falls, it learns the "
-            "trusted samples by heart. " + columns(["loss", "meta_loss", "meta_holdout_loss"], METRICS),
+            (
+                "The mentor makes the meta loss small; where the held-out part rises while the other falls, it learns "
+                "the trusted samples by heart. " + columns(["loss", "meta_loss", "meta_holdout_loss"], METRICS)
+                if folder.has("meta_loss")
+                else columns(["loss", "meta_holdout_loss"], METRICS)
+            ),
             losses_figure(folder),
             lacks,
         ),
@@ -74,7 +82,43 @@ def of_metrics(folder: Folder) -> list[Part]:
             time_figure(folder),
             "Said when the run has come to its end.",
         ),
+        (
+            "settings",
+            "What other settings would have done",
+            "To the meta loss, to first order, in the one step that each of the mentor's updates looked at: below 0, "
+            "more of it would have helped. Of what counts as a factor, per factor e; of label smoothing, per unit. One "
+            "step ahead is not the end of training: a smaller learning rate looks better in each step than it is "
+            "(short-horizon bias), and weight decay before a batch norm says what the learning rate says. "
+            + columns([PREFIX + name for name in ("log_learning_rate", "weight_decay", "momentum")], METRICS),
+            settings_figure(folder),
+            "Said where a mentor learns, by the student's own SGD or Adam.",
+        ),
         ("speed", "Speed", columns(["samples_per_second"], METRICS), speed_figure(folder), lacks),
+    ]
+
+
+def of_mixture(folder: Folder) -> list[Part]:
+    """Which share each source had; nothing where nothing is mixed."""
+    if not folder.mixture:
+        return []
+    none = "Shares that nobody learns: no update looked at what samples do to a target."
+    return [
+        (
+            "shares",
+            "Shares of the sources",
+            "A share holds for a window of steps, in whole samples. " + columns(["share"], MIXTURE),
+            shares_figure(folder.mixture),
+            "No step has been taken yet.",
+        ),
+        (
+            "influences",
+            "What a sample more of each source would do",
+            "Below 0 the target's loss would fall; only differences between sources move shares. Bars: a standard "
+            "error. What odm and doge go by instead is drawn likewise. "
+            + columns(["influence", "standard_error"], MIXTURE),
+            influences_figure(folder.mixture),
+            none,
+        ),
     ]
 
 
@@ -85,9 +129,8 @@ def of_weights(folder: Folder, facts: LedgerFacts | None, lacks: str) -> list[Pa
         (
             "belief",
             "How far labels are believed",
-            "The mean of what the mentor said; in the burn-in, before it learns, nobody asks it, and all weights are "
-            "1. "
-            f"{apart}" + columns(["scored_weight"], _ROWS),
+            f"The mean of what {folder.weigher} said; in the burn-in nobody asks, and all weights are 1. {apart}"
+            + columns(["scored_weight"], _ROWS),
             None if facts is None else belief_figure(facts),
             lacks,
         ),
@@ -119,15 +162,16 @@ def of_weights(folder: Folder, facts: LedgerFacts | None, lacks: str) -> list[Pa
 _LEAST_SPREAD = 1e-3
 
 
-def of_policy(facts: LedgerFacts | None, grid: Grid | None, no_grid: str, lacks: str) -> list[Part]:
-    """What the mentor made of losses."""
+def of_policy(folder: Folder, facts: LedgerFacts | None, grid: Grid | None, no_grid: str, lacks: str) -> list[Part]:
+    """What was made of losses."""
     if facts is not None and facts.spread < _LEAST_SPREAD:
         facts, lacks = None, "All samples were given the same weight, whatever their loss."
     sees = f" It also sees {escaped(grid.sees)}." if grid is not None and grid.sees else ""
-    return [
+    over = "as the mentor learned" if folder.weigher == MENTOR else "over the training"
+    parts: list[Part] = [
         (
             "policy",
-            "Weight against loss, as the mentor learned",
+            f"Weight against loss, {over}",
             "Lines: the mean weight at each loss. Behind them: where samples lie, the darker the more. "
             + columns(["loss", "scored_weight"], _ROWS),
             None if facts is None else by_loss_figure(facts),
@@ -141,6 +185,11 @@ def of_policy(facts: LedgerFacts | None, grid: Grid | None, no_grid: str, lacks:
             None if facts is None else plane_figure(facts),
             lacks,
         ),
+    ]
+    if folder.weigher != MENTOR:
+        return parts
+    return [
+        *parts,
         (
             "grid",
             "What the mentor would say, beside what it said",
@@ -156,14 +205,14 @@ def of_rule(
     folder: Folder, facts: LedgerFacts | None, ruled: Ruled | None, no_rule: str, lacks: str
 ) -> tuple[Part, str]:
     """The rule that was made of the run, and what comes below its figure."""
-    title, said = "The mentor as a rule", ""
+    title, said = f"{str(folder.weigher).capitalize()} as a rule", ""
     if facts is not None and facts.spread < _LEAST_SPREAD:
         ruled, no_rule = None, "All samples were given the same weight: no rule can be made of that."
     if ruled is not None:
         said = (
             f"It weighs by {escaped(ruled.rule.says)}, and costs nothing: "
             f"{code(f'ray-mentor train --method rule:{_typed(folder.path, RULE_FILE)}')}. Line: the rule. Dots: the "
-            "mean of what the mentor said of the samples that lie nearest, the larger the more these are. "
+            f"mean of what {folder.weigher} said of the samples that lie nearest, the larger the more these are. "
             f"{columns(['weights'], RULE_FILE)} {columns(['loss', 'scored_weight'], _ROWS)}"
         )
     figure = None if ruled is None else rule_figure(ruled)

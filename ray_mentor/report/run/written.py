@@ -40,6 +40,6 @@ def report_at_end(
     try:
         write_report(directory, samples=samples, ended=ended, most_rows=MOST_ROWS, audit=audit)
     except Exception as error:
-        why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        why = error.written if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         return f"no {REPORT} was written ({why}); the run is whole without it, and ray-mentor report RUN makes one"
     return None

@@ -18,6 +18,7 @@ from ray_mentor.report.sweep.standing import SweepStanding
 from ray_mentor.report.sweep.trials import counts, rows_of, settings_of
 from ray_mentor.report.sweep.words import counts_text, objective_text, state_text, verdict_text
 from ray_mentor.report.terminal import PatientConsole
+from ray_mentor.wording import as_said_here
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +59,7 @@ class SweepDisplay:
         """Takes one progress row, of kind ``trial``, ``ended`` or ``note``."""
         now = time.monotonic()
         if row["kind"] == "note":
-            self.console.print(printable(row["text"]), soft_wrap=True, markup=False)
+            self.console.print(as_said_here(printable(row["text"])), soft_wrap=True, markup=False)
         if row["kind"] not in ("trial", "ended"):
             return
         self._standing.take(row, now)

@@ -102,8 +102,10 @@ class Audit:
         classes = told_apart(class_names(directory) or [], span.classes)
         weighs = kind_of(str(settings.get("method", "uniform"))) != "uniform"
         found = _audited(directory, _columns(directory, span, burn_in), classes, weighs=weighs)
-        is_mixed = settings.get("mixing") == "mixup"
-        return dataclasses.replace(found, notes=(*found.notes, _MIXED)) if is_mixed else found
+        more = [_MIXED] if settings.get("mixing") == "mixup" else []
+        if found.matrix is not None:
+            more += noise.unlearnt(found.matrix, classes)
+        return dataclasses.replace(found, notes=(*found.notes, *more))
 
     def __repr__(self) -> str:
         lines = [f"{len(self.table):,} samples" if self.rate is None else str(self.rate), *self.notes, _NEXT]

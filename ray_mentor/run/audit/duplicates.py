@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
@@ -20,9 +19,9 @@ from ray_mentor.core.step.evaluation import evaluating
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.splits import prepare
 from ray_mentor.errors import UserError
+from ray_mentor.run.audit.same_data import given_names, rows_of
 from ray_mentor.run.checkpoint.resume import started_with
 from ray_mentor.run.directory import CONFIG, RunDirectory
-from ray_mentor.run.findings.names import told_apart
 from ray_mentor.students import is_reference, make_student
 
 NEIGHBOURS, NEAR = 10, 0.13
@@ -68,7 +67,7 @@ def duplicates(samples: Samples, student: nn.Module | None = None) -> pa.Table:
             "set": np.repeat(np.arange(len(order)), sizes),
             "kind": pa.array(np.repeat([found[i][0] for i in order], sizes).tolist(), pa.string()),
             "sample_id": ids,
-            "given_label": _given(samples).take(pa.array(rows)),
+            "given_label": given_names(samples).take(pa.array(rows)),
             "labels_differ": np.repeat(np.array([differ[i] for i in order], bool), sizes),
         }
     )
@@ -96,27 +95,12 @@ def duplicates_of(directory: RunDirectory, audited: pa.Table) -> tuple[pa.Table,
 
 
 def _check_same(samples: Samples, audited: pa.Table, directory: RunDirectory) -> None:
-    ids = pa.array(samples.ids) if samples.names is None else samples.names
-    asked = audited["sample_id"].cast(ids.type) if _may_be(audited["sample_id"].type, ids.type) else None
-    places = None if asked is None else pc.index_in(asked, ids)
-    if places is not None and not places.null_count:
-        labels = pc.take(_given(samples), places)
-        if labels.equals(audited["given_label"].cast(pa.string())):
-            return
+    if rows_of(samples, audited) is not None:
+        return
     raise UserError(
         f"the data that {directory.path}/{CONFIG} names are not those that the run was trained on; put them back, or, "
         "where they came from Python, ask there: Audit.duplicates(samples, student)"
     )
-
-
-def _given(samples: Samples) -> pa.StringArray:
-    names = told_apart(samples.classes)
-    return pa.array([names[label] for label in samples.labels], pa.string())
-
-
-def _may_be(kind: pa.DataType, wanted: pa.DataType) -> bool:
-    """Numbers are no strings, nor the other way round."""
-    return bool(pa.types.is_integer(kind)) == bool(pa.types.is_integer(wanted))
 
 
 def _student(directory: RunDirectory, settings: Mapping[str, Any], samples: Samples) -> nn.Module | None:

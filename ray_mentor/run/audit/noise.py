@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ray_mentor.run.accuracy import wilson
 from ray_mentor.run.audit.score import THRESHOLD
+from ray_mentor.wording import counted
 
 DOUBT = 0.3
 """How far u may lie from the threshold, for a label to be one that could be either. Chosen as those are."""
@@ -118,6 +119,20 @@ def by_class(matrix: NDArray[np.int64], names: Sequence[str]) -> pa.Table:
         }
     )
     return table.take(pa.array(np.lexsort((np.arange(len(names)), -wrong, -shares[0]))))
+
+
+def unlearnt(matrix: NDArray[np.int64], names: Sequence[str]) -> list[str]:
+    """What is to be said of classes that next to no sample is taken to be of: all that are given as one look wrong."""
+    given, true = matrix.sum(axis=0), matrix.sum(axis=1)
+    few = np.flatnonzero((given >= _FEW) & (true <= _NEXT_TO_NONE * given)).tolist()
+    return [
+        f"{counted(int(true[k]), 'sample')} taken to be of class {names[k]!r}, though {given[k]:,} are given as it: "
+        "where a student has not learnt a class, right labels look wrong"
+        for k in few
+    ]
+
+
+_FEW, _NEXT_TO_NONE = 5, 0.05
 
 
 def confusions(matrix: NDArray[np.int64], names: Sequence[str]) -> pa.Table:

@@ -9,32 +9,81 @@ from numpy.random import Generator
 
 from ray_mentor.config import DataConfig
 from ray_mentor.data.readers import Raw, read
+from ray_mentor.data.readers.tables.images import NAMED, left_out, none_whole
+from ray_mentor.data.readers.tables.unread import UnreadImages
 from ray_mentor.data.samples.rows import Rows
 from ray_mentor.data.samples.samples import Samples
-from ray_mentor.data.splits.pool import Pool, balanced, less
+from ray_mentor.data.samples.texts.inputs import AbstractTexts
+from ray_mentor.data.splits.pool import Pool, balanced, in_turns, less
 from ray_mentor.data.splits.trusted.id_file import CHECKED, ID
 from ray_mentor.errors import UserError
 from ray_mentor.run.audit.audit import Audit
+from ray_mentor.run.audit.files import with_texts
 from ray_mentor.run.findings.names import told_apart
 
 _PICKED = 309  # keeps the stream of a seed apart
 
 
-def picked_of_data(config: DataConfig, count: int, seed: int) -> pa.Table:
-    """``count`` samples of a training split, each given class as often as can be, at random; one of each content.
+def picked_of_data(config: DataConfig, count: int, seed: int) -> tuple[pa.Table, tuple[str, ...]]:
+    """``count`` samples of a training split, each given class as often as can be, at random; one of each content, but
+    images are not looked at, unless broken ones are skipped: then those that are drawn are.
 
     Returns:
-        ``sample_id``, ``given_label`` (the name of the class), ``checked_label`` (empty), by id.
+        ``sample_id``, ``given_label`` (the name of the class), ``checked_label`` (empty), by id; of texts ``text``, of
+        images that are listed without ids ``path``. And what the user should be told was left out.
 
     Raises:
         UserError: data that can't be read, or fewer different samples.
     """
-    raw = read(config)
+    raw = read(config, images=False)
     samples, rows = raw.train, _free(raw)
+    told = tuple(note for note in raw.notes if note.startswith("left out"))
     _check(count, len(rows), f"the training split of {config.data} has")
-    chosen = samples.select(rows[balanced(samples.labels[rows], count, np.random.default_rng([seed, _PICKED]))])
+    ranked = samples.select(rows[in_turns(samples.labels[rows], np.random.default_rng([seed, _PICKED]))])
+    chosen, broken = _first_whole(ranked, count, config)
+    told += broken
     names = pa.array(told_apart(chosen.classes), pa.string())
-    return _to_fill_in(_ids(chosen), names.take(pa.array(chosen.labels)))
+    table = _to_fill_in(_ids(chosen), names.take(pa.array(chosen.labels)))
+    places = pc.index_in(table[ID].cast(_ids(chosen).type), _ids(chosen)).to_numpy()
+    if isinstance(chosen.inputs, UnreadImages) and chosen.names is None:
+        paths = chosen.inputs.select(places).paths()
+        return table if paths is None else table.append_column("path", pa.array(paths, pa.string())), told
+    if not isinstance(chosen.inputs, AbstractTexts):
+        return table, told
+    return with_texts(table, chosen.inputs.texts(places)), told
+
+
+def _first_whole(ranked: Samples, count: int, config: DataConfig) -> tuple[Samples, tuple[str, ...]]:
+    """The first of them; where broken images are skipped, the next of its class in the place of each such.
+
+    Returns:
+        They; and what was left out.
+
+    Raises:
+        UserError: fewer are whole.
+    """
+    places: list[str] = []
+    whole: set[int] = set()
+    while config.skip_broken and isinstance(ranked.inputs, UnreadImages):
+        numbers = ranked.inputs.numbers[:count].tolist()
+        new = np.array([row for row, number in enumerate(numbers) if number not in whole], np.int64)
+        looked_at = ranked.inputs.select(new)
+        broken = np.array(looked_at.are_broken(), bool)
+        whole.update(looked_at.numbers.tolist())
+        if not broken.any():
+            break
+        places += looked_at.select(np.flatnonzero(broken)).places()
+        rest = np.setdiff1d(np.arange(len(ranked)), new[broken])
+        if not len(rest):
+            raise none_whole()
+        turn = np.empty(len(rest), np.int64)
+        for label in np.unique(ranked.labels[rest]):
+            own = ranked.labels[rest] == label
+            turn[own] = np.arange(own.sum())
+        ranked = ranked.select(rest[np.argsort(turn, kind="stable")])
+    _check(count, len(ranked), f"the training split of {config.data} has, without broken images,")
+    told = (left_out(places[:NAMED], len(places)),) if places else ()
+    return ranked.select(np.arange(count)), told
 
 
 def picked_of_run(audit: Audit, count: int, seed: int) -> pa.Table:

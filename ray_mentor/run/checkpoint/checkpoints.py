@@ -223,7 +223,7 @@ def _bytes_or_trouble(directory: RunDirectory, name: str) -> tuple[bytes, str]:
     try:
         return _bytes_of(directory, name), ""
     except UserError as error:
-        return b"", str(error)
+        return b"", error.written
     except MemoryError as error:
         return b"", f"checkpoint {directory.path}/{CHECKPOINTS}/{name} cannot be read ({type(error).__name__}: {error})"
 
@@ -234,7 +234,7 @@ def _read(path: str, data: bytes, take_up: Callable[[RunState], None]) -> tuple[
         found = Found(path, RunState.from_bytes(data, path))
         take_up(found.state)
     except UserError as error:
-        return None, str(error)
+        return None, error.written
     except ValueError as error:
         return None, f"checkpoint {path} cannot be read ({error})"
     return found, ""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ray_mentor.config.file import MOST_BYTES, settings_in, to_toml
 from ray_mentor.errors import UserError, shown
 from ray_mentor.run.checkpoint.state import RunState
-from ray_mentor.run.directory import CHECKPOINTS, CONFIG, RunDirectory, is_older
+from ray_mentor.run.directory import CHECKPOINTS, CONFIG, RunDirectory, check_free, is_older
+from ray_mentor.run.findings.names import class_names
+from ray_mentor.wording import counted
 
 MAY_CHANGE = {
     "resume",
@@ -32,6 +34,7 @@ MAY_CHANGE = {
     "node_seconds",
     "epochs",
     "concurrent",
+    "scoring",
 }
 """Settings that say where a run happens and how far it goes, not what it is. More epochs go on under the
 schedule of the longer run."""
@@ -40,6 +43,29 @@ schedule of the longer run."""
 def resuming(directory: RunDirectory, *, resume: bool, or_start: bool) -> bool:
     """Whether a run goes on, rather than starts: because it must, or because it may and is there."""
     return resume or (or_start and directory.exists())
+
+
+def longer(record: Mapping[str, Any], directory: RunDirectory) -> str | None:
+    """What there is to say of a run that goes on for more epochs than it was started with; None of another."""
+    before, now = started_with(directory).get("epochs", 0), record.get("epochs", 0)
+    if now <= before or not before:
+        return None
+    return (
+        f"the run was started with {counted(before, 'epoch')} and goes on to {now}, from here on under the schedule of "
+        "the longer run (learning rate, burn-in, how often the mentor learns): it does not end as one that was started "
+        f"with {now}"
+    )
+
+
+def check_free_or_same(record: Mapping[str, Any], directory: RunDirectory, *, resume: bool) -> None:
+    """Refuses to start a run where one is, and to go on where none is, or another.
+
+    Raises:
+        UserError: saying which.
+    """
+    check_free(directory, resume=resume)
+    if resume:
+        check_same_run(record, directory)
 
 
 def check_same_run(
@@ -88,11 +114,13 @@ class Identity:
         record: its settings.
         data: which samples and mentor it works with, a digest by what it is of (:data:`TRAINING` and the like).
         params: of its student, how large each is.
+        classes: the names of them.
     """
 
     record: Mapping[str, Any]
     data: Mapping[str, str]
     params: Mapping[str, tuple[int, ...]]
+    classes: Sequence[str]
 
     def check(self, directory: RunDirectory, state: RunState) -> None:
         """Refuses a run with a checkpoint that is another one.
@@ -101,7 +129,7 @@ class Identity:
             UserError: another student, or what :func:`check_same_run` and :func:`check_same_data` say.
         """
         check_same_run(self.record, directory)
-        check_same_data(state, self.data, directory)
+        check_same_data(state, self.data, directory, self.classes)
         there = {name: tuple(value.shape) for name, value in state.student.items()}
         for name, shape in self.params.items():
             if there.get(name) != shape:
@@ -117,7 +145,7 @@ STUDENT_CODE, AUGMENT_CODE = "student", "augment"
 """What digests are of."""
 
 
-def check_same_data(state: RunState, data: Mapping[str, str], directory: RunDirectory) -> None:
+def check_same_data(state: RunState, data: Mapping[str, str], directory: RunDirectory, classes: Sequence[str]) -> None:
     """Refuses to go on with other samples: those of an epoch would no longer be each of them once.
 
     A test split may come or go; another one, another mentor's file, or other code in the file of a student or of random
@@ -125,6 +153,7 @@ def check_same_data(state: RunState, data: Mapping[str, str], directory: RunDire
 
     Args:
         data: which they are now, by the name of their split.
+        classes: the names that they have now.
 
     Raises:
         UserError: ids, labels, classes or inputs that were others when the checkpoint was made, or a file.
@@ -143,6 +172,13 @@ def check_same_data(state: RunState, data: Mapping[str, str], directory: RunDire
                 f"the file that {name} of run {directory.path} names holds other code than when the run was started; "
                 "put back what was there, or start another run"
             )
+    counted_so = [str(number) for number in range(len(classes) + 1)]
+    if differ and list(classes) == counted_so[1:] and class_names(directory) == counted_so:
+        raise UserError(
+            f"run {directory.path} is of a version of ray_mentor that counted labels from 1 to {len(classes)} as "
+            f"{len(classes) + 1} classes, of which 0 was empty; they are {len(classes)} classes by now, so that it "
+            "can't go on: start another run"
+        )
     if differ:
         raise UserError(
             f"the {' and the '.join(differ)} of the checkpoints in {directory.path} are others than now (their ids, "
@@ -182,5 +218,5 @@ def _settings(written: bytes, name: str) -> dict[str, Any]:
         if type(epochs) is not int:
             raise UserError(f"epochs of {name} is {shown(epochs)}, but it must be a whole number")
     except UserError as error:
-        raise UserError(f"{error} (it is damaged: put it back, or start another run)") from error
+        raise UserError(f"{error.written} (it is damaged: put it back, or start another run)") from error
     return settings

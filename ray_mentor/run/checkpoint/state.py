@@ -48,6 +48,7 @@ class RunState:
             apart; None where ``curriculum`` holds it.
         kept: the best epoch so far, with its student; None where nothing is held out that could say.
         average: of the student's params and buffers; None where none is kept.
+        mixture: of sources: windows, shares and updates; None where there is one source.
     """
 
     curriculum: CurriculumState
@@ -59,6 +60,7 @@ class RunState:
     history_pieces: Tensor | None = None
     kept: KeptState | None = None
     average: dict[str, Tensor] | None = None
+    mixture: dict[str, Any] | None = None
 
     def to_bytes(self) -> bytes:
         """The state as bytes that ``torch.load(weights_only=True)`` reads."""
@@ -115,6 +117,7 @@ def capture(
     data: dict[str, str],
     kept: KeptState | None = None,
     average: Average | None = None,
+    mixture: dict[str, Any] | None = None,
 ) -> RunState:
     """The state of a run, as it stands, but for its loss history.
 
@@ -131,6 +134,7 @@ def capture(
             average=None if average is None else average.values,
         ),
         kept=kept,  # a copy already
+        mixture=mixture,
     )
 
 

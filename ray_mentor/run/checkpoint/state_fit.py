@@ -75,16 +75,22 @@ def _time(least: float) -> Is:
     return Is(lambda value: A_NUMBER.holds(value) and value >= least, "a time")
 
 
+_COLUMN = Is(lambda name: isinstance(name, str) and name.isidentifier(), "a column's name")
+
 LOG = Fields(
     metrics=Each(
         Each(
             Maybe(Is(_is_figure, "a finite number")),
-            keys=Is(lambda name: isinstance(name, str) and name.isidentifier(), "a column's name"),
+            keys=_COLUMN,
         )
     ),
     train_seconds=_time(1e-9),
     epoch_seconds=_time(0),
-    tally=Fields(sums=Is(_are_sums, "three sums a rank"), meta_losses=Each(A_NUMBER)),
+    tally=Fields(
+        sums=Is(_are_sums, "three sums a rank"),
+        meta_losses=Each(A_NUMBER),
+        hypergradients=Each(Each(A_NUMBER), keys=_COLUMN),
+    ),
 )
 """The ledger aside, which :func:`~ray_mentor.run.ledger.files.stretches_of` looks at."""
 

@@ -109,7 +109,7 @@ def rows_of(directory: RunDirectory) -> Rows:
     parts = np.flatnonzero(np.diff(step, prepend=-1))[1:]
     percentile = RunningPercentile(config.loss_percentile, config.percentile_decay)
     by_step = np.split(loss, parts)
-    levels = [np.full(len(part), percentile.update(torch.from_numpy(part))) for part in by_step]
+    levels = [np.full(len(part), float(percentile.update(torch.from_numpy(part)))) for part in by_step]
     seen = dict(
         zip(AXES, (np.concatenate(list(map(quantiles, by_step))), loss, loss - np.concatenate(levels)), strict=True)
     )

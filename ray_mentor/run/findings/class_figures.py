@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ray_mentor.run.directory import RunDirectory
@@ -17,6 +19,10 @@ MOST = 100
 """Classes that are told of one by one."""
 
 _RARE, _UNEVEN = 0.1, 0.5  # of the training samples; of an equal share
+_MANY, _FEW = 100, 20  # training samples of a class, above and below (Liu et al. 2019)
+
+OF_SIZES = ("many", "medium", "few")
+"""Classes of above 100, 20 to 100 and below 20 training samples."""
 
 
 def class_figures(directory: RunDirectory, epoch: int) -> dict[str, Any]:
@@ -24,18 +30,23 @@ def class_figures(directory: RunDirectory, epoch: int) -> dict[str, Any]:
 
     Returns:
         ``test_balanced_accuracy``: mean accuracy over the classes that the test split has; ``test_macro_f1``: mean F1,
-        2·TP / (2·TP + FP + FN), over the classes that it has or the student says; ``test_confusion``: counts, a row a
-        label, a column a predicted class, None above 100 classes; ``classes``: of each, the rarest first and 100 at
+        2·TP / (2·TP + FP + FN), over the classes that it has or the student says; ``test_many_accuracy``,
+        ``test_medium_accuracy``, ``test_few_accuracy``: mean accuracy over the classes of above 100, 20 to 100 and
+        below 20 training samples, by true label where that is known; ``test_worst_class_accuracy`` and
+        ``test_worst_class``, its name; ``class_ratio``: the size of the largest class over that of the smallest;
+        ``test_confusion``: counts, a row a label, a column a predicted class, None above 100 classes; ``classes``: of
+        each, the rarest first and 100 at
         most, its name, its share of the training samples by given label, whether it is rare (below a tenth of them,
-        and below half of an equal share), its mean sample weight in that epoch, and the accuracy on the test split;
-        ``mean_sample_weight_elsewhere``: of the samples of all classes that are not rare. Each is None where it is not
-        known.
+        below half of an equal share, and not absent), its mean sample weight in that epoch, and the accuracy on the
+        test split; ``mean_sample_weight_elsewhere``: of the samples of all classes that are not rare. Each is None
+        where it is not known.
     """
     names = class_names(directory)
     assert names is not None
-    shares, weights = _by_given_label(directory, epoch, len(names))
+    shares, weights, sizes = _of_training(directory, epoch, len(names))
     figures, accuracies = _of_predictions(directory, len(names))
-    is_rare = shares < min(_RARE, _UNEVEN / len(names))
+    figures |= _of_sizes(sizes, accuracies, names)
+    is_rare = (shares > 0) & (shares < min(_RARE, _UNEVEN / len(names)))
     rarest = np.argsort(shares, kind="stable")[:MOST]
     classes = [
         {
@@ -52,15 +63,40 @@ def class_figures(directory: RunDirectory, epoch: int) -> dict[str, Any]:
     return {**figures, "classes": classes, "mean_sample_weight_elsewhere": elsewhere}
 
 
-def _by_given_label(directory: RunDirectory, epoch: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Share of the samples and mean sample weight, a class each; NaN where no sample is of the class."""
-    counts, sums = np.zeros(count, np.int64), np.zeros(count)
-    for rows in ledger_parts(directory, epoch, ("given_label", "sample_weight")):
+def _of_training(
+    directory: RunDirectory, epoch: int, count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Share of the samples and mean sample weight by given label, NaN where no sample is of the class; and samples by
+    true label, where that is known; a class each.
+    """
+    counts, sums, sizes = np.zeros(count, np.int64), np.zeros(count), np.zeros(count, np.int64)
+    for rows in ledger_parts(directory, epoch, ("given_label", "true_label", "sample_weight")):
         labels = rows["given_label"].to_numpy()
+        truth = pc.fill_null(rows["true_label"], -1).to_numpy()
+        sizes += np.bincount(np.where(truth < 0, labels, truth), minlength=count)
         counts += np.bincount(labels, minlength=count)
         sums += np.bincount(labels, rows["sample_weight"].to_numpy().astype(np.float64), minlength=count)
     with np.errstate(invalid="ignore"):
-        return counts / counts.sum(), sums / counts
+        return counts / counts.sum(), sums / counts, sizes
+
+
+def _of_sizes(sizes: NDArray[np.int64], accuracies: NDArray[np.float64], names: Sequence[str]) -> dict[str, Any]:
+    """Accuracy of classes by their numbers of training samples, and of the worst one."""
+    known, there = ~np.isnan(accuracies), sizes > 0
+    groups = dict(
+        zip(OF_SIZES, (sizes > _MANY, (sizes >= _FEW) & (sizes <= _MANY), there & (sizes < _FEW)), strict=True)
+    )
+    worst = int(np.nanargmin(accuracies)) if known.any() else None
+    return {
+        **{f"test_{name}_accuracy": _mean(accuracies[of & known]) for name, of in groups.items()},
+        "test_worst_class_accuracy": None if worst is None else float(accuracies[worst]),
+        "test_worst_class": None if worst is None else names[worst],
+        "class_ratio": float(sizes[there].max() / sizes[there].min()) if there.any() else None,
+    }
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    return float(values.mean()) if len(values) else None
 
 
 def _of_predictions(directory: RunDirectory, count: int) -> tuple[dict[str, Any], NDArray[np.float64]]:

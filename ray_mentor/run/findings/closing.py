@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from ray_mentor.run.audit.audit import Audit
@@ -11,22 +13,28 @@ from ray_mentor.run.audit.files import write
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.findings.class_figures import class_figures
 
+TextsOf = Callable[[pa.Table], Sequence[str | None] | None]
+"""Of an audit's samples, in its order; None where they are no texts."""
+
 FIRST = 50
 """Samples among which wrong labels are counted, where the truth is known."""
 
 
-def closed(directory: RunDirectory, result: dict[str, Any], epochs: int) -> tuple[dict[str, Any], Audit]:
+def closed(
+    directory: RunDirectory, result: dict[str, Any], epochs: int, texts_of: TextsOf = lambda audited: None
+) -> tuple[dict[str, Any], Audit]:
     """Writes ``audit.parquet``, ``audit.csv`` and, last of all, ``result.json``.
 
     Args:
         result: what it holds besides what is found out here.
         epochs: of the run.
+        texts_of: an audit's samples, the beginning of each.
 
     Returns:
         What ``result.json`` holds, and the audit, which the run's page shows, too.
     """
     audit = Audit.from_run(directory)
-    write(audit, directory)
+    write(audit, directory, texts_of(audit.table))
     result = {**result, **class_figures(directory, epochs - 1), **_figures(audit)}
     directory.write_result(result)
     return result, audit

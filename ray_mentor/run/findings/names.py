@@ -17,6 +17,9 @@ from ray_mentor.run.directory import RunDirectory
 CLASSES = "classes.json"
 """The names of the classes, in order of their numbers."""
 
+SOURCES = "sources.json"
+"""The names of the sources, likewise, where there are several."""
+
 IDS = "ids.parquet"
 """Where sample ids are strings: the number that each sample has in the ledger, and its id."""
 
@@ -26,6 +29,10 @@ _NUMBER = "sample_id"
 def write_names(directory: RunDirectory, samples: Samples) -> None:
     """Writes both down, of the training split."""
     directory.write(CLASSES, json.dumps(samples.classes).encode())
+    if samples.domains is None:
+        directory.remove(SOURCES)
+    else:
+        directory.write(SOURCES, json.dumps(samples.domains.names).encode())
     if samples.names is None:
         directory.remove(IDS)
         return
@@ -49,6 +56,23 @@ def with_ids(rows: pa.Table, directory: RunDirectory) -> pa.Table:
     chunks = [pa.DictionaryArray.from_arrays(chunk, names) for chunk in places.chunks]
     ids = pa.chunked_array(chunks, pa.dictionary(pa.int32(), names.type))
     return rows.set_column(rows.schema.get_field_index(_NUMBER), _NUMBER, ids)
+
+
+def with_sources(rows: pa.Table, directory: RunDirectory) -> pa.Table:
+    """The rows with their ``domain`` by name, by dictionary, where there are several.
+
+    Raises:
+        UserError: the file of names is damaged, or lacks one.
+    """
+    names = _names(directory, SOURCES)
+    if names is None:
+        return rows
+    place = rows.schema.get_field_index("domain")
+    try:
+        chunks = [pa.DictionaryArray.from_arrays(chunk, pa.array(names)) for chunk in rows["domain"].chunks]
+    except pa.ArrowException as error:
+        raise UserError(f"{directory.path}/{SOURCES} lacks a source of the ledger ({error}); put it back") from error
+    return rows.set_column(place, "domain", pa.chunked_array(chunks, pa.dictionary(pa.int32(), pa.string())))
 
 
 def table_in(directory: RunDirectory, name: str, columns: Mapping[str, pa.DataType]) -> pa.Table | None:
@@ -93,13 +117,18 @@ def class_names(directory: RunDirectory) -> list[str] | None:
     Raises:
         UserError: the file is damaged.
     """
-    written = directory.read(CLASSES)
+    names = _names(directory, CLASSES)
+    return None if names is None else told_apart(names)
+
+
+def _names(directory: RunDirectory, file: str) -> list[str] | None:
+    written = directory.read(file)
     if written is None:
         return None
     try:
         names = json.loads(written)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{directory.path}/{CLASSES} cannot be read ({error}); put it back") from error
+        raise UserError(f"{directory.path}/{file} cannot be read ({error}); put it back") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"{directory.path}/{CLASSES} is no list of names; put it back")
-    return told_apart(names)
+        raise UserError(f"{directory.path}/{file} is no list of names; put it back")
+    return names

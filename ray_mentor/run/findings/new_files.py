@@ -13,6 +13,8 @@ from ray_mentor.errors import UserError, shown
 
 def check_free(path: str) -> None:
     """Raises a UserError if there is something at a path that shall be written, or its folder is not there."""
+    if "://" in path:
+        raise UserError(f"{shown(path)} is no path of this machine, where it is written; give one, and copy it there")
     if os.path.lexists(path):
         raise _taken(path)
     folder = os.path.dirname(os.path.abspath(path))

@@ -26,6 +26,7 @@ from torch import Tensor
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.step.record import StepRecord
 from ray_mentor.data.memory import require_memory
+from ray_mentor.data.samples.rows import Rows
 from ray_mentor.errors import UserError
 from ray_mentor.run.claim import Claim, ClaimedDirectory
 from ray_mentor.run.directory import CHECKPOINTS, LEDGER, RunDirectory, name_of
@@ -75,10 +76,15 @@ class Stretch:
 
 
 class LedgerFiles:
-    """A rank's part of a run's ledger. Every rank calls the same methods."""
+    """A rank's part of a run's ledger. Every rank calls the same methods.
 
-    def __init__(self, directory: ClaimedDirectory, exchange: AbstractExchange) -> None:
+    Args:
+        domains: the source of each sample of the training split; None where there is one.
+    """
+
+    def __init__(self, directory: ClaimedDirectory, exchange: AbstractExchange, domains: Rows | None = None) -> None:
         self._directory = directory
+        self._domains = domains
         self._exchange = exchange
         self._rows = LedgerRows()
         self._closed: list[Stretch] = []
@@ -93,7 +99,7 @@ class LedgerFiles:
         if record.step == self._first:
             self._first_epoch = epoch
         self._last_epoch = epoch
-        self._rows.append(epoch, record)
+        self._rows.append(epoch, record, self._domains)
 
     def end_epoch(self, step: int) -> None:
         """The epoch has ended, after so many steps of the run."""

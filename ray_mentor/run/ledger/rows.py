@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ray_mentor.core.step.record import StepRecord
+from ray_mentor.data.samples.rows import Rows
 
 SCHEMA = pa.schema(
     [
@@ -26,6 +26,8 @@ SCHEMA = pa.schema(
         pa.field("true_label", pa.int64()),
         pa.field("predicted_label", pa.int32()),
         pa.field("margin", pa.float32()),
+        pa.field("class_factor", pa.float32()),
+        pa.field("domain", pa.int32()),
     ]
 )
 """One row per sample and epoch. ``loss`` is in nats, before the step; ``scored_weight`` is what the
@@ -34,12 +36,14 @@ lie between them); ``influence``, s_i = ∂M/∂ŵ_i, is null where none was com
 the meta loss on one meta batch would have fallen had the sample counted a little more; a single row's sign is mostly
 chance, and sums over epochs or groups are what it is for; ``true_label`` is null where the truth is not known;
 ``predicted_label`` is the class of the student's largest logit before the step and ``margin`` the given label's logit
-less the largest of the others, both of the pass that ``loss`` is of: −1 and NaN where the output isn't class logits."""
+less the largest of the others, both of the pass that ``loss`` is of: −1 and NaN where the output isn't class logits;
+``class_factor`` is what the loss was multiplied by for its class's sake, beside the sample weight; 1: nothing;
+``domain`` is the number of the sample's source, where several are mixed, else −1."""
 
-LATER = {"predicted_label": -1, "margin": math.nan}
+LATER = {"predicted_label": -1, "margin": math.nan, "class_factor": 1.0, "domain": -1}
 """Columns that ledgers of earlier versions don't have, and what stands for them there."""
 
-ROW_BYTES = 60
+ROW_BYTES = 68
 """Of a row in memory."""
 
 
@@ -61,25 +65,31 @@ class LedgerRows:
     def __len__(self) -> int:
         return _ROWS * (len(self._blocks) - 1) + self._filled
 
-    def append(self, epoch: int, record: StepRecord) -> None:
-        """Takes down one step."""
-        batch = record.batch
+    def append(self, epoch: int, record: StepRecord, domains: Rows | None = None) -> None:
+        """Takes down one step; labels that are no class each, amounts or several, are all of one class.
+
+        Args:
+            domains: the source of each sample of the training split; None where there is one.
+        """
+        labels, truth = record.labels, record.true_labels
         self._add(
             {
-                "sample_id": batch.ids.cpu().numpy(),
+                "sample_id": record.ids.numpy(),
                 "epoch": epoch,
                 "step": record.step,
-                "loss": record.losses.float().cpu().numpy(),
+                "loss": record.losses.float().numpy(),
                 "scored_weight": record.scored.float().numpy(),
                 "sample_weight": record.sample_weights.float().numpy(),
                 "influence": record.influence.float().numpy(),
                 "predicted_label": record.predicted_label.numpy(),
                 "margin": record.margin.numpy(),
-                "given_label": batch.labels.cpu().numpy() if _are_classes(batch.labels) else 0,
-                "true_label": batch.true_labels.cpu().numpy() if batch.true_labels is not None else 0,
-                _KNOWN: batch.true_labels is not None,
+                "class_factor": 1.0 if record.class_factor is None else record.class_factor.numpy(),
+                "given_label": 0 if labels is None or labels.is_floating_point() else labels.numpy(),
+                "true_label": 0 if truth is None else truth.numpy(),
+                "domain": -1 if domains is None else domains[record.in_training.numpy()],
+                _KNOWN: truth is not None,
             },
-            len(batch),
+            len(record.ids),
         )
 
     def extend(self, rows: pa.Table) -> None:
@@ -135,8 +145,3 @@ def _values(column: pa.ChunkedArray) -> NDArray[Any]:
     """A column's values; where they are null, NaN of a number and 0 of a whole one, which is what blocks hold."""
     values: NDArray[Any] = column.fill_null(math.nan if pa.types.is_floating(column.type) else 0).to_numpy()
     return values
-
-
-def _are_classes(labels: Tensor) -> bool:
-    """One each; amounts and several of them are all of one class."""
-    return labels.ndim == 1 and not labels.is_floating_point()

@@ -78,7 +78,7 @@ class TrustedBeside:
             batch,
             rows=torch.cat([batch.rows, self._first_row + beside.rows]),
             ids=torch.cat([batch.ids, beside.ids]),
-            inputs=torch.cat([batch.inputs, beside.inputs.to(batch.inputs.device)]),
+            inputs=self._samples.inputs.join([batch.inputs, beside.inputs.to(batch.inputs.device)]),
             labels=torch.cat([batch.labels, beside.labels]),
             true_labels=truth,
             trusted=torch.arange(len(batch) + len(beside)) >= len(batch),

@@ -7,116 +7,29 @@ import functools
 import inspect
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ray_mentor.data.samples.inputs import AbstractArrayInputs, FeatureInputs, ImageInputs, digest
+from ray_mentor.data.samples.inputs import digest
 from ray_mentor.data.samples.labels import MOST_CLASSES
-from ray_mentor.data.samples.samples import Samples
 from ray_mentor.errors import UserError, one_of, shown
+from ray_mentor.run.checkpoint.resume import started_with
+from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.trained.fed import FEATURES, IMAGES, OWN, TEXTS, Input
+from ray_mentor.run.trained.files import ABOUT
 from ray_mentor.students import make_student, runs_code
 
 FORMAT_VERSION = 1
 
-IMAGES, FEATURES, OWN = "images", "features", "own"
-"""Kinds of input: uint8 pixels (N, H, W, C); float32 features (N, F); what a user's own data set gives."""
+_MOST_BYTES = 2**26  # of student.json: a hundred thousand classes with long names
 
 _IMAGE_AXES = 3
 _MOST_NUMBERS = 2**28  # of an input: more is a mistake, or damage
-
-
-@dataclass(frozen=True)
-class Input:
-    """What a student is fed.
-
-    Attributes:
-        kind: images, features or own.
-        shape: of one model input, e.g. (3, 32, 32) or (64,).
-        names: of the features, in order; empty where they have none.
-        mean: a number a channel or feature, subtracted from what is given (of images from pixel/255); empty for own.
-        std: likewise; what is left is divided by it.
-        dtype: of what the model is fed.
-        resize: of images of any size: what the shorter side is resized to, before the middle is cropped to ``shape``.
-            None: they have that size.
-    """
-
-    kind: str
-    shape: tuple[int, ...]
-    names: tuple[str, ...] = ()
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    dtype: str = "float32"
-    resize: int | None = None
-
-    @staticmethod
-    def of(samples: Samples, names: Sequence[str] = ()) -> Input:
-        """That of a training split.
-
-        Args:
-            names: of its features.
-        """
-        inputs, shape = samples.inputs, tuple(samples.inputs.shape)
-        if not isinstance(inputs, AbstractArrayInputs):
-            return Input(OWN, shape, dtype=str(inputs.dtype).removeprefix("torch."))
-        mean, std = (tuple(map(float, value)) for value in inputs.scale)
-        if not isinstance(inputs, ImageInputs):
-            return Input(FEATURES, shape, tuple(names), mean, std)
-        resize = None if inputs.side is None else inputs.values.shape[1]
-        return Input(IMAGES, shape, tuple(names), mean, std, resize=resize)
-
-    def fed(self, raw: Tensor) -> Tensor:
-        """What the model is fed of raw inputs; the caller's memory is not written to.
-
-        Args:
-            raw: uint8 (N, H, W, C), features (N, F), or what a data set of the user's gives.
-
-        Raises:
-            UserError: another shape, or another type than bytes for images.
-        """
-        self.check(raw)
-        if self.kind == OWN:
-            return raw.to(getattr(torch, self.dtype))
-        if self.kind == IMAGES:
-            return self.inputs(np.empty((0, *self.stored_shape), np.uint8)).fed(raw)
-        return self.inputs(np.empty((0, *self.shape), np.float32)).fed(raw.to(torch.float32, copy=True))
-
-    def inputs(self, values: Any) -> AbstractArrayInputs:
-        """Raw values, in memory or elsewhere, that come scaled as in training."""
-        scale = np.array(self.mean, np.float32), np.array(self.std, np.float32)
-        return ImageInputs(values, scale) if self.kind == IMAGES else FeatureInputs(values, scale)
-
-    @property
-    def stored_shape(self) -> tuple[int, ...]:
-        """Of one raw input."""
-        return (*self.shape[1:], self.shape[0]) if self.kind == IMAGES else self.shape
-
-    def check(self, raw: Tensor) -> None:
-        """Raises a UserError unless these are raw inputs of this student."""
-        if self.kind != OWN and tuple(raw.shape[1:]) != self.stored_shape:
-            raise UserError(
-                f"the inputs have shape {tuple(raw.shape)}, but the student takes {self} of shape "
-                f"(N, {', '.join(map(str, self.stored_shape))}){self._fix}"
-            )
-        if self.kind == IMAGES and raw.dtype != torch.uint8:
-            kind = str(raw.dtype).removeprefix("torch.")
-            raise UserError(f"the images are {kind}, but the student takes pixels as uint8, 0 to 255; convert them")
-
-    @property
-    def _fix(self) -> str:
-        if self.resize is None:
-            return ""
-        return (
-            f"; Student.prepare(FILE) makes one: the shorter side resized to {self.resize}, and the middle "
-            f"{self.shape[2]}×{self.shape[1]} cropped"
-        )
-
-    def __str__(self) -> str:
-        return {IMAGES: "uint8 images", FEATURES: "features"}.get(self.kind, "inputs")
 
 
 @dataclass(frozen=True)
@@ -150,7 +63,12 @@ class About:
 
     def to_bytes(self) -> bytes:
         """As ``student.json`` holds it."""
-        table = dataclasses.asdict(self)
+        bare = dataclasses.replace(self, input=dataclasses.replace(self.input, tokens=None))
+        table = dataclasses.asdict(bare)
+        del table["input"]["tokens"]
+        if self.input.kind != TEXTS:
+            for name in _OF_TEXTS:
+                del table["input"][name]
         told = {
             "builder": "the user's own" if self.build is None else "ray_mentor.students.make_student(**build)",
             "says": "softmax of the mean of both students' probabilities: log of it in evaluation mode"
@@ -182,14 +100,33 @@ class About:
         raise UserError(f"{name} has format version {shown(version)}, but this version reads {FORMAT_VERSION}")
 
 
+def read_about(directory: RunDirectory) -> About:
+    """What a run's folder says of its trained student.
+
+    Raises:
+        UserError: no run, none that has one, or damage.
+    """
+    written = directory.read(ABOUT, at_most=_MOST_BYTES)
+    if written is not None:
+        return About.from_bytes(written, f"{directory.path}/{ABOUT}")
+    started_with(directory, "give the folder of a finished run, e.g. runs/first")
+    raise UserError(
+        f"{directory.path} has no trained student ({ABOUT}), which a run writes when it ends; let it go on to its end: "
+        "--resume"
+    )
+
+
+_OF_TEXTS = ("most", "pad", "tokenizer")
 _FED_AS = {
     IMAGES: "(pixel / 255 - mean) / std of uint8 pixels (N, H, W, C), as float32 (N, C, H, W)",
     FEATURES: "(feature - mean) / std, as float32 (N, F), features in the order of names",
+    TEXTS: "token ids that the tokenizer beside makes of a text, cut to most, as int64 (N, L), with pad behind them",
     OWN: "as the data set gives it",
 }
 
 _RESIZED = (
-    "; before that the shorter side is resized to resize (bilinear, antialiased), and the middle cropped to shape"
+    "; before that the shorter side is resized to resize (bilinear, antialiased), the middle resize×resize cropped, "
+    "and of that the middle of shape"
 )
 
 
@@ -206,6 +143,11 @@ def build_of(student: Callable[[], nn.Module]) -> dict[str, Any] | None:
         return None
     shape = list(given["input_shape"])
     return {"name": given["name"], "input_shape": shape, "n_classes": given["n_classes"]}
+
+
+def name_of(student: Callable[[], nn.Module]) -> str | None:
+    """The name by which :func:`~ray_mentor.students.make_student` builds it, where that is what does; else None."""
+    return (build_of(student) or {}).get("name")
 
 
 def code_of(student: Callable[[], nn.Module]) -> str | None:
@@ -227,13 +169,14 @@ def _checked(table: Mapping[str, Any]) -> About:
     one_of(fed["kind"], _FED_AS, "kind of input")
     shape = tuple(map(_size, fed["shape"]))
     scale = {name: tuple(map(float, fed[name])) for name in ("mean", "std")}
-    expected = 0 if fed["kind"] == OWN else shape[0]
+    is_array = fed["kind"] in (IMAGES, FEATURES)
+    expected = shape[0] if is_array else 0
     if math.prod(shape) > _MOST_NUMBERS or any(len(each) != expected for each in scale.values()):
         raise ValueError(
             f"an input of shape {shape} with {len(scale['mean'])} means and {len(scale['std'])} deviations"
         )
     names = tuple(map(str, fed["names"]))
-    if names and len(names) != expected:
+    if names and is_array and len(names) != expected:
         raise ValueError(f"{len(names)} names of {expected} features")
     if not isinstance(getattr(torch, str(fed["dtype"]), None), torch.dtype):
         raise ValueError(f"a type {shown(fed['dtype'])}")
@@ -244,13 +187,17 @@ def _checked(table: Mapping[str, Any]) -> About:
     if not 0 < len(classes) <= MOST_CLASSES:
         raise ValueError(f"{len(classes)} classes")
     build = None if table["build"] is None else {str(name): value for name, value in table["build"].items()}
+    if build is not None and fed["kind"] == TEXTS:
+        build["input_shape"] = list(shape)  # however long
     if build is not None and (tuple(build["input_shape"]), build["n_classes"]) != (shape, len(classes)):
         raise ValueError("a student for other inputs or classes than it names")
     return About(
         run=str(table["run"]),
         build=build,
         classes=classes,
-        input=Input(fed["kind"], shape, names, **scale, dtype=str(fed["dtype"]), resize=resize),
+        input=dataclasses.replace(
+            Input(fed["kind"], shape, names, scale["mean"], scale["std"], str(fed["dtype"]), resize), **_of_texts(fed)
+        ),
         students=_size(table["students"]),
         epochs=int(table["epochs"]),
         finished=bool(table["finished"]),
@@ -258,6 +205,21 @@ def _checked(table: Mapping[str, Any]) -> About:
         versions={str(name): str(version) for name, version in table["versions"].items()},
         code=None if table.get("code") is None else str(table["code"]),
     )
+
+
+def _of_texts(fed: Mapping[str, Any]) -> dict[str, Any]:
+    if fed["kind"] != TEXTS:
+        return {}
+    tokenizer = {str(name): str(digest) for name, digest in fed["tokenizer"].items()}
+    strange = next((name for name in tokenizer if not _is_file_name(name)), None)
+    if strange is not None:
+        raise ValueError(f"a tokenizer in {shown(strange)}")
+    return {"most": _size(fed["most"]), "pad": int(fed["pad"]), "tokenizer": tokenizer}
+
+
+def _is_file_name(name: str) -> bool:
+    """Whether it names a file of the folder itself."""
+    return PurePosixPath(name).name == name and name not in ("", "..") and not {"\\", "\0"} & {*name}
 
 
 def _size(value: Any) -> int:

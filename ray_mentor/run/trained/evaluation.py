@@ -5,7 +5,7 @@ when it says how sure it is.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from ray_mentor.run.accuracy import wilson
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.findings.class_figures import MOST
 from ray_mentor.run.trained.about import as_lines
-from ray_mentor.run.trained.predictions import LABEL, PROBABILITY
+from ray_mentor.run.trained.predictions import LABEL, PROBABILITY, ROW
 
 EVALUATION = "evaluation.json"
 """In the run's folder: the newest evaluation."""
@@ -48,13 +48,10 @@ class Evaluation:
         self._bin_counts, self._bin_right = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
         self._bin_sums = np.zeros(BINS)
 
-    def take(self, labels: NDArray[np.int64], tables: Iterator[pa.Table]) -> None:
-        """Takes in predictions of samples with these labels, in order."""
-        row = 0
-        for table in tables:
-            part = labels[row : row + len(table)]
-            self._add(part, table[LABEL].to_numpy(), table[PROBABILITY].to_numpy().astype(np.float64))
-            row += len(table)
+    def take(self, labels: NDArray[np.int64], table: pa.Table) -> None:
+        """Takes in predictions of some of the samples, all of which have these labels."""
+        of_rows = labels[table[ROW].to_numpy()]
+        self._add(of_rows, table[LABEL].to_numpy(), table[PROBABILITY].to_numpy().astype(np.float64))
 
     def _add(self, labels: NDArray[np.int64], said: NDArray[Any], sure: NDArray[np.float64]) -> None:
         count, hit = len(self._classes), labels == said
@@ -71,15 +68,13 @@ class Evaluation:
 
     def figures(self) -> dict[str, Any]:
         """What ``evaluation.json`` holds of them: shares, intervals of 95 % by Wilson, counts."""
-        total, right = int(self._of_label.sum()), int(self._right.sum())
+        total = int(self._of_label.sum())
         there = self._of_label > 0
         of_each = self._right[there] / self._of_label[there]
         filled = self._bin_counts > 0
         gaps = np.abs(self._bin_right[filled] - self._bin_sums[filled])
         return {
-            "samples": total,
-            "accuracy": right / total,
-            "interval": list(wilson(right, total)),
+            **self.overall(),
             "balanced_accuracy": float(of_each.mean()),
             "calibration_error": float(gaps.sum() / total),
             "mean_probability": float(self._bin_sums.sum() / total),
@@ -96,6 +91,11 @@ class Evaluation:
                 for m in range(BINS)
             ],
         }
+
+    def overall(self) -> dict[str, Any]:
+        """Of all classes together: how many samples, at least one, and how often it is right."""
+        total, right = int(self._of_label.sum()), int(self._right.sum())
+        return {"samples": total, "accuracy": right / total, "interval": list(wilson(right, total))}
 
     def _of_class(self, place: int, name: str) -> dict[str, Any]:
         count, right, said = (int(each[place]) for each in (self._of_label, self._right, self._said))
@@ -114,7 +114,9 @@ class Evaluated:
     """What a run's folder says of an evaluation.
 
     Attributes:
-        figures: see :meth:`Evaluation.figures`; and ``data``, ``student`` (its file), ``epoch``.
+        figures: see :meth:`Evaluation.figures`; and ``data``, ``student`` (its file), ``epoch``, ``warning``,
+            ``left_out`` (images that can't be decoded), ``trained_on`` (samples that the run was trained on; None:
+            nobody knows), ``others`` (those that it wasn't, where there are both).
     """
 
     figures: dict[str, Any]
@@ -163,6 +165,10 @@ def _check(figures: Any) -> None:
     ):
         numbers += [each[name] for each in parts for name in names if each[name] is not None]
     numbers += [count for row in rows or () for count in row]
+    numbers += [count for name in ("left_out", "trained_on") if (count := figures.get(name)) is not None]
+    if (others := figures.get("others")) is not None:
+        low, high = others["interval"]
+        numbers += [others["samples"], others["accuracy"], low, high]
     if not all(type(each) in (int, float) and 0 <= each < _LARGE for each in numbers):
         raise ValueError("a figure that is no number")
     if any(not isinstance(text, str) for text in (figures["data"], *(each["class"] for each in classes))):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ray_mentor.core.student.random_state import untouched
 from ray_mentor.errors import UserError
 from ray_mentor.extras import needing
-from ray_mentor.run.trained.about import IMAGES, OWN, Input
+from ray_mentor.run.trained.fed import IMAGES, OWN, TEXTS, Input
 from ray_mentor.run.trained.student import Student
 
 TOLERANCE = 1e-5
@@ -26,6 +26,8 @@ TOLERANCE = 1e-5
 
 _BATCHES = (1, 2, 5)
 _TRACED = 3  # samples that the program is traced with: not one of those that it is tried with
+_FEW_IDS = 5  # token ids that every vocabulary has
+_LONGEST = 8  # of texts that a program is tried on
 _INPUT, _OUTPUT = "raw", "logits"
 
 Program = Callable[[Tensor], Tensor]
@@ -52,7 +54,7 @@ class FromRaw(nn.Module):
             self.register_buffer(name, (torch.tensor(values, dtype=torch.float32) * scale).reshape(shape))
 
     def forward(self, raw: Tensor) -> Float[Tensor, "batch classes"]:
-        if self._kind == OWN:
+        if self._kind in (OWN, TEXTS):
             return self.module(raw)  # type: ignore[no-any-return]
         values = raw.permute(0, 3, 1, 2) if self._kind == IMAGES else raw
         return self.module((values.to(torch.float32) - self.mean) / self.std)  # type: ignore[no-any-return]
@@ -114,9 +116,19 @@ def exported(student: Student, kind: str) -> Exported:
 
 
 def drawn(fed: Input, count: int) -> Tensor:
-    """Raw inputs at random, as large as the training's; of a user's own data set ones, if they are integers."""
+    """Raw inputs at random, as large as the training's; of a user's own data set ones, if they are integers.
+
+    Token ids of texts are low ones, and each sample has another number of them.
+    """
     if fed.kind == IMAGES:
         return torch.randint(0, 256, (count, *fed.stored_shape), dtype=torch.uint8)
+    if fed.kind == TEXTS:
+        assert fed.pad is not None
+        ids = torch.randint(0, _FEW_IDS, (count, min(fed.shape[0], _LONGEST + count)))
+        ids[ids == fed.pad] = fed.pad + 1
+        for row in range(count):
+            ids[row, ids.shape[1] - row :] = fed.pad
+        return ids
     if fed.kind == OWN:
         dtype = getattr(torch, fed.dtype)
         own = (count, *fed.shape)
@@ -132,9 +144,16 @@ def _compared(program: Program, student: Student, raw: Tensor) -> tuple[float, f
     return float((found - expected).abs().max()), float(expected.abs().max())
 
 
+def _dynamic(fed: Input) -> dict[int, Any]:
+    """Which dimensions of raw inputs are of any size."""
+    batch: Any = torch.export.Dim("batch", min=1)
+    if fed.kind != TEXTS:
+        return {0: batch}
+    return {0: batch, 1: torch.export.Dim("tokens", min=2, max=fed.most)}
+
+
 def _as_torch(whole: FromRaw, raw: Tensor, student: Student) -> bytes:
-    batch = torch.export.Dim("batch", min=1)
-    program = torch.export.export(whole, (raw,), dynamic_shapes=({0: batch},))
+    program = torch.export.export(whole, (raw,), dynamic_shapes=(_dynamic(student.about.input),))
     sink = io.BytesIO()
     torch.export.save(program, sink, extra_files={"student.json": student.about.to_bytes().decode()})
     return sink.getvalue()
@@ -149,12 +168,11 @@ def _as_onnx(whole: FromRaw, raw: Tensor, student: Student) -> bytes:
     import onnx  # noqa: F401, PLC0415 - an extra
     import onnxscript  # noqa: F401, PLC0415
 
-    batch = torch.export.Dim("batch", min=1)
     program = torch.onnx.export(
         whole,
         (raw,),
         dynamo=True,
-        dynamic_shapes=({0: batch},),
+        dynamic_shapes=(_dynamic(student.about.input),),
         input_names=[_INPUT],
         output_names=[_OUTPUT],
         verbose=False,

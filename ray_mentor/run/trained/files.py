@@ -14,6 +14,9 @@ LAST = f"{FOLDER}/last.safetensors"
 AVERAGE = f"{FOLDER}/average.safetensors"
 """Those of the student's exponential average at the end of the last epoch, where one is kept."""
 
+TRAINED_ON = f"{FOLDER}/trained_on.u64"
+"""Fingerprints of the samples that it was trained on (:mod:`~ray_mentor.run.trained.trained_on`)."""
+
 CONFIG = f"{FOLDER}/config.json"
 """Of a student of Hugging Face's: what it is made of, in their words."""
 

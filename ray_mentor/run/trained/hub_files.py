@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from ray_mentor.core.student.random_state import untouched
-from ray_mentor.run.trained.about import IMAGES, About, Input
+from ray_mentor.run.trained.about import About
+from ray_mentor.run.trained.fed import IMAGES, Input
 from ray_mentor.run.trained.files import CONFIG, PROCESSOR
 
 _BILINEAR = 2  # of Pillow's ways to resample

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, overload
@@ -16,17 +17,19 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from ray_mentor.core.step.evaluation import evaluating
 from ray_mentor.core.student.pair import pair_of
 from ray_mentor.core.student.random_state import untouched
-from ray_mentor.errors import UserError, listed, one_of, shown
-from ray_mentor.run.checkpoint.resume import started_with
+from ray_mentor.data.samples.texts.tokens import Tokens
+from ray_mentor.errors import UserError, one_of, said_by_others, shown
 from ray_mentor.run.directory import RunDirectory
-from ray_mentor.run.trained.about import About, code_of
+from ray_mentor.run.trained.about import About, code_of, read_about
+from ray_mentor.run.trained.fed import TEXTS
 from ray_mentor.run.trained.files import ABOUT, AVERAGE, CONFIG, FOLDER, LAST, MODEL
 from ray_mentor.run.trained.params import from_bytes, load_into
-from ray_mentor.run.trained.prepared import prepared
+from ray_mentor.run.trained.prepared import of_texts, prepared, raw_parts
 from ray_mentor.students import make_student, runs_code, source_of
 
 Build = Callable[[], nn.Module]
@@ -93,15 +96,17 @@ class Student:
         """Its epoch, and the accuracies that the run measured."""
         return self.about.files.get(self.name.rpartition("/")[2], {})
 
-    def prepare(self, image: str | PathLike[str] | Image.Image) -> NDArray[np.uint8]:
+    def prepare(self, image: str | PathLike[str] | Image.Image) -> NDArray[Any]:
         """Pixels (H, W, C) of an image, as :meth:`predict` takes a stack of them: decoded as in training.
 
+        Of a student of texts it is the token ids of one, which is cut to ``about.input.most``.
+
         Upright as its camera says; where images of any size were trained on, the shorter side resized to
-        ``about.input.resize`` (bilinear, antialiased) and the middle H×W cropped.
+        ``about.input.resize`` (bilinear, antialiased), the middle square of that cropped, and of it the middle H×W.
 
         Args:
-            image: a file, or an image of Pillow's, which is not changed. Of a JPEG more than twice as large a file is
-                reduced by its decoder first, as in training.
+            image: a file, or an image of Pillow's, which is not changed; or a text. Of a JPEG more than twice as large
+                a file is reduced by its decoder first, as in training.
 
         Raises:
             UserError: no image, one of another size where none is resized, or a student of other inputs.
@@ -112,41 +117,30 @@ class Student:
     def predict(self, inputs: Tensor, batch_size: int = 256) -> Tensor: ...
 
     @overload
-    def predict(self, inputs: NDArray[Any] | pd.DataFrame, batch_size: int = 256) -> NDArray[np.float32]: ...
+    def predict(
+        self, inputs: NDArray[Any] | pd.DataFrame | Dataset[Any] | Sequence[str], batch_size: int = 256
+    ) -> NDArray[np.float32]: ...
 
     def predict(self, inputs: Any, batch_size: int = 256) -> Any:
         """Probabilities p = softmax(z) of the classes, float32 (N, C): a tensor of a tensor, else an array.
 
         Args:
             inputs: as they are stored: uint8 images (N, H, W, C); features (N, F) in the order of
-                ``about.input.names``, or a data frame that has them by name; of a data set of your own, what it gives.
-                They are normalised here.
+                ``about.input.names``, or a data frame that has them by name, also one of Hugging Face's or Ray's data
+                sets; texts as strings; a map-style torch data set of (input, label), or what it gives, stacked. They
+                are normalised here.
             batch_size: passed through the module at a time, >= 1.
 
         Raises:
             UserError: inputs of another shape or type, or a student whose outputs are no logits.
         """
-        if isinstance(inputs, pd.DataFrame):
-            inputs = self._named(inputs)
-        raw = inputs if isinstance(inputs, Tensor) else torch.from_numpy(np.ascontiguousarray(inputs))
-        found = torch.cat([torch.zeros(0, len(self.classes)), *self._parts(raw, batch_size)])
+        if self.about.input.kind == TEXTS and not isinstance(inputs, Tensor):
+            return of_texts(self.about.input, inputs, batch_size, len(self.classes), self.probabilities)
+        parts = (
+            self.probabilities(self.about.input.fed(raw)) for raw in raw_parts(self.about.input, inputs, batch_size)
+        )
+        found = torch.cat([torch.zeros(0, len(self.classes)), *parts])
         return found if isinstance(inputs, Tensor) else found.numpy()
-
-    def _named(self, frame: pd.DataFrame) -> NDArray[np.float32]:
-        """Features by their names; in their order, where they have none."""
-        names = self.about.input.names or tuple(map(str, frame.columns))
-        missing = [name for name in names if name not in frame.columns]
-        if missing:
-            raise UserError(
-                f"the data frame lacks {listed(missing, 5)} ({len(missing)}); its columns are "
-                f"{listed(map(str, frame.columns), 20)}: the student was trained on {len(names)} features, by name"
-            )
-        return frame[list(names)].to_numpy(np.float32) if self.about.input.names else frame.to_numpy(np.float32)
-
-    def _parts(self, raw: Tensor, batch_size: int) -> Iterator[Float[Tensor, "batch classes"]]:
-        self.about.input.check(raw)
-        for part in raw.split(batch_size):
-            yield self.probabilities(self.about.input.fed(part))
 
     @torch.no_grad()
     def probabilities(self, fed: Tensor) -> Float[Tensor, "batch classes"]:
@@ -196,7 +190,7 @@ class Packed:
 def packed(path: str, student: str | Build | None = None, *, which: str = "kept", files: Any = None) -> Packed:
     """What :meth:`Student.from_run` reads, with the same arguments and errors."""
     directory = RunDirectory(path, files)
-    about = read_about(directory)
+    about = _with_tokenizer(read_about(directory), directory)
     file = _FILES[one_of(which, WHICH, "choice of a trained student")]
     if which == "last" and LAST.removeprefix(f"{FOLDER}/") not in about.files:
         file = MODEL  # the last epoch's is the one that is kept
@@ -207,20 +201,19 @@ def packed(path: str, student: str | Build | None = None, *, which: str = "kept"
     return Packed(about, build, _checked(directory, file, about), f"{directory.path}/{file}", told)
 
 
-def read_about(directory: RunDirectory) -> About:
-    """What a run's folder says of its trained student.
+def _with_tokenizer(about: About, directory: RunDirectory) -> About:
+    """With the tokenizer that lies beside a student of texts.
 
     Raises:
-        UserError: no run, none that has one, or damage.
+        UserError: it is gone, or not the one that ``student.json`` goes with.
     """
-    written = directory.read(ABOUT, at_most=_MOST_BYTES)
-    if written is not None:
-        return About.from_bytes(written, f"{directory.path}/{ABOUT}")
-    started_with(directory, "give the folder of a finished run, e.g. runs/first")
-    raise UserError(
-        f"{directory.path} has no trained student ({ABOUT}), which a run writes when it ends; let it go on to its end: "
-        "--resume"
-    )
+    fed = about.input
+    if fed.kind != TEXTS:
+        return about
+    files = tuple((name, _read(directory, f"{FOLDER}/{name}", digest)) for name, digest in fed.tokenizer.items())
+    assert fed.pad is not None
+    assert fed.most is not None
+    return dataclasses.replace(about, input=dataclasses.replace(fed, tokens=Tokens(files, fed.pad, fed.most)))
 
 
 def _builder(about: About, student: str | Build | None, directory: RunDirectory) -> Build:
@@ -266,7 +259,7 @@ def _made(given: dict[str, Any], path: str) -> nn.Module:
     except UserError:
         raise
     except Exception as error:  # of whatever class others' code trips over a config that is damaged
-        said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        said = f"{type(error).__name__}: {said_by_others(error)}".splitlines()[0][:200]
         raise UserError(
             f"the student of {path} can't be built ({said}); its folder is damaged, or another version wrote it"
         ) from error
@@ -278,11 +271,15 @@ def _checked(directory: RunDirectory, file: str, about: About) -> bytes:
     Raises:
         UserError: they are gone, or not those that ``student.json`` goes with.
     """
-    name = file.removeprefix(f"{FOLDER}/")
+    return _read(directory, file, about.files.get(file.removeprefix(f"{FOLDER}/"), {}).get("sha256"))
+
+
+def _read(directory: RunDirectory, file: str, digest: str | None) -> bytes:
+    """A file's bytes, if they have this digest."""
     written = directory.read(file)
     if written is None:
         raise UserError(f"{directory.path}/{file} is not there; put it back, or let the run write it again: --resume")
-    if hashlib.sha256(written).hexdigest() != about.files.get(name, {}).get("sha256"):
+    if hashlib.sha256(written).hexdigest() != digest:
         raise UserError(
             f"{directory.path}/{file} is not the file that {ABOUT} was written with: it is damaged, or of another "
             "student; put it back, or let the run write it again: --resume"

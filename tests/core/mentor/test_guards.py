@@ -20,7 +20,8 @@ from torch.nn import functional as F
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.batch import MetaBatch
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.mentor.guards import Guards, GuardState, class_shares, effective_share
+from ray_mentor.core.mentor.class_shares import PLACES, RunningClassShares
+from ray_mentor.core.mentor.guards import Guards, GuardState, effective_share
 from ray_mentor.core.methods.weightings import SelfPaced
 from ray_mentor.core.state.curriculum import CurriculumState, capture_curriculum, restore_curriculum
 from ray_mentor.core.step.record import StepRecord
@@ -60,28 +61,66 @@ def is_overruled(record: StepRecord) -> bool:
 # The shares
 
 
+def share_of(w: Tensor, normalisation: str = "sum") -> float:
+    return float(effective_share(w.mean(), w.square().mean(), normalisation))
+
+
 @given(st.integers(1, 50), st.integers(1, 50), st.floats(1e-30, 1.0))
 def test_k_equal_weights_of_n_count_for_k(k: int, rest: int, size: float) -> None:
     w = torch.cat([torch.full((k,), size), torch.zeros(rest)]).double()
-    assert effective_share(w, "sum") == pytest.approx(k / (k + rest))
-    assert effective_share(w, "batch") == pytest.approx(min(1.0, size) * k / (k + rest))
+    assert share_of(w) == pytest.approx(k / (k + rest))
+    assert share_of(w, "batch") == pytest.approx(min(1.0, size) * k / (k + rest))
 
 
 def test_no_weight_at_all_counts_for_nothing() -> None:
-    assert effective_share(torch.zeros(5).double(), "sum") == effective_share(torch.zeros(5).double(), "batch") == 0
+    assert share_of(torch.zeros(5).double()) == share_of(torch.zeros(5).double(), "batch") == 0
 
 
 def test_the_effective_share_in_closed_form() -> None:
     w = torch.tensor([0.9, 0.5, 0.1]).double()
-    assert effective_share(w, "sum") == pytest.approx(1.5**2 / (3 * (0.81 + 0.25 + 0.01)))
+    assert share_of(w) == pytest.approx(1.5**2 / (3 * (0.81 + 0.25 + 0.01)))
 
 
-def test_class_shares_are_mean_weights_over_the_batchs() -> None:
-    w, labels = torch.tensor([1.0, 0.0, 0.5, 0.5, 0.8]).double(), torch.tensor([4, 4, 0, 0, -1])
-    found = class_shares(w, labels)
-    assert found.keys() == {0, 4}, "a label that is not known is no class"
-    assert [found[label][0] for label in (0, 4)] == [2, 2]
-    assert [found[label][1] for label in (0, 4)] == pytest.approx([0.5 / 0.56, 0.5 / 0.56])
+def falls(shares: RunningClassShares, w: list[float], labels: list[int], floor: float = 0.0, says: bool = True) -> bool:
+    weights, given_labels = torch.tensor(w, dtype=torch.float64), torch.tensor(labels)
+    known = given_labels >= 0
+    return bool(shares.fall_below(floor, weights, given_labels, known, weights.mean(), torch.tensor(says)))
+
+
+def test_class_shares_are_running_mean_weights_over_the_batchs() -> None:
+    shares = RunningClassShares()
+    of_batch = {4: 0.5 / 0.56, 0: 0.5 / 0.56}
+    falls(shares, [1.0, 0.0, 0.5, 0.5, 0.8], [4, 4, 0, 0, -1])
+    assert shares.value.keys() == {0, 4}, "a label that is not known is no class"
+    expected = {label: 1 + 2 / 18 * (share - 1) for label, share in of_batch.items()}
+    assert shares.value == pytest.approx(expected)
+    expected |= {4: expected[4] + 1 / 17 * (0.5 - expected[4]), 7: 1 + 1 / 17 * (1.5 - 1)}
+    assert falls(shares, [0.2, 0.6], [4, 7], floor=expected[4] + 1e-9)
+    assert shares.value == pytest.approx(expected)
+
+
+def test_a_class_that_is_not_in_the_batch_does_not_fall() -> None:
+    shares = RunningClassShares()
+    falls(shares, [0.0, 0.6], [4, 7])
+    assert shares.value[4] < 0.95
+    assert not falls(shares, [0.5, 0.5], [7, -1], floor=0.95)
+
+
+def test_a_batch_that_says_nothing_leaves_class_shares_as_they_are() -> None:
+    shares = RunningClassShares()
+    falls(shares, [0.2, 0.6], [0, 1])
+    before = shares.value
+    assert not falls(shares, [0.0, 0.0], [0, 5], floor=2.0, says=False)
+    assert shares.value == before
+    assert not falls(shares, [0.5], [-1], floor=2.0), "of no class"
+
+
+def test_labels_beyond_the_places_share_them() -> None:
+    few, many = RunningClassShares(), RunningClassShares(2 * PLACES)
+    for shares in (few, many):
+        falls(shares, [0.2, 0.6], [3, 3 + PLACES])
+    assert few.value.keys() == {3}
+    assert many.value.keys() == {3, 3 + PLACES}, "where there are known to be so many, none does"
 
 
 # Collapse onto few samples

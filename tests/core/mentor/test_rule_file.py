@@ -178,7 +178,7 @@ def test_trusted_samples_are_not_asked_of_nor_counted_in_quantiles() -> None:
     loss = torch.tensor([3.0, 0.1, 1.0, 0.2])
     zero = torch.zeros(4)
     features = Features(loss, loss, zero.long(), zero, zero[:, None], torch.tensor([False, True, False, True]))
-    seen = Observation(None, loss, features, None, (4,), slice(0, 4))  # type: ignore[arg-type]
+    seen = Observation(None, loss, features, torch.arange(4), None, (4,), slice(0, 4))  # type: ignore[arg-type]
     found = Ruled(rule)(seen).numpy()
     np.testing.assert_allclose(found[[0, 2]], sigmoid([-0.5, 0.5]), rtol=1e-6)
     assert found[[1, 3]].tolist() == [1, 1]

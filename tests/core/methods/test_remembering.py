@@ -131,7 +131,7 @@ def test_ranks_that_split_the_store_remember_what_one_process_does(length: int) 
             own = slice(None) if exchange.world_size == 1 else (slice(0, 4), slice(4, B))[exchange.rank]
             batch = Batch(rows[own], rows[own], torch.zeros(len(rows[own]), 1), torch.zeros(len(rows[own])).long())
             losses = (rows[own] + 10.0 * step).float()
-            found = observe(batch, losses, exchange, RunningPercentile(0.5, 0.9), history, step, 0.0)
+            found = observe(batch, losses, exchange, RunningPercentile(0.5, 0.9), history, 0.0)
             seen.append(remember(each, found, history, exchange, slice(3, 5)).remembered)
         return seen, history.whole(exchange)
 

@@ -28,7 +28,7 @@ def seen(
     history: LossHistory | None = None,
 ) -> Observation:
     batch = dataclasses.replace(batch_of(), trusted=trusted)
-    return observe(batch, losses, Alone(), percentile, history or LossHistory(20, 0), 0, 0.0, units)
+    return observe(batch, losses, Alone(), percentile, history or LossHistory(20, 0), 0.0, units)
 
 
 def test_the_percentile_is_of_the_samples_that_are_not_trusted() -> None:
@@ -42,6 +42,14 @@ def test_the_percentile_is_of_the_samples_that_are_not_trusted() -> None:
     observed = seen(second, percentile)
     assert percentile.value == pytest.approx(0.9 * 2.0 + 0.1 * 4.0)
     torch.testing.assert_close(observed.features.loss_difference, second - 2.2)
+
+
+@pytest.mark.parametrize("trusted", [None, TRUSTED])
+def test_losses_that_require_a_gradient_are_taken_without_it(trusted: Tensor | None) -> None:
+    losses = torch.tensor([1.0, 100.0, 2.0, 300.0, 6.0])
+    found = [RunningPercentile(0.5, 0.9).update(each, trusted) for each in (losses, losses.clone().requires_grad_())]
+    assert not found[1].requires_grad
+    torch.testing.assert_close(*found)
 
 
 def test_a_batch_of_trusted_samples_moves_no_percentile() -> None:

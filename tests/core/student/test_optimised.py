@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ray_mentor.config import StudentConfig
 from ray_mentor.core.student.optimizers import make_optimizer, make_schedule
@@ -29,6 +31,57 @@ def rates(schedule: str, warm_up: float, total: int = 20, rate: float = 0.5) -> 
         optimizer.step()
         made.step()
     return found
+
+
+class HeadFirst(nn.Module):
+    """Its last layer is the first that is made, and one that is made later is not used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(5, 3)
+        self.body = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Dropout(0.5))
+        self.scale = nn.LayerNorm(3)
+        self.unused = nn.Linear(4, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        found: Tensor = self.scale(self.head(self.body(inputs)))
+        return found
+
+
+class Pooled(nn.Module):
+    """A convolution makes the outputs, which are pooled; and there is a param of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(3, 1))
+        self.head = nn.Conv2d(8, 3, 1)
+        self.stem = nn.Conv2d(1, 8, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.stem(images)).mean((2, 3)) + self.shift[:, 0]
+
+
+# The last layer
+
+
+@pytest.mark.parametrize(
+    ("build", "shape", "head"),
+    [(HeadFirst, (4,), "head"), (Pooled, (1, 6, 6), "head"), (net, (4,), "1"), (HeadFirst, (9,), "unused")],
+)
+def test_the_last_layer_makes_the_outputs_wherever_it_was_made(
+    build: Callable[[], nn.Module], shape: tuple[int, ...], head: str
+) -> None:
+    """Of inputs that it can't take nothing is heard."""
+    student, inputs = build(), torch.ones(2, *shape)
+    state, drawn = {name: value.clone() for name, value in student.state_dict().items()}, torch.get_rng_state()
+    assert sorted(last_layer(student, inputs)) == [f"{head}.bias", f"{head}.weight"]
+    config = StudentConfig(learning_rate_head=0.5)
+    groups: Any = trained(student, config, inputs)
+    assert {id(param) for param in groups[1]["params"]} == {id(p) for p in student.get_submodule(head).parameters()}
+    assert all(torch.equal(value, state[name]) for name, value in student.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), drawn)
+    assert all(module.training for module in student.modules())
+    assert not any(module._forward_hooks for module in student.modules())
 
 
 # Warm-up
@@ -92,8 +145,11 @@ def test_a_pattern_that_matches_nothing() -> None:
 
 
 def test_something_must_be_left_to_train() -> None:
-    with pytest.raises(UserError, match=r"^freeze is \('\*',\), which leaves nothing to train; leave some params out$"):
+    rest = "which leaves nothing to train; leave some params out"
+    with pytest.raises(UserError, match=rf"^freeze is '\*', {rest}$"):
         frozen(net, ("*",))
+    with pytest.raises(UserError, match=rf"^freeze is '\*.weight', '\*.bias', {rest}$"):
+        frozen(net, ("*.weight", "*.bias"))
 
 
 # The last layer's rate

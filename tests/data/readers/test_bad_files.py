@@ -1,10 +1,12 @@
 """What people's files have wrong with them, and what they are told."""
 
 import json
+import os
 import pickle
 import re
 import tarfile
 from contextlib import suppress
+from pathlib import Path
 
 import as_formats
 import numpy as np
@@ -17,6 +19,7 @@ from small_data import image_bytes, write
 from ray_mentor.config import DataConfig
 from ray_mentor.data import Samples
 from ray_mentor.data.readers import read
+from ray_mentor.data.splits.splits import prepare
 from ray_mentor.errors import UserError
 
 
@@ -102,6 +105,32 @@ def test_links_are_followed_but_not_in_a_circle(tmp_path):
     (tmp_path / "data/dog").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     (tmp_path / "data/cat/all").symlink_to(tmp_path / "data", target_is_directory=True)
     assert read(config(tmp_path / "data")).train.names.to_pylist() == ["cat/1.png", "dog/2.png"]
+
+
+def test_what_is_passed_over_is_said(tmp_path):
+    """A class whose name begins with _, and a link whose image is gone, would be missed in silence."""
+    data = folder(tmp_path / "data", "a/1.png", "b/2.png", "_rest/3.png", "__MACOSX/4.png", ".git/5.png", "a/x.heic")
+    (data / "a/6.png").symlink_to(tmp_path / "gone.png")
+    raw = read(config(data))
+    assert raw.train.names.to_pylist() == ["a/1.png", "b/2.png"]
+    assert raw.notes[:3] == (
+        "left out 1 files that are no images by name: a/x.heic",
+        "left out folders whose names begin with _: _rest; if those are classes, call them otherwise",
+        "left out 1 link to what is not there: a/6.png",
+    )
+
+
+def test_a_folder_that_may_not_be_looked_into(tmp_path, monkeypatch):
+    data = folder(tmp_path / "data", "a/1.png", "b/2.png")
+    look = os.scandir
+
+    def scandir(path):
+        if Path(path).name == "b":
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    fails(data, f"the folder {data / 'b'} can't be read (Permission denied), so that it is not known what is in there")
 
 
 def test_images_without_class_folders(tmp_path):
@@ -223,6 +252,7 @@ CSV_ERRORS = [
     ("x,label\n,a\n2,b\n", "feature 'x' in row 0 of {} (sample id 0) is missing, NaN or too large for float32"),
     ("x,label\n1,caf\xe9\n2,b\n".encode("latin-1"), "column 'label' of {} is text in another encoding than UTF-8; s"),
     ("x,label\n", "{}: no rows, but at least one sample is needed"),
+    ("x,label\n1,a\n".encode("utf-16"), "{} is text in UTF-16, as some programs save it; save it as UTF-8"),
     ("x,x,label\n1,2,a\n", "{} has 2 times the column 'x'; its columns are x, x, label"),
     ("x,kind\n1,a\n", "{} has no column 'label'; its columns are x, kind; name the one of given labels with --label"),
     ("x,class,target\n1,a,b\n", "{} has no column 'label', but 'class', 'target', each of which could be the label; "
@@ -253,6 +283,108 @@ def test_the_label_goes_by_its_usual_names(tmp_path):
 def test_what_is_between_quotes_and_a_mark_at_the_beginning(tmp_path):
     raw = read(config(csv(tmp_path, '\ufeffx,label\n1,"a, or\nb"\n2,c\n'.encode())))
     assert raw.train.classes == ("a, or\nb", "c")
+
+
+def test_names_that_look_like_numbers_are_kept_as_they_are_written(tmp_path):
+    """Zip codes, say; in whichever file of a data set a name begins with 0."""
+    path = tmp_path / "data"
+    path.mkdir()
+    csv(path, "x,month,label,sample_id\n1,03,110,01\n2,11,120,2\n", "train.csv")
+    csv(path, 'x,month,label,sample_id\n3,04,"007",03\n4,10,110,44\n', "test.csv")
+    raw = read(
+        config(path),
+    )
+    assert raw.train.classes == ("007", "110", "120")
+    assert [raw.train.labels.tolist(), raw.test.labels.tolist()] == [[1, 2], [0, 1]]
+    assert [raw.train.names.to_pylist(), raw.test.names.to_pylist()] == [["01", "2"], ["03", "44"]]
+    assert raw.train.inputs.values.tolist() == [[1, 3], [2, 11]], "amounts are amounts"
+    plain = csv(tmp_path, "x,label\n1,0\n2,1\n3,2\n")
+    assert read(config(plain)).train.classes == ("0", "1", "2")
+
+
+@pytest.mark.parametrize("labels", [(7, 110), ("007", "110")])
+def test_a_meta_set_whose_labels_lost_their_zeros(tmp_path, labels):
+    """As a spreadsheet or pandas writes them."""
+    path = csv(tmp_path, "x,label\n" + "".join(f"{x}.5,{('001', '007', '110')[x % 3]}\n" for x in range(60)))
+    meta = csv(tmp_path, "x,label\n" + "".join(f"{100 + x}.5,{labels[x % 2]}\n" for x in range(6)), "meta.csv")
+    splits = prepare(config(path, meta_data=str(meta), validation_share=0), 0)
+    assert splits.meta.labels.tolist() == [1, 2] * 3
+    assert splits.train.classes == ("001", "007", "110")
+    other = csv(tmp_path, "x,label\n1,7\n2,8\n", "other.csv")
+    with pytest.raises(UserError, match=r"label '8' in row 1 of .*other.csv \(sample id 1\) is none of the 3 classes"):
+        prepare(config(path, meta_data=str(other)), 0)
+
+
+def test_signs_and_numbers_far_apart_are_names_of_classes(tmp_path):
+    rows = "".join(f"{x}.5,{(-1, 1)[x % 2]}\n" for x in range(60))
+    path = csv(tmp_path, f"x,label\n{rows}")
+    meta = csv(tmp_path, "x,label\n100.5,1\n101.5,-1\n102.5,1\n103.5,-1\n", "meta.csv")
+    splits = prepare(config(path, meta_data=str(meta), validation_share=0), 0)
+    assert splits.train.classes == ("-1", "1")
+    assert splits.meta.labels.tolist() == [1, 0, 1, 0]
+    raw = read(config(csv(tmp_path, "x,label,truth\n1,309,101\n2,101,101\n3,205,205\n"), true_label_column="truth"))
+    assert raw.train.classes == ("101", "205", "309")
+    assert [raw.train.labels.tolist(), raw.train.true_labels.tolist()] == [[2, 0, 1], [0, 0, 1]]
+    assert read(config(csv(tmp_path, "x,label\n1,2\n2,1\n3,3\n"))).train.classes == ("1", "2", "3")
+    assert read(config(csv(tmp_path, "x,label\n1,2\n2,1\n3,4\n"))).train.classes == ("0", "1", "2", "3", "4")
+
+
+def test_whole_numbers_that_are_stored_as_floats_are_labels(tmp_path):
+    """As pandas writes a column of which one was missing once."""
+    raw = read(config(csv(tmp_path, "x,label\n1,0.0\n2,2.0\n3,1.0\n")))
+    assert (raw.train.classes, raw.train.labels.tolist()) == (("0", "1", "2"), [0, 2, 1])
+    path = write(tmp_path / "own.parquet", {"x": [1.5, 2.5], "label": [1.0, float("nan")]})
+    fails(path, f"column 'label' is null in row 1 of {path}, but every sample needs one")
+    fails(
+        csv(tmp_path, "x,label\n1,0.5\n2,1.0\n"), "own.csv is double, but labels must be integers or strings; cast it"
+    )
+
+
+def test_decimal_commas(tmp_path):
+    text = "width;height;kind;label\n1,5;2;1,234;1,5\n-,25;3;2,345;2\n;1e3;1;1,5\n"
+    path = csv(tmp_path, text)
+    fails(path, "'kind' (string, not numbers: '1,234')")
+    raw = read(config(path, ignore_columns=("kind", "width")))
+    assert raw.train.classes == ("1,5", "2"), "a label is no number"
+    assert raw.train.inputs.values.tolist() == [[2], [3], [1000]]
+    path = csv(tmp_path, text.replace("\n;", "\n4,0;"))
+    raw = read(config(path, ignore_columns=("kind",)))
+    assert raw.train.inputs.values.tolist() == [[1.5, 2], [-0.25, 3], [4, 1000]]
+    assert raw.notes[0] == "commas are decimal points in 1 column: width"
+    fails(csv(tmp_path, 'x,y,label\n"1,5",2.5,a\n"2,5",3,b\n'), "'x' (string, not numbers: '1,5'); leave them out")
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [("1.5 ? 2.5", "'?'"), ('"13,450" "1,200" "3,000"', "'13,450'"), ("5% 7% 9%", "'5%'"), ("$3 $4.50 $5", "'$3'")],
+)
+def test_what_keeps_a_column_of_amounts_from_being_numbers_is_said(tmp_path, values, shown):
+    rows = "".join(f"{x}.5,{value},{x % 2}\n" for x, value in enumerate(values.split()))
+    fails(
+        csv(tmp_path, f"x,price,label\n{rows}"),
+        f"'price' (string, not numbers: {shown}); leave them out: --ignore-columns price; if they are amounts, write "
+        "them as plain numbers (1234.5), and nothing where one is missing",
+    )
+
+
+def test_spaces_around_the_names_of_columns_and_pandas_index_without_one(tmp_path):
+    raw = read(config(csv(tmp_path, ",x, width , label\n7,1,2,a\n3,4,5,b\n")))
+    assert (raw.features, raw.train.classes) == (("x", "width"), ("a", "b"))
+    assert raw.train.inputs.values.tolist() == [[1, 2], [4, 5]]
+    raw = read(config(csv(tmp_path, "x, zip ,label\n1,01,a\n4,12,b\n"), id_column="zip"))
+    assert raw.train.names.to_pylist() == ["01", "12"]
+
+
+def test_a_file_whose_name_says_nothing(tmp_path):
+    path = csv(tmp_path, "x,label\n1,a\n2,b\n", "own.txt")
+    fails(path, f"'{path}' is of no format that its name tells, and no Parquet; if it is text, say which: --format csv")
+    assert len(read(config(path, format="csv")).train) == 2
+    assert len(read(config(write(tmp_path / "own", {"x": [1.5, 2.5], "label": [0, 1]}))).train) == 2
+
+
+def test_labels_that_are_true_or_false_are_called_so(tmp_path):
+    raw = read(config(csv(tmp_path, "x,label\n1,TRUE\n2,FALSE\n3,TRUE\n")))
+    assert (raw.train.classes, raw.train.labels.tolist()) == (("false", "true"), [1, 0, 1])
 
 
 def test_whole_numbers_that_turn_out_not_to_be(tmp_path):
@@ -346,6 +478,8 @@ NPZ_ERRORS = [
         '; (x / x.max() * 255).astype("uint8") makes images of amounts from 0 on, x.reshape(len(x), -1) features',
     ),
     ({"x": np.full((4, 2, 2), 16), "y": LABELS}, '; x.astype("uint8") makes images of amounts from 0 on, x.reshape('),
+    ({"x": np.zeros((4, 2, 2)), "y": LABELS}, '; x.astype("uint8") makes images of amounts from 0 on, x.reshape('),
+    ({"x": np.full((4, 2, 2), -1.0), "y": LABELS}, "(N, H, W) or (N, H, W, C); store them so"),
     ({"x": np.full((4, 2, 2), 256), "y": LABELS}, '; (x / x.max() * 255).astype("uint8") makes images'),
     ({"x": np.zeros((4, 3, 8, 8), np.uint8), "y": LABELS}, "transpose(0, 2, 3, 1) brings channels to the end"),
     (
@@ -433,7 +567,50 @@ def test_labels_in_a_tar_file_without_an_image_are_said(tmp_path):
         as_formats.add(archive, "README.txt", b"")
     raw = read(config(path))
     assert raw.train.names.to_pylist() == ["1"]
-    assert raw.notes == ("left out 2 samples without an image in the file: 2, 4",)
+    assert raw.notes == (
+        "left out 2 samples without an image in the file: 2, 4",
+        "left out 1 image with a dot too many in the name: 3.v2.png",
+    )
+
+
+def shard(path, *keys, first=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for place, key in enumerate(keys, first):
+            as_formats.add(archive, f"{key}.png", image_bytes(place))
+            as_formats.add(archive, f"{key}.cls", str(place % 2).encode())
+
+
+def test_shards_that_each_count_from_0(tmp_path):
+    shard(tmp_path / "train/0.tar", "0", "1")
+    shard(tmp_path / "train/1.TAR", "0", "1", first=2)
+    shard(tmp_path / "test/0.tar", "0", "2", first=4)
+    raw = read(config(tmp_path))
+    assert raw.train.names.to_pylist() == ["train/0/0", "train/0/1", "train/1/0", "train/1/1"]
+    assert raw.test.names.to_pylist() == ["test/0/0", "test/0/2"]
+    assert raw.notes[0] == "some keys occur in several shards, so sample ids are SHARD/KEY"
+    assert raw.train.labels.tolist() == [0, 1, 0, 1]
+    shard(tmp_path / "train/1.TAR", "3", "4", first=2)
+    shard(tmp_path / "test/0.tar", "5", first=4)
+    assert read(config(tmp_path)).train.names.to_pylist() == ["0", "1", "3", "4"]
+
+
+def test_a_key_that_comes_again_in_a_shard(tmp_path):
+    shard(tmp_path / "own.tar", "0", "1", "0")
+    fails(
+        tmp_path / "own.tar",
+        f"{tmp_path / 'own.tar'} holds '0' more than once (1 such), but members of one name are a sample, and lie one "
+        "after the other; write the file anew, in order of names",
+    )
+
+
+def test_labels_in_a_tar_file_keep_their_zeros(tmp_path):
+    path = tmp_path / "own.tar"
+    with tarfile.open(path, "w") as archive:
+        for place, label in enumerate(["110", "007", "12"]):
+            as_formats.add(archive, f"{place}.png", image_bytes(place))
+            as_formats.add(archive, f"{place}.cls", label.encode())
+    assert read(config(path)).train.classes == ("007", "110", "12")
 
 
 @pytest.mark.parametrize("label", ["--5", "9" * 30])
@@ -464,6 +641,15 @@ def test_labels_that_look_alike_are_said_and_not_merged(tmp_path, labels, said):
     raw = read(config(write(tmp_path / "a.parquet", {"x": [1.0, 2.0, 3.0, 4.0], "label": labels})))
     assert said in raw.notes
     assert len(raw.train.classes) == len(set(labels))
+
+
+def test_a_list_of_images_without_the_labels_names_its_own_columns(tmp_path):
+    folder(tmp_path, "photos/1.png", "photos/2.png")
+    (tmp_path / "listed.csv").write_text("picture,kind\nphotos/1.png,cat\nphotos/2.png,dog\n")
+    with pytest.raises(UserError) as raised:
+        read(config(tmp_path / "listed.csv"))
+    assert "has no column 'label'; its columns are picture, kind; name the one of" in str(raised.value)
+    assert len(read(config(tmp_path / "listed.csv", label_column="kind")).train) == 2
 
 
 def test_classes_that_training_lacks(tmp_path):
@@ -506,3 +692,39 @@ def test_a_damaged_file_gives_samples_or_a_user_error(tmp_path_factory, kind, pl
     file.write_bytes(content[:at] if cut else content)
     with suppress(UserError):
         assert isinstance(read(config(path / "own")).train, Samples)
+
+
+def test_classes_some_of_which_are_numbers_are_found_by_name(tmp_path):
+    """A part of the data may hold those alone; they were taken for places among the names."""
+    path = csv(tmp_path, "x,label\n" + "".join(f"{x}.5,{('1', '2', 'unknown')[x % 3]}\n" for x in range(60)))
+    meta = csv(tmp_path, "x,label\n" + "".join(f"{100 + x}.5,{1 + x % 2}\n" for x in range(6)), "meta.csv")
+    splits = prepare(config(path, meta_data=str(meta), validation_share=0), 0)
+    assert splits.train.classes == ("1", "2", "unknown")
+    assert splits.meta.labels.tolist() == [0, 1] * 3
+
+
+def test_zeros_that_classes_have_lost_are_found_by_number(tmp_path):
+    path = csv(tmp_path, "x,label\n" + "".join(f"{x}.5,{(7, 12, 310)[x % 3]}\n" for x in range(60)))
+    meta = csv(tmp_path, "x,label\n" + "".join(f"{100 + x}.5,{('007', '012')[x % 2]}\n" for x in range(6)), "meta.csv")
+    splits = prepare(config(path, meta_data=str(meta), validation_share=0), 0)
+    assert [splits.meta.classes[label] for label in splits.meta.labels.tolist()] == ["7", "12"] * 3
+
+
+@pytest.mark.parametrize("missing", ["NA", "", "NaN"])
+def test_a_missing_label_among_numbers_that_are_names_is_no_class(tmp_path, missing):
+    path = csv(tmp_path, f"x,label\n1,007\n2,{missing}\n3,1\n")
+    fails(path, "column 'label' is null in row 1")
+
+
+def test_zeros_behind_spaces(tmp_path):
+    path = csv(tmp_path, "x,label\n1, 007\n2, 012\n3, 300\n")
+    assert read(config(path)).train.classes == ("007", "012", "300")
+
+
+def test_zeros_in_one_of_several_tar_files(tmp_path):
+    for name, labels in {"a": ["007", "012"], "b": ["100", "200"]}.items():
+        with tarfile.open(tmp_path / f"{name}.tar", "w") as archive:
+            for place, label in enumerate(labels):
+                as_formats.add(archive, f"{name}{place}.png", image_bytes(place))
+                as_formats.add(archive, f"{name}{place}.cls", label.encode())
+    assert read(config(tmp_path)).train.classes == ("007", "012", "100", "200")

@@ -135,7 +135,7 @@ def test_new_images_for_a_trained_student(tmp_path, kind):
     bare = read_new(config(path), known, labelled=False)
     assert bare.labels is None
     same_new(bare, wanted.test)
-    middle = np.concatenate(list(new.source.values(7, 19)))
+    middle = np.concatenate([part.values for part in new.source.parts(7, 19)])
     assert (middle == wanted.test.inputs.values[7:19]).all()
 
 
@@ -155,7 +155,8 @@ def test_new_features_for_a_trained_student(tmp_path, kind):
 
 def same_new(new, samples):
     assert (
-        np.concatenate(list(new.source.values(0, len(new)))) == samples.inputs.values[np.arange(len(samples))]
+        np.concatenate([part.values for part in new.source.parts(0, len(new))])
+        == samples.inputs.values[np.arange(len(samples))]
     ).all()
     assert new.ids.tolist() == samples.ids.tolist() or new.names is not None
     assert new.names == samples.names

@@ -47,8 +47,9 @@ def refused(path, **settings):
 def test_amounts_counts_and_flags_are_features_and_are_named(tmp_path):
     raw = read(DataConfig(data=str(table(tmp_path))))
     assert raw.features == ("width", "count", "is_old")
-    assert raw.notes == ("3 features: width, count, is_old",)
-    assert "3 features: width, count, is_old" in prepare(DataConfig(data=str(table(tmp_path)), meta_size=6), 0).notes
+    said = "3 features: width, count, is_old (true is 1 and false 0 in is_old)"
+    assert raw.notes == (said,)
+    assert said in prepare(DataConfig(data=str(table(tmp_path)), meta_size=6), 0).notes
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,11 @@ def test_amounts_counts_and_flags_are_features_and_are_named(tmp_path):
         ("grade", LABELS.astype(float), "it determines the label"),
         ("rater", agreeing(0.8), "it is the label in "),
         ("remark", ["fine"] * N, "string, not numbers"),
+        ("verified", DRAW.random(N) < 0.5, "what is known of the label, by name"),
+        ("is_noisy", DRAW.integers(0, 2, N), "what is known of the label, by name"),
+        ("is_train", DRAW.random(N) < 0.5, "which split a row belongs to, by name"),
+        ("TestSet", DRAW.integers(0, 2, N).astype(float), "which split a row belongs to, by name"),
+        ("fold", DRAW.integers(0, 5, N), "which split a row belongs to, by name"),
         ("when", pa.array([0] * N, pa.timestamp("ms")), "timestamp[ms], not numbers"),
     ],
 )
@@ -97,6 +103,11 @@ def test_of_names_it_is_said_that_samples_may_be_named_by_them_and_of_yes_and_no
     assert refused(path).endswith(
         "leave them out: --ignore-columns remark,bottle,verified; --id-column bottle names the samples by it; "
         "--meta-column verified, if it says of which rows the label was checked"
+    )
+    path = table(tmp_path, verified=DRAW.random(N) < 0.5)
+    assert refused(path).endswith(
+        "--ignore-columns verified; --meta-column verified, if it says of which rows the label was checked; "
+        "--keep-columns NAME takes one for a feature after all"
     )
     path = table(tmp_path, remark=["f" * 100 + name for name in bottles], verified=["no"] * N)
     assert refused(path).endswith("leave them out: --ignore-columns remark,verified")
@@ -139,6 +150,9 @@ def test_true_labels_count_as_well(tmp_path):
     [
         ("position_y", DRAW.integers(0, 9, N)),
         ("idea", DRAW.integers(0, 9, N)),
+        ("test", DRAW.standard_normal(N)),
+        ("test_positive", DRAW.random(N) < 0.5),
+        ("clean_water", DRAW.random(N) < 0.5),
         ("subclass", DRAW.integers(0, 9, N)),
         ("passenger_class", DRAW.integers(0, 9, N)),
         ("same", np.zeros(N)),

@@ -150,7 +150,7 @@ def test_images_with_palette_and_transparency_are_read(tmp_path):
 
 
 COLUMN_ERRORS = [
-    ({"label_column": "labels"}, "has no column 'labels'; its columns are n, text, label, half"),
+    ({"label_column": "labels"}, "has no column 'labels' (nearest: 'label'); its columns are n, text, label, half"),
     ({"id_column": "id"}, "has no column 'id'; its columns are n, text, label, half"),
     ({"id_column": "half"}, "is double, but sample ids must be integers or strings; name another id_column"),
     ({"image_column": "img"}, "has no column 'img'; its columns are"),
@@ -162,7 +162,10 @@ COLUMN_ERRORS = [
         {"feature_columns": ("text",)},
         "is string, but features must be numbers; name the numeric ones with feature_columns, or an image_column",
     ),
-    ({"label_column": "half"}, "is double, but labels must be integers or strings; cast it"),
+    (
+        {"label_column": "half", "ignore_columns": ("text", "label")},
+        "is double, but labels must be integers or strings; cast it",
+    ),
     (
         {"image_column": "n", "feature_columns": ("half",)},
         "image_column is 'n' and feature_columns is half, but the model is fed either; give one of them",
@@ -293,7 +296,10 @@ def test_of_many_columns_those_that_may_be_labels_are_named_too(tmp_path):
     path = write(tmp_path / "a.parquet", {**numbers, "digit": ["one", "two"]})
     with pytest.raises(UserError) as error:
         read_path(path)
-    assert str(error.value).endswith("x49, ...; name the one of given labels with --label-column (text is in digit)")
+    assert str(error.value) == (
+        f"{path} has no column 'label'; name the one of given labels with --label-column (text is in digit); its "
+        "columns are x00, x01, x02, x03, x04, x05, x06, x07, x08, x09 and 51 more"
+    )
 
 
 def test_no_parquet_and_no_training_split(tmp_path):

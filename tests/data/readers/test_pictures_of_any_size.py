@@ -43,18 +43,20 @@ def images_of(raw: Raw) -> ImageInputs:
 
 
 @EVERYWHERE
-def test_each_is_resized_with_a_margin_and_fed_the_middle(tmp_path: Path, backend: str) -> None:
+@pytest.mark.parametrize(("size", "side"), [(14, 16), (9, 10)])
+def test_each_is_resized_with_a_margin_and_fed_the_middle(tmp_path: Path, backend: str, size: int, side: int) -> None:
+    """Cropped twice, also where the margin is odd, and cropping once would be a pixel off."""
     encoded = of_sizes(SIZES)
-    inputs = images_of(read(config(stored(tmp_path, encoded), image_size=14, data_backend=backend)))
-    assert inputs.shape == (3, 14, 14)
-    assert inputs.values.shape == (5, 16, 16, 3)
+    inputs = images_of(read(config(stored(tmp_path, encoded), image_size=size, data_backend=backend)))
+    assert inputs.shape == (3, size, size)
+    assert inputs.values.shape == (5, side, side, 3)
     fed = inputs.take(np.arange(5))
     for place, data in enumerate(encoded):
         assert data is not None
         image = v2.functional.pil_to_tensor(Image.open(io.BytesIO(data)))
-        square = v2.CenterCrop(16)(v2.Resize(16, antialias=True)(image))
+        square = v2.CenterCrop(side)(v2.Resize(side, antialias=True)(image))
         assert torch.equal(torch.from_numpy(inputs.values[np.array([place])])[0].permute(2, 0, 1), square)
-        torch.testing.assert_close(fed[place], v2.CenterCrop(14)(square) / 255)
+        torch.testing.assert_close(fed[place], v2.CenterCrop(size)(square) / 255)
 
 
 @EVERYWHERE

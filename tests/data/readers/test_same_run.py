@@ -1,11 +1,14 @@
 """A run on the same data comes to the same student, bit for bit, whatever format they are in."""
 
+import json
 from pathlib import Path
 
 import as_formats
+import pyarrow.parquet as pq
 import pytest
 
 import ray_mentor
+from ray_mentor.cli import main
 from ray_mentor.config import TrainConfig
 
 pytestmark = pytest.mark.long
@@ -16,9 +19,10 @@ KINDS = {
 }
 
 
-def student(data):
+def student(data, **more):
     """The bytes of the params after one epoch in this process."""
-    small = {"epochs": 1, "workers": 0, "meta_size": 6, "batch_size": 8, "student": "mlp", "run_name": "run"}
+    trusted = {} if "meta_data" in more else {"meta_size": 6}
+    small = {"epochs": 1, "workers": 0, "batch_size": 8, "student": "mlp", "run_name": "run", **trusted, **more}
     run = TrainConfig().changed(data=str(data), storage_path=f"{data}-runs", **small)
     return (Path(ray_mentor.train(run).path) / "student/model.safetensors").read_bytes()
 
@@ -31,3 +35,25 @@ def test_the_student_is_the_same(tmp_path, what):
     wanted = student(as_formats.parquet(tmp_path / "parquet", tables))
     for kind, write in KINDS[what].items():
         assert student(write(tmp_path / kind, tables)) == wanted, kind
+
+
+def test_numbers_from_one_on_are_as_many_classes_as_there_are(tmp_path):
+    """As if they were called by words: no class 0, which nobody has, and which noise would make of others."""
+    wanted, trusted, noisy = {"cat": 1, "dog": 2, "ox": 3}, {}, {"noise": "symmetric:0.4"}
+    for name in ("words", "numbers"):
+        tables = {split: table.drop(columns="truth") for split, table in as_formats.features().items()}
+        if name == "numbers":
+            tables = {split: table.assign(label=table["label"].map(wanted)) for split, table in tables.items()}
+        as_formats.parquet(tmp_path / name, tables)
+        some = tables["train"][tables["train"]["label"].isin(["cat", "dog", 1, 2])][:8]
+        trusted[name] = str(as_formats.csv(tmp_path / f"{name}-trusted", {"train": some}) / "train.csv")
+    words, numbers = (student(tmp_path / name, meta_data=trusted[name], **noisy) for name in ("words", "numbers"))
+    assert words == numbers
+    said = {}
+    for name in ("words", "numbers"):
+        run, out = f"{tmp_path}/{name}-runs/run", f"{tmp_path}/{name}.parquet"
+        assert main(["evaluate", run, "--data", str(tmp_path / name)]) == 0
+        assert main(["predict", run, "--data", str(tmp_path / name), "--out", out]) == 0
+        right = json.loads(Path(run, "evaluation.json").read_text())
+        said[name] = (right["accuracy"], pq.read_table(out)["class"].to_pylist())
+    assert said["numbers"] == (said["words"][0], [str(wanted[name]) for name in said["words"][1]])

@@ -132,6 +132,15 @@ def test_copies_of_checked_samples_leave_training_too(tmp_path):
     assert "left out 2 training samples that are copies of meta samples (same content)" in splits.notes
 
 
+def test_copies_that_have_another_label_than_was_found_are_said(tmp_path):
+    values = [row % 60 + 0.5 for row in range(90)]
+    data = str(write(tmp_path / "data.parquet", {"x": values, "label": [CLASSES[row % 3] for row in range(90)]}))
+    ids = text(tmp_path / "ids.csv", f"sample_id,checked_label\n3,{CLASSES[1]}\n4,{CLASSES[1]}\n")
+    said = f"; 1 of them has another label there: 63 ({CLASSES[0]}, there {CLASSES[1]})"
+    notes = splits_of(data, ids).notes
+    assert f"left out 2 training samples that are copies of meta samples (same content){said}" in notes
+
+
 def test_rows_of_the_test_split_are_left_out_with_a_warning(tmp_path):
     write(tmp_path / "data/train.parquet", table(60))
     write(tmp_path / "data/valid.parquet", table(20, 100))
@@ -161,6 +170,12 @@ def test_ids_that_do_not_occur(data, tmp_path):
         f"meta_ids '{ids}': no sample has the id '-1', '90', 'x7', '4.0', '99999999999999999999', ... (6 of 7 such); "
         "ids of these data are like 0, 1, 2; mend them, or name the column that has them with --id-column"
     )
+
+
+def test_a_text_of_any_length_may_stand_beside_an_id(data, tmp_path):
+    long = "\n".join(["x" * 1000] * 3000)
+    ids = text(tmp_path / "ids.csv", f'sample_id,checked_label,text\n7,ant,"{long}"\n8,cow,short\n31,bee,"{long}"\n')
+    assert splits_of(data, ids).meta.ids.tolist() == [7, 8, 31]
 
 
 def test_what_is_wrong_with_labels(data, tmp_path):

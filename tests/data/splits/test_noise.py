@@ -117,7 +117,7 @@ def test_no_noise_leaves_the_samples_and_a_known_truth_stays():
 @pytest.mark.parametrize(
     ("kind", "rate", "classes", "text"),
     [
-        ("pair", 0.1, 10, "unknown noise 'pair'; valid: none, symmetric, asymmetric, instance"),
+        ("pair", 0.1, 10, "unknown noise 'pair'; valid: none, symmetric, asymmetric, instance, imb"),
         ("symmetric", 1.0, 10, "noise rate is 1.0, but it must lie in [0, 1); e.g. 0.4 for 40 %"),
         ("instance", -0.1, 10, "noise rate is -0.1, but it must lie in [0, 1)"),
         ("symmetric", 0.1, 1, "noise needs at least two classes to confuse, but there is 1; use noise none"),

@@ -132,7 +132,8 @@ def test_a_meta_set_of_its_own_is_kept_apart(tmp_path):
     assert splits.notes == (
         "1 feature: x",
         "warning: left out 1 meta samples that are in the test split too (same content)",
-        "left out 2 training samples that are in the meta set too (same content)",
+        "left out 2 training samples that are in the meta set too (same content); 1 of them has another label there: "
+        "6 (0, there 2)",
         "the test split has given labels, of which some may be wrong, so no test accuracy is shown but agreement with "
         "them, and accuracy on held-out trusted samples; if they were re-checked, say so: --clean-test",
         "6 more were held out as validation split (validation_share 0.1); no audit looks at what is held out",
@@ -223,6 +224,16 @@ def test_a_meta_set_without_a_class_warns():
         notes[-1],
     )
     assert found
+
+
+def test_a_class_that_training_lacks_too_is_none_that_the_meta_set_should_have(tmp_path):
+    for split, names in (("train", "ab"), ("test", "abc")):
+        n = 40 * len(names)
+        labels = [names[row % len(names)] for row in range(n)]
+        write(tmp_path / f"{split}.parquet", {"x": [len(split) * (row + 0.5) for row in range(n)], "label": labels})
+    notes = prepare(DataConfig(data=str(tmp_path), meta_size=6), 0).notes
+    assert any("the training split has no sample of 1 classes of the test split (c)" in note for note in notes)
+    assert not any("the meta set of" in note for note in notes)
 
 
 def test_rare_classes_give_what_they_have_and_the_others_the_rest(tmp_path):

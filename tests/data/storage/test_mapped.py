@@ -23,8 +23,8 @@ from small_data import image_bytes, write
 
 from ray_mentor.config import DataConfig
 from ray_mentor.data.readers import read
-from ray_mentor.data.readers.parquet import decoded as parquet_decoded
-from ray_mentor.data.readers.parquet import images as parquet_images
+from ray_mentor.data.readers.tables import decoded as parquet_decoded
+from ray_mentor.data.readers.tables import images as parquet_images
 from ray_mentor.data.storage import arrow_file, cache
 from ray_mentor.errors import UserError
 
@@ -145,7 +145,7 @@ def test_a_process_that_is_killed_leaves_nothing_that_looks_finished(source, dec
         "import sys, time\n"
         "from ray_mentor.config import DataConfig\n"
         "from ray_mentor.data.readers import read\n"
-        "from ray_mentor.data.readers.parquet import decoded\n"
+        "from ray_mentor.data.readers.tables import decoded\n"
         "inner = decoded.image_parts\n"
         "def slow(*arguments):\n"
         "    for part in inner(*arguments):\n"

@@ -19,6 +19,7 @@ from torch.utils.data import TensorDataset
 from ray_mentor.data import Samples
 from ray_mentor.errors import UserError
 from ray_mentor.run.outcome import Outcome
+from ray_mentor.training import train
 
 pytestmark = pytest.mark.long  # a dozen runs
 
@@ -112,3 +113,10 @@ def test_what_is_refused(given: dict[str, Any], says: str, tmp_path: Path) -> No
     with pytest.raises(UserError) as raised:
         trainer_for(SPLITS, tmp_path, "run", **{**nothing, **given})
     assert says in str(raised.value)
+
+
+def test_what_the_command_does_takes_settings_alone() -> None:
+    data: Any
+    for data in (pd.DataFrame({"a": [1.0]}), "digits.csv"):
+        with pytest.raises(UserError, match=r"train takes settings, a TrainConfig, but is given a .*CurriculumTrainer"):
+            train(data)

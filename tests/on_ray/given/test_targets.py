@@ -19,7 +19,7 @@ from torch.utils.data import TensorDataset
 
 from ray_mentor.config import MentorConfig
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.train.arguments import WITHOUT_CLASSES
+from ray_mentor.on_ray.train.given.samples import WITHOUT_CLASSES
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 
 pytestmark = pytest.mark.long  # a dozen runs

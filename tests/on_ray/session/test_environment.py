@@ -16,16 +16,18 @@ from typing import Any
 
 import pytest
 import ray
+import torch
 from ray._private.worker import _merge_runtime_env
 from ray.train.v2._internal import constants
 
 import ray_mentor
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.session import internals, own_ray, session
+from ray_mentor.on_ray.session import own_ray, session
 from ray_mentor.on_ray.session.environment import ENVIRONMENT, OF_TRAIN, having, quiet, settled
 from ray_mentor.on_ray.session.growth import Needs
+from ray_mentor.on_ray.session.internals import of_trainer
 from ray_mentor.on_ray.session.own_ray import train_asks_this_ray, what_workers_lack
-from ray_mentor.on_ray.session.session import alone_in_process, ray_session
+from ray_mentor.on_ray.session.session import alone_in_process, check_machine, ray_session
 
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
@@ -90,10 +92,10 @@ def test_train_is_told_of_this_ray_without_a_trace(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(ray, "get_runtime_context", context)
     before, propagated = dict(os.environ), set(constants.ENV_VARS_TO_PROPAGATE)
     with train_asks_this_ray():
-        assert internals._handed_on().items() >= {**OF_TRAIN, "RAY_ADDRESS": "10.0.0.1:6379"}.items()
+        assert of_trainer._handed_on().items() >= {**OF_TRAIN, "RAY_ADDRESS": "10.0.0.1:6379"}.items()
         assert dict(os.environ) == before
     assert propagated == constants.ENV_VARS_TO_PROPAGATE
-    assert "RAY_ADDRESS" not in internals._handed_on()
+    assert "RAY_ADDRESS" not in of_trainer._handed_on()
 
 
 PACKAGE = str(Path(ray_mentor.__file__).parent)
@@ -156,7 +158,7 @@ def test_two_runs_in_threads_share_a_ray_until_both_have_ended(
     there = Connections(monkeypatch)
     stacks = [ExitStack(), ExitStack()]
     for stack in stacks:
-        stack.enter_context(ray_session(Needs({"CPU": 1.0}), verbose=False))
+        assert stack.enter_context(ray_session(Needs({"CPU": 1.0}), verbose=False))  # it is theirs alone
     assert (there.made, there.alive) == (1, 1)
     stacks[leave[0]].close()
     assert there.alive == 1
@@ -170,9 +172,19 @@ def test_two_runs_in_threads_share_a_ray_until_both_have_ended(
 def test_a_ray_that_the_process_has_itself_is_used_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     there = Connections(monkeypatch)
     there.alive = 1
-    with ray_session(Needs({"CPU": 1.0}), verbose=False), ray_session(Needs({"CPU": 1.0}), verbose=False):
-        assert there.made == 0
+    with (
+        ray_session(Needs({"CPU": 1.0}), verbose=False) as is_ours,
+        ray_session(Needs({"CPU": 1.0}), verbose=False) as is_ours_again,
+    ):
+        assert (there.made, is_ours, is_ours_again) == (0, False, False)
     assert there.alive == 1
+
+
+def test_a_ray_that_is_named_is_not_the_runs_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = Connections(monkeypatch)
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    with ray_session(Needs({"CPU": 1.0}), verbose=False) as is_ours:
+        assert (there.made, is_ours) == (1, False)
 
 
 def test_a_run_that_does_not_fit_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,6 +194,26 @@ def test_a_run_that_does_not_fit_leaves_nothing_behind(monkeypatch: pytest.Monke
         pass
     assert there.alive == 0
     assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(
+    ("there", "more"),
+    [
+        (None, ""),
+        ("cuda", ""),
+        ("mps", " (there is mps, but runs train on CUDA's GPUs alone)"),
+        ("xpu", " (there is xpu, but runs train on CUDA's GPUs alone)"),
+    ],
+)
+def test_an_accelerator_that_runs_do_not_train_on_is_named(
+    monkeypatch: pytest.MonkeyPatch, there: str | None, more: str
+) -> None:
+    found = None if there is None else torch.device(there)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: found)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(UserError) as raised:
+        check_machine(Needs({"GPU": 1.0}))
+    assert str(raised.value) == f"the workers need 1 GPUs, but there are 0; give --no-gpu{more}"
 
 
 def in_a_thread(run: Callable[[], None]) -> None:

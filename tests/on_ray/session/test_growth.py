@@ -16,8 +16,8 @@ import ray
 from heads import ROOT, a_head, said, wait_for
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID, FAKE_HEAD_NODE_TYPE
 
-from ray_mentor.on_ray.session import internals
 from ray_mentor.on_ray.session.growth import Needs, has_autoscaler
+from ray_mentor.on_ray.session.internals import of_autoscaler
 
 SCALING = {
     "cluster_name": "small",
@@ -75,7 +75,7 @@ def test_a_run_waits_for_a_machine_of_the_autoscalers(tmp_path: Path) -> None:
         "waiting for the cluster's autoscaler, 200 s at most: 2 CPUs (now 0)",
         "True 2.0",
         "waiting for the cluster's autoscaler, 2 s at most: 3 CPUs (now 2)",
-        "the workers need 3 CPUs, but there are 2; give fewer --workers; the autoscaler brought no more in 2 s "
+        "the workers need 3 CPUs, but there are 2; give fewer workers; the autoscaler brought no more in 2 s "
         "(`ray status` says why)",
         "{'REMOVED'}",
     ]
@@ -87,10 +87,10 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def see(cpus: float, report: dict[str, Any] | None) -> None:
         monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": cpus})
-        monkeypatch.setattr(internals, "is_autoscaler_v2", lambda: False)
-        monkeypatch.setattr(internals, "_FIRST_REPORT", 0.0)
+        monkeypatch.setattr(of_autoscaler, "is_autoscaler_v2", lambda: False)
+        monkeypatch.setattr(of_autoscaler, "_FIRST_REPORT", 0.0)
         bytes_of_it = None if report is None else json.dumps(report).encode()
-        monkeypatch.setattr(internals, "_internal_kv_get", lambda key: bytes_of_it)
+        monkeypatch.setattr(of_autoscaler, "_internal_kv_get", lambda key: bytes_of_it)
 
     return see
 

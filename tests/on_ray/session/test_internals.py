@@ -1,4 +1,4 @@
-"""What we use of Ray without its promise is in one file, and what of it can be tried without a Ray."""
+"""What we use of Ray without its promise is in one folder, and what of it can be tried without a Ray."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import pytest
 from ray.train.v2._internal.constants import get_env_vars_to_propagate
 from ray.train.v2.api import data_parallel_trainer
 
-from ray_mentor.on_ray.session import internals
 from ray_mentor.on_ray.session.environment import hangs_end_after
+from ray_mentor.on_ray.session.internals import of_ray
+from ray_mentor.on_ray.session.internals.of_trainer import controllers_have
 
 ROOT = Path(__file__).parents[3]
-THE_FILE = ROOT / "ray_mentor/on_ray/session/internals.py"
+THE_FOLDER = ROOT / "ray_mentor/on_ray/session/internals"
 OTHERS = [path for folder in ("ray_mentor", "tune_spaces", "cluster", "examples", "benchmarks")
-          for path in sorted((ROOT / folder).rglob("*.py")) if path != THE_FILE]  # fmt: skip
+          for path in sorted((ROOT / folder).rglob("*.py")) if THE_FOLDER not in path.parents]  # fmt: skip
 
 NOT_PROMISED = {"autoscaler", "experimental", "v2", "client"}
 """Modules of Ray's that have no underscore, and none of its documentation's promises."""
@@ -48,7 +49,7 @@ def is_private(name: str) -> bool:
 
 def test_there_is_something_to_look_through() -> None:
     assert {"trainer.py", "session.py", "growth.py", "scaling.py", "submit_job.py"} <= {path.name for path in OTHERS}
-    assert "ray._private.ray_constants" in uses(THE_FILE.read_text())
+    assert "ray._private.ray_constants" in uses((THE_FOLDER / "of_ray.py").read_text())
 
 
 @pytest.mark.parametrize("path", OTHERS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -102,7 +103,7 @@ TIMEOUT = "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"
 def test_a_controller_gets_what_its_run_says_and_what_the_environment_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_TRAIN_COLLECTIVE_TIMEOUT_S", "5")
     found = {**get_env_vars_to_propagate(), "RAY_TRAIN_COLLECTIVE_TIMEOUT_S": "5"}
-    with internals.controllers_have({"RAY_ADDRESS": "10.0.0.1:6379"}), hangs_end_after(7.5):
+    with controllers_have({"RAY_ADDRESS": "10.0.0.1:6379"}), hangs_end_after(7.5):
         assert handed_on() == {**found, "RAY_ADDRESS": "10.0.0.1:6379", TIMEOUT: "7.5"}
     assert handed_on() == found
 
@@ -140,4 +141,4 @@ def test_what_a_job_was_submitted_with(
     monkeypatch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR", raising=False)
     if text is not None:
         monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", text)
-    assert internals.jobs_runtime_env() == expected
+    assert of_ray.jobs_runtime_env() == expected

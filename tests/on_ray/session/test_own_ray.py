@@ -19,7 +19,7 @@ from ray.train.torch import TorchTrainer
 
 from ray_mentor.errors import UserError
 from ray_mentor.on_ray.session.environment import quiet
-from ray_mentor.on_ray.session.internals import StoppableTrainer
+from ray_mentor.on_ray.session.internals.of_trainer import StoppableTrainer
 from ray_mentor.on_ray.session.own_ray import LOOPBACK, connecting, keep_token_private, on_this_machine_alone
 from ray_mentor.on_ray.session.session import ctrl_c_is_ours, named_address, start_patiently
 

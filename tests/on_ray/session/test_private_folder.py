@@ -18,8 +18,8 @@ from interruptible import interruptible
 from sockets import below
 
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.session import internals
 from ray_mentor.on_ray.session.folder import private_folder
+from ray_mentor.on_ray.session.internals import of_ray
 
 ROOT = Path(__file__).parents[3]
 NOBODY = 65534
@@ -112,7 +112,7 @@ def test_no_other_user_sees_anything_of_it_and_nothing_stays(parent: Path) -> No
         assert {"raylet", "plasma_store", "dash_TrainHead"} <= {path.name for path in sockets}
         assert {"gcs_server.out", "runtime_resources", ".ray_mentor"} <= {path.name for path in everything}
         longest = max(len(str(path.relative_to(folder / "r"))) for path in sockets)
-        assert longest + 1 <= internals.LONGEST_SOCKET
+        assert longest + 1 <= of_ray.LONGEST_SOCKET
 
         seen = subprocess.run(
             [sys.executable, "-c", LOOKS, str(parent), str(folder), *map(str, everything)],

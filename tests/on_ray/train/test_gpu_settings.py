@@ -19,6 +19,7 @@ from ray_mentor.core.student.precision import in_bf16
 from ray_mentor.data import FeatureInputs, ImageInputs, Samples, Splits
 from ray_mentor.data.storage.on_device import on_device
 from ray_mentor.errors import RunStoppedError, UserError
+from ray_mentor.on_ray.train.assemble import scores_here
 from ray_mentor.students import CNN
 
 pytestmark = pytest.mark.long  # whole runs
@@ -138,6 +139,20 @@ def test_a_run_with_all_of_them_learns_and_goes_on_exactly(image_splits: Splits,
     plain = fit(image_splits, tmp_path, "plain")
     with pytest.raises(AssertionError):  # bf16 shows
         assert_same_values(whole.student_state, plain.student_state)
+
+
+@pytest.mark.parametrize(
+    ("scoring", "device", "here"),
+    [
+        ("auto", "cpu", False),
+        ("auto", "cuda:1", True),
+        ("actor", "cuda:1", False),
+        ("replica", "cpu", True),
+        ("replica", "cuda:1", True),
+    ],
+)
+def test_who_scores_follows_from_the_students_device(scoring: str, device: str, here: bool) -> None:
+    assert scores_here(scoring, torch.device(device)) is here
 
 
 def test_a_data_set_of_ones_own_is_not_at_hand(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from ray_mentor.config.file import read_config
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.data import Splits, memory
 from ray_mentor.errors import NonFiniteLossError, UserError
+from ray_mentor.on_ray.train.places import Place
 from ray_mentor.run.claim import taken_up
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.ledger.rows import SCHEMA
@@ -77,6 +78,12 @@ MORE_KEYS = {
     "classes",
     "mean_sample_weight_elsewhere",
     "test_balanced_accuracy",
+    "test_many_accuracy",
+    "test_medium_accuracy",
+    "test_few_accuracy",
+    "test_worst_class_accuracy",
+    "test_worst_class",
+    "class_ratio",
     "test_macro_f1",
     "test_confusion",
 }
@@ -179,12 +186,14 @@ def test_the_metrics_have_a_row_an_epoch(finished: Outcome) -> None:
     assert [int(row["epoch"]) for row in rows] == list(range(EPOCHS))
     assert list(rows[0]) == [
         "epoch", "steps", "meta_updates", "fallbacks", "memorised", "loss", "mean_sample_weight", "meta_loss",
+        "d_weight_decay", "d_log_learning_rate", "d_momentum", "d_label_smoothing", "d_log_temperature",
         "meta_holdout_loss", "trusted_accuracy", "test_accuracy", "test_agreement", "validation_agreement",
         "learning_rate", "samples_per_second", "train_seconds",
     ]  # fmt: skip
     for row, expected in zip(rows, finished.metrics, strict=True):
         found = {name: float(value) if value else None for name, value in row.items()}
-        assert found == pytest.approx(expected)
+        assert found == pytest.approx({name: expected.get(name) for name in found})
+        assert expected.keys() <= found.keys()
 
 
 def test_the_metrics_are_means_of_the_ledger(finished: Outcome) -> None:
@@ -200,7 +209,7 @@ def test_the_ledger_has_a_row_per_sample_and_epoch(finished: Outcome, small_spli
     assert ledger.schema.equals(SCHEMA)
     assert ledger.column_names == [
         "sample_id", "epoch", "step", "loss", "scored_weight", "sample_weight", "influence", "given_label",
-        "true_label", "predicted_label", "margin",
+        "true_label", "predicted_label", "margin", "class_factor", "domain",
     ]  # fmt: skip
     assert_one_row_per_sample_and_epoch(ledger, small_splits)
 
@@ -335,8 +344,9 @@ def test_what_needs_trusted_samples_is_refused_without(
     [
         CurriculumConfig("uniform", loss="forward:2", burn_in=0.0),
         CurriculumConfig("mentornet", loss="gce-truncated:0.7:0.5:0.4", mixing="mentormix-published", burn_in=0.0),
+        CurriculumConfig("mentornet", loss="logit-adjusted:1:1", reweight="drw", burn_in=0.0),
     ],
-    ids=["forward", "truncated, mixed as published"],
+    ids=["forward", "truncated, mixed as published", "counted by trust, and reweighted in the end"],
 )
 def test_what_is_found_once_an_epoch_survives_a_stop(
     curriculum: CurriculumConfig, small_splits: Splits, tmp_path: Path
@@ -670,15 +680,17 @@ def test_a_run_whose_last_checkpoint_is_lost_has_no_result(
 ) -> None:
     """Not that of a step before: it goes on from there."""
     trainer = trainer_for(small_splits, tmp_path, "torn")
-    train = trainer._fit_here
+    train = Place.train_here
 
-    def then_damaged(marks: Any) -> None:
-        train(marks)
+    def then_damaged(*given: Any) -> Any:
+        result = train(*given)
         max((tmp_path / "torn" / "checkpoints").glob("*.pt")).write_bytes(b"not a checkpoint")
+        return result
 
-    monkeypatch.setattr(trainer, "_fit_here", then_damaged)
-    with pytest.raises(UserError) as raised:
-        trainer.fit()
+    with monkeypatch.context() as patch:
+        patch.setattr(Place, "train_here", then_damaged)
+        with pytest.raises(UserError) as raised:
+            trainer.fit()
     newest = max((tmp_path / "torn" / "checkpoints").glob("*.pt"))
     assert str(raised.value).startswith(f"checkpoint {newest} cannot be read (")
     assert str(raised.value).endswith("; the end of the run is lost: go on with --resume")

@@ -152,7 +152,8 @@ def test_ids_reach_the_student_as_they_are(tmp_path: Path, looks: type[Looks], d
     data = {name: texts(n, seed, dtype) for name, n, seed in (("data", 60, 1), ("meta", 30, 2), ("test", 20, 3))}
     outcome = of_ids(tmp_path, **data).fit()
     assert looks.types == {dtype}
-    assert looks.seen == {int(i) for part in data.values() for i in part.tensors[0].flatten()}
+    # It is tried with ones before.
+    assert looks.seen - {1} == {int(i) for part in data.values() for i in part.tensors[0].flatten()}
     assert outcome.result["meta_updates"] > 0
     assert outcome.student_state["table.weight"].isfinite().all()
 

@@ -19,7 +19,7 @@ import ray
 import ray.train
 import ray.util.state
 import torch
-from accidents import Slow, TellsWhoTakesItsState, count
+from accidents import Slow, TellsWhoTakesItsState, breaking, count
 from listening import WritesDown
 from mapped_splits import mapped_splits
 from small_runs import (
@@ -36,8 +36,6 @@ from small_runs import (
     trainer_for,
 )
 
-from ray_mentor.config import StudentConfig
-from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.data import Splits
 from ray_mentor.errors import NonFiniteLossError, UserError
 from ray_mentor.on_ray.train.reports import EVERY
@@ -144,7 +142,7 @@ def test_ray_and_its_callbacks_are_told_of_two_workers(told: CurriculumTrainer, 
     assert state is not None
     with result.checkpoint.as_directory() as folder:  # type: ignore[union-attr]
         assert_same_bits(torch.load(f"{folder}/state_dict.pt", weights_only=True), state.state.student)
-    again = ray.train.Result.from_path("bucket/told", told._run.storage_filesystem)
+    again = ray.train.Result.from_path("bucket/told", told._place.run.storage_filesystem)
     assert again.metrics == result.metrics
     assert again.checkpoint is not None
     assert again.checkpoint.path == student
@@ -233,26 +231,6 @@ def test_a_bad_loss_stops_both_workers(small_splits: Splits, broke: Broke) -> No
 def test_the_run_goes_on_from_its_checkpoint(small_splits: Splits, broke: Broke) -> None:
     assert [row["epoch"] for row in broke.rows if row["kind"] == "epoch"] == [2, 3]
     assert_one_row_per_sample_and_epoch(broke.outcome.ledger(), small_splits)
-
-
-def breaking(broken: str, after_steps: int) -> Any:
-    """An optimizer's maker: while a file is there, all params are lost after so many steps."""
-
-    def make(params: Any) -> torch.optim.Optimizer:
-        optimizer = make_optimizer(params, StudentConfig(learning_rate=0.02))
-        steps = 0
-
-        def count(*_: Any) -> None:
-            nonlocal steps
-            steps += 1
-            if steps == after_steps and Path(broken).exists():
-                for param in optimizer.param_groups[0]["params"]:
-                    param.data.fill_(torch.nan)
-
-        optimizer.register_step_post_hook(count)
-        return optimizer
-
-    return make
 
 
 @pytest.mark.slow

@@ -75,6 +75,44 @@ def user_trainer(storage: Path, **changes: Any) -> CurriculumTrainer:
     return CurriculumTrainer(**{**arguments, **data, **changes})
 
 
+def wide_student() -> torch.nn.Module:
+    return torch.nn.Linear(5, 4)
+
+
+def test_a_student_of_other_classes_is_refused_before_it_trains(tmp_path: Path) -> None:
+    for method in ("mentornet-dd", "co-teaching"):
+        with pytest.raises(UserError) as raised:
+            user_trainer(tmp_path, student=wide_student, loss=None, method=method)
+        assert str(raised.value) == (
+            "student 'wide_student' returns (2, 4) for 2 samples of 2 classes, but it must return their logits, of "
+            "shape (2, 2); let its forward return them"
+        )
+    user_trainer(tmp_path, student=wide_student)  # a loss of one's own may make of it what it likes
+
+
+def constant_student() -> torch.nn.Module:
+    """Of a bias that one epoch can't turn."""
+    student = torch.nn.Linear(5, 2)
+    torch.nn.init.zeros_(student.weight)
+    student.bias.data = torch.tensor([50.0, -50.0])
+    return student
+
+
+def test_unscaled_features_and_a_constant_answer_are_said(tmp_path: Path) -> None:
+    def part(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        points = Points(n, seed)
+        return points.points * np.array([1e-4, 1, 1, 1, 1], np.float32) * 1e-3, points.labels
+
+    rows: list[dict[str, Any]] = []
+    trainer = user_trainer(
+        tmp_path, student=constant_student, data=part(100, 1), meta=part(60, 2), test=None, epochs=1, loss=None
+    )
+    notes = trainer.fit(rows.append).result["notes"]
+    assert any("nothing is scaled" in str(row.get("text")) for row in rows)
+    assert "warning: the student says one class, '0', of all 18 held-out trusted samples" in notes[0]
+    assert "nothing is scaled" in notes[-1]
+
+
 def test_a_users_own_data_student_loss_and_optimizer(tmp_path: Path) -> None:
     outcome = user_trainer(
         tmp_path, epochs=10, clean_test=True, optimizer=functools.partial(torch.optim.Adam, lr=0.02)

@@ -33,7 +33,8 @@ from ray_mentor.config.sweep import SweepSettings
 from ray_mentor.core.student.optimizers import make_optimizer
 from ray_mentor.data import Splits
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.session import internals
+from ray_mentor.on_ray.session.internals import of_ray
+from ray_mentor.on_ray.train.places import Place
 from ray_mentor.on_ray.tune.record import to_json
 from ray_mentor.on_ray.tune.schedulers import make_scheduler
 from ray_mentor.on_ray.tune.search import Listed, Suggestions, make_search
@@ -409,7 +410,7 @@ def test_a_sweep_that_is_taken_up_at_its_end_writes_no_outcome(tmp_path: Path) -
 
 
 def test_a_sweep_through_rays_client_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(internals, "through_client", lambda: True)
+    monkeypatch.setattr(of_ray, "through_client", lambda: True)
     settings = SweepSettings(trials=1)
     directory = RunDirectory(str(tmp_path / "sweep"))
     study = Study(space_of("mine", SPACE), BASE, settings, makers, directory, BASE.flat(), lambda row: None)
@@ -429,10 +430,10 @@ def test_workers_of_all_trials_read_data_that_lie_in_one_place(
     trainer = trainer_for(ray.get(place), tmp_path, "wide", workers=2)
     trainer.stored_at(place)
 
-    def catch(job: Any, *_: Any) -> None:
+    def catch(_: Any, job: Any, *more: Any, **alone: bool) -> None:
         raise CaughtError(job.splits)
 
-    monkeypatch.setattr(trainer, "_torch_trainer", catch)
+    monkeypatch.setattr(Place, "_trainer", catch)
     with pytest.raises(CaughtError) as caught:
         trainer.fit()
     assert caught.value.args == (place,)

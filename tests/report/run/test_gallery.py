@@ -200,7 +200,15 @@ def test_a_ledger_without_predictions_has_no_suggestions(tmp_path: Path) -> None
 def test_other_samples_with_the_same_labels_are_not_shown() -> None:
     ids = np.arange(1, 4)
     samples = Samples(ImageInputs(np.zeros((3, 8, 8, 1), np.uint8)), ids, np.zeros(3, int), None, CLASSES)
-    rows = [{"sample_id": number, "given_label": "cat"} for number in (1, 9)]
-    shown, lacks = in_pictures(samples, np.array([1, 9]), [0, 0], rows)
+    shown, lacks = in_pictures(samples, pa.table({"sample_id": [1, 9], "given_label": [CLASSES[0]] * 2}))
     assert (shown, lacks) == (None, "the data are others now than those that the run was trained on")
-    assert in_pictures(samples, np.array([1, 3]), [0, 0], rows)[1] == ""
+    assert in_pictures(samples, pa.table({"sample_id": [1, 3], "given_label": [CLASSES[0]] * 2}))[1] == ""
+
+
+def test_classes_that_are_counted_otherwise_by_now_are_the_same_by_name() -> None:
+    """Labels 1 to C were C + 1 classes before they were C."""
+    inputs, labels = ImageInputs(np.zeros((3, 8, 8, 1), np.uint8)), np.arange(3)
+    samples = Samples(inputs, np.arange(3), labels, None, ("1", "2", "3"))
+    audited = pa.table({"sample_id": [2, 0], "given_label": pa.array(["3", "1"]).dictionary_encode()})
+    assert in_pictures(samples, audited)[1] == ""
+    assert in_pictures(samples.with_labels(labels, None), audited.slice(0, 1))[1] == ""

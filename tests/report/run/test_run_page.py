@@ -57,9 +57,10 @@ def test_the_head_says_how_many_labels_look_wrong(tmp_path: Path, spread: float,
     assert (said[1] or "") == more
 
 
+OF_WEIGHTS = {"belief", "use", "histogram", "classes", "policy", "plane"}
 DRAWN = [
-    "accuracy", "losses", "guards", "time", "speed", "belief", "use", "histogram", "classes", "policy", "plane",
-    "matrix",
+    "accuracy", "losses", "guards", "time", "settings", "speed", "belief", "use", "histogram", "classes", "policy",
+    "plane", "matrix",
 ]  # fmt: skip
 
 
@@ -97,6 +98,9 @@ def test_figures_are_of_the_files(whole: str) -> None:
             "closing": 0.5,
         }
     )
+    rate, memory = drawn["settings"]["data"]
+    assert (rate["name"], rate["y"]) == ("learning rate", [None, *[-0.0003] * 5])
+    assert memory["y"] == [None, *[pytest.approx(0.1 * 2e-7)] * 5], "of log 1/(1 − μ)"
     right, wrong = drawn["belief"]["data"]
     assert (right["name"], wrong["name"]) == ("mean weight of right labels", "mean weight of wrong labels")
     assert right["y"][-1] > 0.8
@@ -153,15 +157,15 @@ def test_a_damaged_ledger_costs_its_figures_alone(tmp_path: Path) -> None:
     directory = made_run(tmp_path)
     (tmp_path / "ledger/epoch-0003.parquet").write_bytes(b"nothing")
     whole = page(directory)
-    assert list(figures(whole)) == DRAWN[:5]
+    assert list(figures(whole)) == DRAWN[:6]
     assert "of the ledger cannot be read" in words(whole)
-    assert list(figures(page(directory, most_rows=10))) == DRAWN[:5]
+    assert list(figures(page(directory, most_rows=10))) == DRAWN[:6]
 
 
 def test_a_ledger_that_takes_too_long_is_drawn_when_it_is_asked_for(tmp_path: Path) -> None:
     directory = made_run(tmp_path)
     whole = page(directory, most_rows=359)
-    assert list(figures(whole)) == DRAWN[:5]
+    assert list(figures(whole)) == DRAWN[:6]
     assert f"The ledger has 360 rows; ray-mentor report {tmp_path} draws them." in words(whole)
     assert "belief" in figures(page(directory, most_rows=360))
 
@@ -242,3 +246,23 @@ def test_without_plotly_it_is_said_what_to_install(tmp_path: Path, monkeypatch: 
     assert said is not None
     assert "needs plotly, which is not installed; pip install 'ray-mentor[ray]'" in said
     assert not (tmp_path / REPORT).exists()
+
+
+def test_where_all_samples_count_the_same_nothing_is_said_of_weights(tmp_path: Path) -> None:
+    uniform = page(made_run(tmp_path / "plain", settings={"method": "uniform"}))
+    assert list(figures(uniform)) == [name for name in DRAWN if name not in OF_WEIGHTS]
+    assert "All samples counted the same: there is no mentor" in words(uniform)
+    for place in OF_WEIGHTS | {"grid", "rule"}:
+        assert f'"#{place}-title"' not in uniform
+        assert f'id="{place}-title"' not in uniform
+
+
+@pytest.mark.parametrize(
+    ("method", "who"),
+    [("mentornet-pd", "the mentor"), ("self-paced", "the method"), ("rule:any.json", "the rule")],
+)
+def test_weights_are_said_to_be_of_who_gave_them(method: str, who: str, tmp_path: Path) -> None:
+    text = words(page(made_run(tmp_path / "first", settings={"method": method})))
+    assert f"The mean of what {who} said;" in text
+    assert ("What the mentor would say" in text) == (who == "the mentor")
+    assert "All samples counted the same" not in text

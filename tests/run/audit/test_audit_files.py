@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
@@ -18,7 +21,8 @@ from ray_mentor.errors import UserError
 from ray_mentor.report.audited import audit_run, show_audit
 from ray_mentor.run.audit import files
 from ray_mentor.run.audit.audit import Audit
-from ray_mentor.run.audit.files import write_table
+from ray_mentor.run.audit.files import with_texts, write_table
+from ray_mentor.run.audit.noise import unlearnt
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.findings.closing import closed
 
@@ -121,6 +125,24 @@ def test_the_table_on_the_terminal(audit: Audit) -> None:
     assert "bee" in pair
 
 
+def test_doubt_stands_beside_the_rate(audit: Audit) -> None:
+    console = Console(file=io.StringIO())
+    show_audit(audit, 2, console, doubt="; the student errs")
+    first, *_ = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert re.fullmatch(r"25\.0% of the labels look wrong \(.*; the student errs", first)
+
+
+def test_a_class_that_the_student_never_says() -> None:
+    matrix = np.array([[90, 10, 20], [5, 95, 10], [0, 1, 0]])
+    (said,) = unlearnt(matrix, ("cat", "dog", "owl"))
+    assert said == (
+        "1 sample taken to be of class 'owl', though 30 are given as it: where a student has not learnt a class, "
+        "right labels look wrong"
+    )
+    matrix[2, 2] = 5
+    assert unlearnt(matrix, ("cat", "dog", "owl")) == []
+
+
 def test_what_cant_be_said_is_said(older: Audit) -> None:
     text = shown(older)
     assert text.startswith("the ledger has no predictions (it is of an earlier version,")
@@ -197,3 +219,16 @@ def test_of_a_run_in_which_one_may_not_write_the_files_that_were_asked_for_are_t
 
 def refused(*_: Any) -> None:
     raise OSError(30, "Read-only file system")
+
+
+def test_texts_steer_neither_a_spreadsheet_nor_a_terminal(tmp_path: Path) -> None:
+    texts = ['=HYPERLINK("x")', "+1", "-1", "@SUM(A1)", "a=b\n=c", "\x1b[31m\u202ered\x00", "a\r\nb", None, "plain"]
+    said = ['=HYPERLINK("x")', "+1", "-1", "@SUM(A1)", "a=b\n=c", "\\x1b[31m\\u202ered\\x00", "a\nb", None, "plain"]
+    table = with_texts(pa.table({"sample_id": [f"={row}" for row in range(9)]}), texts)
+    for name in ("a.csv", "a.parquet"):
+        write_table(table, str(tmp_path / name))
+    assert pyarrow.parquet.read_table(tmp_path / "a.parquet")["text"].to_pylist() == said
+    with open(tmp_path / "a.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [each["text"] for each in rows] == [f"'{text}" for text in said[:4]] + [text or "" for text in said[4:]]
+    assert [each["sample_id"] for each in rows] == [f"={row}" for row in range(9)], "ids are what they are"

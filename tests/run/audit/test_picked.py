@@ -6,12 +6,15 @@ import csv
 import re
 import shlex
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hand_made_runs import row, run_of
+from PIL import Image
 from small_data import write
 
 from ray_mentor import cli
@@ -99,6 +102,72 @@ def test_no_sample_of_the_test_split_is_picked(tmp_path: Path, capsys: pytest.Ca
     write(tmp_path / "data/test.parquet", {"x": [row + 0.5 for row in range(20)], "label": [0, 1] * 10})
     said(capsys, str(tmp_path / "data"), "--count", "39", "--out", str(tmp_path / "ids.parquet"))
     assert min(pq.read_table(tmp_path / "ids.parquet")["sample_id"].to_pylist()) >= 20
+
+
+def photos(folder: Path, broken: Sequence[int], n: int = 40) -> Path:
+    """An ape, a bee, and so on; these are none."""
+    for place in range(n):
+        image = folder / CLASSES[place % 2] / f"{place:02}.png"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Image.frombytes("L", (16, 16), np.random.default_rng(place).bytes(256)).save(image)
+        if place in broken:
+            image.write_bytes(b"no image" if place % 4 else image.read_bytes()[:150])
+    return folder
+
+
+def test_images_are_not_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = photos(tmp_path / "photos", range(40)), tmp_path / "ids.csv"
+    text = said(capsys, str(path), "--count", "12", "--out", str(out))
+    assert text.startswith("12 samples to be checked, by given labels of 2 classes (ape: 6, bee: 6)")
+    assert all(each["sample_id"].startswith(each["given_label"]) for each in rows_in(out))
+
+
+def test_where_broken_images_are_skipped_the_next_take_their_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = [*range(0, 20), 21, 23]  # 10 of 20 apes, 12 of 20 bees
+    path, out = photos(tmp_path / "photos", broken), tmp_path / "ids.csv"
+    text = said(capsys, str(path), "--count", "12", "--out", str(out), "--skip-broken")
+    rows = rows_in(out)
+    assert Counter(each["given_label"] for each in rows) == {"ape": 6, "bee": 6}
+    assert not {int(each["sample_id"][4:6]) for each in rows} & set(broken)
+    left = re.match(r"left out (\d+) images that can't be decoded \(skip_broken\): (.*), \.\.\.\n12 samples", text)
+    assert left is not None
+    assert 5 < int(left[1]) <= len(broken)
+    assert all(int(Path(each).stem) in broken for each in left[2].split(", "))
+    filled_in(out, {})
+    splits = prepare(DataConfig(data=str(path), skip_broken=True, meta_ids=str(out)), 0)
+    assert len(splits.meta) == 12
+    (tmp_path / "other").mkdir()
+    same = photos(tmp_path / "other/photos", [])
+    for options in ((), ("--skip-broken",)):
+        said(capsys, str(same), "--count", "12", "--out", str(tmp_path / f"whole{len(options)}.csv"), *options)
+    assert rows_in(tmp_path / "whole0.csv") == rows_in(tmp_path / "whole1.csv"), "the draw is the same"
+
+
+def test_too_few_whole_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = photos(tmp_path / "photos", range(35)), str(tmp_path / "ids.csv")
+    assert refused(capsys, str(path), "--count", "12", "--out", out, "--skip-broken").endswith(
+        "has, without broken images, 5 different samples, and some must be left to train on; ask for 1 to 4"
+    )
+    path = photos(tmp_path / "none", range(40))
+    assert refused(capsys, str(path), "--count", "12", "--out", out, "--skip-broken").startswith("none of the images")
+
+
+def test_images_that_are_listed_without_ids_have_their_paths(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos(tmp_path / "photos", [])
+    listed = [f"photos/{CLASSES[place % 2]}/{place:02}.png" for place in range(40)]
+    lines = ["image,label", *(f"{path},{path.split('/')[1]}" for path in listed)]
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    out = tmp_path / "ids.csv"
+    options = [str(tmp_path / "list.csv"), "--image-column", "image"]
+    said(capsys, *options, "--count", "12", "--out", str(out))
+    rows = rows_in(out)
+    assert [each["path"] for each in rows] == [listed[int(each["sample_id"])] for each in rows]
+    said(capsys, *options, "--id-column", "image", "--count", "12", "--out", str(tmp_path / "named.csv"))
+    assert list(rows_in(tmp_path / "named.csv")[0]) == ["sample_id", "given_label", "checked_label"]
 
 
 def hundred(path: Path, *settings: str) -> Path:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from small_data import image_samples
 from small_runs import MENTOR, make_small_splits, trainer_for
 
 from ray_mentor.config import CurriculumConfig
@@ -168,6 +170,24 @@ def test_a_run_does_not_go_on_with_other_code_of_its_student(splits: Splits, tmp
     resumed(splits, tmp_path / "run", epochs=2, **own(code))
 
 
+def test_a_run_does_not_go_on_with_other_random_changes(tmp_path: Path) -> None:
+    """The name of the file is the same, so that its settings tell nothing."""
+    images, file = image_samples(60), tmp_path / "own.py"
+    splits = Splits(images.select(np.arange(40)), None, images.select(np.arange(40, 60)), None, ())
+    own: dict[str, Any] = {"augment": f"{file}:change", "student": functools.partial(make_student, "cnn", (3, 8, 8), 3)}
+    code = "def change(image): return image.flip(2)\n"
+    file.write_text(code)
+    trainer_for(splits, tmp_path, "run", epochs=1, **own).fit()
+    before = told(tmp_path / "run")
+    file.write_text(code.replace("2", "1"))
+    said = r"the file that augment of run .*run names holds other code than when the run was started; put back what"
+    with pytest.raises(UserError, match=said):
+        resumed(splits, tmp_path / "run", epochs=2, **own)
+    assert told(tmp_path / "run") == before
+    file.write_text(code)
+    resumed(splits, tmp_path / "run", epochs=2, **own)
+
+
 @pytest.mark.parametrize("size", [1, 150])
 def test_the_identity_of_samples_tells_what_a_run_depends_on(splits: Splits, size: int) -> None:
     samples = splits.train.select(np.arange(size))
@@ -176,3 +196,18 @@ def test_the_identity_of_samples_tells_what_a_run_depends_on(splits: Splits, siz
     changed = [change(samples) for change in CHANGES[: 4 if size > 1 else 3]]
     assert len({identity(each) for each in (samples, names, ids, *changed)}) == 3 + len(changed)
     assert identity(samples.select(np.arange(size))) == identity(samples)
+
+
+def test_a_run_whose_classes_were_counted_otherwise_is_told_so(splits: Splits, finished: Path) -> None:
+    """Of labels 1 to 3 four classes were made, of which 0 was empty."""
+    (finished / "classes.json").write_text(json.dumps(["0", "1", "2", "3"]))
+    now = named(splits, ("1", "2", "3"), "id")
+    with pytest.raises(UserError) as raised:
+        resumed(now, finished, epochs=3)
+    assert str(raised.value) == (
+        f"run {finished} is of a version of ray_mentor that counted labels from 1 to 3 as 4 classes, of which 0 was "
+        "empty; they are 3 classes by now, so that it can't go on: start another run"
+    )
+    (finished / "classes.json").write_text(json.dumps(["0", "1", "2"]))
+    with pytest.raises(UserError, match="are others than now"):
+        resumed(now, finished, epochs=3)

@@ -133,7 +133,9 @@ def test_the_rows_are_those_of_the_run(self_paced: Outcome) -> None:
     table = self_paced.ledger().to_pandas().sort_values("step", kind="stable")
     found = rows_of(RunDirectory(self_paced.path))
     percentile = RunningPercentile(0.6, 0.9)
-    levels = table.groupby("step")["loss"].transform(lambda part: percentile.update(torch.tensor(part.to_numpy())))
+    levels = table.groupby("step")["loss"].transform(
+        lambda part: float(percentile.update(torch.tensor(part.to_numpy())))
+    )
     np.testing.assert_allclose(found.seen["loss_difference"], table["loss"] - levels, rtol=0, atol=1e-6)
     assert found.weight == pytest.approx(table["scored_weight"].to_numpy())
     expected = table.groupby("step")["loss"].rank(method="average")

@@ -83,7 +83,8 @@ def test_as_scikit_learn_has_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("counts", "rare"), [([96, 4], [1]), ([90, 10], []), ([10] * 10, []), ([1] * 100, []), ([20] * 9 + [8], [9])]
+    ("counts", "rare"),
+    [([96, 4], [1]), ([90, 10], []), ([10] * 10, []), ([1] * 100, []), ([20] * 9 + [8], [9]), ([50, 50, 0], [])],
 )
 def test_which_classes_are_rare(tmp_path: Path, counts: list[int], rare: list[int]) -> None:
     """Ten equal classes of a tenth each are none."""
@@ -156,3 +157,15 @@ def test_the_predictions_of_a_state_whatever_the_student_has_come_to(tmp_path: P
     assert found["label"].to_pylist() == samples.labels.tolist()
     assert found["sample_id"].to_pylist()[-2:] == (["s1098", "s1099"] if names else [1098, 1099])
     assert len(beats) == 3
+
+
+def test_classes_by_their_numbers_of_training_samples(tmp_path: Path) -> None:
+    """Of 101, 100, 20 and 19 samples, of which the test split has no sample of the third; the fourth is the worst."""
+    weights = {label: [1.0] * count for label, count in enumerate((101, 100, 20, 19))}
+    found = class_figures(run_of(tmp_path, weights, 4, [(0, 0), (1, 1), (1, 2), (3, 0)]), 1)
+    assert [found[f"test_{name}_accuracy"] for name in ("many", "medium", "few")] == [1.0, 0.5, 0.0]
+    assert (found["test_worst_class"], found["test_worst_class_accuracy"]) == ("class 3", 0.0)
+    assert found["class_ratio"] == pytest.approx(101 / 19)
+    found = class_figures(run_of(tmp_path / "even", {0: [1.0] * 30, 1: [1.0] * 30}, 2, []), 1)
+    assert [found[f"test_{name}_accuracy"] for name in ("many", "medium", "few", "worst_class")] == [None] * 4
+    assert found["class_ratio"] == 1

@@ -29,6 +29,8 @@ def test_the_columns() -> None:
         "true_label": "int64",
         "predicted_label": "int32",
         "margin": "float",
+        "class_factor": "float",
+        "domain": "int32",
     }
 
 

@@ -96,6 +96,19 @@ def test_images_in_files(run: str, write: Any) -> None:
 
 
 @pytest.mark.parametrize("run", ["images"], indirect=True)
+def test_one_image(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    files("photos", lambda i: f"{i:02}.png")
+    found = predicted(run, "photos/07.png")
+    assert found["sample_id"].tolist() == ["07.png"]
+    expected = Student.from_run(run).predict(PIXELS[7:8])
+    assert found["probability"].tolist() == pytest.approx([expected.max()], abs=1e-5)
+    Path("p.parquet").unlink()
+    Path("photos/1.heic").touch()
+    assert len(predicted(run, "photos")) == 30
+    assert "left out 1 files that are no images by name: 1.heic\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("run", ["images"], indirect=True)
 def test_class_folders_are_labels(run: str) -> None:
     files("sorted/val", lambda i: f"{CLASSES[LABELS[i]]}/{i:02}.png")
     assert cli.main(("evaluate", run, "--data", "sorted/val")) == 0

@@ -76,7 +76,7 @@ def test_images_come_from_several_files_in_order(command: Any, tmp_path: Path) -
     build = named(samples)
     run = left_by(tmp_path / "run", samples, build, seeded(build))
     (tmp_path / "new").mkdir()
-    for number, part in enumerate((slice(0, 300), slice(300, 301), slice(301, 520))):
+    for number, part in ((1, slice(0, 300)), (10, slice(300, 301)), (2, slice(301, 520))):
         pyarrow.parquet.write_table(
             pa.table({"image": encoded(pixels[part])}), f"new/{number}.parquet", row_group_size=90
         )
@@ -87,6 +87,7 @@ def test_images_come_from_several_files_in_order(command: Any, tmp_path: Path) -
     assert np.stack([found[f"p_{name}"] for name in CLASSES], 1) == pytest.approx(
         Student.from_run(run).predict(pixels), abs=1e-6
     )
+    assert found["sample_id"].to_pylist() == list(range(520)), "over all files"
     pyarrow.parquet.write_table(pa.table({"image": encoded(images((9, 8, 3)))}), "wide.parquet")
     code, said = command("predict", run, "--data", "wide.parquet", "--out", "q.parquet")
     assert code == 2
@@ -128,6 +129,8 @@ def test_a_student_of_grey_images_takes_files_in_colour_of_what_is_grey(command:
         (("--out", "p.csv", "--data", "nowhere"), "unknown data 'nowhere'; valid: digits, "),
         (("--out", "p.csv", "--data", "digits"),
          "digits holds grey images of 8×8 (width×height), but the student was trained on 4 features"),
+        (("--out", "p.csv", "--data", "photos"),
+         "photos holds images, but the student takes the columns a, b, c, d, not pictures; name another run, or data"),
         (("--out", "p.csv", "--data", "fewer.parquet"), "fewer.parquet has no column 'd'; its columns are a, b, c; the "
          "student was trained on 4 features, which are found by name"),
         (("--out", "p.csv", "--data", "empty.parquet"), "empty.parquet: no rows, but at least one sample is needed"),
@@ -140,6 +143,8 @@ def test_what_does_not_fit_is_said_and_nothing_is_written(
 ) -> None:
     whole = columns(FEATURES, *NAMES)
     Path("there.csv").touch()
+    Path("photos").mkdir()
+    Path("photos/1.png").write_bytes(b"none is looked at")
     pyarrow.parquet.write_table(pa.table(whole), "new.parquet")
     pyarrow.parquet.write_table(pa.table(columns(FEATURES, "a", "b", "c")), "fewer.parquet")
     pyarrow.parquet.write_table(pa.table(whole).slice(0, 0), "empty.parquet")
@@ -172,6 +177,42 @@ def test_an_option_that_there_is_not(command: Any, name: str, words: tuple[str, 
     assert len(answer.splitlines()) == 1
 
 
+def test_features_without_names_are_found_by_their_order(command: Any, tmp_path: Path) -> None:
+    """Of a run on arrays in Python, which has none; labels, by whatever usual name, and ids are passed over."""
+    samples = feature_samples(FEATURES)
+    build = named(samples, "mlp")
+    run = left_by(tmp_path / "run", samples, build, seeded(build))
+    expected = Student.from_run(run).predict(FEATURES).max(1)
+    whole = {f"x{place}": FEATURES[:, place] for place in range(4)}
+    ids = list(range(600))
+    for more in ({}, {"label": ids}, {"Target": ids}, {"sample_id": ids, "class": ["x"] * 600}):
+        pyarrow.parquet.write_table(pa.table({**more, **whole}), "new.parquet")
+        Path("p.parquet").unlink(missing_ok=True)
+        assert command("predict", run, "--data", "new.parquet", "--out", "p.parquet")[0] == 0, more
+        found = pyarrow.parquet.read_table("p.parquet")["probability"].to_numpy()
+        assert found == pytest.approx(expected, abs=1e-6)
+    whole["remark"] = ["x"] * 600
+    pyarrow.parquet.write_table(pa.table(whole), "new.parquet")
+    assert command("predict", run, "--data", "new.parquet", "--out", "q.parquet") == (
+        2,
+        "error: new.parquet has 5 columns beside labels and ids (x0, x1, x2, x3, remark), of which 'remark' hold no "
+        "numbers, but the student was trained on 4 features without names; bring the file to those columns, in their "
+        "order\n",
+    )
+
+
+def test_features_for_a_student_of_images(command: Any, tmp_path: Path) -> None:
+    samples = image_samples(images())
+    build = named(samples)
+    run = left_by(tmp_path / "run", samples, build, seeded(build))
+    pyarrow.csv.write_csv(pa.table(columns(FEATURES, "a", "b")), "new.csv")
+    assert command("predict", run, "--data", "new.csv", "--out", "p.parquet") == (
+        2,
+        "error: new.csv has no column of images (its columns are a, b), but the student was trained on colour images "
+        "of 8×8 (width×height); name it with --image-column\n",
+    )
+
+
 def test_a_student_that_is_not_named_is_asked_for_before_a_file_that_is_there(command: Any, tmp_path: Path) -> None:
     samples = feature_samples(FEATURES)
     build = named(samples, "mlp")
@@ -192,16 +233,16 @@ def test_a_run_that_ended_early_says_so(command: Any, tmp_path: Path) -> None:
 
 
 def test_images_of_any_size_are_brought_to_what_the_student_was_fed(command: Any, tmp_path: Path) -> None:
-    samples = image_samples(images((9, 9, 3)))
+    samples = image_samples(images((12, 12, 3)))
     assert isinstance(samples.inputs, ImageInputs)
     samples = samples.with_inputs(ImageInputs(samples.inputs.values, samples.inputs.scale, side=8))
     build = named(samples)
     run = left_by(tmp_path / "run", samples, build, seeded(build))
-    pixels = [images((9 + i % 7, 20 - i, 3), count=1)[0] for i in range(12)]
+    pixels = [images((12 + i % 7, 23 - i, 3), count=1)[0] for i in range(12)]
     pyarrow.parquet.write_table(pa.table({"image": [encoded(each[None])[0] for each in pixels]}), "new.parquet")
     assert command("predict", run, "--data", "new.parquet", "--out", "p.parquet", "--probabilities")[0] == 0
     found = pyarrow.parquet.read_table("p.parquet")
-    resized = v2.Compose([v2.Resize(9, antialias=True), v2.CenterCrop(9), v2.CenterCrop(8)])
+    resized = v2.Compose([v2.Resize(12, antialias=True), v2.CenterCrop(12), v2.CenterCrop(8)])
     fed = [resized(torch.from_numpy(each).permute(2, 0, 1)).permute(1, 2, 0).numpy() for each in pixels]
     expected = Student.from_run(run).predict(np.stack(fed))
     assert np.stack([found[f"p_{name}"] for name in CLASSES], 1) == pytest.approx(expected, abs=1e-6)
@@ -212,7 +253,7 @@ def test_images_of_any_size_are_brought_to_what_the_student_was_fed(command: Any
         assert np.array_equal(made, fed[i])
         assert np.array_equal(made, student.prepare(Image.fromarray(each)))
     assert student.prepare(Image.fromarray(pixels[0]).convert("L")).shape == (8, 8, 3)
-    with pytest.raises(UserError, match=r"the shorter side resized to 9, and the middle 8×8 cropped"):
+    with pytest.raises(UserError, match=r"the shorter side resized to 12, and the middle 8×8 cropped"):
         student.predict(np.stack([pixels[0]]))
     for name, said in (("none.png", "'none.png' can't be read"), ("no.png", "'no.png' can't be decoded")):
         Path("no.png").write_bytes(b"no")
@@ -222,7 +263,7 @@ def test_images_of_any_size_are_brought_to_what_the_student_was_fed(command: Any
     code, said = command("predict", run, "--data", "broken.parquet", "--out", "q.parquet")
     assert code == 2
     assert "broken.parquet (sample id 1) can't be decoded" in said
-    assert "replace it, or leave it out" in said
+    assert "replace it, or leave all such images out: --skip-broken" in said
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
@@ -239,5 +280,5 @@ def test_a_stretch_of_rows_is_those_rows(tmp_path: Path, kind: str) -> None:
     config = DataConfig(data=str(tmp_path / "new"))
     new = read_new(config, Known(CLASSES, (4,), NAMES), labelled=False)
     for start, stop in ((0, 600), (0, 1), (89, 92), (95, 180), (249, 252), (250, 251), (340, 345), (599, 600)):
-        found = np.concatenate(list(new.source.values(start, stop)))
+        found = np.concatenate([part.values for part in new.source.parts(start, stop)])
         assert found == pytest.approx(FEATURES[start:stop], rel=1e-6), (start, stop)

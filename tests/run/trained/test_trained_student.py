@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pandas as pd
 import pyarrow.fs
@@ -17,6 +18,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils.data import TensorDataset
 from trained_students import CLASSES, feature_samples, image_samples, images, left_by, named, seeded
 
 from ray_mentor import Student
@@ -212,6 +214,38 @@ def test_a_run_on_another_file_system(run: str, tmp_path: Path) -> None:
     files = pyarrow.fs.SubTreeFileSystem(str(tmp_path), pyarrow.fs.LocalFileSystem())
     assert np.array_equal(Student.from_run("run", files=files).predict(PIXELS), Student.from_run(run).predict(PIXELS))
     assert np.array_equal(Student.from_run(f"file://{run}").predict(PIXELS), Student.from_run(run).predict(PIXELS))
+
+
+def test_data_in_whatever_form_training_takes_them(tmp_path: Path) -> None:
+    samples = feature_samples(FEATURES)
+    build = named(samples, "mlp")
+    run = left_by(tmp_path / "run", samples, build, seeded(build), names=tuple("abcd"))
+    student = Student.from_run(run)
+    expected = student.predict(FEATURES)
+    frame = pd.DataFrame(FEATURES, columns=list("abcd"))[["d", "b", "a", "c"]].assign(label="x")
+    pairs = TensorDataset(torch.from_numpy(FEATURES), torch.zeros(len(FEATURES)))
+    for data in (frame, datasets.Dataset.from_pandas(frame), pairs, FEATURES.tolist()):
+        assert student.predict(data, batch_size=4) == pytest.approx(expected, abs=1e-6)
+    for wrong, said in (
+        ((FEATURES, [0] * len(FEATURES)), "the inputs are a tuple that is no array of numbers ("),
+        ("new.csv", "the inputs are a str that is no array of numbers ("),
+        (frame.assign(a="x"), "the data frame's features are not all numbers ("),
+        (TensorDataset(torch.ones(2, 3), torch.ones(2)), "the inputs have shape (2, 3), but the student takes feat"),
+    ):
+        with pytest.raises(UserError) as refused:
+            student.predict(wrong)
+        assert said in str(refused.value)
+
+
+def test_grey_images_may_lack_their_axis_of_channels(tmp_path: Path) -> None:
+    """As training takes arrays of them."""
+    pixels = images((8, 8, 1))
+    samples = image_samples(pixels)
+    build = named(samples)
+    student = Student.from_run(left_by(tmp_path / "run", samples, build, seeded(build)))
+    assert np.array_equal(student.predict(pixels[..., 0]), student.predict(pixels))
+    with pytest.raises(UserError, match=r"the inputs are a table, but the student takes uint8 images .*prepare\(image"):
+        student.predict(pd.DataFrame({"a": [1.0]}))
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,18 @@ def record_of(step: int, exchange: AbstractExchange) -> StepRecord:
     batch = Batch(rows=rows, ids=rows, inputs=torch.zeros(len(rows), 1), labels=rows % 3, true_labels=rows % 2)
     influence = torch.full_like(values, torch.nan)
     return StepRecord(
-        step, batch, values, values / 1e4, values / 2e4, influence, (rows % 3).int(), values / 1e3, meta_loss=None
+        step,
+        batch,
+        values,
+        values / 1e4,
+        values / 2e4,
+        influence,
+        (rows % 3).int(),
+        values / 1e3,
+        meta_loss=None,
+        ids=batch.ids,
+        labels=batch.labels,
+        true_labels=batch.true_labels,
     )
 
 

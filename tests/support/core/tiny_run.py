@@ -75,4 +75,5 @@ def observation_of(losses: Tensor, differences: Tensor | None = None, clean: Ten
     n = len(losses)
     zero = torch.zeros(n)
     features = Features(losses, zero if differences is None else differences, torch.arange(n), zero, torch.zeros(n, 0))
-    return Observation(batch_of(n), losses, features, clean, (n,), slice(0, n))
+    truth = None if clean is None else features.label.where(clean, -1)
+    return Observation(batch_of(n), losses, features, torch.arange(n), truth, (n,), slice(0, n))

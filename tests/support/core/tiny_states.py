@@ -35,7 +35,7 @@ def go_on(curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler
 
 
 def state_of(curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler) -> RunState:
-    tally = TallyState(torch.tensor([[3.0, 1.5, 0.25]], dtype=torch.float64), [0.5])
+    tally = TallyState(torch.tensor([[3.0, 1.5, 0.25]], dtype=torch.float64), [0.5], {"momentum": [-0.25]})
     noted = LogState([{"loss": 1.5, "meta_loss": None}], tally, 2.5, 0.5, NO_ROWS)
     state = capture(curriculum, schedule, noted, {"training samples": "a"})
     return state.with_history(curriculum.history.table.clone())

@@ -14,9 +14,9 @@ from typing_extensions import override
 from ray_mentor.data import FeatureInputs, Splits
 from ray_mentor.data.plan.order import AbstractOrder, Shuffled
 from ray_mentor.data.readers.formats.parquet import ParquetPart
-from ray_mentor.data.readers.parquet.columns import Columns
-from ray_mentor.data.readers.parquet.stored import stored_inputs
-from ray_mentor.data.readers.parquet.table import open_table
+from ray_mentor.data.readers.tables.columns import Columns
+from ray_mentor.data.readers.tables.stored import stored_inputs
+from ray_mentor.data.readers.tables.table import open_table
 from ray_mentor.data.samples.rows import Rows
 from ray_mentor.data.storage.spread import in_threads
 

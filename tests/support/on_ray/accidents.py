@@ -189,3 +189,23 @@ def count(folder: str, what: str) -> int:
     """How often the mentor's process was started, loaded, asked."""
     file = Path(folder) / f"{what}.calls"
     return file.stat().st_size if file.exists() else 0
+
+
+def breaking(broken: str, after_steps: int) -> Any:
+    """An optimizer's maker: while a file is there, all params are lost after so many steps."""
+
+    def make(params: Any) -> torch.optim.Optimizer:
+        optimizer = make_optimizer(params, StudentConfig(learning_rate=0.02))
+        steps = 0
+
+        def count(*_: Any) -> None:
+            nonlocal steps
+            steps += 1
+            if steps == after_steps and Path(broken).exists():
+                for param in optimizer.param_groups[0]["params"]:
+                    param.data.fill_(torch.nan)
+
+        optimizer.register_step_post_hook(count)
+        return optimizer
+
+    return make

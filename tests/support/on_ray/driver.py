@@ -1,6 +1,7 @@
 """A process that drives a small run, for tests that kill it: ``python driver.py STORAGE NAME [ARGUMENTS]``.
 
-Goes on with the run if it is there already. ARGUMENTS is a JSON object: the trainer's, and ``slow``, seconds a step.
+Goes on with the run if it is there already. ARGUMENTS is a JSON object: the trainer's, and ``slow``, seconds a step,
+and ``mixed``, whether samples come from several sources.
 Where RAY_ADDRESS is set, the run uses that Ray; otherwise one of its own.
 """
 
@@ -21,6 +22,7 @@ import psutil
 import ray
 import torch
 from interruptible import interruptible
+from mixed_runs import mixed_trainer
 from small_runs import make_small_splits, trainer_for
 
 ray.cloudpickle.register_pickle_by_value(accidents)  # type: ignore[attr-defined]
@@ -34,7 +36,11 @@ def main(storage: str, name: str, arguments: str = "{}") -> None:
     given: dict[str, Any] = {"resume": (Path(storage) / name / "config.toml").exists(), **json.loads(arguments)}
     slow = given.pop("slow", 0.0)
     given["optimizer"] = accidents.Slow(slow)
-    trainer_for(make_small_splits(), Path(storage), name, **given).fit(lambda row: print(json.dumps(row), flush=True))
+    if given.pop("mixed", False):
+        trainer = mixed_trainer(Path(storage), name, **{"epochs": 3, **given})
+    else:
+        trainer = trainer_for(make_small_splits(), Path(storage), name, **given)
+    trainer.fit(lambda row: print(json.dumps(row), flush=True))
 
 
 class Driver:

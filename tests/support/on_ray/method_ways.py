@@ -16,6 +16,7 @@ from small_runs import MENTOR, make_small_splits, trainer_for
 from torch import Tensor, nn
 
 from ray_mentor.config import MIXINGS, CurriculumConfig, MentorConfig
+from ray_mentor.config.groups.curriculum import REWEIGHTS
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange, Alone
 from ray_mentor.core.losses import ROBUST
@@ -50,6 +51,7 @@ def ways() -> dict[str, Way]:
         found |= {f"{method} on {loss}": {"method": method, "loss": loss} for loss in ROBUST}
         found |= {f"{method} mixed by {mixing}": {"method": method, "mixing": mixing} for mixing in MIXINGS}
         found |= {f"{method} under {rule}": {"method": method, "gradient_rule": rule} for rule in GRADIENT_RULES}
+        found |= {f"{method} reweighted, {how}": {"method": method, "reweight": how} for how in REWEIGHTS[1:]}
         found[f"{method} without trusted samples"] = {"method": method, "meta_from": "pseudo-clean"}
     return found
 

@@ -40,6 +40,7 @@ def made_ledger(samples: int, epochs: int, *, batch: int = 16, seed: int = 0, tr
             "scored_weight": scored[order], "sample_weight": np.where(epoch, scored[order], 1.0),
             "influence": draw.standard_normal(samples), "given_label": given[order], "true_label": true[order],
             "predicted_label": np.where(epoch, true, given)[order], "margin": np.where(wrong, -seen, 3 * seen)[order],
+            "class_factor": np.ones(samples), "domain": np.full(samples, -1),
         }  # fmt: skip
         for name in columns:
             columns[name].append(values[name])
@@ -61,6 +62,7 @@ def made_metrics(epochs: int) -> list[dict[str, float | None]]:
             "meta_updates": epoch,
             "fallbacks": epoch // 2,
             "memorised": 0.1,
+            **({"d_log_learning_rate": -3e-4, "d_momentum": 2e-7} if epoch else {}),
             "loss": 2 / (epoch + 1),
             "mean_sample_weight": 0.7,
             "meta_loss": None if epoch == 0 else 0.3 / epoch,

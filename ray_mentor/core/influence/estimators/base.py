@@ -33,6 +33,8 @@ class AbstractEstimator(ABC):
         look_ahead: how many steps M lies ahead of θ, >= 1; more than 1 for `unrolled` alone.
 
     Attributes:
+        said: of the last look, what the student returned for the rows it passed and its tangent along D∇M(θ'), where
+            the estimator has both, and the student returns one tensor; else None.
         needs_direction: whether it reads D∇M(θ').
         whole_optimizer: whether it needs the optimizer's state from before the step.
         is_measured: whether its influences are finite differences, and no derivatives.
@@ -44,6 +46,7 @@ class AbstractEstimator(ABC):
 
     def __init__(self, look_ahead: int = 1) -> None:
         self.look_ahead = look_ahead
+        self.said: tuple[Tensor, Tensor] | None = None
 
     @abstractmethod
     def __call__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -52,7 +53,9 @@ class ForwardMode(AbstractEstimator):
                 return found
         scale = size_of(direction)
         scaled = {name: part / scale for name, part in direction.items()}
-        return scale * self._tangent(step, scaled, chosen)[0]
+        found = scale * self._tangent(step, scaled, chosen)[0]
+        self.said = self.said and (self.said[0], scale * self.said[1])
+        return found
 
     def _tangent(
         self, step: TakenStep, direction: Gradient, chosen: Int[Tensor, " chosen"]
@@ -77,8 +80,17 @@ class ForwardMode(AbstractEstimator):
             }
             outputs = called_with(step.student, {**params, **buffers}, batch.inputs)
             losses, tangent = forward_ad.unpack_dual(losses_of(outputs, step.loss, batch))
+            self.said = _unpacked(outputs)
         found = torch.zeros_like(losses) if tangent is None else tangent.detach()
         return found[rows], seen.float16
+
+
+def _unpacked(outputs: Any) -> tuple[Tensor, Tensor] | None:
+    """What the student returned, and its tangent, where both are tensors."""
+    if not isinstance(outputs, Tensor):
+        return None
+    primal, tangent = forward_ad.unpack_dual(outputs)
+    return None if tangent is None else (primal.detach(), tangent.detach())
 
 
 def size_of(direction: Gradient) -> float:

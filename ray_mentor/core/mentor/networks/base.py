@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -42,6 +43,14 @@ class AbstractMentor(nn.Module, ABC):
         """Adds ``by`` to the logit of every sample."""
         self.logit_offset += by
 
+    def take_sizes(self, sizes: Sequence[int]) -> None:
+        """Learns how many training samples each class has, by their given labels."""
+
+    @property
+    def sees_sizes(self) -> bool:
+        """Whether it must be told sizes before it is asked."""
+        return False
+
     @abstractmethod
     def forward(self, features: Features) -> Float[Tensor, " batch"]:
         """Returns the logits z_i, unbounded, the offset among them, in the dtype of the mentor's params."""
@@ -70,3 +79,15 @@ def initial_logit(initial_sample_weight: float) -> float:
             "e.g. 0.9 to start with every sample trusted"
         )
     return math.log(initial_sample_weight / (1.0 - initial_sample_weight))
+
+
+def check_sizes(sizes: Sequence[int], n_classes: int) -> None:
+    """Refuses sizes of another number of classes.
+
+    Raises:
+        UserError: naming both.
+    """
+    if len(sizes) != n_classes:
+        raise UserError(
+            f"there are sizes of {len(sizes)} classes, but this mentor was made for {n_classes}; give one for each"
+        )

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from typing_extensions import override
 
-from ray_mentor.core.mentor.networks.base import AbstractMentor
+from ray_mentor.core.mentor.networks.base import AbstractMentor, check_sizes
 from ray_mentor.core.mentor.networks.mentornet import glorot, zeros
 from ray_mentor.core.step.features import Features
-from ray_mentor.errors import UserError
 
 N_SHARED, N_SCALES = 100, 3
 
@@ -50,17 +50,11 @@ class CMWMentor(AbstractMentor):
         self.head_biases = nn.Parameter(zeros(N_SCALES))
         self.register_buffer("membership", _one_hot([0] * n_classes))
 
-    def take_sizes(self, sizes: Sequence[int]) -> None:
-        """Learns how many training samples each class has, by their given labels.
+    sees_sizes = True
 
-        Raises:
-            UserError: sizes of another number of classes.
-        """
-        if len(sizes) != len(self.membership):
-            raise UserError(
-                f"there are sizes of {len(sizes)} classes, but this mentor was made for {len(self.membership)}; give "
-                "one for each"
-            )
+    @override
+    def take_sizes(self, sizes: Sequence[int]) -> None:
+        check_sizes(sizes, len(self.membership))
         self.membership.copy_(_one_hot(scales_of(sizes)))
 
     def forward(self, features: Features) -> Float[Tensor, " batch"]:

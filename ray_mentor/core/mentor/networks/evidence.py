@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -46,6 +46,8 @@ class ClassEvidence(nn.Module):
 
     sums: Tensor
     counts: Tensor
+    _made: tuple[Tensor, Tensor, tuple[int, int], Tensor] | None
+    """κ·E, and what it was made of: both buffers, and how often they had been written to."""
 
     def __init__(self, n_classes: int, weight: float) -> None:
         """Knows nothing yet.
@@ -57,16 +59,36 @@ class ClassEvidence(nn.Module):
         super().__init__()
         self._n_classes = n_classes
         self._weight = weight
+        self._made = None
         shape = n_classes, n_classes if n_classes <= MOST_CLASSES else 2
         for name in ("sums", "counts"):
             self.register_buffer(name, torch.zeros(shape, dtype=torch.float32, device="cpu"))
 
     def forward(self, features: Features) -> Float[Tensor, " batch"]:
         """κ·E of each sample."""
-        mean = self.sums.sum() / self.counts.sum().clamp(min=torch.finfo(self.sums.dtype).tiny)
-        cells, known = self._cells(features)
-        total, count = self.sums.view(-1)[cells], self.counts.view(-1)[cells]
-        return self._weight * (-(total - mean * count) / (count + SHRINKAGE)).where(known, 0.0)
+        given, predicted, classes = features.label, features.predicted, self._n_classes
+        if self.sums.shape[1] != classes:
+            within = (predicted >= 0) & (predicted < classes)
+            predicted = torch.where(within, (predicted == given).long(), -1)
+        table = self._table()
+        width = table.shape[1]
+        cell = torch.add(predicted.clamp(-1, width - 2), given.clamp(-1, classes), alpha=width)
+        return table.view(-1)[cell + (width + 1)]
+
+    @torch.no_grad()
+    def _table(self) -> Float[Tensor, "given predicted"]:
+        """κ·E with a margin of zeros on every side, for what is no class; made when what is known has changed."""
+        sums, counts = self.sums, self.counts
+        versions = sums._version, counts._version
+        if self._made is None or self._made[0] is not sums or self._made[1] is not counts or self._made[2] != versions:
+            mean = sums.sum() / counts.sum().clamp(min=torch.finfo(sums.dtype).tiny)
+            evidence = self._weight * (-(sums - mean * counts) / (counts + SHRINKAGE))
+            self._made = sums, counts, versions, nn.functional.pad(evidence, (1, 1, 1, 1))
+        return self._made[-1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies make their own."""
+        return {**self.__dict__, "_made": None}
 
     @torch.no_grad()
     def take_in(self, features: Features, influence: Float[Tensor, " batch"]) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import final
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from typing_extensions import override
 
 from ray_mentor.config import FEATURES
-from ray_mentor.core.mentor.networks.base import AbstractMentor
+from ray_mentor.core.mentor.networks.base import AbstractMentor, check_sizes
 from ray_mentor.core.step.features import Features
 from ray_mentor.errors import UserError, one_of, shown
 
@@ -27,11 +28,14 @@ class MLPMentor(AbstractMentor):
             the first hidden layer, so an embedding of its own would add a width to choose and nothing else.
         progress: as it is, in [0, 1).
         history: H columns, newest first.
+        class_share: log(N_y·C/N), N_y the training samples of the given class; 0 of classes of equal size.
 
     The output layer starts at a = 0, so a fresh mentor gives every sample exactly the same sample weight
     w_0; the hidden layers get their first gradient one mentor step later. One hidden layer of 100 on the
     loss is the form of Meta-Weight-Net (Shu et al., NeurIPS 2019).
     """
+
+    log_shares: Tensor
 
     def __init__(
         self,
@@ -68,6 +72,20 @@ class MLPMentor(AbstractMentor):
         # Of the one-hot label's C columns one is non-zero, so C must not shrink the other columns' params.
         active = sum(history_length if name == "history" else 1 for name in features)
         self._initialise((active, *hidden), seed)
+        if self.sees_sizes:
+            self.register_buffer("log_shares", torch.zeros(n_classes, device="cpu"))
+
+    @property
+    @override
+    def sees_sizes(self) -> bool:
+        return "class_share" in self.feature_names
+
+    @override
+    @torch.no_grad()
+    def take_sizes(self, sizes: Sequence[int]) -> None:
+        check_sizes(sizes, self.n_classes)
+        counts = torch.tensor(sizes, dtype=torch.float64, device="cpu").clamp(min=1)
+        self.log_shares.copy_((counts * len(counts) / counts.sum()).log())
 
     def forward(self, features: Features) -> Float[Tensor, " batch"]:
         """Returns the logits z_i; labels lie in 0..C-1."""
@@ -96,7 +114,10 @@ class MLPMentor(AbstractMentor):
     def _column(self, name: str, features: Features) -> Float[Tensor, "batch width"]:
         dtype = self.head.weight.dtype
         if name == "label":
-            return F.one_hot(features.label.long(), self.n_classes).to(dtype)
+            classes = torch.arange(self.n_classes, device=features.label.device)
+            return (features.label[:, None] == classes).to(dtype)  # F.one_hot waits for the labels, to look at them
+        if name == "class_share":
+            return self.log_shares[features.label.long()].to(dtype)[:, None]
         if name == "history":
             return self._history(features).to(dtype)
         column: Tensor = getattr(features, name)
@@ -124,7 +145,9 @@ class MLPMentor(AbstractMentor):
 
 def _empty_linear(n_inputs: int, n_outputs: int) -> nn.Linear:
     """A linear layer without initial values: PyTorch's own would draw from the global random state."""
-    return nn.Linear(n_inputs, n_outputs, device="meta").to_empty(device="cpu")
+    layer = nn.Linear(n_inputs, n_outputs, device="meta")
+    layer.weight, layer.bias = (nn.Parameter(torch.empty(of.shape)) for of in (layer.weight, layer.bias))
+    return layer
 
 
 def _tanh_layer(n_inputs: int, n_outputs: int) -> tuple[nn.Module, nn.Module]:

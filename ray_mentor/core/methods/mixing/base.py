@@ -92,6 +92,21 @@ def require_floats(mixing: str, *, is_float: bool) -> None:
         )
 
 
+def drawn_partners(chances: Float[Tensor, " batch"], generator: torch.Generator) -> Int[Tensor, " batch"]:
+    """As many rows as there are, each drawn with P(j) ∝ chances, with replacement, where the chances lie.
+
+    To the bit what torch.multinomial draws on the CPU; nothing is read by the host.
+
+    Args:
+        chances: in float64, at least 0, their sum above 0.
+        generator: on the CPU.
+    """
+    drawn = torch.rand(len(chances), generator=generator, dtype=torch.float64)
+    reached = chances.cumsum(dim=0)
+    places = torch.searchsorted(reached / reached[-1:], drawn.to(chances.device, non_blocking=True))
+    return places.clamp(max=len(chances) - 1)
+
+
 def own_share(alpha: float, generator: torch.Generator) -> float:
     """λ ~ Beta(α, α), folded to [1/2, 1].
 

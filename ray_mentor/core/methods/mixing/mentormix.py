@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ray_mentor.core.batch import Batch
-from ray_mentor.core.methods.mixing.base import AbstractMixing, mixed, own_share
+from ray_mentor.core.methods.mixing.base import AbstractMixing, drawn_partners, mixed, own_share
 
 
 class MentorMix(AbstractMixing):
@@ -30,8 +30,7 @@ class MentorMix(AbstractMixing):
     ) -> Batch:
         assert sample_weights is not None
         share = own_share(self.alpha, generator)
-        chances = sample_weights.cpu().double() + _LEAST
-        return mixed(batch, share, torch.multinomial(chances, len(batch), True, generator=generator), "mentormix")
+        return mixed(batch, share, drawn_partners(sample_weights.double() + _LEAST, generator), "mentormix")
 
 
 _LEAST = 1e-6  # so that there is something to draw where all weights are 0

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ray_mentor.core.batch import Batch
-from ray_mentor.core.methods.mixing.base import AbstractMixing, drawn_shares, mixed
+from ray_mentor.core.methods.mixing.base import AbstractMixing, drawn_partners, drawn_shares, mixed
 
 
 class PublishedMentorMix(AbstractMixing):
@@ -28,10 +28,9 @@ class PublishedMentorMix(AbstractMixing):
         self, batch: Batch, generator: torch.Generator, sample_weights: Float[Tensor, " batch"] | None = None
     ) -> Batch:
         assert sample_weights is not None
-        v = sample_weights.cpu().double()
-        drawn = drawn_shares(self.alpha, generator, len(batch))
-        partner = torch.multinomial(chances(v), len(batch), True, generator=generator)
-        return mixed(batch, shares(drawn, v), partner, "mentormix-published")
+        v = sample_weights.double()
+        drawn = drawn_shares(self.alpha, generator, len(batch)).to(v.device, non_blocking=True)
+        return mixed(batch, shares(drawn, v), drawn_partners(chances(v), generator), "mentormix-published")
 
 
 def chances(v: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:

@@ -34,11 +34,8 @@ class CoTeaching(AbstractWeighting):
 
     def __call__(self, observation: Observation) -> Float[Tensor, "batch 2"]:
         assert observation.of_students is not None, "a method of two students is given the losses of both"
-        asked = (~observation.features.trusted).nonzero()[:, 0]
+        losses, trusted = observation.of_students.flip(1), observation.features.trusted[:, None]
         share = 1 - self.forgotten(observation.epochs)
-        keep = max(int(share * len(asked) + 1e-9), 1)  # 0.7·10 may be 6.999… in floats
-        picked = torch.zeros_like(observation.of_students)
-        for student in (0, 1):
-            easiest = observation.of_students[asked, 1 - student].argsort(stable=True)[:keep]
-            picked[asked[easiest], student] = 1.0
-        return picked
+        keep = (share * (~trusted).sum().double() + 1e-9).floor().clamp(min=1)  # 0.7·10 may be 6.999… in floats
+        order = losses.masked_fill(trusted, torch.inf).argsort(dim=0, stable=True)
+        return ((order.argsort(dim=0) < keep) & ~trusted).to(losses)

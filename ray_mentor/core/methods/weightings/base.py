@@ -23,4 +23,4 @@ class AbstractWeighting(ABC):
 
     @abstractmethod
     def __call__(self, observation: Observation) -> Float[Tensor, "batch ..."]:
-        """Returns w on the CPU, the same on every rank; a collective call where ranks share a mentor."""
+        """Returns w, the same on every rank; a collective call where ranks share a mentor."""

@@ -19,4 +19,5 @@ class Published(AbstractWeighting):
 
     @torch.no_grad()
     def __call__(self, observation: Observation) -> Float[Tensor, " batch"]:
+        self.mentor.to(observation.features.loss.device)
         return self.mentor.sample_weights(observation.features)

@@ -152,8 +152,17 @@ def _left_out(listing: Listing, images: Sequence[str], kept: dict[str, str | Non
     notes = []
     if stray := [name for name in images if name not in kept]:
         notes.append(f"left out {len(stray)} images that are in no class folder of a split: {listed(stray, _SHOWN)}")
-    if others := sorted(set(listing.names) - set(images)):
+    return [*notes, *no_images(listing)]
+
+
+def no_images(listing: Listing) -> list[str]:
+    """What to say of files that are none by name, and of folders that are passed over."""
+    notes = []
+    if others := sorted(set(listing.names) - set(listing.ending(*IMAGES))):
         notes.append(f"left out {len(others)} files that are no images by name: {listed(others, _SHOWN)}")
+    if aside := listing.set_aside:
+        named = listed(aside, _SHOWN)
+        notes.append(f"left out folders whose names begin with _: {named}; if those are classes, call them otherwise")
     return notes
 
 

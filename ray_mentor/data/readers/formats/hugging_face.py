@@ -17,7 +17,7 @@ from typing_extensions import override
 from ray_mentor.data.readers.formats.parquet import runs
 from ray_mentor.data.readers.formats.part import AbstractTablePart, Rows, reading
 from ray_mentor.data.readers.formats.splits import SplitParts, by_name
-from ray_mentor.data.readers.places import File, Listing, contents, opened
+from ray_mentor.data.readers.places import File, Listing, contents
 from ray_mentor.errors import UserError, shown
 from ray_mentor.extras import needing
 
@@ -50,7 +50,8 @@ class ArrowPart(AbstractTablePart):
     @override
     def read(self) -> pa.Table:
         with reading(self, self.kind):
-            source = pa.memory_map(str(self.file)) if isinstance(self.file, Path) else opened(self.file)
+            far = not isinstance(self.file, Path)
+            source = pa.BufferReader(contents([self.file])[0]) if far else pa.memory_map(str(self.file))
             with source, pa.ipc.open_stream(source) as stream:
                 return stream.read_all()
 

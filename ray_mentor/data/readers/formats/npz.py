@@ -205,7 +205,9 @@ def _as_bytes(values: NDArray[Any], name: str) -> str:
     """The line that makes inputs of numbers."""
     if values.ndim not in (3, 4) or values.dtype.kind not in "iufb" or not values.size:
         return "store them so"
-    are_bytes = values.dtype.kind in "iu" and values.min() >= 0 and values.max() < 2**8
+    if values.any() and not values.max() > 0:
+        return "store them so"
+    are_bytes = not values.any() or (values.dtype.kind in "iu" and values.min() >= 0 and values.max() < 2**8)
     line = f'{name}.astype("uint8")' if are_bytes else f'({name} / {name}.max() * 255).astype("uint8")'
     return f"{line} makes images of amounts from 0 on, {name}.reshape(len({name}), -1) features"
 

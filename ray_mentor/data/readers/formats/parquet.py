@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +16,7 @@ from typing_extensions import override
 
 from ray_mentor.data.readers.formats.part import AbstractPart, Rows, reading
 from ray_mentor.data.readers.places import File
+from ray_mentor.data.stores import resolved
 
 
 @dataclass(frozen=True)
@@ -25,30 +29,31 @@ class ParquetPart(AbstractPart):
     @override
     def __len__(self) -> int:
         with reading(self, self.kind):
-            rows: int = pq.read_metadata(self.file).num_rows
+            rows: int = self._footer().num_rows
         return rows
 
     @override
     def schema(self) -> pa.Schema:
         with reading(self, self.kind):
-            return pq.read_schema(self.file)
+            return self._footer().schema.to_arrow_schema()
 
     @override
     def about(self, columns: list[str], strings: list[str]) -> pa.Table:
         with reading(self, self.kind):
             # Strings stay in their dictionary: a label of a megabyte, stored once for a million rows, stays one.
-            stored = pq.read_table(self.file, columns=columns, partitioning=None, read_dictionary=strings)
+            files, path = (None, self.file) if isinstance(self.file, Path) else resolved(self.file)
+            stored = pq.read_table(path, columns=columns, partitioning=None, read_dictionary=strings, filesystem=files)
             stored.validate(full=True)
         return stored
 
     @override
     def batches(self, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
-        with reading(self, self.kind), pq.ParquetFile(self.file) as parquet:
+        with reading(self, self.kind), self._opened() as parquet:
             yield from parquet.iter_batches(size, columns=columns)
 
     @override
     def between(self, start: int, stop: int, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
-        with reading(self, self.kind), pq.ParquetFile(self.file) as parquet:
+        with reading(self, self.kind), self._opened() as parquet:
             first = 0
             for group in range(parquet.num_row_groups):
                 after = first + parquet.metadata.row_group(group).num_rows
@@ -63,12 +68,12 @@ class ParquetPart(AbstractPart):
     @override
     def group_sizes(self) -> list[int]:
         with reading(self, self.kind):
-            about = pq.read_metadata(self.file)
+            about = self._footer()
             return [about.row_group(number).num_rows for number in range(about.num_row_groups)]
 
     @override
     def take(self, rows: Rows, columns: list[str]) -> pa.Table:
-        with reading(self, self.kind), pq.ParquetFile(self.file) as parquet:
+        with reading(self, self.kind), self._opened() as parquet:
             about = parquet.metadata
             firsts = np.cumsum([0, *(about.row_group(number).num_rows for number in range(about.num_row_groups))])
             group = np.searchsorted(firsts, rows, side="right") - 1
@@ -83,6 +88,25 @@ class ParquetPart(AbstractPart):
     @override
     def at(self, file: File) -> ParquetPart:
         return dataclasses.replace(self, file=file)
+
+    def _opened(self) -> pq.ParquetFile:
+        if isinstance(self.file, Path):
+            return pq.ParquetFile(self.file)
+        files, path = resolved(self.file)
+        return pq.ParquetFile(path, filesystem=files, metadata=self._footer_afar)
+
+    def _footer(self) -> pq.FileMetaData:
+        return pq.read_metadata(self.file) if isinstance(self.file, Path) else self._footer_afar
+
+    @cached_property
+    def _footer_afar(self) -> pq.FileMetaData:
+        """Of a far file, which is asked for it once."""
+        assert isinstance(self.file, str)
+        files, path = resolved(self.file)
+        return pq.read_metadata(path, filesystem=files)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_footer_afar"}
 
 
 def runs(values: Rows, order: Rows) -> list[Rows]:

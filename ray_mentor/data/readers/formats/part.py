@@ -14,7 +14,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from ray_mentor.data.readers.places import File, absolute, opened, stamp
+from ray_mentor.data.readers.places import GET_THERE, File, absolute, opened, stamp
+from ray_mentor.data.stores import is_far
 from ray_mentor.errors import UserError
 
 Rows = NDArray[np.int64]
@@ -208,6 +209,8 @@ def reading(file: object, kind: str, fix: str = "it may be cut off or not {kind}
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if is_far(error):
+            raise UserError(f"{file} can't be read ({_first_line(error)}); {GET_THERE}") from error
         raise UserError(f"{file} can't be read as {kind} ({_first_line(error)}); {fix.format(kind=kind)}") from error
 
 

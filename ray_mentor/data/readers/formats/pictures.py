@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from ray_mentor.config import DataConfig
 from ray_mentor.data.readers.formats.listed import ListedImages, require_images
 from ray_mentor.data.readers.formats.part import AbstractPart
-from ray_mentor.data.readers.formats.splits import Parts, SplitParts
+from ray_mentor.data.readers.formats.splits import SplitParts
 from ray_mentor.data.readers.places import folder_of
 from ray_mentor.errors import UserError, listed
 
@@ -51,13 +51,7 @@ def with_pictures(found: SplitParts, config: DataConfig) -> tuple[SplitParts, Da
         return found, config
     name = f"image of {column}"
 
-    def listed_by(parts: Parts) -> Parts:
-        return tuple(_listing(part, column, name) for part in parts)
-
-    found = dataclasses.replace(
-        found, train=listed_by(found.train), validation=listed_by(found.validation), test=listed_by(found.test)
-    )
-    return found, dataclasses.replace(config, image_column=name)
+    return found.each(lambda part: _listing(part, column, name)), dataclasses.replace(config, image_column=name)
 
 
 def named_beside_bytes(found: SplitParts, config: DataConfig) -> tuple[SplitParts, DataConfig]:

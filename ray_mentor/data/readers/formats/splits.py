@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,11 @@ class SplitParts:
     def all(self) -> Parts:
         """Of every split."""
         return (*self.train, *self.validation, *self.test)
+
+    def each(self, made: Callable[[AbstractPart], AbstractPart]) -> SplitParts:
+        """The same splits, with another part in the place of each."""
+        train, validation, test = (tuple(map(made, parts)) for parts in (self.train, self.validation, self.test))
+        return dataclasses.replace(self, train=train, validation=validation, test=test)
 
 
 _BEGINNINGS = {"train": "train", "test": "test", "validation": "valid|val(?![a-z])"}

@@ -11,13 +11,14 @@ from ray_mentor.data.readers.formats.folder import IMAGES, has_classes, image_fo
 from ray_mentor.data.readers.formats.hugging_face import HUB, hub_dataset, is_saved, saved_dataset
 from ray_mentor.data.readers.formats.npz import npz_files
 from ray_mentor.data.readers.formats.parquet import ParquetPart
-from ray_mentor.data.readers.formats.part import AbstractPart
+from ray_mentor.data.readers.formats.part import AbstractPart, reading
 from ray_mentor.data.readers.formats.pictures import path_column
 from ray_mentor.data.readers.formats.splits import SplitParts, by_name
 from ray_mentor.data.readers.formats.text import CSV, JSONL, JsonPart, TextPart
 from ray_mentor.data.readers.formats.webdataset import tar_files
-from ray_mentor.data.readers.places import File, Listing, is_there
-from ray_mentor.errors import UserError
+from ray_mentor.data.readers.places import File, Listing, is_there, opened
+from ray_mentor.errors import UserError, listed
+from ray_mentor.wording import counted
 
 _ENDINGS = {
     "parquet": (".parquet",),
@@ -64,7 +65,17 @@ def find_parts(location: str, kind: str = "auto", *, whole: bool = False) -> Spl
     there = _there(listing)
     if kind == "auto" or (whole and len(there) == 1):
         kind = _only(listing, there)
-    return _FORMATS[kind](listing, whole=whole)
+    found = _FORMATS[kind](listing, whole=whole)
+    return dataclasses.replace(found, notes=(*found.notes, *links_to_nothing(listing)))
+
+
+def links_to_nothing(listing: Listing) -> list[str]:
+    """What to say of them."""
+    links = listing.nowhere
+    return [f"left out {counted(len(links), 'link')} to what is not there: {listed(links, _SHOWN)}"] if links else []
+
+
+_SHOWN = 5
 
 
 def holds_images_alone(listing: Listing) -> bool:
@@ -92,7 +103,7 @@ def _only(listing: Listing, there: dict[str, int]) -> str:
         )
     if listing.is_file and not there:
         _refuse_foreign(listing)
-        return "jsonl" if listing.ending(".json") else "parquet"
+        return "jsonl" if listing.ending(".json") else _without_an_ending(listing)
     if not there:
         raise UserError(
             f"no data at {listing.location!r}; name a file, or a folder that holds *.parquet, *.csv, *.tsv, *.jsonl, "
@@ -119,6 +130,25 @@ def _refuse_foreign(listing: Listing) -> None:
     for mend, endings in _MENDS.items():
         if listing.ending(*endings):
             raise UserError(f"{listing.location!r} is of none of the formats that data can be in; {mend}")
+
+
+def _without_an_ending(listing: Listing) -> str:
+    """Parquet, by how the file begins: its name says nothing.
+
+    Raises:
+        UserError: anything else.
+    """
+    with reading(listing.location, "a file"), opened(listing.file(listing.names[0])) as file:
+        begins = file.read(len(_PARQUET))
+    if begins != _PARQUET:
+        raise UserError(
+            f"{listing.location!r} is of no format that its name tells, and no Parquet; if it is text, say which: "
+            "--format csv (also TSV), or --format jsonl"
+        )
+    return "parquet"
+
+
+_PARQUET = b"PAR1"
 
 
 def _lists_them(listing: Listing) -> bool:

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from typing_extensions import override
 
+from ray_mentor.data.samples.texts.tokens import Tokens
 from ray_mentor.errors import UserError, listed, shown
 
 Values = NDArray[Any]
-"""Raw inputs: uint8 (some, H, W, C), or float32 (some, F)."""
+"""Raw inputs: uint8 (some, H, W, C), float32 (some, F), or token ids (some, longest of them)."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,14 @@ class Known:
         features: names of the features; none of images, or where they have none.
         resize: what the shorter side of images is resized to before their middle is cropped; None: they must have the
             size of ``shape``.
+        tokens: what makes token ids of texts; None of a student of others.
     """
 
     classes: tuple[str, ...]
     shape: tuple[int, ...]
     features: tuple[str, ...] = ()
     resize: int | None = None
+    tokens: Tokens | None = None
 
     @property
     def are_images(self) -> bool:
@@ -40,6 +44,8 @@ class Known:
         return len(self.shape) > 1
 
     def __str__(self) -> str:
+        if self.tokens is not None:
+            return "texts"
         if not self.are_images:
             return f"{self.shape[0]} features"
         channels, height, width = self.shape
@@ -47,16 +53,37 @@ class Known:
         return f"{'grey' if channels == 1 else 'colour'} images of {size}"
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some new inputs in order, without those that are left out because they can't be read.
+
+    Attributes:
+        rows: int64 (n,), which they are.
+        values: raw, as the student is fed them.
+        stored: the same as a run holds them, of images with the margin that is cropped: what tells one from another.
+        cut: of texts: how many were longer than they may be, since the part before.
+    """
+
+    rows: NDArray[np.int64]
+    values: Values
+    stored: Values
+    cut: int = 0
+
+
 class AbstractSource(ABC):
     """Where new inputs are read from, a few at a time. It can be pickled."""
 
     @abstractmethod
-    def values(self, start: int, stop: int) -> Iterator[Values]:
+    def parts(self, start: int, stop: int) -> Iterator[Part]:
         """Rows [start, stop) in order, some hundreds or thousands at a time.
 
         Raises:
             UserError: what can't be read, naming file and row.
         """
+
+    @abstractmethod
+    def place(self, row: int) -> str:
+        """How a message names a row."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +114,15 @@ class InMemory(AbstractSource):
 
     held: Values
 
-    def values(self, start: int, stop: int) -> Iterator[Values]:
+    @override
+    def parts(self, start: int, stop: int) -> Iterator[Part]:
         for first in range(start, stop, _ROWS):
-            yield self.held[first : min(first + _ROWS, stop)]
+            rows = np.arange(first, min(first + _ROWS, stop))
+            yield Part(rows, self.held[rows], self.held[rows])
+
+    @override
+    def place(self, row: int) -> str:
+        return f"row {row}"
 
 
 _ROWS = 1024

@@ -18,7 +18,7 @@ class Form:
         side: of the square that the model is fed; None: images are fed whole, and must be of one size.
         stored: side of the square that is kept of each, ``side`` or with a margin for crops; None: as ``side``.
         skip_broken: whether images that can't be decoded are left out instead of being an error.
-        is_settled: whether all this follows from what came before, so that errors offer no option.
+        is_settled: whether the size follows from what came before, so that errors offer no option for it.
     """
 
     side: int | None = None
@@ -31,6 +31,11 @@ class Form:
         """As the settings say, with a margin: 256 for 224, as is usual (torchvision's presets, ImageNet's 10 crops)."""
         side = config.image_size
         return cls(side, None if side is None else round(side * 8 / 7), config.skip_broken)
+
+    @classmethod
+    def settled(cls, side: int | None, stored: int | None, config: DataConfig) -> Form:
+        """As a student was trained on; whether broken images are left out is the settings' to say."""
+        return cls(side, stored, config.skip_broken, is_settled=True)
 
     def fitted(self, sizes: Iterable[tuple[int, int]]) -> Form:
         """Without a margin where these sizes (width, height), some of each split's, are the model's already."""

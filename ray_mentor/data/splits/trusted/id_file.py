@@ -12,10 +12,10 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.fs
 import pyarrow.parquet as pq
 
 from ray_mentor.data.readers.places import is_uri
+from ray_mentor.data.stores import resolved
 from ray_mentor.errors import UserError, listed, shown
 
 ID, CHECKED = "sample_id", "checked_label"
@@ -111,7 +111,7 @@ def _content(location: str) -> bytes:
             if not Path(location).is_file():  # a device has no end
                 raise FileNotFoundError
             return Path(location).read_bytes()
-        files, path = pyarrow.fs.FileSystem.from_uri(location)
+        files, path = resolved(location)
         with files.open_input_file(path) as file:
             content: bytes = file.read()
         return content
@@ -152,6 +152,7 @@ def _csv(content: bytes) -> pa.Table:
     names = [name.strip().strip('"') for name in header.split(separator)]
     return pyarrow.csv.read_csv(
         io.BytesIO(content),
+        read_options=pyarrow.csv.ReadOptions(block_size=max(len(content), 1)),  # a row is in one
         parse_options=pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
         convert_options=pyarrow.csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False

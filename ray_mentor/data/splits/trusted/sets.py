@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from ray_mentor.config import DataConfig
 from ray_mentor.data.readers import Raw, read_trusted
 from ray_mentor.data.samples.samples import Samples
+from ray_mentor.data.samples.sources.joined import check_apart
 from ray_mentor.data.splits.pool import Pool, balanced, less, note_left_out, some
 from ray_mentor.data.splits.trusted.by_id import checked_by_id
 from ray_mentor.data.splits.trusted.id_file import read_ids
 from ray_mentor.errors import UserError, listed, shown
 
 _SHOWN = 10  # classes that a note names
+_NAMED = 5  # samples that a note names
 
 
 def given_meta(raw: Raw, config: DataConfig, notes: list[str]) -> tuple[Samples | None, Pool, Raw]:
@@ -26,8 +29,13 @@ def given_meta(raw: Raw, config: DataConfig, notes: list[str]) -> tuple[Samples 
         notes += told
         trusted = Pool.of(_apart_from_test(stored, raw, notes))
         meta = some(trusted.take(), "meta set", config.meta_data)
-        pool = less(Pool.of(raw.train), meta, "training samples that are in the meta set too", notes)
-        return meta, pool, raw
+        if raw.train.domains is not None:
+            check_apart(raw.train, meta, f"the target {config.meta_data}")
+        pool = Pool.of(raw.train)
+        rest = pool.without(meta.inputs.content_hashes())
+        left, what = len(pool) - len(rest), "training samples that are in the meta set too"
+        note_left_out(left, what, notes, more=_otherwise(pool, meta))
+        return meta, rest, raw
     if config.meta_ids is not None:
         others = set(raw.columns) - {*raw.features, config.true_label_column}
         found = read_ids(config.meta_ids, config.id_column, config.label_column, others)
@@ -74,10 +82,10 @@ def drawn_meta(pool: Pool, config: DataConfig, draw: Generator, notes: list[str]
     return meta, rest
 
 
-def note_missing_classes(meta: Samples, config: DataConfig, notes: list[str]) -> None:
-    """Warns of classes that a meta set lacks."""
-    counts = np.bincount(meta.labels, minlength=len(meta.classes))
-    missing = [meta.classes[label] for label in np.flatnonzero(counts == 0)]
+def note_missing_classes(meta: Samples, train: Samples, config: DataConfig, notes: list[str]) -> None:
+    """Warns of classes of the training split that a meta set lacks."""
+    there, trained = (np.bincount(samples.labels, minlength=len(meta.classes)) > 0 for samples in (meta, train))
+    missing = [meta.classes[label] for label in np.flatnonzero(trained & ~there)]
     if missing and len(meta):
         source = config.meta_source
         fix = "raise --meta-size" if source == "meta_size" else f"add them to --{source.replace('_', '-')}"
@@ -105,8 +113,34 @@ def _apart_from_test(trusted: Samples, raw: Raw, notes: list[str]) -> Samples:
 def _without(pool: Pool, meta: Samples, notes: list[str]) -> Pool:
     """The pool without samples of its own, and without copies of them."""
     rest = pool.without(meta.inputs.content_hashes())
-    note_left_out(len(pool) - len(rest) - len(meta), "training samples that are copies of meta samples", notes)
+    copies, what = len(pool) - len(rest) - len(meta), "training samples that are copies of meta samples"
+    note_left_out(copies, what, notes, more=_otherwise(pool, meta, own=meta.ids))
     return rest
+
+
+def _otherwise(pool: Pool, meta: Samples, own: NDArray[np.int64] | None = None) -> str:
+    """What to say of samples that have the content of meta samples, but another label.
+
+    Args:
+        own: ids of the meta samples, where they are of this pool.
+    """
+    content = meta.inputs.content_hashes()
+    there: dict[bytes, list[int]] = {}
+    for each, label in zip(content.tolist(), meta.labels.tolist(), strict=True):
+        there.setdefault(each, []).append(label)
+    copies = pool.rows[np.isin(pool.content[pool.rows], content)]
+    if own is not None:
+        copies = copies[~np.isin(pool.samples.ids[copies], own)]
+    samples, classes = pool.samples.select(copies), meta.classes
+    labels = zip(samples.labels.tolist(), (there[each] for each in pool.content[copies].tolist()), strict=True)
+    other = [
+        f"{samples.ids[row] if samples.names is None else samples.names[row]} "
+        f"({classes[label]}, there {classes[trusted[0]]})"
+        for row, (label, trusted) in enumerate(labels)
+        if label not in trusted
+    ]
+    has = "has" if len(other) == 1 else "have"
+    return f"; {len(other)} of them {has} another label there: {listed(other, _NAMED)}" if other else ""
 
 
 def _on_trust(samples: Samples, config: DataConfig) -> list[str]:

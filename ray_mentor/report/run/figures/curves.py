@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ray_mentor.report.page.drawing import STILL, Figure, layout, plot_axis
@@ -9,6 +10,7 @@ from ray_mentor.report.page.words import duration_text
 from ray_mentor.report.run.figures.lines import line, over_epochs
 from ray_mentor.report.run.folder import Folder, Row
 from ray_mentor.report.terminal import phase_rows
+from ray_mentor.run.tally import PREFIX
 
 ACCURACIES = {
     "test_accuracy": ("test accuracy", "--line-a", "solid"),
@@ -61,11 +63,37 @@ def guards_figure(folder: Folder) -> Figure | None:
     return over_epochs(traces, "share of steps", height=300, range=[-0.02, 1.02])
 
 
+def settings_figure(folder: Folder) -> Figure | None:
+    """∂M/∂ log of what can be put as a factor, ∂M of label smoothing."""
+    traces = []
+    for name, (says, shade, factor) in _SETTINGS.items():
+        is_said = (
+            name not in ("weight_decay", "momentum") or name in folder.settings
+        )  # not so of an optimizer of one's own
+        if folder.has(PREFIX + name) and is_said:
+            scale = factor(folder.settings)
+            values = [None if each is None else scale * each for each in folder.values(PREFIX + name)]
+            digits = [None if value is None else float(f"{value:.4g}") for value in values]
+            traces.append(line(says, values, shade, y=digits))
+    return over_epochs(traces, "change of the meta loss")
+
+
+_SETTINGS: dict[str, tuple[str, str, Callable[[Row], float]]] = {
+    "log_learning_rate": ("learning rate", "--line-a", lambda settings: 1.0),
+    "weight_decay": ("weight decay", "--line-b", lambda settings: float(settings["weight_decay"])),
+    "momentum": ("steps that momentum remembers", "--line-c", lambda settings: 1 - float(settings["momentum"])),
+    "log_temperature": ("temperature of the loss", "--line-d", lambda settings: 1.0),
+    "label_smoothing": ("label smoothing, from none to all", "--best", lambda settings: 1.0),
+}
+"""What is said of each, and what makes its hypergradient one of the logarithm: λ, or 1 − μ of log 1/(1 − μ)."""
+
+
 _PARTS = {
     "student": "training: the student's steps",
     "scoring": "training: scoring",
     "meta step": "training: meta steps",
     "reading": "training: reading samples",
+    "mixture": "training: shares of the sources",
     "ledger": "training: the ledger",
     "measuring": "training: measuring an epoch's end",
     "saving": "training: checkpoints",

@@ -54,7 +54,7 @@ def _dots(at: np.ndarray, said: np.ndarray, rows: np.ndarray, largest: int) -> F
     return {
         "type": "scatter",
         "mode": "markers",
-        "name": "what the mentor said, on average",
+        "name": "what was said, on average",
         "x": _short(at),
         "y": [None if value is None else round(value, 4) for value in numbers(said)],
         "text": [f"{count:,}" for count in rows.tolist()],

@@ -37,7 +37,7 @@ def use_figure(facts: LedgerFacts) -> Figure | None:
 
 
 def histogram_figure(facts: LedgerFacts) -> Figure:
-    """Samples by the weight that the mentor gave them, a frame a stretch of epochs."""
+    """Samples by the weight that they were given, a frame a stretch of epochs."""
     width = 1 / BARS
     frames = []
     for frame in range(facts.frames):
@@ -55,7 +55,7 @@ def histogram_figure(facts: LedgerFacts) -> Figure:
             for place, says, shade in groups(facts)
         ]
         frames.append({"label": facts.frame_text(frame), "data": traces})
-    weights = plot_axis("sample weight that the mentor gave", range=[0, 1])
+    weights = plot_axis("sample weight", range=[0, 1])
     shares = plot_axis("share of samples", rangemode="tozero", tickformat=".0%")
     look = layout(xaxis=weights, yaxis=shares, height=340, barmode="stack", showlegend=True)
     return {"data": [], "frames": frames, "layout": look, "buttons": STILL}

@@ -11,19 +11,24 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ray_mentor.data.samples.inputs import AbstractInputs, FeatureInputs, ImageInputs
+from ray_mentor.data.samples.texts.inputs import AbstractTexts, TextInputs
 from ray_mentor.report.page.html import escaped
 
 _SIDE = 96  # pixels at most
 _SMALL = 32  # up to which pixels stay as they are, to be drawn large and sharp
 _VALUES = 12  # that are shown
+_TEXT = 500  # characters that are
 
 
 def shown_inputs(inputs: AbstractInputs, rows: NDArray[np.int64], alts: list[str]) -> list[str]:
-    """HTML of each row: an image with this text in its place, or the first values.
+    """HTML of each row: an image with this text in its place, a text, or the first values.
 
     Raises:
         Exception: whatever a data set of the user's own raises.
     """
+    texts = inputs.read if isinstance(inputs, TextInputs) else inputs
+    if isinstance(texts, AbstractTexts):
+        return [f'<p class="text">{escaped(text, _TEXT)}</p>' for text in texts.texts(rows)]
     values = _values(inputs, rows)
     pixels = _pixels(values, inputs)
     if pixels is not None:

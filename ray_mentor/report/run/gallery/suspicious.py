@@ -14,6 +14,7 @@ from ray_mentor.data.samples.samples import Samples
 from ray_mentor.report.run.differences import Floats
 from ray_mentor.report.run.gallery.pictures import shown_inputs
 from ray_mentor.run.audit.audit import Audit
+from ray_mentor.run.audit.same_data import rows_of
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.findings.names import IDS, table_in
 from ray_mentor.run.ledger.files import ledger_parts
@@ -56,7 +57,7 @@ def suspicious(directory: RunDirectory, audit: Audit, epochs: int, samples: Samp
     label = [audit.classes.index(row["given_label"]) for row in rows]
     shown = None
     if samples is not None:
-        shown, lacks = in_pictures(samples, numbers, label, rows)
+        shown, lacks = in_pictures(samples, audit.table)
     return Suspicious(rows, label, loss, weight, shown, lacks)
 
 
@@ -85,16 +86,14 @@ def _courses(directory: RunDirectory, numbers: NDArray[np.int64], epochs: int) -
     return loss, weight
 
 
-def in_pictures(
-    samples: Samples, numbers: NDArray[np.int64], label: list[int], rows: list[dict[str, Any]]
-) -> tuple[list[str] | None, str]:
-    """What each looks like, if the samples are those of the run."""
-    order = np.argsort(samples.ids, kind="stable")
-    place = order[np.minimum(np.searchsorted(samples.ids, numbers, sorter=order), len(order) - 1)]
-    if (samples.ids[place] != numbers).any() or (samples.labels[place] != np.array(label)).any():
+def in_pictures(samples: Samples, audited: pa.Table) -> tuple[list[str] | None, str]:
+    """What each of the first hundred looks like, if the samples are those of the run."""
+    rows = rows_of(samples, audited)
+    if rows is None:
         return None, "the data are others now than those that the run was trained on"
-    alts = [f"sample {row['sample_id']}, given {row['given_label']}" for row in rows]
+    first = audited.slice(0, MOST).select(["sample_id", "given_label"]).to_pylist()
+    alts = [f"sample {row['sample_id']}, given {row['given_label']}" for row in first]
     try:
-        return shown_inputs(samples.inputs, place, alts), ""
+        return shown_inputs(samples.inputs, rows[:MOST], alts), ""
     except Exception as error:  # a data set of the user's own may raise anything
         return None, f"the data cannot be shown ({type(error).__name__}: {error})"

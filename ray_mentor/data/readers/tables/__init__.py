@@ -1,0 +1,1 @@
+"""Tables of any format to samples."""

@@ -1,0 +1,1 @@
+"""Texts of a column: as they are read, and as token ids."""

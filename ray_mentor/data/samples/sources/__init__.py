@@ -1,0 +1,1 @@
+"""Samples of several named sources as one."""

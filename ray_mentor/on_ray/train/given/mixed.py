@@ -1,0 +1,148 @@
+"""Several sources in one run: whether they can be mixed as the settings say."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from torch import nn
+
+from ray_mentor.config import TrainConfig
+from ray_mentor.config.groups.curriculum import CurriculumConfig
+from ray_mentor.config.groups.mixture import MixtureConfig
+from ray_mentor.core.domains.course import Course
+from ray_mentor.core.exchange import Alone
+from ray_mentor.core.losses.cross_entropy import sequence_cross_entropy
+from ray_mentor.core.methods.table import method_of
+from ray_mentor.data.plan.batches import Plan
+from ray_mentor.data.plan.mixed import MixedPlan
+from ray_mentor.data.samples.dataset_inputs import DatasetInputs
+from ray_mentor.data.samples.inputs import AbstractInputs
+from ray_mentor.data.splits.splits import Splits
+from ray_mentor.data.storage.stored import order_of
+from ray_mentor.errors import UserError, shown
+from ray_mentor.on_ray.train.given.own import first_params
+from ray_mentor.run.trained.files import MODEL
+from ray_mentor.students.weights import Start
+from ray_mentor.wording import foreign
+
+
+def mixed(config: TrainConfig, splits: Splits) -> TrainConfig:
+    """The settings of a run of these data: where sources are mixed, the student is not trained on their target.
+
+    Raises:
+        UserError: naming the setting, the rule and the fix.
+    """
+    mixture, domains = config.mixture, splits.train.domains
+    if domains is None:
+        _check_nothing_is_mixed(mixture)
+        return config
+    for name, size in zip(domains.names, domains.sizes, strict=True):
+        if size == 0:
+            raise UserError(f"source {name!r} has no samples to train on; give some, or leave it out")
+    if isinstance(splits.train.inputs, DatasetInputs) and splits.train.inputs.readers:
+        raise UserError(
+            f"data_workers is {splits.train.inputs.readers}, but how much of each source comes next is decided while "
+            "training goes on, so that nobody can read far ahead; leave it out"
+        )
+    if mixture.needs_target and len(splits.meta) == 0:
+        _no_target(mixture)
+    if mixture.looks_back and method_of(config.curriculum.method).students > 1:
+        raise UserError(
+            f"mixture is {shown(mixture.policy)}, which looks back on the steps of one student, but "
+            f"{config.curriculum.method} trains two; give --mixture uniform, or another --method"
+        )
+    _try_windows(config, splits)
+    share = config.curriculum.meta_in_training
+    if share not in (0, CurriculumConfig.meta_in_training):
+        raise UserError(
+            f"meta_in_training is {share:g}, but the trusted samples are what shares are measured by, and of what the "
+            "student knows by heart nothing is learnt; leave it out"
+        )
+    return config.changed(meta_in_training=0.0)
+
+
+def _check_nothing_is_mixed(mixture: MixtureConfig) -> None:
+    defaults = MixtureConfig()
+    for field in dataclasses.fields(mixture):
+        value = getattr(mixture, field.name)
+        if value != getattr(defaults, field.name):
+            raise UserError(
+                f"{field.name} is {shown(value)}, but the data are one source, of which nothing is mixed; name "
+                "several: data={'wiki': ..., 'code': ...}, on the command line "
+                + foreign("--data wiki=PATH --data code=PATH")
+            )
+
+
+def reference_of(config: TrainConfig, build: Callable[[], nn.Module], inputs: AbstractInputs) -> Start | None:
+    """The model that doremi measures losses by; None for any other mixture.
+
+    Args:
+        build: builds a fresh student.
+        inputs: that it is fed.
+
+    Raises:
+        UserError: none where there must be one, or one where nobody asks; params of another model.
+    """
+    mixture = config.mixture
+    if (mixture.reference is None) == (mixture.policy == "doremi"):
+        raise UserError(
+            f"mixture is {shown(mixture.policy)} and reference {shown(mixture.reference)}, but doremi, and it alone, "
+            "goes by a model that was trained on the prior's shares; give the folder of such a run with --reference, "
+            "or leave it out"
+        )
+    if mixture.reference is None:
+        return None
+    folder = Path(mixture.reference)
+    file = folder / MODEL if folder.is_dir() else folder
+    try:
+        found = first_params(str(file), build, inputs)
+    except UserError as error:
+        raise UserError(error.written.replace("student_weights", "reference")) from error
+    assert found is not None
+    if found.fresh:
+        raise UserError(
+            f"reference is {shown(mixture.reference)}, whose last layer is of other classes than the data's; give a "
+            "student that was trained on them"
+        )
+    return found
+
+
+def check_target_is_said(config: TrainConfig) -> None:
+    """Refuses shares that are learnt for a part of the sources, drawn out of them all.
+
+    Raises:
+        UserError: naming the setting, and the fix.
+    """
+    if config.data.sources and config.mixture.needs_target and config.data.meta_source == "meta_size":
+        _no_target(config.mixture)
+
+
+def _no_target(mixture: MixtureConfig) -> NoReturn:
+    raise UserError(
+        f"mixture is {shown(mixture.policy)}, but nothing says what training is for; give a target that no source "
+        "holds a part of: --meta-data PATH, or meta=... of a trainer"
+    )
+
+
+def _try_windows(config: TrainConfig, splits: Splits) -> None:
+    """Begins as each worker will."""
+    domains, run = splits.train.domains, config.run
+    assert domains is not None
+    base = Plan(order_of(splits.train), run.batch_size, run.seed, run.epochs)
+    plan = MixedPlan(base.order, base.batch_size, base.seed, base.epochs, lambda step: domains.of)
+    course = Course(
+        domains.names,
+        domains.sizes,
+        config.mixture,
+        Alone(),
+        total_steps=plan.total_steps,
+        seed=run.seed,
+        loss=sequence_cross_entropy,
+        target=lambda number: [],
+        reference=nn.Identity() if config.mixture.policy == "doremi" else None,
+        fetch=lambda drawn: (None, None),  # type: ignore[arg-type, return-value]  # nothing is looked back on
+    )
+    course.begin(plan.step_size)

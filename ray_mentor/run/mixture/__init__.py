@@ -1,0 +1,1 @@
+"""A run whose samples come from several sources, in shares."""
