@@ -64,6 +64,11 @@ def quiet(verbose: bool) -> AbstractContextManager[None]:
     return _LEVELS.holding(dict.fromkeys(("ray", "ray.data"), level))  # Ray Data gives its own a level
 
 
+def unheard(*names: str) -> AbstractContextManager[None]:
+    """Inside, loggers of these names say nothing."""
+    return _LEVELS.holding(dict.fromkeys(names, logging.CRITICAL + 1))
+
+
 def _set_variable(name: str, value: str | None) -> None:
     if value is None:
         os.environ.pop(name, None)

@@ -17,7 +17,7 @@ from ray.tune.search import Searcher
 
 from ray_mentor.data.stores import resolved
 from ray_mentor.errors import UserError
-from ray_mentor.on_ray.session.environment import having
+from ray_mentor.on_ray.session.environment import having, unheard
 from ray_mentor.on_ray.session.session import put_back
 from ray_mentor.on_ray.tune.record import FIGURES
 from ray_mentor.on_ray.tune.room import reserved
@@ -63,7 +63,7 @@ class Stage:
         trainable = tune.with_resources(tune.with_parameters(Trial, plan=self.plan), reserved(self.plan.base.run))
         books = f"{_BOOKS}{uuid.uuid4().hex}"
         try:
-            with having(_QUIET), _ctrl_c_is_told():
+            with having(_QUIET), unheard(KEEPS_BOOKS), _ctrl_c_is_told():
                 self._run(trainable, books)
         except Exception as error:
             raise told_error(error) or error from error
@@ -152,6 +152,9 @@ def remove_books(directory: RunDirectory) -> None:
 
 _BOOKS = ".tune-"
 """Begins the name of the folder in which Ray Tune keeps its books of a stage."""
+
+KEEPS_BOOKS = "ray.tune.execution.experiment_state"
+"""The logger of what copies them. It does so while they are written, and tells of files that were gone meanwhile."""
 
 
 def _remove(folder: str) -> None:

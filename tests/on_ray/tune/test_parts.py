@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ray import tune
+from ray.tune.execution.experiment_state import _ExperimentCheckpointManager
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import PopulationBasedTraining, TrialScheduler
 from scipy import stats
@@ -15,10 +16,12 @@ from small_sweeps import BASE, having
 
 from ray_mentor.config.sweep import SweepSettings
 from ray_mentor.errors import UserError
+from ray_mentor.on_ray.session.environment import unheard
 from ray_mentor.on_ray.tune.objective import Objective
 from ray_mentor.on_ray.tune.room import at_once, memory, needs
 from ray_mentor.on_ray.tune.schedulers import make_scheduler
 from ray_mentor.on_ray.tune.search import make_search
+from ray_mentor.on_ray.tune.stage import KEEPS_BOOKS
 from ray_mentor.run.over_seeds.verdict import fresh_seeds, verdict
 
 # Room
@@ -234,3 +237,27 @@ def test_one_seed_shows_nothing() -> None:
 
 def test_fresh_seeds_are_not_the_sweeps_own() -> None:
     assert fresh_seeds(7, 3) == [8, 9, 10]
+
+
+# Ray Tune's own books
+
+
+class Moved:
+    """What copies a file that was there a moment ago."""
+
+    def wait(self) -> None:
+        raise FileNotFoundError(".1-tmp-search_gen_state.json")
+
+    def sync_up(self, *paths: str) -> bool:
+        return True
+
+
+def test_of_books_that_are_thrown_away_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """Ray Tune copies them while it writes them, and tells of files that were renamed meanwhile."""
+    storage: Any = SimpleNamespace(experiment_driver_staging_path="a", experiment_fs_path="b", syncer=Moved())
+    books = _ExperimentCheckpointManager(storage=storage, checkpoint_period=0.0)
+    with unheard(KEEPS_BOOKS):
+        books.sync_up_experiment_state(lambda: None, force=True)
+    assert caplog.text == ""
+    books.sync_up_experiment_state(lambda: None, force=True)
+    assert "search_gen_state.json" in caplog.text, "it is this logger's"
