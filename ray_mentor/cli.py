@@ -229,9 +229,11 @@ def _parsed(words: list[str], kind: type[Config], prog: str) -> tuple[Config, bo
     words = _one_data(words)
     first = Parser(prog, "")
     first.add_argument("--config")
+    first.add_argument("--student")  # which decides about other settings' defaults
     first.add_argument("-v", "--verbose", action="store_true")
     early, rest = first.asked_beside(words)
-    default = kind.from_flat(read_config(early.config) if early.config else {})
+    named = {} if early.student is None else {"student": early.student}
+    default = kind.from_flat((read_config(early.config) if early.config else {}) | named)
     plain = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
     with in_one_line(prog):
         config = tyro.cli(kind, prog=prog, args=rest, default=default, config=plain)

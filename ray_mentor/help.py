@@ -15,11 +15,11 @@ from ray_mentor.errors import UserError, shown
 from ray_mentor.wording import MEANT
 
 _DATA = {
-    "data": "digits, cifar10, cifar100, or your own: Parquet, CSV, JSONL, a folder of images",
+    "data": "digits, cifar10, cifar100, or your own: Parquet, CSV, JSONL, images, plain text",
     "meta_data": "the trusted samples, in a file or folder of their own",
 }
 _MODEL = {
-    "student": "mlp, cnn, resnet32, wrn-28-10, torchvision:NAME, or FILE.py:FUNCTION of your own",
+    "student": "mlp, cnn, resnet32, wrn-28-10, byte-gpt, torchvision:NAME, or FILE.py:FUNCTION",
     "epochs": "passes over the training samples",
 }
 _RUN = {

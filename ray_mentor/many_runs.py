@@ -80,6 +80,11 @@ def prepared(drawn: Drawn) -> Splits:
         UserError: whatever is wrong with the data.
     """
     config, seed, student = drawn
+    if config.is_plain_text:
+        raise UserError(
+            "format is 'text', but sweeps and comparisons choose by accuracy, which plain text has none of; train a "
+            "run for each choice with ray-mentor train, and compare their trusted_bits_per_byte in result.json"
+        )
     return prepare(config, seed, student=student)
 
 

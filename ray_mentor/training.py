@@ -9,13 +9,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ray_mentor.config import TrainConfig
+from ray_mentor.config import CurriculumConfig, TrainConfig
+from ray_mentor.core.losses.cross_entropy import sequence_cross_entropy
 from ray_mentor.core.methods.table import burn_in_of, method_of
 from ray_mentor.data.samples.augment import Augment
 from ray_mentor.data.samples.samples import Samples
+from ray_mentor.data.samples.texts.plain import BYTES, window_bytes
 from ray_mentor.data.splits.splits import Splits, prepare
 from ray_mentor.data.storage.spread import Spread, in_threads
-from ray_mentor.errors import UserError, listed, printable
+from ray_mentor.errors import UserError, listed, printable, shown
 from ray_mentor.on_ray.session.session import ray_session
 from ray_mentor.on_ray.train.given.mixed import check_target_is_said
 from ray_mentor.on_ray.train.given.rays_configs import least_needs, scaling_of
@@ -27,7 +29,7 @@ from ray_mentor.report.terminal import RunDisplay, closing_table, look_at_next
 from ray_mentor.run.checkpoint.resume import resuming
 from ray_mentor.run.directory import RunDirectory, absolute, fresh_name
 from ray_mentor.run.outcome import Outcome
-from ray_mentor.students import check_student, make_student, source_of
+from ray_mentor.students import check_of_text, check_student, make_student, source_of
 from ray_mentor.students.tried import check_can_be_trained
 from ray_mentor.students.weights import pretrained
 from ray_mentor.wording import as_said_here, counted
@@ -54,6 +56,7 @@ def train(
         )
     method_of(config.curriculum.method)
     check_student(config.student.student)
+    check_of_text(config.student.student, plain_text=config.data.is_plain_text)
     check_target_is_said(config)
     epochs = config.run.epochs
     display = RunDisplay(epochs, console, burn_in_of(config.curriculum, epochs))
@@ -124,11 +127,18 @@ def make_trainer(
     check_target_is_said(config)
     run, student = config.run, config.student
     name, shape, n_classes = student.student, splits.train.inputs.shape, len(splits.train.classes)
+    is_text = window_bytes(splits.train) is not None
+    if is_text:
+        check_of_text(name, plain_text=True)
+        _check_loss_of_text(config.curriculum)
+        n_classes = BYTES
     source = source_of(name) if source is None else source
     build = functools.partial(make_student, name, shape, n_classes, source=source)
     dtype = splits.train.inputs.dtype
     whole_numbers = not (dtype.is_floating_point or dtype.is_complex)
-    check_can_be_trained(name, source, shape, n_classes, _estimator(config), whole_numbers=whole_numbers)
+    check_can_be_trained(
+        name, source, shape, n_classes, _estimator(config), whole_numbers=whole_numbers, each_place=is_text
+    )
     start = None if student.student_weights else pretrained(name, source, shape, n_classes)
     what = "-".join(config.data.sources) or Path(config.data.data.partition("?")[0]).name
     named = config.changed(run_name=run.run_name or fresh_name(config.curriculum.method, what))
@@ -138,6 +148,7 @@ def make_trainer(
         splits.meta,
         test=splits.test,
         validation=splits.validation,
+        loss=sequence_cross_entropy if is_text else None,
         config=named,
         verbose=verbose,
         began=began,
@@ -146,6 +157,21 @@ def make_trainer(
         feature_names=splits.features,
         augmented=augmented,
     )
+
+
+def _check_loss_of_text(config: CurriculumConfig) -> None:
+    for name in ("loss", "reweight"):
+        value = getattr(config, name)
+        if value != getattr(CurriculumConfig(), name):
+            raise UserError(
+                f"{name} is {shown(value)}, but what a student loses on plain text is the cross-entropy of each byte; "
+                "leave it out"
+            )
+    if method_of(config.method).students > 1:
+        raise UserError(
+            f"method is {shown(config.method)}, whose two students go by labels, but plain text has none; give another "
+            "--method"
+        )
 
 
 def _estimator(config: TrainConfig) -> str | None:
@@ -167,8 +193,10 @@ def headline(config: TrainConfig, train: Samples) -> str:
     what = f"{len(sources)} sources, {listed(sources)}, {config.mixture.policy} shares" if sources else config.data.data
     noise = "no added noise" if kind == "none" else f"{rate:.0%} {kind} label noise"
     where = counted(config.run.n_workers, "worker") if config.run.workers else "this process"
+    size, how_many = window_bytes(train), f"{len(train)} samples, {len(train.classes)} classes, {noise}"
+    if size is not None:
+        how_many = f"{len(train):,} windows of {size} bytes"
     return (
-        f"{config.curriculum.method}: student {config.student.student} on {what} "
-        f"({len(train)} samples, {len(train.classes)} classes, {noise}), {counted(config.run.epochs, 'epoch')}, "
-        f"{where}, seed {config.run.seed}"
+        f"{config.curriculum.method}: student {config.student.student} on {what} ({how_many}), "
+        f"{counted(config.run.epochs, 'epoch')}, {where}, seed {config.run.seed}"
     )

@@ -10,7 +10,7 @@ _SAYS = (
     "Says how the trained student of a run does on labelled data: accuracy with its 95 % interval, class by class, "
     "balanced accuracy, which classes it takes for which, and how far its probabilities are to be believed "
     "(calibration error: 15 bins of equal width). The labels count as right; RUN/evaluation.json has it all, and the "
-    "run's page shows it."
+    "run's page shows it. Of a run of plain text it says bits per byte, of all of a file or folder."
 )
 
 
@@ -21,16 +21,22 @@ def run(words: list[str]) -> None:
     parser.add_argument("--label-column", metavar="NAME", help="the column of labels, where training's differs")
     asked = parser.asked(words)
     with needing("ray", "ray-mentor evaluate"):  # PyTorch, which --help need not wait for
-        from ray_mentor.commands.inference import opened, said, same_files, student_of  # noqa: PLC0415
+        from ray_mentor.commands.inference import bits_of_text, opened, said, same_files, student_of  # noqa: PLC0415
         from ray_mentor.report.evaluated import show_evaluation  # noqa: PLC0415
         from ray_mentor.report.run.written import REPORT, write_report  # noqa: PLC0415
         from ray_mentor.run.directory import RunDirectory, inside  # noqa: PLC0415
         from ray_mentor.run.trained.evaluation import EVALUATION, Evaluated, Evaluation  # noqa: PLC0415
+        from ray_mentor.run.trained.fed import BYTES  # noqa: PLC0415
         from ray_mentor.run.trained.passing import Passing  # noqa: PLC0415
         from ray_mentor.run.trained.trained_on import TrainedOn  # noqa: PLC0415
 
     directory = RunDirectory(asked.run)
-    of = opened(asked, student_of(asked), labelled=True)
+    whole = student_of(asked)
+    if whole.about.input.kind == BYTES:
+        for line in bits_of_text(asked, whole):
+            print(printable(line))
+        return
+    of = opened(asked, whole, labelled=True)
     for note in of.notes:
         print(printable(note))
     assert of.new.labels is not None

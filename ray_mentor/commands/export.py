@@ -27,6 +27,7 @@ def run(words: list[str]) -> None:
     with needing("ray", "ray-mentor export"):  # PyTorch, which --help need not wait for
         from ray_mentor.run.findings.new_files import check_free, write_new  # noqa: PLC0415
         from ray_mentor.run.trained.exported import exported  # noqa: PLC0415
+        from ray_mentor.run.trained.fed import BYTES  # noqa: PLC0415
         from ray_mentor.run.trained.student import Student  # noqa: PLC0415
 
     check_free(asked.out)
@@ -40,7 +41,10 @@ def run(words: list[str]) -> None:
     raw = f"raw {fed} (N, {shape}), which are normalised inside"
     if fed.tokens is not None:
         raw = f"{fed} (N, up to {fed.most}), as the tokenizer in {asked.run}/student makes them, padded by {fed.pad}"
-    print(printable(f"in: {raw}; out: logits (N, {len(student.classes)}); any N >= 1"))
+    of_each = f"{len(student.classes)}"
+    if fed.kind == BYTES:
+        raw, of_each = f"{fed}, uint8 (N, {shape})", f"{shape}, {len(student.classes)}"
+    print(printable(f"in: {raw}; out: logits (N, {of_each}); any N >= 1"))
     if fed.resize is not None:
         side, size = fed.resize, f"{fed.shape[2]}×{fed.shape[1]}"
         print(

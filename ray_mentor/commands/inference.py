@@ -7,18 +7,27 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
+from ray_mentor.config import DataConfig
+from ray_mentor.core.exchange import Alone
+from ray_mentor.core.losses.cross_entropy import sequence_cross_entropy
+from ray_mentor.core.step.evaluation import losses_on
 from ray_mentor.core.student.threads import threads_for
 from ray_mentor.data.readers import New, read_new
+from ray_mentor.data.readers.texts.plain import check_plain, read_plain_whole
+from ray_mentor.data.readers.texts.windows import bits_per_byte
 from ray_mentor.errors import UserError, shown
 from ray_mentor.on_ray.inference import predicted, workers_for
 from ray_mentor.on_ray.session.growth import Needs
 from ray_mentor.on_ray.session.session import check_machine
 from ray_mentor.run.checkpoint.resume import started_with
 from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.trained.fed import BYTES
 from ray_mentor.run.trained.predictions import Stretch, columns_of, known_to, predictions
 from ray_mentor.run.trained.student import Packed, Student, packed
+from ray_mentor.run.trained.trained_on import TrainedOn, fingerprints
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +67,11 @@ def opened(asked: argparse.Namespace, whole: Packed, *, labelled: bool) -> Opene
     Raises:
         UserError: another student, data that don't fit it, or an option that there can't be.
     """
+    if whole.about.input.kind == BYTES:
+        raise UserError(
+            f"the student of {asked.run} says at each place of a text which byte comes next, not one class of a "
+            "sample; ray-mentor evaluate says how well it does on a text, in bits per byte"
+        )
     if asked.batch_size < 1:
         raise UserError(f"batch_size is {asked.batch_size}, but it must be at least 1")
     workers = _workers(asked.workers)
@@ -66,6 +80,39 @@ def opened(asked: argparse.Namespace, whole: Packed, *, labelled: bool) -> Opene
     config = columns_of(RunDirectory(asked.run), asked.data, **columns, skip_broken=asked.skip_broken)
     new = read_new(config, known_to(whole.about), labelled=labelled)
     return Opened(whole, whole.made(), new, workers_for(workers, gpu=asked.gpu))
+
+
+def bits_of_text(asked: argparse.Namespace, whole: Packed) -> Iterator[str]:
+    """What there is to say of plain text, all of it, line by line: bits per byte at the end.
+
+    Raises:
+        UserError: no text, or an option that says what it has not.
+    """
+    names = ("image_column", "text_column", "id_column", "label_column")
+    columns = {name: value for name in names if (value := getattr(asked, name, None)) is not None}
+    made_for = {"data": asked.data, "max_tokens": whole.about.input.shape[0], "skip_broken": asked.skip_broken}
+    config = DataConfig(format="text", **made_for, **columns)
+    check_plain(config)
+    samples, told = read_plain_whole(asked.data, config)
+    student = whole.made()
+    yield from (*student.notes, *told)
+    known = TrainedOn.read(RunDirectory(asked.run))
+    seen = 0 if known is None else int(known.has(fingerprints(samples.inputs.content_hashes())).sum())
+    if seen:
+        yield (
+            f"warning: the student was trained on {seen:,} of the {len(samples):,} windows, and what is measured on "
+            "them flatters"
+        )
+    if asked.gpu:
+        check_machine(Needs({"GPU": 1.0}))
+        student.module.cuda()
+    rows = np.split(np.arange(len(samples)), range(asked.batch_size, len(samples), asked.batch_size))
+    parts = ((samples.inputs.take(some), samples.for_loss(some)) for some in rows)
+    losses = losses_on(student.module, sequence_cross_entropy, parts, Alone())
+    error = float(losses.std()) / len(losses) ** 0.5 if len(losses) > 1 else 0.0
+    bits, error = bits_per_byte(float(losses.mean())), bits_per_byte(error)
+    windows = f"{len(samples):,} windows of {config.max_tokens} bytes"
+    yield f"{bits:.4f} ± {error:.4f} bits per byte of {windows} of {asked.data}"
 
 
 def same_files(run: str, data: str, notes: tuple[str, ...]) -> str | None:

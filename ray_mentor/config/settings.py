@@ -18,7 +18,7 @@ from ray_mentor.config.groups.data import DataConfig
 from ray_mentor.config.groups.mentor import MentorConfig
 from ray_mentor.config.groups.mixture import MixtureConfig
 from ray_mentor.config.groups.run import RunSettings
-from ray_mentor.config.groups.student import StudentConfig
+from ray_mentor.config.groups.student import SUITED, StudentConfig
 from ray_mentor.config.values import check_possible, typed
 from ray_mentor.errors import UserError, shown
 from ray_mentor.wording import MEANT
@@ -63,7 +63,7 @@ class TrainConfig:
             name: value for name, value in changes.items() if name in groups and isinstance(value, type(groups[name]))
         }
         groups.update(whole)
-        settings = {name: value for name, value in changes.items() if name not in whole}
+        settings = suited({name: value for name, value in changes.items() if name not in whole})
         check_names(settings, names_of(*GROUPS))
         return TrainConfig(
             **{name: dataclasses.replace(group, **values_of(type(group), settings)) for name, group in groups.items()}
@@ -71,13 +71,19 @@ class TrainConfig:
 
     @classmethod
     def from_flat(cls, table: Mapping[str, Any]) -> TrainConfig:
-        """Builds a run from one flat table; what it lacks keeps its default.
+        """Builds a run from one flat table; what it lacks is what suits the student that it names, or else its default.
 
         Raises:
             UserError: an unknown name (with the nearest valid ones), or a value of the wrong type.
         """
         check_names(table, names_of(*GROUPS))
-        return cls(*(group(**values_of(group, table)) for group in GROUPS))
+        return cls(*(group(**values_of(group, suited(table))) for group in GROUPS))
+
+
+def suited(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The table, with what suits the student that it names where it says nothing of that."""
+    name = table.get("student")
+    return {**(SUITED.get(name, {}) if isinstance(name, str) else {}), **table}
 
 
 GROUPS: tuple[type, ...] = (DataConfig, StudentConfig, MentorConfig, CurriculumConfig, RunSettings, MixtureConfig)

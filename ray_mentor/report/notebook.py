@@ -16,6 +16,8 @@ _ROWS = 12  # epochs that the table keeps, besides the newest
 _EVERY = 0.3  # seconds between two refreshings
 
 _COLUMNS = {
+    "trusted_bits_per_byte": "bits per byte, trusted",
+    "test_bits_per_byte": "bits per byte, test",
     "test_accuracy": "test accuracy",
     "trusted_accuracy": "trusted accuracy",
     "test_agreement": "agreement with given labels",
@@ -24,7 +26,7 @@ _COLUMNS = {
     "samples_per_second": "samples/s",
 }
 
-_AT_THE_END = ("test_accuracy", "trusted_accuracy", "test_agreement")
+_AT_THE_END = ("trusted_bits_per_byte", "test_bits_per_byte", "test_accuracy", "trusted_accuracy", "test_agreement")
 """What is measured when an epoch is over."""
 
 

@@ -99,6 +99,8 @@ class RunDisplay:
 def epoch_text(row: Mapping[str, Any]) -> str:
     """The figures of an epoch, on one line."""
     parts = [
+        ("bits per byte, trusted", row.get("trusted_bits_per_byte"), "{:.3f}"),
+        ("test", row.get("test_bits_per_byte"), "{:.3f}"),
         ("test accuracy", row.get("test_accuracy"), "{:.3f}"),
         ("trusted accuracy", row.get("trusted_accuracy"), "{:.3f}"),
         ("agreement", given_agreement(row), "{:.3f}"),
@@ -116,12 +118,14 @@ def look_at_next(result: Mapping[str, Any], path: str, *, has_page: bool = True)
     wrong = "" if share is None else f", {share:.1%} of those trained on ({low:.1%} to {high:.1%})"
     wrong += _AT_LEAST if wrong and result.get("sample_weight_spread") == 0 else ""
     wrong += unsure(result)
+    is_of_text = bool(bits_rows(result))
     wrong += "" if found is None else f"; of the first {found[1]}, {found[0]} are wrong"
     return "\n".join(
         [
             "look at next:",
             *([f"  all of it, on one page: {inside(path, 'report.html')}"] if has_page else []),
-            f"  labels that are most likely wrong{wrong}: {inside(path, 'audit.csv')}",
+            f"  {'windows that are learnt worst' if is_of_text else f'labels that are most likely wrong{wrong}'}: "
+            f"{inside(path, 'audit.csv')}",
             f"  the trained student: {inside(path, 'student/')}",
             *([f"  each window's shares: {inside(path, 'mixture.csv')}"] if "mixture" in result else []),
             f"  each epoch's figures: {inside(path, 'metrics.csv')}",
@@ -153,7 +157,7 @@ def given_agreement(row: Mapping[str, Any]) -> float | None:
 
 def accuracy_rows(result: Mapping[str, Any]) -> Rows:
     """How good the kept student is: what is known to be true comes first, agreement with given labels last."""
-    rows: Rows = [("test accuracy", result.get("test_accuracy"), "{:.4f}")]
+    rows = [*bits_rows(result), ("test accuracy", result.get("test_accuracy"), "{:.4f}")]
     rows += [(f"  of the {name} student alone", result.get(f"test_accuracy_{name}"), "{:.4f}") for name in _STUDENTS]
     if result.get("trusted_accuracy") is not None:
         low, high = result["trusted_interval"]
@@ -165,11 +169,26 @@ def accuracy_rows(result: Mapping[str, Any]) -> Rows:
     return [*rows, *((f"{_OF_AVERAGE}, {name}", result.get(f"{each}_average"), "{:.4f}") for each, name in _AVERAGED)]
 
 
+def bits_rows(result: Mapping[str, Any]) -> Rows:
+    """How well the kept student says the next byte of plain text; none of anything else."""
+    rows: Rows = []
+    trusted, error = result.get("trusted_bits_per_byte"), result.get("trusted_bits_per_byte_error")
+    if trusted is not None:
+        name = f"bits per byte of {result['trusted_held_out']} held-out windows of trusted text"
+        rows.append((name, trusted, "{:.4f}" if error is None else f"{{:.4f}} ± {error:.4f}"))
+    for split in ("test", "validation"):
+        value = result.get(f"{split}_bits_per_byte")
+        rows += [] if value is None else [(f"bits per byte of the {split} split", value, "{:.4f}")]
+    return rows
+
+
 _OF_AVERAGE = "the student's exponential average (average.safetensors)"
 _AVERAGED = (
     ("test_accuracy", "test accuracy"),
     ("trusted_accuracy", "on held-out trusted samples"),
     ("test_agreement", "agreement with given labels"),
+    ("trusted_bits_per_byte", "bits per byte of held-out trusted text"),
+    ("test_bits_per_byte", "bits per byte of the test split"),
 )
 
 
@@ -249,7 +268,9 @@ def mixture_rows(result: Mapping[str, Any]) -> Rows:
     found = result.get("mixture")
     if found is None:
         return []
-    rows: Rows = [(f"sources: {found['policy']} shares at the end, of all training", "epochs of each", "{}")]
+    of_tokens = "" if found.get("tokens") is None else " of bytes" if bits_rows(result) else " of tokens"
+    what = f"sources: {found['policy']} shares{of_tokens} at the end, of all training"
+    rows: Rows = [(what, "epochs of each", "{}")]
     order = sorted(found["shares"], key=lambda name: -float(found["shares"][name]))
     for name in order[:_SOURCES]:
         values = found["shares"][name], found["shares_of_training"][name], found["epochs"][name]

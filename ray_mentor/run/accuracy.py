@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -17,7 +18,9 @@ from ray_mentor.core.step.evaluation import gives_probabilities, hits, losses_on
 from ray_mentor.core.student.average import Average
 from ray_mentor.core.student.pair import members_of
 from ray_mentor.data.plan.batches import rank_slice
+from ray_mentor.data.readers.texts.windows import bits_per_byte
 from ray_mentor.data.samples.samples import Samples
+from ray_mentor.data.samples.texts.plain import window_bytes
 from ray_mentor.data.splits.splits import Splits
 
 _PART = 512  # samples per evaluation batch
@@ -34,13 +37,15 @@ class Measured:
             ``validation_agreement`` with the given labels of the validation split. None where there is none. Where two
             students are trained these are of the mean of both probabilities, and ``test_accuracy_first`` and
             ``test_accuracy_second`` of each by itself (or ``test_agreement_…``). ``test_loss``, the mean loss on the
-            test split, is there where targets aren't one class each.
-        hits: which held-out trusted samples the student gives their label, in their order; None where there are none.
+            test split, is there where targets aren't one class each; of plain text ``trusted_bits_per_byte``,
+            ``test_bits_per_byte`` and ``validation_bits_per_byte`` are, in place of all shares.
+        hits: which held-out trusted samples the student gives their label, in their order; of plain text minus the loss
+            on each, in nats a byte; None where there are none.
         errors: 1 − p_y of each sample of the validation split, by given labels; None where nobody goes by them.
     """
 
     figures: dict[str, float | None]
-    hits: Bool[Tensor, " held_out"] | None
+    hits: Bool[Tensor, " held_out"] | Float[Tensor, " held_out"] | None
     errors: Float[Tensor, " validation"] | None = None
 
 
@@ -60,20 +65,42 @@ def measured(
         average: of the student, which is measured, too.
     """
     shown = shares(curriculum, splits, exchange, beat)  # gives all ranks rank 0's buffers
-    own = _own_hits(curriculum, held_out, "held out", exchange, beat)
-    right = None if own is None else exchange.gather_any(own.double()[:, None])[:, 0].bool()
+    right = _hits(curriculum, held_out, exchange, beat)
     losses = _given_losses(curriculum, splits.validation, exchange)
     loss = _meta_holdout_loss(curriculum, held_out if losses is None else losses, exchange)
     if loss is not None:
         curriculum.note_holdout(loss)
-    trusted = None if right is None else right.double().mean().item()
+    trusted = trusted_mean(right)
     if average is not None:
         shown |= _shares_of(average, curriculum, splits, held_out, exchange, beat)
     return Measured(
-        {"meta_holdout_loss": loss, "trusted_accuracy": trusted, **shown, **_test_loss(curriculum, splits, exchange)},
+        {"meta_holdout_loss": loss, **trusted, **shown, **_test_loss(curriculum, splits, exchange)},
         right,
         None if losses is None else expected_error(losses),
     )
+
+
+def trusted_mean(hits: Tensor | None) -> dict[str, float | None]:
+    """What held-out trusted samples show: a share that is right, or bits per byte of plain text.
+
+    Args:
+        hits: as :class:`Measured` has them.
+    """
+    mean = None if hits is None else hits.double().mean().item()
+    if hits is None or hits.dtype == torch.bool or mean is None:
+        return {"trusted_accuracy": mean}
+    return {f"trusted_{BITS}": bits_per_byte(-mean)}
+
+
+def _hits(
+    curriculum: Curriculum, held_out: Samples | None, exchange: AbstractExchange, beat: Callable[[], None]
+) -> Tensor | None:
+    """Of held-out trusted samples, as :class:`Measured` has them; a collective call."""
+    if held_out is not None and window_bytes(held_out) is not None:
+        parts = own_parts(held_out, "held out", curriculum, exchange, beat)
+        return -losses_on(curriculum.bare, curriculum.parts.shown_loss, parts, exchange)
+    own = _own_hits(curriculum, held_out, "held out", exchange, beat)
+    return None if own is None else exchange.gather_any(own.double()[:, None])[:, 0].bool()
 
 
 def _shares_of(
@@ -86,16 +113,14 @@ def _shares_of(
 ) -> dict[str, float | None]:
     """Of the average, as :func:`shares` has them of the student, and on held-out trusted samples."""
     with average.in_place_of(curriculum.bare):
-        found = shares(curriculum, splits, exchange, beat)
-        trusted = _share(curriculum, held_out, "held out", exchange, beat)
-    tested = {f"{name}_average": found[name] for name in _TESTED if found[name] is not None}
-    return tested if trusted is None else {**tested, "trusted_accuracy_average": trusted}
+        found = shares(curriculum, splits, exchange, beat) | trusted_mean(_hits(curriculum, held_out, exchange, beat))
+    return {each: found[name] for each, name in OF_AVERAGE.items() if found.get(name) is not None}
 
 
 def _test_loss(curriculum: Curriculum, splits: Splits, exchange: AbstractExchange) -> dict[str, float]:
     """Mean loss on the test split, where its targets aren't one class each; a collective call."""
     test = splits.test
-    if test is None or test.targets is None:
+    if test is None or test.targets is None or window_bytes(test) is not None:
         return {}
     total = total_loss(curriculum.bare, curriculum.parts.loss, own_parts(test, "test", curriculum, exchange))
     return {TEST_LOSS: exchange.total(total) / len(test)}
@@ -103,6 +128,24 @@ def _test_loss(curriculum: Curriculum, splits: Splits, exchange: AbstractExchang
 
 TEST_LOSS = "test_loss"
 """In place of accuracy, where targets aren't one class each."""
+
+BITS = "bits_per_byte"
+"""In place of accuracy and agreement, of plain text: less is better."""
+
+ALL_BITS = tuple(f"{split}_{BITS}" for split in ("test", "validation"))
+"""The figures that a run of plain text has of its splits; of trusted samples there is one more."""
+
+
+def _bits(
+    curriculum: Curriculum, splits: Splits, exchange: AbstractExchange, beat: Callable[[], None]
+) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    for name, samples in zip(ALL_BITS, (splits.test, splits.validation), strict=True):
+        if samples is not None:
+            parts = own_parts(samples, name, curriculum, exchange, beat)
+            total = total_loss(curriculum.bare, curriculum.parts.shown_loss, parts)
+            found[name] = bits_per_byte(exchange.total(total) / len(samples))
+    return found
 
 
 def note_on_outputs(curriculum: Curriculum, samples: Samples, exchange: AbstractExchange) -> str | None:
@@ -119,13 +162,16 @@ def note_on_outputs(curriculum: Curriculum, samples: Samples, exchange: Abstract
 def shares(
     curriculum: Curriculum, splits: Splits, exchange: AbstractExchange, beat: Callable[[], None] = lambda: None
 ) -> dict[str, float | None]:
-    """How often rank 0's student gives the labels of the test and the (noisy) validation split; None where none is.
+    """How often rank 0's student gives the labels of the test and the (noisy) validation split; None where none is. Of
+    plain text bits per byte of both.
 
     A collective call. Without synchronised batch norm the ranks' running statistics differ; rank 0's
     are the run's, as at the next forward pass.
     """
     for buffer in curriculum.bare.buffers():
         buffer.copy_(exchange.broadcast_floats(buffer.cpu()))
+    if window_bytes(splits.train) is not None:
+        return _bits(curriculum, splits, exchange, beat)
     tested = _share(curriculum, splits.test, "test", exchange, beat)
     is_true = splits.test is not None and splits.test.true_labels is not None
     return {
@@ -146,7 +192,7 @@ _TESTED = ("test_accuracy", "test_agreement")
 OF_EACH = tuple(f"{what}_{name}" for what in _TESTED for name in ("first", "second"))
 """The figures that there are of each of two students."""
 
-OF_AVERAGE = {f"{what}_average": what for what in (*_TESTED, "trusted_accuracy")}
+OF_AVERAGE = {f"{what}_average": what for what in (*_TESTED, "trusted_accuracy", f"test_{BITS}", f"trusted_{BITS}")}
 """Those of a student's exponential average, as far as they are there, and what the student's own are called."""
 
 

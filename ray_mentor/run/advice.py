@@ -10,7 +10,8 @@ from typing import Any
 from ray_mentor.config import TrainConfig
 from ray_mentor.core.mentor.pace import interval_of
 from ray_mentor.core.methods.table import burn_in_of, method_of
-from ray_mentor.run.accuracy import wilson
+from ray_mentor.data.readers.texts.windows import bits_per_byte
+from ray_mentor.run.accuracy import BITS, wilson
 from ray_mentor.run.checkpoint.kept import KeptState
 from ray_mentor.run.checkpoint.state import RunState
 
@@ -55,6 +56,13 @@ def advice(
 def _on_kept(kept: KeptState | None) -> list[str]:
     if kept is None or not kept.is_earlier:
         return []
+    if kept.hits.is_floating_point():
+        best, last = (bits_per_byte(-hits.mean().item()) for hits in (kept.hits, kept.last_hits))
+        return [
+            f"kept is the student of epoch {kept.epoch + 1}, not of the last, {kept.last_epoch + 1}: of "
+            f"{len(kept.hits)} held-out trusted windows it has {best:.3f} bits per byte, the last one {last:.3f}; it "
+            "was chosen by that figure, which flatters it"
+        ]
     return [
         f"kept is the student of epoch {kept.epoch + 1}, not of the last, {kept.last_epoch + 1}: of {len(kept.hits)} "
         f"held-out trusted samples it was right on {int(kept.hits.sum())}, the last one on "
@@ -104,6 +112,8 @@ def _on_trusted(result: Mapping[str, Any], state: RunState, guess: float | None)
     nothing of the trusted ones; but where many given labels are wrong, a good one has a loss like that, too, so that
     none is called so which is right on most trusted samples, or, of :data:`ENOUGH`, on more than a guess is.
     """
+    if result.get(f"test_{BITS}") is not None or (state.kept is not None and state.kept.hits.is_floating_point()):
+        return []  # no labels
     if state.kept is None:
         return [] if result["test_accuracy"] is not None else [_NOTHING_TRUE]
     last = state.log.metrics[-1] if state.log.metrics else {}

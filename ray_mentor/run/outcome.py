@@ -11,19 +11,19 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from jaxtyping import Bool
 from torch import Tensor, nn
 
 from ray_mentor.config import TrainConfig
 from ray_mentor.core.state.curriculum import CurriculumState
 from ray_mentor.data.readers.tables.said import doubtful_labels
+from ray_mentor.data.readers.texts.windows import bits_per_byte
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.errors import printable
 from ray_mentor.extras import needing
-from ray_mentor.run.accuracy import OF_AVERAGE, OF_EACH, TEST_LOSS, wilson
+from ray_mentor.run.accuracy import ALL_BITS, BITS, OF_AVERAGE, OF_EACH, TEST_LOSS, trusted_mean, wilson
 from ray_mentor.run.advice import advice
 from ray_mentor.run.audit.audit import Audit
-from ray_mentor.run.checkpoint.kept import KeptState
+from ray_mentor.run.checkpoint.kept import Hits, KeptState
 from ray_mentor.run.checkpoint.state import RunState
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.findings.names import with_ids, with_sources
@@ -68,6 +68,8 @@ class Outcome:
             ("test accuracy", result.get("test_accuracy")),
             ("accuracy on held-out trusted samples", result.get("trusted_accuracy")),
             ("agreement with given labels", result.get("test_agreement")),
+            ("bits per byte of held-out trusted text", result.get(f"trusted_{BITS}")),
+            ("bits per byte of the test split", result.get(f"test_{BITS}")),
         )
         figures = [f"{name} {value:.3f}" for name, value in accuracies if value is not None]
         lines = [
@@ -153,18 +155,25 @@ def result_of(
         "versions": versions(),
     }
     if state.mixture is not None:
-        result["mixture"] = mixture_result(state.mixture, config.mixture.policy)
+        result["mixture"] = mixture_result(state.mixture, config.mixture.policy, train.tokens)
     guess = None if own_loss or not train.classes else math.log(len(train.classes))
     return {**result, "notes": [*advice(result, config, state, guess, constant), *doubtful_labels(train.classes)]}
 
 
 def trusted_figures(kept: KeptState | None) -> dict[str, Any]:
-    """Accuracy of the kept student on the held-out trusted samples, with Wilson's 95 % interval; None without any."""
+    """Accuracy of the kept student on the held-out trusted samples, with Wilson's 95 % interval; None without any.
+
+    Of plain text bits per byte, with the standard error of their mean over windows.
+    """
     return hits_figures(None if kept is None else kept.hits if kept.is_earlier else kept.last_hits)
 
 
-def hits_figures(hits: Bool[Tensor, " held_out"] | None) -> dict[str, Any]:
+def hits_figures(hits: Hits | None) -> dict[str, Any]:
     """The same of a student, by which of the held-out trusted samples it gives their label."""
+    if hits is not None and hits.is_floating_point():
+        error = bits_per_byte(hits.std().item() / math.sqrt(len(hits))) if len(hits) > 1 else None
+        none = {"trusted_accuracy": None, "trusted_interval": None}
+        return {**none, **trusted_mean(hits), f"trusted_{BITS}_error": error, "trusted_held_out": len(hits)}
     right, count = (0, 0) if hits is None else (int(hits.sum()), len(hits))
     return {
         "trusted_accuracy": right / count if count else None,
@@ -185,7 +194,7 @@ def accuracies(metrics: list[dict[str, float | None]], epoch: int | None) -> dic
     return {
         "kept_epoch": None if number is None else int(number) + 1,
         **{name: row.get(name) for name in ("test_accuracy", "test_agreement", "validation_agreement")},
-        **{name: row[name] for name in (*OF_EACH, TEST_LOSS) if name in row},
+        **{name: row[name] for name in (*OF_EACH, TEST_LOSS, *ALL_BITS) if name in row},
         **{name: metrics[-1][name] for name in OF_AVERAGE if metrics and name in metrics[-1]},
     }
 

@@ -16,7 +16,7 @@ from ray_mentor.students import from_code
 from ray_mentor.students.byte_gpt import ByteGPT
 from ray_mentor.students.cnn import CNN
 from ray_mentor.students.mlp import MLP
-from ray_mentor.students.reference import STUDENTS
+from ray_mentor.students.reference import BYTE_GPT, STUDENTS
 from ray_mentor.students.resnet import ResNet
 from ray_mentor.students.wide_resnet import WideResNet
 
@@ -27,6 +27,7 @@ __all__ = [
     "STUDENTS",
     "ResNet",
     "WideResNet",
+    "check_of_text",
     "check_student",
     "is_reference",
     "make_student",
@@ -94,6 +95,26 @@ def check_student(name: str) -> None:
 
 def _unknown(name: str, near: list[str]) -> UserError:
     return UserError(f"unknown student {shown(name)}{f' (nearest: {listed(near)})' if near else ''}; {FORMS}")
+
+
+def check_of_text(name: str, *, plain_text: bool) -> None:
+    """Refuses a student that says one class of a sample where samples are plain text, and the other way round.
+
+    What a function of the user's own builds is looked at when it is tried.
+
+    Raises:
+        UserError: with one that goes with the data.
+    """
+    if plain_text and name != BYTE_GPT and not runs_code(name):
+        raise UserError(
+            f"student is {shown(name)}, which says one class of a sample, but of plain text (format 'text') it is "
+            "asked which byte comes next at each place; give --student byte-gpt, or a function that builds your own"
+        )
+    if not plain_text and name == BYTE_GPT:
+        raise UserError(
+            "student is 'byte-gpt', which says which byte comes next in a plain text, but the data are something else; "
+            "give --format text with files of it, or another --student"
+        )
 
 
 def is_reference(name: str) -> bool:

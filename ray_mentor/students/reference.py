@@ -9,6 +9,7 @@ from types import MappingProxyType
 from torch import nn
 
 from ray_mentor.errors import UserError
+from ray_mentor.students.byte_gpt import ByteGPT
 from ray_mentor.students.cnn import CNN
 from ray_mentor.students.mlp import MLP
 from ray_mentor.students.resnet import ResNet
@@ -33,8 +34,19 @@ def _wrn_28_10(input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
     return WideResNet(_n_channels("wrn-28-10", input_shape, min_side=4), n_classes, depth=28, widen=10)
 
 
+def _byte_gpt(input_shape: tuple[int, ...], n_classes: int) -> nn.Module:
+    if len(input_shape) != 1 or n_classes != BYTES:
+        raise UserError(
+            f"student {BYTE_GPT} says which of {BYTES} bytes comes next in a text, but the inputs are of shape "
+            f"{input_shape}, of {n_classes} classes; give plain text, --format text, or another --student"
+        )
+    return ByteGPT(input_shape[0])
+
+
+BYTE_GPT, BYTES = "byte-gpt", 256
+
 STUDENTS: Mapping[str, Builder] = MappingProxyType(
-    {"mlp": _mlp, "cnn": _cnn, "resnet32": _resnet32, "wrn-28-10": _wrn_28_10}
+    {"mlp": _mlp, "cnn": _cnn, "resnet32": _resnet32, "wrn-28-10": _wrn_28_10, BYTE_GPT: _byte_gpt}
 )
 """Name → (input shape of one sample, number of classes) → student."""
 

@@ -25,12 +25,14 @@ def check_can_be_trained(
     estimator: str | None = None,
     *,
     whole_numbers: bool = False,
+    each_place: bool = False,
 ) -> None:
     """Builds the student, passes two samples through it, as in training, and asks for their influences.
 
     Args:
         estimator: of influences; None where the run asks for none. The package's own students work with all.
         whole_numbers: whether inputs are token ids or the like, and no amounts.
+        each_place: whether each place of an input has a class.
 
     Raises:
         UserError: it can't be built, can't take such inputs, does not return one logit a class, or has an operator that
@@ -45,11 +47,13 @@ def check_can_be_trained(
                 outputs = student(inputs)
             except Exception as error:  # whatever its code says of inputs that are too small, or of other dimensions
                 raise _refused(name, input_shape, error) from error
-        check_are_logits(name, outputs, SAMPLES, n_classes)
+        of_each = input_shape if each_place else ()
+        check_are_logits(name, outputs, SAMPLES, n_classes, of_each)
         if whole_numbers:
             _check_padding(name, student, inputs)
         if estimator is not None and not is_reference(name):
-            check_estimator(estimator, student, inputs, torch.arange(SAMPLES) % n_classes)
+            labels = torch.arange(SAMPLES).view(SAMPLES, *(1 for _ in of_each)).expand(SAMPLES, *of_each) % n_classes
+            check_estimator(estimator, student, inputs, labels)
 
 
 def _ids(student: nn.Module, shape: tuple[int, ...]) -> Tensor:
@@ -86,17 +90,17 @@ def _check_padding(name: str, student: nn.Module, ids: Tensor) -> None:
 _TABLE, _ROUNDING = 2, 1e-4
 
 
-def check_are_logits(name: str, outputs: object, samples: int, n_classes: int) -> None:
-    """Refuses outputs that are not one logit a class and sample.
+def check_are_logits(name: str, outputs: object, samples: int, n_classes: int, places: tuple[int, ...] = ()) -> None:
+    """Refuses outputs that are not one logit a class and sample, or of each place of a sample.
 
     Raises:
         UserError: with what they are.
     """
     found = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-    if found != (samples, n_classes):
+    if found != (samples, *places, n_classes):
         raise UserError(
             f"student {shown(name)} returns {shown(found)} for {samples} samples of {n_classes} classes, but it must "
-            f"return their logits, of shape {(samples, n_classes)}; let its forward return them"
+            f"return their logits, of shape {(samples, *places, n_classes)}; let its forward return them"
         )
 
 

@@ -136,6 +136,27 @@ target_inputs, target_labels = meta_inputs, meta_labels
     assert len(names["mixture"].updates) == 47  # type: ignore[attr-defined]
 
 
+@pytest.mark.long
+def test_the_commands_on_plain_text_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = re.findall(r"^ +ray-mentor (train --format text .*|evaluate .*)$", PLAIN_TEXT, re.MULTILINE)
+    assert [words.split()[0] for words in commands] == ["train", "evaluate"]
+    draw = np.random.default_rng(0)
+    (tmp_path / "src").mkdir()
+    for name in ("wiki.txt", "src/a.py", "src/b.py", "mine.txt", "other.txt"):
+        (tmp_path / name).write_bytes(draw.integers(97, 123, 2500).astype(np.uint8).tobytes())
+    monkeypatch.chdir(tmp_path)
+    train, evaluate = commands
+    small = "--max-tokens 32 --batch-size 16 --workers 0 --shares-interval 2"
+    assert cli.main([*train.split(), *small.split()]) == 0
+    assert cli.main(evaluate.split()) == 0
+    result = json.loads((tmp_path / "runs/mixed/result.json").read_text())
+    assert result["trusted_bits_per_byte"] < 8
+    assert set(result["mixture"]["tokens"]) == {"wiki", "code"}
+
+
+PLAIN_TEXT = (DOCS / "mixtures.md").read_text()
+
+
 def test_the_rule_of_the_page_sees_the_loss_differences_of_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,8 @@ from ray_mentor.students.images import with_channels
 from ray_mentor.students.tried import check_can_be_trained
 
 FORMS = (
-    "valid: mlp, cnn, resnet32, wrn-28-10, torchvision:NAME, timm:NAME, hf:FOLDER, MODULE:FUNCTION, FILE.py:FUNCTION"
+    "valid: mlp, cnn, resnet32, wrn-28-10, byte-gpt, torchvision:NAME, timm:NAME, hf:FOLDER, MODULE:FUNCTION, "
+    "FILE.py:FUNCTION"
 )
 OWN = """
 import torch

@@ -42,7 +42,7 @@ def losses(student: nn.Module, params: dict[str, Tensor]) -> Tensor:
 
 
 def test_a_small_member_of_every_student_is_tested() -> None:
-    assert set(SMALL) == set(STUDENTS)
+    assert set(SMALL) == set(STUDENTS) - {"byte-gpt"}  # which is fed bytes, and tested by itself
 
 
 # PyTorch's own forward mode calls a function that it has deprecated.

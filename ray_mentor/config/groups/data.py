@@ -25,7 +25,7 @@ LEAST_SIDE = 8
 META_SOURCES = ("meta_data", "meta_ids", "meta_column")
 """Settings of which one, in place of ``meta_size``, says what the trusted set is."""
 
-FORMATS = ("parquet", "images", "csv", "jsonl", "npz", "hf", "webdataset")
+FORMATS = ("parquet", "images", "csv", "jsonl", "npz", "hf", "webdataset", "text")
 """What data of one's own can be stored as."""
 
 
@@ -165,7 +165,8 @@ class DataConfig:
     --data NAME=PATH for each (in a file NAME=PATH,NAME=PATH)."""
     format: str = "auto"
     """What data is stored as: parquet, images (a folder for each class), csv (also TSV), jsonl, npz, hf (what
-    save_to_disk wrote), webdataset. auto: what is there."""
+    save_to_disk wrote), webdataset; or text: a file of plain text, or a folder of such, in windows of bytes of which a
+    student like byte-gpt says which comes next. auto: what is there, but for text."""
     data_folder: str = "data"
     """Folder of the torchvision data sets."""
     download: bool = False
@@ -191,7 +192,7 @@ class DataConfig:
     batch is padded to its longest, and nothing is mixed."""
     max_tokens: int | None = None
     """Tokens of a text that the student is fed, special ones counted in; longer texts are cut. None: as many as it
-    takes."""
+    takes. Of format text: bytes of a window; None: 128."""
     image_size: int | None = None
     """Side of the square that the model is fed, >= 8: the shorter side of each image is resized to it and a margin
     (8/7 of it, 256 for 224), and the middle cropped; augment flip-crop crops at random. None: images are fed as they
@@ -262,8 +263,10 @@ class DataConfig:
         require(side is None or side >= LEAST_SIDE, "image_size", side, f"it must be at least {LEAST_SIDE}", "e.g. 224")
         most = self.max_tokens
         require(most is None or most >= 1, "max_tokens", most, "it must be at least 1", "e.g. 128")
-        if most is not None and self.text_column is None:
-            raise UserError(f"max_tokens is {most}, but there are no texts; name their column: --text-column")
+        if most is not None and self.text_column is None and not self.is_plain_text:
+            raise UserError(
+                f"max_tokens is {most}, but there are no texts; name their column: --text-column, or give --format text"
+            )
         is_folder = bool(self.data_cache) and "://" not in self.data_cache
         require(is_folder, "data_cache", self.data_cache, "it must be a folder of a disk", "e.g. /scratch/cache")
         require(self.shuffle_rows >= 1, "shuffle_rows", self.shuffle_rows, "it must be at least 1")
@@ -288,6 +291,11 @@ class DataConfig:
     def sources(self) -> dict[str, str]:
         """Paths of several sources by name; {} where there is one data set."""
         return sources_in(self.data)
+
+    @property
+    def is_plain_text(self) -> bool:
+        """Whether samples are windows of plain text."""
+        return self.format == "text"
 
     @property
     def meta_source(self) -> str:

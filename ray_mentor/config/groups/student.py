@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ray_mentor.config.values import require
 from ray_mentor.errors import one_of
+
+SUITED: Mapping[str, Mapping[str, Any]] = {"byte-gpt": {"optimizer": "adamw", "learning_rate": 0.003}}
+"""Settings of a student, by its name, that are other than :class:`StudentConfig`'s where a table of settings names the
+student, but not them."""
 
 
 @dataclass(frozen=True)
@@ -14,9 +19,9 @@ class StudentConfig:
     """The student and how it is optimised."""
 
     student: str = "mlp"
-    """mlp, cnn, resnet32 or wrn-28-10; torchvision:NAME, as in torchvision:resnet50; timm:NAME; hf:FOLDER, or a name on
-    the Hub; or a function of your own that takes the shape of an input and the number of classes: FILE.py:FUNCTION,
-    MODULE:FUNCTION."""
+    """mlp, cnn, resnet32 or wrn-28-10; of plain text byte-gpt, with adamw and a learning_rate of 0.003 unless you say
+    otherwise; torchvision:NAME, as in torchvision:resnet50; timm:NAME; hf:FOLDER, or a name on the Hub; or a function
+    of your own that takes the shape of an input and the number of classes: FILE.py:FUNCTION, MODULE:FUNCTION."""
     student_weights: str | None = None
     """File of params that the student begins with, safetensors or PyTorch's, read as data; the last layer's may be of
     other classes."""

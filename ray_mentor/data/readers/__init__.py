@@ -11,8 +11,10 @@ from ray_mentor.data.readers.new.files import read_new_files
 from ray_mentor.data.readers.new.known import InMemory, Known, New, places_of
 from ray_mentor.data.readers.raw import Raw, check_same_shape
 from ray_mentor.data.readers.sources import read_sources
-from ray_mentor.data.readers.tables.read import read_files, read_trusted
+from ray_mentor.data.readers.tables.read import read_files, read_trusted_files
+from ray_mentor.data.readers.texts.plain import check_plain, read_plain, read_plain_target
 from ray_mentor.data.samples.inputs import AbstractArrayInputs
+from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.storage.spread import Spread, in_threads
 from ray_mentor.errors import UserError
 
@@ -32,6 +34,8 @@ def read(config: DataConfig, spread: Spread = in_threads, *, images: bool = True
     Raises:
         UserError: an unknown name that is no path either, or whatever is wrong with the data.
     """
+    if config.is_plain_text:
+        check_plain(config)
     if config.sources:
         return read_sources(config, lambda one: read(one, spread, images=images))
     if config.data_backend != "memory" and config.data in CLEAN:
@@ -47,8 +51,23 @@ def read(config: DataConfig, spread: Spread = in_threads, *, images: bool = True
     if config.data in CLEAN:
         return _of_known_size(read_digits() if config.data == "digits" else read_cifar(config), config)
     if is_data(config.data):
-        return read_files(config, spread, images=images)
+        return read_plain(config) if config.is_plain_text else read_files(config, spread, images=images)
     raise unknown_data(config.data)
+
+
+def read_trusted(config: DataConfig, raw: Raw) -> tuple[Samples, Raw, list[str]]:
+    """Reads ``config.meta_data``, a meta set to go with data that is already read.
+
+    Returns:
+        The meta set; the data, in colour where the meta set is; and what the user should be told of it.
+
+    Raises:
+        UserError: as :func:`read`, or inputs that don't fit the training split's.
+    """
+    if config.is_plain_text:
+        samples, told = read_plain_target(config)
+        return samples, raw, told
+    return read_trusted_files(config, raw)
 
 
 def read_new(config: DataConfig, known: Known, *, labelled: bool) -> New:

@@ -81,6 +81,12 @@ class Samples:
         sizes: list[int] = np.bincount(self.labels, minlength=len(self.classes)).tolist()
         return sizes
 
+    @property
+    def tokens(self) -> int | None:
+        """Places of a sample of which each has a class, as the tokens of a text have; None of others."""
+        each = None if self.targets is None or self.targets.dtype.kind not in "iu" else self.targets[:1]
+        return None if each is None or each.ndim == 1 else int(np.prod(each.shape[1:]))
+
     def select(self, rows: Rows) -> Samples:
         """Those rows only, in that order."""
         truth = None if self.true_labels is None else self.true_labels[rows]
@@ -92,7 +98,8 @@ class Samples:
 
     def for_loss(self, rows: Rows) -> Shaped[Tensor, "rows ..."]:
         """What the loss is given of those rows beside the outputs: their labels, or their targets."""
-        return torch.from_numpy((self.labels if self.targets is None else self.targets)[rows])
+        found = torch.from_numpy((self.labels if self.targets is None else self.targets)[rows])
+        return found.long() if found.dtype == torch.uint8 else found  # bytes, which losses take as classes
 
     @classmethod
     def of_targets(

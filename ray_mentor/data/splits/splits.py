@@ -135,6 +135,8 @@ def _test(raw: Raw, pool: Pool, config: DataConfig, seed: int, notes: list[str])
             f"no test split in {config.data}: {len(test)} of {len(raw.train)} samples were held out as one "
             f"(test_share {config.test_share:g}), each class with its share"
         )
+    if test.targets is not None:
+        return test, pool
     if test.true_labels is not None:
         notes.append("the test split is measured against its true labels")
         return with_truth(test), pool
@@ -165,8 +167,8 @@ def _stored_validation(
 
 
 def _drawn_validation(pool: Pool, config: DataConfig, seed: int, notes: list[str]) -> tuple[Samples | None, Pool]:
-    if round(config.validation_share * len(pool)) == 0:
-        return None, pool
+    if round(config.validation_share * len(pool)) == 0 or pool.samples.targets is not None:
+        return None, pool  # of what are no labels there is no agreement to show
     validation, pool = _hold_out(pool, config.validation_share, _draw(seed, _VALIDATION))
     if config.data not in CLEAN:
         notes.append(

@@ -18,6 +18,7 @@ from ray_mentor.core.methods.table import is_in_nats, method_of, named_loss_of
 from ray_mentor.core.methods.weightings import Taught
 from ray_mentor.data.plan.batches import Plan
 from ray_mentor.data.python.unscaled import note_on_scale
+from ray_mentor.data.samples.texts.plain import BYTES as N_BYTES
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.errors import UserError
 from ray_mentor.report.run.gallery.source import read_texts, texts_in
@@ -36,7 +37,7 @@ from ray_mentor.run.marks import Marks
 from ray_mentor.run.meta_set.trusted import parts_of
 from ray_mentor.run.outcome import Outcome, result_of
 from ray_mentor.run.trained.about import About, build_of, code_of
-from ray_mentor.run.trained.fed import Input
+from ray_mentor.run.trained.fed import BYTES, Input
 from ray_mentor.run.trained.written import student_at_end, student_so_far
 
 
@@ -109,7 +110,8 @@ class Ends:
     def _about(self, *, finished: bool) -> About:
         """How the trained student is built, and what it is fed."""
         students, run = method_of(self.config.curriculum.method).students, self.job.run
-        made_of = str(run.run_name), build_of(self.build), self.splits.train.classes, self.fed, students, run.epochs
+        classes = self.splits.train.classes if self.fed.kind != BYTES else tuple(map(str, range(N_BYTES)))
+        made_of = str(run.run_name), build_of(self.build), classes, self.fed, students, run.epochs
         return About(*made_of, finished, code=code_of(self.build))
 
     def _final_state(self) -> RunState:

@@ -106,7 +106,7 @@ def worker_loop(config: dict[str, Job]) -> None:
             state = capture(*now) if exchange.rank == 0 else None
             checkpoints.add(curriculum.step_number, state)
             if shares is not None and exchange.rank == 0:
-                write_mixture(directory, shares)
+                write_mixture(directory, shares, splits.train.tokens)
             exchange.wait_for_all()  # nobody's next step waits for rank 0, which writes
         wishes.fulfil()
 

@@ -10,7 +10,7 @@ from ray_mentor.report.page.document import copied
 from ray_mentor.report.page.html import code, escaped
 from ray_mentor.report.page.words import duration_text, figure_text, numbered
 from ray_mentor.report.run.folder import Folder
-from ray_mentor.report.terminal import closing_rows, unsure
+from ray_mentor.report.terminal import bits_rows, closing_rows, unsure
 
 _LONG = 1000  # characters of a note
 
@@ -52,9 +52,10 @@ def _same(folder: Folder) -> str:
 
 
 def _places(folder: Folder) -> str:
+    places = _PLACES | ({"accuracy-title": "bits per byte"} if bits_rows(folder.result or {}) else {})
     return " · ".join(
         f'<a href="#{place}">{says}</a>'
-        for place, says in _PLACES.items()
+        for place, says in places.items()
         if folder.weigher is not None or place not in _OF_WEIGHTS
     )
 
@@ -96,9 +97,14 @@ def _verdict(folder: Folder, ended: str | None) -> tuple[str, str]:
             f"accuracy {trusted:.3f} on {result['trusted_held_out']} held-out trusted samples "
             f"(95 % interval {low:.3f} to {high:.3f})"
         )
+    says += [f"{text} {name}" for name, text in _bits(result)]
     reached = " and ".join(says) or "no accuracy that was measured"
     seconds = duration_text(result.get("wall_seconds"))
     return "better", f"It came to its end, in {seconds}, with {reached}."
+
+
+def _bits(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, form.format(value)) for name, value, form in bits_rows(result) if value is not None]
 
 
 def _counts(folder: Folder) -> str:

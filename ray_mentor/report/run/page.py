@@ -17,6 +17,7 @@ from ray_mentor.errors import UserError
 from ray_mentor.report.page.document import document, foot, section
 from ray_mentor.report.page.html import code, escaped
 from ray_mentor.report.run.evaluation import evaluation_sections
+from ray_mentor.report.run.figures.curves import is_of_text
 from ray_mentor.report.run.folder import Folder, read_folder
 from ray_mentor.report.run.gallery.cards import gallery_section
 from ray_mentor.report.run.gallery.script import GALLERY
@@ -74,7 +75,7 @@ def page(
         *went,
         *of_mixture(folder),
         *of_what_was_said,
-        *of_confusions(audit, no_audit),
+        *([] if is_of_text(folder) else of_confusions(audit, no_audit)),
     ]
     evaluated, figures = evaluation_sections(*_tried(functools.partial(Evaluated.read, directory)))
     figures |= {name: figure for name, _, _, figure, _ in parts if figure is not None}

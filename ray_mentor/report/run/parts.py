@@ -10,8 +10,10 @@ from ray_mentor.report.page.drawing import Figure
 from ray_mentor.report.page.html import code, escaped
 from ray_mentor.report.run.figures.curves import (
     ACCURACIES,
+    BITS,
     accuracy_figure,
     guards_figure,
+    is_of_text,
     losses_figure,
     settings_figure,
     speed_figure,
@@ -42,13 +44,22 @@ def of_metrics(folder: Folder) -> list[Part]:
     """How the run went."""
     lacks = "No epoch has ended yet."
     kept = " The dotted line is the epoch whose student is kept." if folder.result else ""
+    says = (
+        "Where labels may be wrong, agreement with them is no accuracy: of a share r of wrong ones even a perfect "
+        "student agrees with 1 − r."
+    )
+    title, names = "Accuracy", ACCURACIES
+    if is_of_text(folder):
+        title, says, names = (
+            "Bits per byte",
+            "Of text that nobody trains on, the mean over its bytes: less is better.",
+            BITS,
+        )
     return [
         (
             "accuracy",
-            "Accuracy",
-            "Where labels may be wrong, agreement with them is no accuracy: of a share r of wrong ones even a perfect "
-            f"student agrees with 1 − r.{kept} "
-            + columns([name for name in ACCURACIES if folder.has(name)] or list(ACCURACIES), METRICS),
+            title,
+            f"{says}{kept} " + columns([name for name in names if folder.has(name)] or list(names), METRICS),
             accuracy_figure(folder),
             lacks,
         ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +14,7 @@ from ray_mentor.data.readers import Raw, read
 from ray_mentor.data.readers.tables.images import NAMED, left_out, none_whole
 from ray_mentor.data.readers.tables.unread import UnreadImages
 from ray_mentor.data.samples.rows import Rows
-from ray_mentor.data.samples.samples import Samples
+from ray_mentor.data.samples.samples import NO_CLASSES, Samples
 from ray_mentor.data.samples.texts.inputs import AbstractTexts
 from ray_mentor.data.splits.pool import Pool, balanced, in_turns, less
 from ray_mentor.data.splits.trusted.id_file import CHECKED, ID
@@ -37,6 +39,7 @@ def picked_of_data(config: DataConfig, count: int, seed: int) -> tuple[pa.Table,
     """
     raw = read(config, images=False)
     samples, rows = raw.train, _free(raw)
+    _check_labels(samples.classes)
     told = tuple(note for note in raw.notes if note.startswith("left out"))
     _check(count, len(rows), f"the training split of {config.data} has")
     ranked = samples.select(rows[in_turns(samples.labels[rows], np.random.default_rng([seed, _PICKED]))])
@@ -51,6 +54,14 @@ def picked_of_data(config: DataConfig, count: int, seed: int) -> tuple[pa.Table,
     if not isinstance(chosen.inputs, AbstractTexts):
         return table, told
     return with_texts(table, chosen.inputs.texts(places)), told
+
+
+def _check_labels(classes: Sequence[str]) -> None:
+    if tuple(classes) == NO_CLASSES:
+        raise UserError(
+            "samples are picked so that their labels are checked, but these have no class each, as plain text and "
+            "amounts have none; give a --meta-data of your own"
+        )
 
 
 def _first_whole(ranked: Samples, count: int, config: DataConfig) -> tuple[Samples, tuple[str, ...]]:
@@ -101,6 +112,7 @@ def picked_of_run(audit: Audit, count: int, seed: int) -> pa.Table:
         UserError: fewer samples.
     """
     table = audit.table
+    _check_labels(audit.classes)
     _check(count, len(table), "the run was trained on")
     draw = np.random.default_rng([seed, _PICKED])
     given, suggested = (table[name].cast(pa.string()) for name in ("given_label", "suggested_label"))

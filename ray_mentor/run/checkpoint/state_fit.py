@@ -96,12 +96,18 @@ LOG = Fields(
 
 
 def _are_hits(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.dtype == torch.bool and value.ndim == 1 and len(value) > 0
+    """Whether right or not, or minus losses."""
+    if not isinstance(value, Tensor) or value.ndim != 1 or len(value) == 0:
+        return False
+    return value.dtype == torch.bool or (value.dtype == torch.float64 and bool(value.isfinite().all()))
 
 
 def _kept(student: dict[str, Tensor], hits: Any) -> Fields:
     """With a student like the run's own, and as many hits of the last epoch as of the best."""
-    as_many = Is(lambda value: _are_hits(value) and value.shape == hits.shape, "as many hits as the best epoch's")
+    as_many = Is(
+        lambda value: _are_hits(value) and (value.shape, value.dtype) == (hits.shape, hits.dtype),
+        "as many hits as the best epoch's",
+    )
     return Fields(epoch=COUNT, hits=Is(_are_hits, "hits"), last_epoch=COUNT, last_hits=as_many, student=Like(student))
 
 

@@ -25,19 +25,25 @@ COLUMNS = {
     "influence": pa.float64(),
     "standard_error": pa.float64(),
     "samples": pa.int64(),
+    "tokens": pa.int64(),
     "epochs": pa.float64(),
     "gap": pa.float64(),
 }
 """``step``: the first of a window; ``share`` of its samples that are of the source; ``influence`` that the update at
 this step found, and its standard error, empty where there was none; ``samples`` of the source that were shown by the
-window's end, and how many times over (``epochs``) that is all of it; ``gap``, Σ p_d·S_d − min S_d ≥ 0, how far the
+window's end, and of a student that learns from each place of a sample ``tokens`` (bytes of plain text), else empty;
+how many times over (``epochs``) that is all of it; ``gap``, Σ p_d·S_d − min S_d ≥ 0, how far the
 shares were from what the next step would want."""
 
 Row = dict[str, Any]
 
 
-def rows_of(state: Mapping[str, Any]) -> list[Row]:
-    """The rows that a mixture's state stands for."""
+def rows_of(state: Mapping[str, Any], tokens: int | None = None) -> list[Row]:
+    """The rows that a mixture's state stands for.
+
+    Args:
+        tokens: of a sample; None: it has one class.
+    """
     table = state["windows"]
     updates = {update["step"]: update for update in state["updates"]}
     shown = np.zeros(len(state["names"]), np.int64)
@@ -54,6 +60,7 @@ def rows_of(state: Mapping[str, Any]) -> list[Row]:
                     "influence": None if update is None else _known(update["influence"][name]),
                     "standard_error": None if update is None else _known(update["error"][name]),
                     "samples": int(shown[place]),
+                    "tokens": None if tokens is None else tokens * int(shown[place]),
                     "epochs": float(shown[place] / table["sizes"][place]),
                     "gap": None if update is None else update["gap"],
                 }
@@ -61,10 +68,10 @@ def rows_of(state: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
-def write_mixture(directory: RunDirectory, state: Mapping[str, Any]) -> None:
+def write_mixture(directory: RunDirectory, state: Mapping[str, Any], tokens: int | None = None) -> None:
     """Writes them, as they stand at a checkpoint: what was written of a later step goes."""
     schema = pa.schema(list(COLUMNS.items()))
-    table = pa.Table.from_pylist(rows_of(state), schema=schema)
+    table = pa.Table.from_pylist(rows_of(state, tokens), schema=schema)
     directory.fill(MIXTURE, lambda sink: pyarrow.csv.write_csv(table, sink))
 
 
@@ -79,18 +86,22 @@ def read_mixture(directory: RunDirectory) -> list[Row]:
         return []
     try:
         lines = list(csv.DictReader(io.StringIO(written.decode())))
-        return [{name: _read(name, line[name]) for name in COLUMNS} for line in lines]
+        return [
+            {name: _read(name, line[name]) for name in COLUMNS} for line in ({"tokens": "", **line} for line in lines)
+        ]
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise UserError(f"{directory.path}/{MIXTURE} cannot be read ({error}); put it back") from error
 
 
-def mixture_result(state: Mapping[str, Any], policy: str) -> dict[str, Any]:
+def mixture_result(state: Mapping[str, Any], policy: str, tokens: int | None = None) -> dict[str, Any]:
     """What ``result.json`` says of the shares of a run that has come to its end.
 
     Args:
         policy: how shares come about.
+        tokens: of a sample; None: it has one class. All samples have as many, so that shares of samples are shares of
+            tokens.
     """
-    names, rows = state["names"], rows_of(state)
+    names, rows = state["names"], rows_of(state, tokens)
     last = rows[-len(names) :]
     whole = sum(row["samples"] for row in last)
     gaps = [update["gap"] for update in state["updates"] if update["gap"] is not None]
@@ -99,6 +110,7 @@ def mixture_result(state: Mapping[str, Any], policy: str) -> dict[str, Any]:
         "shares": dict(zip(names, state["shares"]["shares"], strict=True)),
         "shares_of_training": {row["domain"]: row["samples"] / whole for row in last},
         "epochs": {row["domain"]: row["epochs"] for row in last},
+        "tokens": None if tokens is None else {row["domain"]: row["tokens"] for row in last},
         "updates": state["shares"]["updates"],
         "skipped_updates": state["shares"]["skipped"],
         "gap": gaps[-1] if gaps else None,

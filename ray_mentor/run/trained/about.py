@@ -20,7 +20,7 @@ from ray_mentor.data.samples.labels import MOST_CLASSES
 from ray_mentor.errors import UserError, one_of, shown
 from ray_mentor.run.checkpoint.resume import started_with
 from ray_mentor.run.directory import RunDirectory
-from ray_mentor.run.trained.fed import FEATURES, IMAGES, OWN, TEXTS, Input
+from ray_mentor.run.trained.fed import BYTES, FEATURES, IMAGES, OWN, TEXTS, Input
 from ray_mentor.run.trained.files import ABOUT
 from ray_mentor.students import make_student, runs_code
 
@@ -121,6 +121,7 @@ _FED_AS = {
     IMAGES: "(pixel / 255 - mean) / std of uint8 pixels (N, H, W, C), as float32 (N, C, H, W)",
     FEATURES: "(feature - mean) / std, as float32 (N, F), features in the order of names",
     TEXTS: "token ids that the tokenizer beside makes of a text, cut to most, as int64 (N, L), with pad behind them",
+    BYTES: "bytes of a text, as uint8 (N, T); each place's logits are of the byte behind it",
     OWN: "as the data set gives it",
 }
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ray_mentor.core.student.random_state import untouched
 from ray_mentor.errors import UserError
 from ray_mentor.extras import needing
-from ray_mentor.run.trained.fed import IMAGES, OWN, TEXTS, Input
+from ray_mentor.run.trained.fed import BYTES, IMAGES, OWN, TEXTS, Input
 from ray_mentor.run.trained.student import Student
 
 TOLERANCE = 1e-5
@@ -54,7 +54,7 @@ class FromRaw(nn.Module):
             self.register_buffer(name, (torch.tensor(values, dtype=torch.float32) * scale).reshape(shape))
 
     def forward(self, raw: Tensor) -> Float[Tensor, "batch classes"]:
-        if self._kind in (OWN, TEXTS):
+        if self._kind in (OWN, TEXTS, BYTES):
             return self.module(raw)  # type: ignore[no-any-return]
         values = raw.permute(0, 3, 1, 2) if self._kind == IMAGES else raw
         return self.module((values.to(torch.float32) - self.mean) / self.std)  # type: ignore[no-any-return]
@@ -120,7 +120,7 @@ def drawn(fed: Input, count: int) -> Tensor:
 
     Token ids of texts are low ones, and each sample has another number of them.
     """
-    if fed.kind == IMAGES:
+    if fed.kind in (IMAGES, BYTES):
         return torch.randint(0, 256, (count, *fed.stored_shape), dtype=torch.uint8)
     if fed.kind == TEXTS:
         assert fed.pad is not None

@@ -16,12 +16,13 @@ from torch import Tensor
 from ray_mentor.data.samples.inputs import AbstractArrayInputs, FeatureInputs, ImageInputs
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.samples.texts.inputs import TextInputs, text_hashes
+from ray_mentor.data.samples.texts.plain import ByteInputs
 from ray_mentor.data.samples.texts.tokens import Tokens
 from ray_mentor.errors import UserError
 
-IMAGES, FEATURES, TEXTS, OWN = "images", "features", "texts", "own"
-"""Kinds of input: uint8 pixels (N, H, W, C); float32 features (N, F); texts, as token ids (N, L) padded behind; what a
-user's own data set gives.
+IMAGES, FEATURES, TEXTS, BYTES, OWN = "images", "features", "texts", "bytes", "own"
+"""Kinds of input: uint8 pixels (N, H, W, C); float32 features (N, F); texts, as token ids (N, L) padded behind; plain
+text, as uint8 bytes (N, T); what a user's own data set gives.
 """
 
 
@@ -30,7 +31,7 @@ class Input:
     """What a student is fed.
 
     Attributes:
-        kind: images, features, texts or own.
+        kind: images, features, texts, bytes or own.
         shape: of one model input, e.g. (3, 32, 32) or (64,).
         names: of the features, in order; empty where they have none. Of texts, their column.
         mean: a number a channel or feature, subtracted from what is given (of images from pixel/255); empty for own.
@@ -67,6 +68,8 @@ class Input:
         if isinstance(inputs, TextInputs):
             column = () if inputs.read is None else (inputs.read.column,)
             return Input(TEXTS, shape, column, dtype="int64").with_tokens(inputs.tokens)
+        if isinstance(inputs, ByteInputs):
+            return Input(BYTES, shape, dtype="uint8")
         if not isinstance(inputs, AbstractArrayInputs):
             return Input(OWN, shape, dtype=str(inputs.dtype).removeprefix("torch."))
         mean, std = (tuple(map(float, value)) for value in inputs.scale)
@@ -90,7 +93,7 @@ class Input:
             UserError: another shape, or another type than bytes for images.
         """
         self.check(raw)
-        if self.kind in (OWN, TEXTS):
+        if self.kind in (OWN, TEXTS, BYTES):
             return raw.to(getattr(torch, self.dtype))
         if self.kind == IMAGES:
             return self.inputs(np.empty((0, *self.stored_shape), np.uint8)).fed(raw)
@@ -142,4 +145,5 @@ class Input:
         )
 
     def __str__(self) -> str:
-        return {IMAGES: "uint8 images", FEATURES: "features", TEXTS: "token ids"}.get(self.kind, "inputs")
+        names = {IMAGES: "uint8 images", FEATURES: "features", TEXTS: "token ids", BYTES: "bytes of plain text"}
+        return names.get(self.kind, "inputs")

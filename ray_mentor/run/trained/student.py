@@ -26,11 +26,12 @@ from ray_mentor.data.samples.texts.tokens import Tokens
 from ray_mentor.errors import UserError, one_of, said_by_others, shown
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.trained.about import About, code_of, read_about
-from ray_mentor.run.trained.fed import TEXTS
+from ray_mentor.run.trained.fed import BYTES, TEXTS
 from ray_mentor.run.trained.files import ABOUT, AVERAGE, CONFIG, FOLDER, LAST, MODEL
 from ray_mentor.run.trained.params import from_bytes, load_into
 from ray_mentor.run.trained.prepared import of_texts, prepared, raw_parts
 from ray_mentor.students import make_student, runs_code, source_of
+from ray_mentor.wording import foreign
 
 Build = Callable[[], nn.Module]
 
@@ -134,6 +135,13 @@ class Student:
         Raises:
             UserError: inputs of another shape or type, or a student whose outputs are no logits.
         """
+        if self.about.input.kind == BYTES:
+            raise UserError(
+                "the student says at each place which byte comes next, not one class of a sample; "
+                "student.module(bytes) gives logits (N, T, 256) of uint8 (N, T), and "
+                + foreign("ray-mentor evaluate RUN --data FILE")
+                + " says bits per byte of a text"
+            )
         if self.about.input.kind == TEXTS and not isinstance(inputs, Tensor):
             return of_texts(self.about.input, inputs, batch_size, len(self.classes), self.probabilities)
         parts = (

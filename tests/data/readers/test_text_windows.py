@@ -28,7 +28,7 @@ def test_what_is_left_at_the_end_is_dropped() -> None:
 
 
 def test_what_makes_no_window_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="the text has 128 bytes, but a window has 129; give a longer text"):
+    with pytest.raises(UserError, match="the text has 128 bytes, but a window has 129 bytes; give a longer text"):
         text_windows(b"x" * 128)
     with pytest.raises(UserError, match=r"none.txt can't be read \(No such file or directory\); give a file of text"):
         text_windows(tmp_path / "none.txt")

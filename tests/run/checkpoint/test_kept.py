@@ -55,6 +55,27 @@ def test_an_earlier_epoch_is_kept_only_if_it_is_clearly_better(right: tuple[int,
     assert_same_bits(kept_student(kept.state, after[-1]), after[epoch])
 
 
+@pytest.mark.parametrize(
+    ("losses", "epoch"),
+    [
+        ((3.0, 2.5, 2.0), 2),
+        ((3.0, 2.0, 2.5), 1),
+        ((2.0, 3.0, 2.01), 2),  # 0.01 ± 0.018, half of the windows better and half worse
+        ((2.0, 3.0, 2.1), 0),
+    ],
+)
+def test_of_text_the_epoch_of_the_fewest_bits_is_kept(losses: tuple[float, ...], epoch: int) -> None:
+    spread = torch.linspace(-1, 1, 30, dtype=torch.float64)
+    kept, after = Kept(0), []
+    for number, loss in enumerate(losses):
+        own = torch.where(torch.arange(30) % 2 == number % 3 // 2, 0.1, -0.1)  # another half each time, but the first
+        kept.note(number, -(loss + spread + own), student := nn.Linear(2, 2))
+        after.append({name: value.clone() for name, value in student.state_dict().items()})
+    assert kept.state is not None
+    assert kept.state.kept_epoch == epoch
+    assert_same_bits(kept_student(kept.state, after[-1]), after[epoch])
+
+
 def test_one_held_out_sample_decides_nothing() -> None:
     kept = Kept(0)
     for epoch, right in enumerate((1, 0)):

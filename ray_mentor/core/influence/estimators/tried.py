@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ray_mentor.core.batch import Batch, MetaBatch
 from ray_mentor.core.exchange import Alone
 from ray_mentor.core.influence.estimators import make_estimator
 from ray_mentor.core.influence.meta_gradient import meta_gradient
 from ray_mentor.core.influence.taken_step import TakenStep, dense_gradient_of, remember
+from ray_mentor.core.losses.cross_entropy import sequence_cross_entropy
 from ray_mentor.errors import UserError
 
 _RATE = 1e-3
@@ -67,7 +67,7 @@ def _influences(name: str, student: nn.Module, inputs: Tensor, labels: Tensor) -
     before = remember(student, optimizers, whole_optimizer=whole, heard=heard)
     for param in trained:
         param.grad = None
-    losses = _cross_entropy(student(inputs), labels)
+    losses = sequence_cross_entropy(student(inputs), labels)
     before.stop_listening()
     losses.mean().backward()
     applied = {each: gradient.clone() for each, gradient in dense_gradient_of(student).items()}
@@ -75,14 +75,12 @@ def _influences(name: str, student: nn.Module, inputs: Tensor, labels: Tensor) -
     rows = torch.arange(len(labels))
     weights = torch.full((len(labels),), 1 / len(labels))
     batch, meta = Batch(rows, rows, inputs, labels), MetaBatch(inputs, labels, len(labels))
-    step = TakenStep(student, optimizers, _cross_entropy, _cross_entropy, batch, weights, before, applied)
+    step = TakenStep(
+        student, optimizers, sequence_cross_entropy, sequence_cross_entropy, batch, weights, before, applied
+    )
     asked = estimator.names(student)
-    direction, _ = meta_gradient(student, _cross_entropy, meta, Alone(), before.precision, asked)
+    direction, _ = meta_gradient(student, sequence_cross_entropy, meta, Alone(), before.precision, asked)
     return estimator((step,), meta, direction, rows)
-
-
-def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    return functional.cross_entropy(logits, labels, reduction="none")
 
 
 def _first_line(error: Exception) -> str:

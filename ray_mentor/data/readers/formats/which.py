@@ -143,7 +143,7 @@ def _without_an_ending(listing: Listing) -> str:
     if begins != _PARQUET:
         raise UserError(
             f"{listing.location!r} is of no format that its name tells, and no Parquet; if it is text, say which: "
-            "--format csv (also TSV), or --format jsonl"
+            "--format csv (also TSV), --format jsonl, or --format text, plain text whose next bytes are learnt"
         )
     return "parquet"
 

@@ -100,7 +100,7 @@ def _unread(tables: Mapping[str, Table], column: str) -> dict[str, tuple[Abstrac
     return found
 
 
-def read_trusted(config: DataConfig, raw: Raw) -> tuple[Samples, Raw, list[str]]:
+def read_trusted_files(config: DataConfig, raw: Raw) -> tuple[Samples, Raw, list[str]]:
     """Reads ``config.meta_data``, a meta set to go with data that is already read; its label column is the truth.
 
     Returns:

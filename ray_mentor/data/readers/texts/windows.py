@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Int, UInt8
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ray_mentor.errors import UserError
@@ -38,11 +39,25 @@ def text_windows(
         content = text if isinstance(text, bytes) else Path(text).read_bytes()
     except OSError as error:
         raise UserError(f"{what} can't be read ({error.strerror}); give a file of text") from error
+    shown, following = windows_of(content, what, context)
+    return torch.from_numpy(shown.copy()), torch.from_numpy(following.astype(np.int64))
+
+
+def windows_of(content: bytes, what: str, context: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Of each window its first ``context`` bytes, and those that follow each, (N, T); both are views of the text.
+
+    Args:
+        what: the text is called in messages.
+
+    Raises:
+        UserError: a text shorter than a window.
+    """
     whole = (len(content) - 1) // context
     if whole < 1:
-        raise UserError(f"{what} has {len(content)} bytes, but a window has {context + 1}; give a longer text")
-    values = torch.from_numpy(np.frombuffer(content, np.uint8)[: whole * context + 1].copy())
-    return values[:-1].view(whole, context), values[1:].view(whole, context).long()
+        has = f"has {len(content)} bytes" if content else "is empty"
+        raise UserError(f"{what} {has}, but a window has {context + 1} bytes; give a longer text")
+    values = np.frombuffer(content, np.uint8)[: whole * context + 1]
+    return values[:-1].reshape(whole, context), values[1:].reshape(whole, context)
 
 
 def bits_per_byte(loss: float) -> float:

@@ -17,7 +17,7 @@ from ray_mentor.data.samples.rows import AbstractRows, Rows
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.samples.sources.domains import Domains
 from ray_mentor.data.samples.texts.inputs import AbstractTexts
-from ray_mentor.errors import UserError, listed, shown
+from ray_mentor.errors import UserError, shown
 
 
 def joined(sources: Mapping[str, Samples], like: Samples | None = None) -> Samples:
@@ -208,25 +208,3 @@ class JoinedRows(AbstractRows):
         for where, some in read_parts:
             values[where] = some
         return values
-
-
-def check_apart(pool: Samples, target: Samples, what: str) -> None:
-    """Refuses a target of which some samples are in the sources, too: of what the student knows by heart nothing is
-    learnt.
-
-    Args:
-        what: the target is, for the message.
-
-    Raises:
-        UserError: naming sources and samples.
-    """
-    assert pool.domains is not None
-    inside = np.flatnonzero(np.isin(pool.inputs.content_hashes(), target.inputs.content_hashes()))
-    if len(inside) == 0:
-        return
-    sources = [pool.domains.names[place] for place in np.unique(pool.domains.of[inside])]
-    names = inside.tolist() if pool.names is None else pool.names.take(pa.array(inside)).to_pylist()
-    raise UserError(
-        f"{len(inside)} samples of {listed(sources)} are in {what} as well ({listed(map(str, names), 5)}), but what "
-        "the student learns by heart says nothing of what helps; leave them out of one of the two"
-    )

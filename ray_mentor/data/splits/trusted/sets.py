@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from ray_mentor.config import DataConfig
 from ray_mentor.data.readers import Raw, read_trusted
 from ray_mentor.data.samples.samples import Samples
-from ray_mentor.data.samples.sources.joined import check_apart
+from ray_mentor.data.samples.sources.apart import apart_from_text, check_apart
+from ray_mentor.data.samples.texts.plain import window_bytes
 from ray_mentor.data.splits.pool import Pool, balanced, less, note_left_out, some
 from ray_mentor.data.splits.trusted.by_id import checked_by_id
 from ray_mentor.data.splits.trusted.id_file import read_ids
@@ -29,8 +30,11 @@ def given_meta(raw: Raw, config: DataConfig, notes: list[str]) -> tuple[Samples 
         notes += told
         trusted = Pool.of(_apart_from_test(stored, raw, notes))
         meta = some(trusted.take(), "meta set", config.meta_data)
-        if raw.train.domains is not None:
-            check_apart(raw.train, meta, f"the target {config.meta_data}")
+        what = f"the target {config.meta_data}"
+        if window_bytes(meta) is not None:
+            meta = apart_from_text(raw.train, meta, what, notes)
+        elif raw.train.domains is not None:
+            check_apart(raw.train, meta, what)
         pool = Pool.of(raw.train)
         rest = pool.without(meta.inputs.content_hashes())
         left, what = len(pool) - len(rest), "training samples that are in the meta set too"
@@ -146,6 +150,11 @@ def _otherwise(pool: Pool, meta: Samples, own: NDArray[np.int64] | None = None) 
 def _on_trust(samples: Samples, config: DataConfig) -> list[str]:
     if samples.true_labels is not None:
         return ["the meta set was drawn from the training split, with its true labels"]
+    if samples.targets is not None:
+        return [
+            "warning: the meta set was drawn from the text itself, and is trusted as it is; --meta-data gives a target "
+            "of your own"
+        ]
     if config.resolved_noise[0] == "none":
         return [
             "warning: the meta set was drawn from the given labels and is trusted as it is; "

@@ -17,7 +17,9 @@ from ray_mentor.data.readers.texts.raw import RawTexts
 from ray_mentor.data.samples.dataset_inputs import DatasetInputs
 from ray_mentor.data.samples.inputs import AbstractInputs
 from ray_mentor.data.samples.samples import Samples
-from ray_mentor.data.samples.sources.joined import check_apart, joined
+from ray_mentor.data.samples.sources.apart import check_apart
+from ray_mentor.data.samples.sources.joined import joined
+from ray_mentor.data.samples.texts.plain import window_bytes
 from ray_mentor.data.splits.splits import Splits, tokenised_splits
 from ray_mentor.errors import UserError, listed, shown
 
@@ -157,12 +159,21 @@ WITHOUT_CLASSES = (
 )
 
 
+OF_TEXT = (
+    "plain text is measured in bits per byte, less is better: no accuracy, no predictions and no suggested labels; the "
+    "audit ranks windows by mean loss and mean sample weight"
+)
+
+
 NOT_MIXED = "nothing is mixed: the inputs are token ids or codes, and between two of them lies no third"
 
 
 def said_of(splits: Splits, config: TrainConfig, *, own_loss: bool) -> list[str]:
     """What a run leaves out, because of what its samples are."""
-    said = [] if splits.train.targets is None else [WITHOUT_CLASSES]
+    of_text = window_bytes(splits.train) is not None
+    said = [] if splits.train.targets is None else [OF_TEXT if of_text else WITHOUT_CLASSES]
+    if of_text:
+        return said
     said += filter(None, [note_on_scale(splits.train.inputs, splits.features)])
     if splits.train.inputs.dtype.is_floating_point or config.curriculum.mixing is not None:
         return said

@@ -18,6 +18,11 @@ ACCURACIES = {
     "test_agreement": ("agreement with given labels (test)", "--line-c", "dash"),
     "validation_agreement": ("agreement with given labels (validation)", "--line-b", "dash"),
 }
+BITS = {
+    "trusted_bits_per_byte": ("held-out trusted text", "--best", "solid"),
+    "test_bits_per_byte": ("test split", "--line-a", "solid"),
+    "validation_bits_per_byte": ("validation split", "--line-b", "dash"),
+}
 _LOSSES = {
     "loss": ("mean loss on training samples (given labels)", "--line-a", "solid"),
     "meta_loss": ("meta loss, trusted samples that the mentor learns from", "--line-d", "solid"),
@@ -26,14 +31,20 @@ _LOSSES = {
 
 
 def accuracy_figure(folder: Folder) -> Figure | None:
-    """Accuracies over the epochs, and a mark where the student is from that is kept."""
-    figure = _of(folder, ACCURACIES, "share that is right")
+    """Accuracies over the epochs, or bits per byte of text, and a mark where the student is from that is kept."""
+    names, title = (BITS, "bits per byte") if is_of_text(folder) else (ACCURACIES, "share that is right")
+    figure = _of(folder, names, title)
     kept = (folder.result or {}).get("kept_epoch")
     if figure is not None and kept is not None:
         figure["layout"]["shapes"] = [
             {"type": "line", "x0": kept, "x1": kept, "y0": 0, "y1": 1, "yref": "paper", "line": _MARK}
         ]
     return figure
+
+
+def is_of_text(folder: Folder) -> bool:
+    """Whether the run is of plain text."""
+    return any(map(folder.has, BITS))
 
 
 _MARK = {"color": "--muted", "width": 1, "dash": "dot"}
