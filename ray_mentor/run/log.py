@@ -17,6 +17,7 @@ from ray_mentor.core.step.record import StepRecord
 from ray_mentor.data.samples.rows import Rows
 from ray_mentor.run.claim import ClaimedDirectory
 from ray_mentor.run.ledger.files import LedgerFiles
+from ray_mentor.run.meta_set.said import TrustedSaid, write_said
 from ray_mentor.run.progress import Board, Row
 from ray_mentor.run.tally import Tally, TallyState
 
@@ -33,6 +34,7 @@ class LogState:
         train_seconds: time spent training so far.
         epoch_seconds: of it, in the epoch that is under way.
         ledger: what the ledger is made of (:mod:`~ray_mentor.run.ledger.files`).
+        trusted_said: what was said of trusted samples (:mod:`~ray_mentor.run.meta_set.said`).
     """
 
     metrics: list[dict[str, float | None]]
@@ -40,6 +42,7 @@ class LogState:
     train_seconds: float
     epoch_seconds: float
     ledger: Int[Tensor, "stretches facts"]
+    trusted_said: Int[Tensor, "cells 4"]
 
 
 class RunLog:
@@ -62,6 +65,7 @@ class RunLog:
         self._board = board
         self._exchange = exchange
         self._tally = Tally()
+        self._said = TrustedSaid(exchange)
 
     def begin(self, state: LogState | None) -> None:
         """Goes on from ``state``, and starts the clocks. The ledger goes on by itself."""
@@ -70,16 +74,20 @@ class RunLog:
         if state is not None:
             self.metrics = list(state.metrics)
             self._tally.load(state.tally, self._exchange)
+            self._said.load(state.trusted_said)
             self._began -= state.train_seconds
             self._epoch_began -= state.epoch_seconds
 
     def save(self, step: int) -> LogState:
         """Writes down what is not yet, and returns what a checkpoint keeps of it. A collective call."""
         ledger = self.ledger.save(step)
+        said = self._said.counted()
         if self._exchange.rank == 0:
             self._directory.write_metrics(self.metrics)
+            write_said(self._directory, said)
         tally = self._tally.state(self._exchange)
-        return LogState(self.metrics, tally, self.train_seconds, time.monotonic() - self._epoch_began, ledger)
+        now = time.monotonic()
+        return LogState(self.metrics, tally, self.train_seconds, now - self._epoch_began, ledger, said)
 
     @property
     def train_seconds(self) -> float:
@@ -100,6 +108,7 @@ class RunLog:
         """Takes down one step, and posts how far the run is once a second."""
         self.ledger.append(epoch, record)
         self._tally.add(record)
+        self._said.add(epoch, record)
         now = time.monotonic()
         if now - self._posted > _POST_EVERY:
             self._posted = now

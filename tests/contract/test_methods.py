@@ -29,10 +29,11 @@ from ray_mentor.errors import UserError
 from ray_mentor.run.checkpoint.state import RunState, capture, restore
 from ray_mentor.run.ledger.files import NO_ROWS
 from ray_mentor.run.log import LogState
+from ray_mentor.run.meta_set.said import NOTHING_SAID
 from ray_mentor.run.tally import TallyState
 
 WAYS, PAIRS = ways(), pairs_of_settings()
-LOG = LogState([], TallyState(torch.zeros(1, 3, dtype=torch.float64), []), 1.0, 0.0, NO_ROWS)
+LOG = LogState([], TallyState(torch.zeros(1, 3, dtype=torch.float64), []), 1.0, 0.0, NO_ROWS, NOTHING_SAID)
 
 
 @pytest.fixture(scope="module")

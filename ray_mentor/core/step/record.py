@@ -110,6 +110,7 @@ class StepRecord:
         labels: given labels; None where they are more than one number a sample.
         true_labels: where they are known.
         rows: the samples of ``whole`` that are not trusted; None: all.
+        trusted_said: label and predicted label of each trusted one; None where there are none, or nothing is said.
         class_factor: what each loss was multiplied by for its class's sake, beside the sample weight; None: nothing.
         hypergradients: ∂M(θ')/∂h by setting, where a meta update looked at the step: how far M would have risen, to
             first order, had the setting been larger in this one step.
@@ -128,6 +129,7 @@ class StepRecord:
     labels: Num[Tensor, " own"] | None
     true_labels: Int[Tensor, " own"] | None
     rows: Int[Tensor, " own"] | None = None
+    trusted_said: Int[Tensor, "trusted 2"] | None = None
     class_factor: Float[Tensor, " own"] | None = None
     hypergradients: Mapping[str, float] = field(default_factory=dict)
 
@@ -173,6 +175,9 @@ def record_of(
         return column if rows is None else column[rows]
 
     labels, truth = noted.get("labels"), noted.get("true labels")
+    trusted_said = None
+    if rows is not None and trusted is not None and said is not None and labels is not None:
+        trusted_said = torch.stack([labels, predicted.to(labels.dtype)], dim=1)[trusted]
     return StepRecord(
         step=step,
         whole=weighed.seen.batch,
@@ -187,6 +192,7 @@ def record_of(
         labels=None if labels is None else of(labels),
         true_labels=None if truth is None else of(truth),
         rows=rows,
+        trusted_said=trusted_said,
         class_factor=None if labels is None or factors is None else factors[of(labels)].float(),
         hypergradients={name: value for name in slopes if np.isfinite(value := found[name].numpy().item())},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,12 +22,14 @@ from ray_mentor.core.methods.table import METHODS, burn_in_of
 from ray_mentor.data.samples.samples import Samples, samples_from_dataset
 from ray_mentor.errors import UserError, printable
 from ray_mentor.run.audit import noise
+from ray_mentor.run.audit.by_trusted import MOST_CLASSES, Found, Heard, are_enough, found_by, trusted_counts
 from ray_mentor.run.audit.noise import NoiseRate, knows_nothing, noise_matrix, noise_rate
 from ray_mentor.run.audit.score import by_ranks, score_of, suspicion
 from ray_mentor.run.audit.sums import UNKNOWN, Span, Sums, span_of, sums
 from ray_mentor.run.checkpoint.resume import started_with
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.findings.names import class_names, told_apart, with_ids
+from ray_mentor.run.meta_set.said import read_said
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +45,10 @@ _UNLEARNT = (
     "the student's predictions agree with the given labels no more than by chance: it has learnt nothing yet that "
     "could tell wrong labels from right ones, so how many are wrong is not said, and no label is taken for wrong; "
     "train longer"
+)
+_UNTRUSTED = (
+    "no trusted samples in training say how often the student errs (it takes 5 of each class): a right label that it "
+    "contradicts counts as a wrong one"
 )
 _MIXED = (
     "this run showed its student mixed inputs alone, and what it said of them stands for what it says of each sample"
@@ -66,7 +73,8 @@ class Audit:
     Attributes:
         table: a row a sample, the most suspicious first: ``sample_id`` (as the user knows it), ``given_label``,
             ``suggested_label`` (what the student said most often after burn-in) and ``suggested_share`` (of its
-            predictions), ``score`` in [0, 1] (1: surely wrong) and ``is_issue`` (above ½); what it is made of:
+            predictions), ``score`` in [0, 1] (1: surely wrong) and ``is_issue`` (of each given class as many of the
+            highest as labels are wrong; above ½ where no trusted samples say how many); what it is made of:
             ``mean_sample_weight`` (what the mentor said), ``wrong_share`` (of predictions that were not the given
             label), ``mean_margin`` (z_given − max of the others), over the epochs after burn-in; ``mean_influence``
             (above 0: it harms), over all in which one was computed; ``loss_early`` and ``loss_late`` (nats), of the
@@ -101,7 +109,9 @@ class Audit:
         burn_in = burn_in_epochs(settings, span.whole)
         classes = told_apart(class_names(directory) or [], span.classes)
         weighs = kind_of(str(settings.get("method", "uniform"))) != "uniform"
-        found = _audited(directory, _columns(directory, span, burn_in), classes, weighs=weighs)
+        columns, heard = _columns(directory, span, burn_in)
+        known = None if _weigh_the_same(columns) else _known_by(directory, span, heard)
+        found = _audited(directory, columns, classes, known, weighs=weighs)
         more = [_MIXED] if settings.get("mixing") == "mixup" else []
         if found.matrix is not None:
             more += noise.unlearnt(found.matrix, classes)
@@ -206,10 +216,25 @@ def burn_in_epochs(settings: Mapping[str, Any], epochs: int) -> int:
     return max(round(own * planned), min(_MOST_EPOCHS, math.ceil(_SHARE * planned)))
 
 
-def _columns(directory: RunDirectory, span: Span, burn_in: int) -> dict[str, NDArray[Any]]:
-    """Of all samples, a number each, NaN or −1 where it is not known."""
-    parts = [_means(found) for found in sums(directory, span, burn_in)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _columns(directory: RunDirectory, span: Span, burn_in: int) -> tuple[dict[str, NDArray[Any]], Heard]:
+    """Of all samples, a number each, NaN or −1 where it is not known; and what was said of them together."""
+    blocks = [(_means(found), Heard.of(found)) for found in sums(directory, span, burn_in)]
+    parts, heard = zip(*blocks, strict=True)
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return columns, functools.reduce(operator.add, heard)
+
+
+def _weigh_the_same(of: dict[str, NDArray[Any]]) -> bool:
+    """All samples, as where there is no mentor: then the student learns wrong labels by heart."""
+    return bool(np.ptp(np.nan_to_num(of["mean_sample_weight"], nan=1.0)) == 0)
+
+
+def _known_by(directory: RunDirectory, span: Span, heard: Heard) -> Found | None:
+    """How many labels are wrong, where trusted samples say; else None."""
+    if not 1 < span.classes <= MOST_CLASSES:
+        return None
+    trusted = trusted_counts(read_said(directory), span.classes, span.half, span.whole)
+    return found_by(heard, trusted, len(span.ids)) if are_enough(trusted, heard.said) else None
 
 
 def _means(found: Sums) -> dict[str, NDArray[Any]]:
@@ -244,18 +269,25 @@ _ONE = pa.scalar(1.0, pa.float32())
 _PARTS = ("mean_sample_weight", "wrong_share", "mean_margin", "mean_influence", "loss_early", "loss_late")
 
 
-def _audited(directory: RunDirectory, of: dict[str, NDArray[Any]], classes: Sequence[str], *, weighs: bool) -> Audit:
+def _audited(
+    directory: RunDirectory, of: dict[str, NDArray[Any]], classes: Sequence[str], known: Found | None, *, weighs: bool
+) -> Audit:
     given, suggested = of["given"], of["suggested"]
     is_unlearnt = knows_nothing(given, suggested, len(classes))
     says = bool((suggested >= 0).any()) and not is_unlearnt
-    equal = np.ptp(np.nan_to_num(of["mean_sample_weight"], nan=1.0)) == 0
+    equal = _weigh_the_same(of)
     notes: list[str] = []
     if says:
         u = suspicion(of["mean_margin"], of["mean_influence"])
         score = score_of(u)
-        is_issue = (score > 0.5) & (suggested != given) & (suggested != UNKNOWN)
-        rate, matrix = noise_rate(u, is_issue), noise_matrix(given, suggested, is_issue, len(classes))
+        if known is None:
+            is_issue = (score > 0.5) & (suggested != given) & (suggested != UNKNOWN)
+            rate, matrix = noise_rate(u, is_issue), noise_matrix(given, suggested, is_issue, len(classes))
+        else:
+            rate, matrix = noise.estimated(known, given, len(classes))
+            is_issue = noise.most_suspicious(score, given, suggested, matrix)
         notes += [_EQUAL if weighs else _MEMORISED] if equal else []
+        notes += [_UNTRUSTED] if weighs and known is None else []
     else:
         score = by_ranks(of["loss_early"] + of["loss_late"], of["mean_sample_weight"])
         is_issue, rate, matrix = None, None, None

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ray_mentor.run.accuracy import wilson
+from ray_mentor.run.audit.by_trusted import Found
 from ray_mentor.run.audit.score import THRESHOLD
 from ray_mentor.wording import counted
 
@@ -24,13 +25,16 @@ FALSE_ALARMS = 0.01
 class NoiseRate:
     """The share of labels that are wrong.
 
+    Told from trusted samples where there are enough (:mod:`~ray_mentor.run.audit.by_trusted`), else from each u.
+
     Attributes:
-        rate: of samples taken for wrong.
-        low: as many as are wrong beyond doubt, u > 0.4, at the lower end of Wilson's 95 % interval of that share, less
-            the 1 % that may be false alarms.
-        high: as many as could be wrong, u > −0.2, at its upper end.
-        count: samples taken for wrong.
+        rate: of wrong labels; without trusted samples, of samples taken for wrong.
+        low: of its 95 % interval; without trusted samples as many as are wrong beyond doubt, u > 0.4, at the lower end
+            of Wilson's 95 % interval of that share, less the 1 % that may be false alarms.
+        high: likewise; without them as many as could be wrong, u > −0.2, at the upper end.
+        count: of wrong labels.
         samples: N.
+        trusted: samples, known to be right and in training, from which it is told; 0: from none.
     """
 
     rate: float
@@ -38,10 +42,12 @@ class NoiseRate:
     high: float
     count: int
     samples: int
+    trusted: int = 0
 
     def __str__(self) -> str:
+        by = f", by the student's errors on {self.trusted:,} trusted samples" if self.trusted else ""
         return (
-            f"{self.rate:.1%} of the labels look wrong ({self.low:.1%} to {self.high:.1%}): {self.count:,} of "
+            f"{self.rate:.1%} of the labels look wrong ({self.low:.1%} to {self.high:.1%}{by}): {self.count:,} of "
             f"{self.samples:,}"
         )
 
@@ -91,6 +97,48 @@ def noise_matrix(
     """
     true = np.where(is_issue & (suggested >= 0), suggested, given)
     return np.bincount(true * classes + given, minlength=classes * classes).reshape(classes, classes)
+
+
+def estimated(found: Found, given: NDArray[np.int64], classes: int) -> tuple[NoiseRate, NDArray[np.int64]]:
+    """The rate and the matrix of a joint distribution, in whole samples, of each given class as many as there are."""
+    n = np.bincount(given, minlength=classes)
+    off = found.joint * (1 - np.eye(classes))
+    share = off.sum(axis=1) / np.maximum(found.joint.sum(axis=1), _LEAST)
+    wrong = _whole(n * share)
+    counts = np.stack(
+        [_whole(row) for row in wrong[:, None] * off / np.maximum(off.sum(axis=1, keepdims=True), _LEAST)]
+    )
+    count, samples = int(wrong.sum()), len(given)
+    rate = count / samples
+    low, high = min(found.low, rate), max(found.high, rate)
+    return NoiseRate(rate, low, high, count, samples, found.trusted), (counts + np.diag(n - wrong)).T
+
+
+_LEAST = 1e-12
+
+
+def _whole(numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Whole numbers of the same rounded sum, each less than 1 off: those with the largest rest are rounded up."""
+    down = np.floor(numbers + _LEAST).astype(np.int64)
+    left = round(float(numbers.sum())) - int(down.sum())
+    down[np.argsort(down - numbers, kind="stable")[:left]] += 1
+    return down
+
+
+def most_suspicious(
+    score: NDArray[np.float32], given: NDArray[np.int64], suggested: NDArray[np.int64], matrix: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Of each given class as many samples as are wrong by the matrix, of the highest score and another suggested label.
+
+    Where fewer suggest another label, these.
+    """
+    wrong = matrix.sum(axis=0) - matrix.diagonal()
+    chosen = np.zeros(len(score), bool)
+    order = np.argsort(-score, kind="stable")
+    order = order[(suggested[order] != given[order]) & (suggested[order] >= 0)]
+    for label, count in enumerate(wrong.tolist()):
+        chosen[order[given[order] == label][:count]] = True
+    return chosen
 
 
 def by_class(matrix: NDArray[np.int64], names: Sequence[str]) -> pa.Table:

@@ -51,6 +51,11 @@ class Span:
         """Whole epochs that are early, and as many that are late: a third of them each."""
         return math.ceil(self.whole / 3)
 
+    @property
+    def half(self) -> int:
+        """The epoch with which the second half of the whole ones begins."""
+        return self.whole // 2
+
 
 def span_of(directory: RunDirectory) -> Span:
     """The first pass over the files."""
@@ -84,6 +89,7 @@ class Sums:
         given: the label of each.
         true: the true one; :data:`UNKNOWN` where it isn't known.
         votes: predictions after burn-in, of each class.
+        said: predictions in the second half of the epochs, a row a given label.
     """
 
     ids: NDArray[np.int64]
@@ -91,6 +97,7 @@ class Sums:
     given: NDArray[np.int64]
     true: NDArray[np.int64]
     votes: NDArray[np.int32]
+    said: NDArray[np.int64]
 
 
 def sums(directory: RunDirectory, span: Span, burn_in: int, at_most: int = _BYTES) -> Iterator[Sums]:
@@ -114,6 +121,7 @@ def _block(directory: RunDirectory, span: Span, burn_in: int, ids: NDArray[np.in
         np.full(n, UNKNOWN),
         np.full(n, UNKNOWN),
         np.zeros((n, span.classes), np.int32),
+        np.zeros((span.classes, span.classes), np.int64),
     )
     for part in ledger_parts(directory, columns=COLUMNS, names=span.files):
         for batch in part.to_batches():
@@ -153,6 +161,8 @@ def _add(found: Sums, rows: pa.RecordBatch, span: Span, burn_in: int) -> None:
         added = np.ones(int(which.sum())) if values is None else values[which].astype(np.float64)
         np.add.at(found.of[name], place[which], added)
     np.add.at(found.votes, (place[spoken], predicted[spoken]), 1)
+    later = (epoch >= span.half) & (epoch < span.whole) & (predicted >= 0) & (given >= 0)
+    np.add.at(found.said, (given[later], predicted[later]), 1)
 
 
 def _places(ids: NDArray[np.int64], asked: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.bool_] | None]:

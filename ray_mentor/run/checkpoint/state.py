@@ -28,9 +28,10 @@ from ray_mentor.run.checkpoint.kept import KeptState
 from ray_mentor.run.checkpoint.state_fit import check_fits
 from ray_mentor.run.ledger.files import NO_ROWS
 from ray_mentor.run.log import LogState
+from ray_mentor.run.meta_set.said import NOTHING_SAID
 from ray_mentor.run.tally import TallyState
 
-FORMAT_VERSION = 12
+FORMAT_VERSION = 13
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class RunState:
 
     def branched(self) -> RunState:
         """The state for another run to go on from, whose ledger begins there."""
-        return dataclasses.replace(self, log=dataclasses.replace(self.log, ledger=NO_ROWS))
+        return dataclasses.replace(self, log=dataclasses.replace(self.log, ledger=NO_ROWS, trusted_said=NOTHING_SAID))
 
     @staticmethod
     def from_bytes(data: bytes, name: str) -> RunState:

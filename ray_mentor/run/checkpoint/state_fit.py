@@ -14,6 +14,7 @@ from ray_mentor.core.plain_load import tensors_of
 from ray_mentor.core.schema import A_NUMBER, COUNT, AbstractSchema, Each, Fields, Is, Like, Maybe, check, taking_up
 from ray_mentor.core.state.checked import read_curriculum_state
 from ray_mentor.core.student.average import Average
+from ray_mentor.run.meta_set.said import are_cells
 
 if TYPE_CHECKING:
     from ray_mentor.run.checkpoint.state import RunState
@@ -91,6 +92,7 @@ LOG = Fields(
         meta_losses=Each(A_NUMBER),
         hypergradients=Each(Each(A_NUMBER), keys=_COLUMN),
     ),
+    trusted_said=Is(are_cells, "counts by epoch, label and predicted label"),
 )
 """The ledger aside, which :func:`~ray_mentor.run.ledger.files.stretches_of` looks at."""
 

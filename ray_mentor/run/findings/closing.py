@@ -48,5 +48,6 @@ def _figures(audit: Audit) -> dict[str, Any]:
     return {
         "wrong_labels": None if rate is None else rate.rate,
         "wrong_labels_interval": None if rate is None else [rate.low, rate.high],
+        "wrong_labels_by_trusted": None if rate is None else rate.trusted,
         "first_known_wrong": [pc.sum(pc.not_equal(*labels)).as_py(), len(first)] if known else None,
     }

@@ -74,6 +74,7 @@ MORE_KEYS = {
     "sample_weight_spread",
     "wrong_labels",
     "wrong_labels_interval",
+    "wrong_labels_by_trusted",
     "first_known_wrong",
     "classes",
     "mean_sample_weight_elsewhere",
@@ -127,7 +128,7 @@ def test_the_run_directory(finished: Outcome) -> None:
     path, epoch = Path(finished.path), STEPS // EPOCHS
     written = {"config.toml", "classes.json", "result.json", "metrics.csv", "predictions.parquet", "mentor.npz"}
     written |= {"report.html"}
-    written |= {"audit.csv", "audit.parquet", "report.html"}
+    written |= {"audit.csv", "audit.parquet", "trusted.parquet", "report.html"}
     assert names_in(path) == written | {"attempt"}
     assert {file.name for file in path.iterdir() if file.is_dir()} == {"ledger", "checkpoints", "student"}
     assert names_in(path / "checkpoints") == {f"step-{step:012d}.pt" for step in (STEPS - epoch, STEPS)}

@@ -203,7 +203,15 @@ def test_the_run_directory_of_two_workers(undisturbed: Outcome) -> None:
     """Our files, and the two newest checkpoints among them; of Ray Train its books, which know of the student."""
     names = {entry.name for entry in Path(undisturbed.path).iterdir() if not entry.name.startswith(".")}
     ours = {"config.toml", "result.json", "metrics.csv", "attempt", "ledger", "checkpoints", "student"}
-    found = {"audit.csv", "audit.parquet", "report.html", "predictions.parquet", "classes.json", "mentor.npz"}
+    found = {
+        "audit.csv",
+        "audit.parquet",
+        "trusted.parquet",
+        "report.html",
+        "predictions.parquet",
+        "classes.json",
+        "mentor.npz",
+    }
     assert names == {*ours, *found, "checkpoint_manager_snapshot.json"}
     assert len(list((Path(undisturbed.path) / "checkpoints").glob("*.pt"))) == 2
     result = json.loads((Path(undisturbed.path) / "result.json").read_text())

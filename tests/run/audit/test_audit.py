@@ -258,6 +258,8 @@ def test_a_mentor_that_has_not_learned_yet_is_one(tmp_path: Path) -> None:
     (path / "config.toml").write_text('epochs = 4\nmethod = "mentornet"\n')
     assert Audit.from_run(path).notes == (
         "all samples weighed the same in this run, so that weights say nothing of any",
+        "no trusted samples in training say how often the student errs (it takes 5 of each class): a right label that "
+        "it contradicts counts as a wrong one",
     )
 
 

@@ -122,4 +122,4 @@ def test_another_format_version(whole: bytes) -> None:
     torch.save({**table, "format_version": FORMAT_VERSION + 1}, buffer)
     with pytest.raises(UserError) as caught:
         RunState.from_bytes(buffer.getvalue(), "run/state.pt")
-    assert str(caught.value) == "checkpoint run/state.pt has format version 13, but this version reads 12"
+    assert str(caught.value) == "checkpoint run/state.pt has format version 14, but this version reads 13"

@@ -361,7 +361,7 @@ def test_an_older_run_does_not_go_on_and_is_left_as_it_is(path: Path) -> None:
         f"run {path} is of an earlier version of ray_mentor, whose checkpoints (step-{8:012d}.pt) this one does not "
         "read; go on with that version, or start another run"
     )
-    with pytest.raises(UserError, match="has format version 6, but this version reads 12"):
+    with pytest.raises(UserError, match="has format version 6, but this version reads 13"):
         newest_good(run, print)
     assert {str(file): file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
 

@@ -17,12 +17,13 @@ from ray_mentor.run.checkpoint.state import LogState, RunState
 from ray_mentor.run.claim import attempted
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.ledger.files import NO_ROWS, LedgerFiles
+from ray_mentor.run.meta_set.said import NOTHING_SAID
 from ray_mentor.run.tally import TallyState
 
 
 def state_at(step: int) -> RunState:
     curriculum = CurriculumState(step, 0, None, MemorisingState(), None, None, GuardState())
-    log = LogState([], TallyState(torch.zeros(1, 3, dtype=torch.float64), []), 1.0, 0.0, NO_ROWS)
+    log = LogState([], TallyState(torch.zeros(1, 3, dtype=torch.float64), []), 1.0, 0.0, NO_ROWS, NOTHING_SAID)
     return RunState(curriculum, {}, {}, {}, log, {})
 
 

@@ -13,6 +13,7 @@ from ray_mentor.core.mentor.access import LocalMentor
 from ray_mentor.core.mentor.learner import MentorLearner
 from ray_mentor.run.checkpoint.state import LogState, RunState, capture
 from ray_mentor.run.ledger.files import NO_ROWS
+from ray_mentor.run.meta_set.said import NOTHING_SAID
 from ray_mentor.run.tally import TallyState
 
 
@@ -36,6 +37,6 @@ def go_on(curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler
 
 def state_of(curriculum: Curriculum, schedule: torch.optim.lr_scheduler.LRScheduler) -> RunState:
     tally = TallyState(torch.tensor([[3.0, 1.5, 0.25]], dtype=torch.float64), [0.5], {"momentum": [-0.25]})
-    noted = LogState([{"loss": 1.5, "meta_loss": None}], tally, 2.5, 0.5, NO_ROWS)
+    noted = LogState([{"loss": 1.5, "meta_loss": None}], tally, 2.5, 0.5, NO_ROWS, NOTHING_SAID)
     state = capture(curriculum, schedule, noted, {"training samples": "a"})
     return state.with_history(curriculum.history.table.clone())

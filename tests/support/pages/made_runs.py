@@ -110,6 +110,7 @@ def made_result(**changes: Any) -> dict[str, Any]:
         "mean_sample_weight_elsewhere": 0.7,
         "wrong_labels": None,
         "wrong_labels_interval": None,
+        "wrong_labels_by_trusted": None,
         "first_known_wrong": None,
     }
     return {**result, **changes}

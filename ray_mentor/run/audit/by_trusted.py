@@ -1,0 +1,271 @@
+"""How many labels are wrong, where samples whose labels are known say how often the student is.
+
+Of all samples the share J[g, p] is given g and taken for p by the student; of trusted ones of class t, on which it is
+trained as on the others, the share P[p | t] is. If what it says depends on the given label by the true one alone,
+
+    J[g, p] = Σ_t N[g, t]·P[p | t] ,   noise rate = 1 − trace N ,
+
+N being the share of samples that are given g and are t. N is that of the largest likelihood Σ J log(N·P), by
+expectation maximisation (Dempster et al. 1977). P is known of few samples, and what it lacks N makes up for: where no
+label is wrong, some seem to be. How many is seen by doing the same with data that are drawn with N of some rate, and
+the rate is the one at which what was found is what is found on average (indirect inference, Gourieroux et al. 1993).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ray_mentor.run.audit.sums import Sums
+
+FEWEST = 5
+"""Trusted samples of each class that it takes."""
+
+MOST_CLASSES = 100
+"""For which it is done: what it costs rises as their square to cube."""
+
+Table = NDArray[np.float64]
+
+_STEPS = 200
+_DRAWS, _DRAWS_OF_MANY, _MANY = 100, 8, 30  # of data; fewer of more classes than that
+_TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the rate that was found: of the data that are drawn
+_Z = 2.4
+"""Standard deviations to either side. With 1.96 the interval held the truth in 86 to 99 of 100 draws of known rate."""
+
+_LEAST, _TINY = 1e-9, 1e-300
+_ALIKE = 1000.0  # at most, of the prior's weight
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the student said of samples of a block, or of all: add them up.
+
+    Attributes:
+        said: J, by given and predicted label, in the second half of the epochs.
+        shares: Σ_i v_i by given label, v_i being the shares of a sample's predictions after burn-in.
+        squares: Σ_i |v_i|².
+        samples: of each given label.
+    """
+
+    said: Table
+    shares: Table
+    squares: float
+    samples: Table
+
+    @staticmethod
+    def of(found: Sums) -> Heard:
+        """Of a block."""
+        votes, classes = found.votes.astype(np.float64), found.votes.shape[1]
+        total = votes.sum(axis=1, keepdims=True)
+        known = (total[:, 0] > 0) & (found.given >= 0)
+        v, given = votes[known] / total[known], found.given[known]
+        shares = np.zeros((classes, classes))
+        np.add.at(shares, given, v)
+        samples = np.bincount(given, minlength=classes).astype(np.float64)
+        return Heard(found.said.astype(np.float64), shares, float((v**2).sum()), samples)
+
+    def __add__(self, other: Heard) -> Heard:
+        return Heard(
+            self.said + other.said,
+            self.shares + other.shares,
+            self.squares + other.squares,
+            self.samples + other.samples,
+        )
+
+    @property
+    def alike(self) -> float:
+        """In (0, 1]: how far what is said of a sample over the epochs counts as one answer.
+
+        The variance of v_i between the samples of a given label over that of single predictions: 1 where a sample has
+        the same answer in every epoch, and each sample is one draw; small where epochs are as good as samples.
+        """
+        between = (self.shares**2).sum(axis=1) / np.maximum(self.samples, 1)
+        n, same = self.samples.sum(), between.sum()
+        return float(np.clip((self.squares - same) / max(n - same, _LEAST), 0.05, 1.0))
+
+
+@dataclass(frozen=True)
+class Found:
+    """How many labels are wrong.
+
+    Attributes:
+        joint: N, a row a given class, a column a true one; it sums to 1.
+        rate: 1 − trace N.
+        low: of its 95 % interval.
+        high: likewise.
+        trusted: samples that say so.
+    """
+
+    joint: Table
+    rate: float
+    low: float
+    high: float
+    trusted: int
+
+
+def trusted_counts(rows: pa.Table, classes: int, first: int, stop: int) -> Table:
+    """Trusted samples by class and predicted class, means over the epochs from ``first`` to ``stop`` − 1.
+
+    Args:
+        rows: as :data:`~ray_mentor.run.meta_set.said.SCHEMA` has them.
+    """
+    epoch, label, predicted, count = (rows[name].to_numpy() for name in ("epoch", "label", "predicted", "count"))
+    counts = np.zeros((classes, classes))
+    use = (first <= epoch) & (epoch < stop) & (label < classes) & (predicted < classes)
+    np.add.at(counts, (label[use], predicted[use]), count[use])
+    means: Table = counts / max(len(np.unique(epoch[use])), 1)
+    return means
+
+
+def are_enough(trusted: Table, said: Table) -> bool:
+    """Whether there are :data:`FEWEST` trusted samples of each class that is given."""
+    given = said.sum(axis=1) > 0
+    return bool(len(given) > 1 and given.any() and (trusted.sum(axis=1)[given] >= FEWEST - _LEAST).all())
+
+
+def found_by(heard: Heard, trusted: Table, samples: int) -> Found:
+    """N and its rate, with an interval that covers what few trusted and few samples leave open.
+
+    The data that are drawn are the same each time.
+
+    Args:
+        trusted: T, trusted samples by class and predicted class; :func:`are_enough`.
+        samples: n, of which ``heard`` is.
+    """
+    draw = np.random.default_rng(0)
+    J, alike, classes = heard.said / heard.said.sum(), heard.alike, len(trusted)
+    is_known = trusted.sum(axis=1) >= FEWEST - _LEAST
+    even = evenness(trusted)
+    N = joint(J, confusion(trusted, even), is_known)
+    rate = float(_rate(N))
+    count = _DRAWS if classes <= _MANY else _DRAWS_OF_MANY
+    P = _drawn(trusted / alike, even, count, draw)
+    sizes = np.maximum(np.rint(trusted.sum(axis=1) / alike), 1).astype(np.int64)
+    drawn = draw.multinomial(sizes, P).astype(np.float64) * (trusted.sum(axis=1) / sizes)[:, None]
+    fitted = confusion(drawn, even)
+    means, spreads = [], []
+    for times in _TIMES:
+        shown = (scaled(N, times) @ P).reshape(count, -1)
+        said = draw.multinomial(samples, shown / shown.sum(axis=1, keepdims=True)).reshape(P.shape) / samples
+        again = _rate(joint(said, fitted, is_known))
+        means.append(again.mean())
+        spreads.append(again.std(ddof=1))
+    mean, spread, rates = np.array(means), np.array(spreads), np.array(_TIMES) * rate
+    middle = _inverse(mean, rates, rate)
+    low, high = (_inverse(mean + side * _Z * spread, rates, rate) for side in (1, -1))
+    N = scaled(N, middle / max(rate, _LEAST))
+    middle = float(_rate(N))
+    return Found(N, middle, min(low, middle), min(max(high, middle), 1.0), round(float(trusted.sum())))
+
+
+def joint(J: Table, P: Table, is_known: NDArray[np.bool_] | None = None, steps: int = _STEPS) -> Table:
+    """N of the largest likelihood, N ← N ⊙ ((J ⊘ NP) Pᵀ); each step raises it, and keeps the sums of the rows.
+
+    Args:
+        J: (..., classes, classes), shares of samples by given and predicted class.
+        P: (..., classes, classes), a row a true class, which sums to 1.
+        is_known: which classes may be true ones; None: all.
+        steps: the same of what is found and of what it is compared with, so that it matters little.
+    """
+    classes = J.shape[-1]
+    N = J.sum(axis=-1, keepdims=True) * (0.8 * np.eye(classes) + 0.2 / classes)
+    if is_known is not None:
+        N = N * is_known
+    for _ in range(steps):
+        N = N * ((J / np.maximum(N @ P, _TINY)) @ np.swapaxes(P, -1, -2))
+    found: Table = N / N.sum(axis=(-1, -2), keepdims=True)
+    return found
+
+
+_log_gamma = np.vectorize(math.lgamma, otypes=[np.float64])
+
+
+def scaled(N: Table, times: float) -> Table:
+    """So many times the wrong labels, for the same given ones; of no given class more than all."""
+    given = N.sum(axis=1, keepdims=True)
+    wrong = times * (N - np.diag(N.diagonal()))
+    share = wrong.sum(axis=1, keepdims=True)
+    wrong = wrong * np.minimum(1, given / np.maximum(share, _TINY))
+    found: Table = wrong + np.diag((given - wrong.sum(axis=1, keepdims=True))[:, 0])
+    return found
+
+
+def confusion(trusted: Table, even: float) -> Table:
+    """P[p | t] from counts T: each class's share of errors drawn to that of all, as far as classes are alike.
+
+    e_t = (k_t + a·m)/(n_t + a), k_t errors of n_t, m that of all; a, how many samples the others count for, from the
+    variance between classes beyond that of chance (method of moments, between 1 and 1000). Where errors go is told by
+    the class's own, and beside them ``even`` to each other class.
+
+    Args:
+        trusted: (..., classes, classes), a row a true class.
+    """
+    n, errors, m, a = _errors(trusted)
+    e = (errors + (a * m)[..., None]) / (n + a[..., None])
+    return _with_errors(e, trusted + even)
+
+
+def evenness(trusted: Table) -> float:
+    """How evenly errors go to the other classes: α of the Dirichlet distribution under which the counts are likeliest.
+
+    Of Dirichlet-multinomial counts, one a class; from 0.03, each class is taken for few others, to 3.
+    """
+    classes = len(trusted)
+    off = trusted[~np.eye(classes, dtype=bool)].reshape(classes, classes - 1)
+    alphas = np.geomspace(0.03, 3.0, 21)
+    each = alphas[:, None, None]
+    whole = (classes - 1) * alphas[:, None]
+    likelihood: Table = (_log_gamma(off + each) - _log_gamma(each)).sum(axis=(1, 2))
+    likelihood += (_log_gamma(whole) - _log_gamma(off.sum(axis=1) + whole)).sum(axis=1)
+    return float(alphas[likelihood.argmax()])
+
+
+def _drawn(trusted: Table, even: float, count: int, draw: np.random.Generator) -> Table:
+    """P, as it could be, given T: beta and Dirichlet posteriors of what :func:`confusion` has."""
+    n, errors, _, a = _errors(trusted)
+    wrong, right = errors.sum(), (n - errors).sum()
+    m = draw.beta(wrong + 0.5, right + 0.5, size=(count, 1))
+    e = draw.beta(errors + a * m, n - errors + a * (1 - m))
+    where = draw.gamma(np.broadcast_to(trusted + even, (count, *trusted.shape)))
+    found = _with_errors(e, where + _TINY)
+    exact: Table = found / found.sum(axis=-1, keepdims=True)  # as a draw of counts wants it
+    return exact
+
+
+def _errors(trusted: Table) -> tuple[Table, Table, Table, Table]:
+    """n_t, k_t, m and a."""
+    n = trusted.sum(axis=-1)
+    errors = n - np.diagonal(trusted, axis1=-2, axis2=-1)
+    m = (errors.sum(axis=-1) + 0.5) / (n.sum(axis=-1) + 1)
+    chance = m * (1 - m)
+    there = n > 0
+    e = errors / np.maximum(n, _LEAST)
+    of = np.maximum(there.sum(axis=-1), 1)
+    between = (there * (e - m[..., None]) ** 2).sum(axis=-1) / of
+    beyond = between - chance * (there / np.maximum(n, _LEAST)).sum(axis=-1) / of
+    return n, errors, m, np.clip(chance / np.maximum(beyond, _LEAST) - 1, 1.0, _ALIKE)
+
+
+def _with_errors(e: Table, where: Table) -> Table:
+    eye = np.eye(where.shape[-1])
+    off = where * (1 - eye)
+    found: Table = e[..., None] * off / off.sum(axis=-1, keepdims=True) + (1 - e)[..., None] * eye
+    return found
+
+
+def _rate(N: Table) -> Table:
+    rate: Table = 1 - np.trace(N, axis1=-2, axis2=-1)
+    return np.maximum(rate, 0.0)
+
+
+def _inverse(found: Table, rates: Table, at: float) -> float:
+    """The rate at which ``at`` is found; 0 below the first, and beyond the last along the last stretch."""
+    rising = np.maximum.accumulate(found) + _LEAST * np.arange(len(found))
+    if at > rising[-1]:
+        slope = (rates[-1] - rates[-2]) / max(rising[-1] - rising[-2], 1e-3)
+        return float(rates[-1] + (at - rising[-1]) * slope)
+    return float(np.interp(at, rising, rates))
