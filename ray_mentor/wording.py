@@ -68,9 +68,9 @@ _OPTION = re.compile(
 _VALUE = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?|[A-Z_]+(\.\w+)?")
 _WORDS = frozenset(
     {
-        "arrow", "asha", "csv", "finite_difference", "gce", "jsonl", "jvp", "last_layer", "memory", "mentornet",
-        "mentornet-frozen", "mentornet-pd", "mixup", "mlp", "none", "pseudo-clean", "random", "ray", "self-paced",
-        "uniform", "unrolled",
+        "arrow", "asha", "byte-gpt", "csv", "finite_difference", "gce", "jsonl", "jvp", "last_layer", "memory",
+        "mentornet", "mentornet-frozen", "mentornet-pd", "mixup", "mlp", "none", "pseudo-clean", "random", "ray",
+        "self-paced", "text", "uniform", "unrolled",
     }
 )  # fmt: skip
 

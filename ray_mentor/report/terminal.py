@@ -168,10 +168,24 @@ def accuracy_rows(result: Mapping[str, Any]) -> Rows:
         low, high = result["trusted_interval"]
         name = f"accuracy on {result['trusted_held_out']} held-out trusted samples, 95 % interval"
         rows.append((name, result["trusted_accuracy"], f"{{:.3f}} ({low:.3f} to {high:.3f})"))
+    rows += [] if result.get("trusted_accuracy") is None else target_rows(result)
     rows.append((_AGREEMENT, given_agreement(result), "{:.4f}"))
     rows += [(f"  of the {name} student alone", result.get(f"test_agreement_{name}"), "{:.4f}") for name in _STUDENTS]
     rows.append(("epoch whose student is kept", result.get("kept_epoch"), "{}"))
     return [*rows, *((f"{_OF_AVERAGE}, {name}", result.get(f"{each}_average"), "{:.4f}") for each, name in _AVERAGED)]
+
+
+def target_rows(result: Mapping[str, Any]) -> Rows:
+    """The same of each of several targets, the first ones."""
+    found = list(result.get("targets", {}).items())[:_SOURCES]
+    return [
+        (
+            f"  target {printable(name)} (weight {each['weight']:.2f}), {each['held_out']} held out",
+            each.get("accuracy", each.get("bits_per_byte")),
+            "{:.4f}",
+        )
+        for name, each in found
+    ]
 
 
 def bits_rows(result: Mapping[str, Any]) -> Rows:
@@ -181,6 +195,7 @@ def bits_rows(result: Mapping[str, Any]) -> Rows:
     if trusted is not None:
         name = f"bits per byte of {result['trusted_held_out']} held-out windows of trusted text"
         rows.append((name, trusted, "{:.4f}" if error is None else f"{{:.4f}} ± {error:.4f}"))
+        rows += target_rows(result)
     for split in ("test", "validation"):
         value = result.get(f"{split}_bits_per_byte")
         rows += [] if value is None else [(f"bits per byte of the {split} split", value, "{:.4f}")]

@@ -26,6 +26,7 @@ def identity(samples: Samples) -> str:
     if samples.domains is not None:
         made.update(json.dumps(samples.domains.names).encode())
         made.update(np.ascontiguousarray(samples.domains.of).data)
+        made.update(b"" if samples.domains.weights is None else json.dumps(samples.domains.weights).encode())
     if not isinstance(samples.inputs, DatasetInputs):
         rows = np.unique(np.linspace(0, len(samples) - 1, min(_ROWS, len(samples)), dtype=np.int64))
         made.update(samples.inputs.select(rows).content_hashes().tobytes())

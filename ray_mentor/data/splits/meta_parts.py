@@ -62,7 +62,10 @@ def joined_rows(batch: Rows, beside: Rows, world_size: int) -> Rows:
 
 def _taken(samples: Samples, count: int, seed: int, purpose: int) -> tuple[Samples, Samples | None]:
     """The others, and ``count`` samples or as many as can be spared."""
-    rows = spared(samples.labels, count, np.random.default_rng([seed, purpose]))
+    strata = samples.labels
+    if samples.domains is not None and samples.domains.weights is not None:  # nor a target
+        strata = strata * len(samples.domains.names) + samples.domains.of
+    rows = spared(strata, count, np.random.default_rng([seed, purpose]))
     if len(rows) == 0:
         return samples, None
     return samples.select(np.setdiff1d(np.arange(len(samples)), rows)), samples.select(rows)

@@ -153,6 +153,16 @@ def _check_parts(parts: MetaParts, whole: int, job: Job, exchange: AbstractExcha
             f"meta_holdout {job.mentor.meta_holdout:g} leaves the mentor {len(parts.learnt)} of {whole} meta samples, "
             f"but each of the {exchange.world_size} workers needs one; give more, or --meta-holdout 0"
         )
+    targets = parts.learnt.domains
+    if targets is not None and targets.weights is not None:
+        few = next(
+            (name for name, size in zip(targets.names, targets.sizes, strict=True) if size < exchange.world_size), None
+        )
+        if few is not None:
+            raise UserError(
+                f"the target {few!r} has fewer samples to learn from than there are workers ({exchange.world_size}); "
+                "give more, or fewer --workers"
+            )
     if parts.held_out is not None or whole == 0:
         return
     if job.mentor.mentor_patience > 0 and method_of(job.curriculum.method).learns:

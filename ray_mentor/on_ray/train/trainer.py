@@ -71,7 +71,9 @@ class CurriculumTrainer:
         data: training samples with given labels: a map-style torch data set of (input, label), arrays (x, y), a pandas
             frame, a data set of Hugging Face or of Ray Data, or :class:`Samples`. Of tables, ``label_column`` and its
             like say which column is what.
-        meta: the small trusted set; the same kinds. None: there is none, and a method that needs one is refused.
+        meta: the small trusted set; the same kinds, or several targets by name. None: there is none, and a method that
+            needs one is refused.
+        target_weights: of several targets, what each counts for, by name; None: the same for all.
         test: measured after every epoch; the same kinds, or None. With ``clean_test=True``, or true labels in its
             :class:`Samples`, it shows accuracy; else agreement with given labels.
         validation: as noisy as ``data``, to show the agreement with given labels; the same kinds, or None.
@@ -118,6 +120,7 @@ class CurriculumTrainer:
         data: Data | None = None,
         meta: Data | None = None,
         *,
+        target_weights: Mapping[str, float] | None = None,
         datasets: Mapping[str, Data] | None = None,
         test: Data | None = None,
         validation: Data | None = None,
@@ -148,7 +151,9 @@ class CurriculumTrainer:
         name, own_optimizer, own_loss = name_of(student), optimizer is not None, loss is not None
         check_head(asked, own_optimizer=own_optimizer)
         parts = named_parts(data, meta, test, validation, datasets)
-        self._splits = splits_of(*parts, data_workers, config=asked.data, own_loss=own_loss, student=name)
+        self._splits = splits_of(
+            *parts, data_workers, config=asked.data, own_loss=own_loss, student=name, target_weights=target_weights
+        )
         asked = mixed(asked, self._splits)
         start = start or first_params(asked.student.student_weights, student, self._splits.train.inputs)
         trained = student_of(student, start, asked, own_loss=loss)

@@ -16,14 +16,16 @@ class Domains:
     Attributes:
         names: of them, each once.
         of: int64 (N,) in 0..len(names)-1, each sample's.
+        weights: of targets what each counts for, adding up to 1; None of sources.
     """
 
     names: tuple[str, ...]
     of: Rows
+    weights: tuple[float, ...] | None = None
 
     def select(self, rows: Rows) -> Domains:
         """Of those samples only, in that order."""
-        return Domains(self.names, self.of[rows])
+        return Domains(self.names, self.of[rows], self.weights)
 
     @property
     def sizes(self) -> list[int]:

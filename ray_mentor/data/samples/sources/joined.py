@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +19,7 @@ from ray_mentor.data.samples.rows import AbstractRows, Rows
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.samples.sources.domains import Domains
 from ray_mentor.data.samples.texts.inputs import AbstractTexts
-from ray_mentor.errors import UserError, shown
+from ray_mentor.errors import UserError, listed, shown
 
 
 def joined(sources: Mapping[str, Samples], like: Samples | None = None) -> Samples:
@@ -57,6 +59,31 @@ def joined(sources: Mapping[str, Samples], like: Samples | None = None) -> Sampl
         targets=None if first.targets is None else _stacked([(name, part.targets) for name, part in sources.items()]),
         domains=Domains(order, np.repeat([order.index(name) for name in sources], sizes)),
     )
+
+
+def joined_targets(targets: Mapping[str, Samples], weights: Mapping[str, float] | None) -> Samples:
+    """All samples of several targets, as :func:`joined` has those of sources, with what each target counts for.
+
+    Args:
+        weights: by name, above 0; they need not add up to 1. None: the same for all.
+
+    Raises:
+        UserError: weights of other names, or that are none; or what :func:`joined` says.
+    """
+    if weights is not None and set(weights) != set(targets):
+        raise UserError(
+            f"target_weights names {listed(sorted(weights))}, but the targets are {listed(sorted(targets))}; give one "
+            "for each"
+        )
+    given = [1.0 if weights is None else float(weights[name]) for name in targets]
+    if not all(0 < weight < math.inf for weight in given):
+        raise UserError(
+            f"target_weights is {shown(weights)}, but weights are numbers above 0; leave a target out instead"
+        )
+    found = joined(targets)
+    assert found.domains is not None
+    shares = tuple(weight / sum(given) for weight in given)
+    return dataclasses.replace(found, domains=dataclasses.replace(found.domains, weights=shares))
 
 
 def _names(source: str, samples: Samples) -> list[str]:
