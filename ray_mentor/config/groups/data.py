@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from ray_mentor.config.values import require
 from ray_mentor.errors import UserError, listed, one_of, shown
@@ -239,6 +240,12 @@ class DataConfig:
     """The column of sample ids, integers or strings. None: `sample_id` if there, else the row number."""
     true_label_column: str | None = None
     """The column of true labels where they are known; for reports, `oracle`, a drawn meta set and the test split."""
+    group_column: str | None = None
+    """The column of groups (integers or strings) that are no classes, such as the hospital: accuracy is told of each,
+    and of the worst; group-dro and a mixture go by them."""
+    meta_balance: Literal["classes", "groups"] = "classes"
+    """What a drawn meta set has as many samples of as it can: each class, or each group; with groups, shares are learnt
+    for the mean over groups of the target's loss."""
     noise: str = "auto"
     """Label noise to add: none, symmetric:R, asymmetric:R, instance:R, or imb:R (to large classes in proportion to
     their sizes), with rate R in [0, 1). auto: symmetric:0.4 on digits (the demonstration), none on everything else."""
@@ -290,6 +297,7 @@ class DataConfig:
         targets_in(self.meta_data or "")
         one_of(self.format, ("auto", *FORMATS), "format")
         one_of(self.data_backend, BACKENDS, "data_backend")
+        one_of(self.meta_balance, ("classes", "groups"), "meta_balance")
         side = self.image_size
         require(side is None or side >= LEAST_SIDE, "image_size", side, f"it must be at least {LEAST_SIDE}", "e.g. 224")
         most = self.max_tokens

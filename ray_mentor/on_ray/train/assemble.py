@@ -30,7 +30,7 @@ from ray_mentor.on_ray.session.metrics import RunMetrics
 from ray_mentor.run.job import Job
 from ray_mentor.run.meta_set.batches import MetaBatches
 from ray_mentor.run.meta_set.pseudo_clean import PseudoClean
-from ray_mentor.run.meta_set.trusted import trained_on
+from ray_mentor.run.meta_set.trusted import group_sizes, trained_on
 from ray_mentor.students.weights import Start
 
 
@@ -66,6 +66,7 @@ def assemble(
         class_sizes=splits.train.class_sizes,
         trusted_sizes=trained_beside,
         meta_sizes=parts_of_meta.learnt.class_sizes if job.curriculum.meta_from == "trusted" else None,
+        group_sizes=group_sizes(splits.train, parts_of_meta.trained),
     )
     beside = len(splits.train.classes) if isinstance(parts.loss, TargetLoss) else 0
     beside += parts.remembering.keeps if parts.remembering else 0

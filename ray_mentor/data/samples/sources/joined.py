@@ -17,7 +17,7 @@ from ray_mentor.data.samples.dataset_inputs import DatasetInputs
 from ray_mentor.data.samples.inputs import AbstractArrayInputs, AbstractInputs, ImageInputs, Values
 from ray_mentor.data.samples.rows import AbstractRows, Rows
 from ray_mentor.data.samples.samples import Samples
-from ray_mentor.data.samples.sources.domains import Domains
+from ray_mentor.data.samples.sources.domains import Domains, in_order, one_behind_the_other
 from ray_mentor.data.samples.texts.inputs import AbstractTexts
 from ray_mentor.errors import UserError, listed, shown
 
@@ -58,6 +58,7 @@ def joined(sources: Mapping[str, Samples], like: Samples | None = None) -> Sampl
         names=names,
         targets=None if first.targets is None else _stacked([(name, part.targets) for name, part in sources.items()]),
         domains=Domains(order, np.repeat([order.index(name) for name in sources], sizes)),
+        groups=one_behind_the_other([part.groups for part in parts]),
     )
 
 
@@ -102,8 +103,7 @@ def _all_classes(parts: Sequence[Samples]) -> tuple[str, ...]:
     has_all = next((part.classes for part in parts if whole <= set(part.classes)), None)
     if has_all is not None:
         return has_all
-    as_numbers = all(name.lstrip("-").isdecimal() for name in whole)
-    return tuple(sorted(whole, key=(lambda name: (int(name), name)) if as_numbers else (lambda name: (0, name))))
+    return in_order(whole)
 
 
 def _renumbered(labels: NDArray[np.int64], own: tuple[str, ...], classes: tuple[str, ...]) -> NDArray[np.int64]:

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from ray_mentor.config import DataConfig
 from ray_mentor.data.readers import Raw, read_trusted
+from ray_mentor.data.samples.rows import Rows
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.samples.sources.apart import apart_from_text, check_apart
 from ray_mentor.data.samples.sources.joined import joined_targets
 from ray_mentor.data.samples.texts.plain import window_bytes
-from ray_mentor.data.splits.pool import Pool, balanced, less, note_left_out, some
+from ray_mentor.data.splits.pool import Pool, balanced, less, note_left_out, some, spared
 from ray_mentor.data.splits.trusted.by_id import checked_by_id
 from ray_mentor.data.splits.trusted.id_file import read_ids
 from ray_mentor.errors import UserError, listed, shown
@@ -111,11 +112,31 @@ def drawn_meta(pool: Pool, config: DataConfig, draw: Generator, notes: list[str]
             "some must be left to train on; ask for fewer, or give a meta set of its own with --meta-data"
         )
     trusted = with_truth(pool.samples)
-    chosen = distinct[balanced(trusted.labels[distinct], config.meta_size, draw)]
+    if config.meta_balance == "groups":
+        chosen = distinct[_of_each_group(trusted.select(distinct), config, draw)]
+    else:
+        chosen = distinct[balanced(trusted.labels[distinct], config.meta_size, draw)]
     meta = trusted.select(chosen)
     rest = _without(pool, meta, notes)
     notes += _on_trust(pool.samples, config)
     return meta, rest
+
+
+def _of_each_group(samples: Samples, config: DataConfig, draw: Generator) -> Rows:
+    """Rows of as many of each group as there are, but of none more than half: the others are trained on.
+
+    Raises:
+        UserError: groups that nobody knows, or too few samples.
+    """
+    if samples.groups is None:
+        raise UserError("meta_balance is 'groups', but nobody says which there are; name their column: --group-column")
+    half = spared(samples.groups.of, len(samples) // 2, draw)
+    if len(half) < config.meta_size:
+        raise UserError(
+            f"meta_size is {config.meta_size}, but the training split has {len(samples)} different samples, and of "
+            "each group half is left to train on; ask for fewer, or give a meta set of its own with --meta-data"
+        )
+    return half[balanced(samples.groups.of[half], config.meta_size, draw)]
 
 
 def note_missing_classes(meta: Samples, train: Samples, config: DataConfig, notes: list[str]) -> None:

@@ -92,10 +92,11 @@ def splits_of(
         notes=notes,
         features=first.features,
     )
-    if train.domains is not None and all(map(_is_at_hand, (train.inputs, splits.meta.inputs))):
+    if train.domains is not None and all(map(is_at_hand, (train.inputs, splits.meta.inputs))):
         check_apart(train, splits.meta, "the target meta")
     if isinstance(train.inputs, RawTexts):
         splits = tokenised_splits(splits, dataclasses.replace(config, data_backend="memory"), student)
+    splits = splits.with_groups_alike(config.group_column)
     return splits if readers == 0 else _read_by(splits, readers)
 
 
@@ -126,7 +127,7 @@ def _is_by_name(data: Any) -> TypeGuard[dict[Any, Any]]:
     return type(data) is dict and bool(data) and not set(data) & {*_SPLITS, "inputs", "labels"}
 
 
-def _is_at_hand(inputs: AbstractInputs) -> bool:
+def is_at_hand(inputs: AbstractInputs) -> bool:
     """Whether its content is the same whenever it is read: not so of any data set of the user's own."""
     if not isinstance(inputs, DatasetInputs):
         return True
