@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ray_mentor.comparison.compare import CompareOutcome, compare
     from ray_mentor.config import CurriculumConfig, DataConfig, MentorConfig, RunSettings, StudentConfig, TrainConfig
     from ray_mentor.config.compare import CompareSettings
+    from ray_mentor.config.groups.learned import LearnConfig
     from ray_mentor.config.groups.mixture import MixtureConfig
     from ray_mentor.config.sweep import SweepSettings
     from ray_mentor.core.losses import make_loss
@@ -41,6 +42,7 @@ _HOMES = {
     "TrainConfig": "ray_mentor.config",
     "LearnedCurriculum": "ray_mentor.core.own_loop.learned_curriculum",
     "LearnedMixture": "ray_mentor.core.own_loop.learned_mixture",
+    "LearnConfig": "ray_mentor.config.groups.learned",
     "MixtureConfig": "ray_mentor.config.groups.mixture",
     "make_loss": "ray_mentor.core.losses",
     "Rule": "ray_mentor.core.mentor.rule",
@@ -84,6 +86,7 @@ __all__ = [
     "LearnedCurriculum",
     "LearnedMixture",
     "MentorConfig",
+    "LearnConfig",
     "MixtureConfig",
     "NonFiniteLossError",
     "Outcome",

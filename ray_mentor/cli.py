@@ -226,8 +226,7 @@ def _parsed(words: list[str], kind: type[Config], prog: str) -> tuple[Config, bo
     for word in words:
         check_possible("a word of the command", word)
     check_options(words, list(kind().flat()), prog)
-    for option in ("--data", "--meta-data"):
-        words = _once(option, words)
+    words = _one_data(words)
     first = Parser(prog, "")
     first.add_argument("--config")
     first.add_argument("--student")  # which decides about other settings' defaults
@@ -241,19 +240,19 @@ def _parsed(words: list[str], kind: type[Config], prog: str) -> tuple[Config, bo
     return config, early.verbose
 
 
-def _once(option: str, words: list[str]) -> list[str]:
+def _one_data(words: list[str]) -> list[str]:
     """``--data a=x --data b=y`` as one option, ``--data a=x,b=y``; of data without names the last counts."""
     from ray_mentor.config.groups.data import joined_sources, names_a_source  # noqa: PLC0415
 
     values, rest, left = [], [], iter(words)
     for word in left:
         name, sign, value = word.partition("=")
-        if name != option:
+        if name != "--data":
             rest.append(word)
         elif sign or (value := next(left, "")):
             values.append(value)
     is_one = len(values) < 2 or not any(map(names_a_source, values))
-    return words if is_one else [*rest, f"{option}={joined_sources(values, option)}"]
+    return words if is_one else [*rest, f"--data={joined_sources(values)}"]
 
 
 if __name__ == "__main__":

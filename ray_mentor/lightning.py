@@ -11,7 +11,7 @@ from typing import Any
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from ray_mentor.config import CurriculumConfig, MentorConfig
+from ray_mentor.config import CurriculumConfig, LearnConfig, MentorConfig
 from ray_mentor.core.exchange import Alone, Ranks
 from ray_mentor.core.own_loop.learned_curriculum import LearnedCurriculum
 from ray_mentor.core.step.record import StepRecord
@@ -57,6 +57,7 @@ class LearnedCurriculumCallback(Callback):
         class_sizes: training samples of each class, by given label; needed by mentor cmw, and C follows from it.
         n_samples: size of the training split, where the mentor sees the loss history; sample ids are 0..N-1 then.
         seed: of the mentor and of whatever the schedule draws.
+        learn: settings that are learnt, as :class:`~ray_mentor.LearnedCurriculum` has them.
 
     Attributes:
         curriculum: the curriculum of the last fit; None before the first. Its ``guards`` say how often one was needed.
@@ -80,6 +81,7 @@ class LearnedCurriculumCallback(Callback):
         class_sizes: Sequence[int] | None = None,
         n_samples: int = 0,
         seed: int = 0,
+        learn: Sequence[str] | LearnConfig = (),
     ) -> None:
         self.curriculum: LearnedCurriculum | None = None
         self.record: StepRecord | None = None
@@ -94,6 +96,7 @@ class LearnedCurriculumCallback(Callback):
             "class_sizes": class_sizes,
             "n_samples": n_samples,
             "seed": seed,
+            "learn": learn,
         }
         self._to_load: dict[str, Any] | None = None
         self._is_weighed = False

@@ -2,6 +2,7 @@
 
 from ray_mentor.config.groups.curriculum import MIXINGS, CurriculumConfig, parse_schedule
 from ray_mentor.config.groups.data import BACKENDS, DataConfig, parse_noise
+from ray_mentor.config.groups.learned import LearnConfig
 from ray_mentor.config.groups.mentor import FEATURES, MentorConfig
 from ray_mentor.config.groups.mixture import MixtureConfig
 from ray_mentor.config.groups.run import RunSettings
@@ -16,6 +17,7 @@ __all__ = [
     "GROUPS",
     "MIXINGS",
     "MentorConfig",
+    "LearnConfig",
     "MixtureConfig",
     "RunSettings",
     "StudentConfig",

@@ -15,6 +15,7 @@ from typing import Any
 
 from ray_mentor.config.groups.curriculum import CurriculumConfig
 from ray_mentor.config.groups.data import DataConfig
+from ray_mentor.config.groups.learned import LearnConfig
 from ray_mentor.config.groups.mentor import MentorConfig
 from ray_mentor.config.groups.mixture import MixtureConfig
 from ray_mentor.config.groups.run import RunSettings
@@ -34,6 +35,7 @@ class TrainConfig:
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     run: RunSettings = field(default_factory=RunSettings)
     mixture: MixtureConfig = field(default_factory=MixtureConfig)
+    learned: LearnConfig = field(default_factory=LearnConfig)
 
     def __post_init__(self) -> None:
         for name, value in self.flat().items():
@@ -86,7 +88,9 @@ def suited(table: Mapping[str, Any]) -> dict[str, Any]:
     return {**(SUITED.get(name, {}) if isinstance(name, str) else {}), **table}
 
 
-GROUPS: tuple[type, ...] = (DataConfig, StudentConfig, MentorConfig, CurriculumConfig, RunSettings, MixtureConfig)
+GROUPS: tuple[type, ...] = (
+    DataConfig, StudentConfig, MentorConfig, CurriculumConfig, RunSettings, MixtureConfig, LearnConfig,
+)  # fmt: skip
 """Of settings, in the order of :class:`TrainConfig`."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from ray_mentor.core.history.table import LossHistory
 from ray_mentor.core.influence.meta_gradient import unwrapped
 from ray_mentor.core.influence.taken_step import Before
 from ray_mentor.core.influence.updates import MetaUpdates
+from ray_mentor.core.learned_rate.learner import LearnedRate
 from ray_mentor.core.losses import TargetLoss, losses_of, passed_through, values_of
 from ray_mentor.core.mentor.guards import Guards
 from ray_mentor.core.methods.parts import Parts
@@ -58,6 +60,7 @@ class Curriculum:
         student: wrapped for data parallelism where there is more than one rank.
         optimizer: the student's own, with its real state.
         more_optimizers: those that move the student beside it, each other params.
+        rate: a factor on the optimizers' learning rates, which it learns from the steps; None: there is none.
         total_steps: planned steps, which progress is measured against.
         epochs: how many passes over the samples these steps are.
         n_samples: samples that the student is trained on, for the loss history.
@@ -87,11 +90,13 @@ class Curriculum:
         epochs: int = 1,
         clip: float = 0.0,
         more_optimizers: Sequence[torch.optim.Optimizer] = (),
+        rate: LearnedRate | None = None,
     ) -> None:
         self.student = student
         self.optimizer = optimizer
         self.parts = parts
         self.exchange = exchange
+        self.rate = rate
         self.step_number = 0
         self.percentile = RunningPercentile(mentor.loss_percentile, mentor.percentile_decay)
         self.units = None if parts.in_nats else RunningUnits(mentor.percentile_decay)
@@ -149,9 +154,13 @@ class Curriculum:
         """What the meta step will need of the student as it is; None where none looks back on the step."""
         if not self.is_looked_back_on:
             return None
-        with self.clock("meta step"):
+        with self.clock("meta step"), self.rates_in_force():
             share_buffers(self.student)
             return self.meta.before_forward()
+
+    def rates_in_force(self) -> AbstractContextManager[None]:
+        """Inside, the optimizers' learning rates are those that the student steps with."""
+        return nullcontext() if self.rate is None else self.rate.in_force()
 
     def observe(self, batch: Batch) -> Observation:
         """Batch → student → per-sample losses → features, of a batch that is on the student's device."""
@@ -192,15 +201,11 @@ class Curriculum:
         return seen if part is None else remember(part, seen, self.history, self.exchange, self._kept)
 
     def score(self, seen: Observation) -> Float[Tensor, "batch ..."]:
-        """Features → mentor → what it says of each sample of the global batch; of a trusted one 1, whoever weighs, but
-        for weightings that don't go by whether labels are right.
-        """
+        """Features → mentor → what it says of each sample of the global batch; nobody is asked of a trusted one: 1."""
         with self.clock("scoring"):
             scored = self.parts.weighting(seen)
         scored = scored.to(seen.features.loss.device, non_blocking=True)
-        if seen.trusted is None or self.parts.weighting.weighs_trusted:
-            return scored
-        return scored.masked_fill(across(seen.trusted, scored), 1.0)
+        return scored if seen.trusted is None else scored.masked_fill(across(seen.trusted, scored), 1.0)
 
     def weigh(self, seen: Observation, scored: Float[Tensor, "batch ..."]) -> Weighed:
         """What the mentor says → sample weights → weighted loss."""
@@ -229,8 +234,10 @@ class Curriculum:
 
         Raises:
             NonFiniteLossError: on every rank, if a loss on any rank is NaN or infinite. Neither student nor curriculum
-                knows of the batch then.
+                knows of the batch then. Not where a learnt rate takes the step back, and goes on with a smaller one.
         """
+        if self.rate is not None and not self.rate.sees(float(weighed.noted["losses"].mean())):
+            return
         try:
             weighed.check_finite(self.step_number)
         except NonFiniteLossError:
@@ -241,18 +248,22 @@ class Curriculum:
         """Nothing of these is written over, but for the history, which can take back."""
         self.history.mark()
         units = None if self.units is None else self.units.running
-        self._marked = self.percentile.running, units, self.memorising.sums, self.guards.shares.running
+        running = self.percentile.running, units, self.memorising.sums, self.guards.shares.running
+        self._marked = *running, self.parts.gradient_rule.state
 
     def _take_back(self) -> None:
         """As if the losses that were observed last never had been."""
         self.history.take_back()
-        self.percentile.running, units, self.memorising.sums, self.guards.shares.running = self._marked
+        self.percentile.running, units, self.memorising.sums, self.guards.shares.running, rule = self._marked
+        self.parts.gradient_rule.state = rule
         if self.units is not None:
             self.units.running = units
 
     def after_step(self, weighed: Weighed, before: Before | None) -> StepRecord:
         """(Meta update) → record; call it when the optimizer has stepped, with the gradients still there."""
         self.check(weighed)
+        if self.rate is not None and self.rate.is_bad:
+            return self._taken_back(weighed, before)
         influence, meta_loss, hypergradients = None, None, None
         if before:
             is_due = self.meta_is_due
@@ -261,9 +272,22 @@ class Curriculum:
             influence, meta_loss, hypergradients = looked.influence, looked.meta_loss, looked.hypergradients
         record = record_of(self.step_number, weighed, influence, meta_loss, self.parts.class_factors, hypergradients)
         self.guards.count_fallback(weighed.overruled)
-        self.parts.weighting.stepped()
+        if self.rate is not None:
+            with self.clock("learning rate"):
+                self.rate.after_step()
         self.step_number += 1
         return record
+
+    def _taken_back(self, weighed: Weighed, before: Before | None) -> StepRecord:
+        """Of a step that did not happen nothing is taken down, and nobody learns."""
+        assert self.rate is not None
+        if before:
+            self.meta.drop(before)
+        self._take_back()
+        self.rate.after_step()
+        record = record_of(self.step_number, weighed, None, None)
+        self.step_number += 1
+        return record.without_samples()
 
     def note_holdout(self, loss: float) -> None:
         """Takes in the meta loss on held-out samples at the end of an epoch; the mentor may learn no more after it."""

@@ -130,7 +130,7 @@ class RunLog:
             "memorised": curriculum.memorising.share,
             **means,
             **measured,
-            "learning_rate": curriculum.optimizer.param_groups[0]["lr"],
+            **_rate(curriculum),
             "samples_per_second": samples / (now - self._epoch_began),
             "train_seconds": self.train_seconds,
         }
@@ -147,6 +147,15 @@ class RunLog:
         if self._exchange.rank:
             return
         self._board.post(row)
+
+
+def _rate(curriculum: Curriculum) -> dict[str, float | None]:
+    """The learning rate in force; and where it is learnt, the factor on the schedule's, and what became of it."""
+    given, rate = curriculum.optimizer.param_groups[0]["lr"], curriculum.rate
+    if rate is None:
+        return {"learning_rate": given}
+    found = {"learning_rate_factor": rate.multiplier, "steps_taken_back": rate.rejected}
+    return {"learning_rate": given * rate.multiplier, **found}
 
 
 def started_row(progress: float) -> dict[str, Any]:

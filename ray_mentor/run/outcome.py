@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -154,10 +154,18 @@ def result_of(
         "workers": config.run.workers,
         "versions": versions(),
     }
+    if state.curriculum.rate is not None:
+        result["learned"] = {"lr": _learned_rate(state.curriculum.rate, config.student.learning_rate)}
     if state.mixture is not None:
         result["mixture"] = mixture_result(state.mixture, config.mixture.policy, train.tokens)
     guess = None if own_loss or not train.classes else math.log(len(train.classes))
     return {**result, "notes": [*advice(result, config, state, guess, constant), *doubtful_labels(train.classes)]}
+
+
+def _learned_rate(state: Mapping[str, Any], given: float) -> dict[str, float]:
+    """What was learnt of the learning rate: its factor, the peak that it comes to, and steps that were taken back."""
+    factor = math.exp(state["factor"]["value"])
+    return {"factor": factor, "learning_rate": given * factor, "steps_taken_back": state["rejected"]}
 
 
 def trusted_figures(kept: KeptState | None) -> dict[str, Any]:

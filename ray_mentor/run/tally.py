@@ -78,4 +78,6 @@ class Tally:
     def _means_of(self, sums: Float[Tensor, 3]) -> dict[str, float | None]:
         count, loss, weight = sums.tolist()
         meta = sum(self._meta) / len(self._meta) if self._meta else None
+        if count == 0:  # all its steps were taken back
+            return {"samples": count, "loss": None, "mean_sample_weight": None, "meta_loss": meta}
         return {"samples": count, "loss": loss / count, "mean_sample_weight": weight / count, "meta_loss": meta}

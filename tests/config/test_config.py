@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ray_mentor.config import (
     CurriculumConfig,
     DataConfig,
+    LearnConfig,
     MentorConfig,
     MixtureConfig,
     RunSettings,
@@ -27,7 +28,7 @@ from ray_mentor.config.file import read_config, to_toml
 from ray_mentor.errors import UserError
 from ray_mentor.wording import MEANT
 
-GROUPS = (DataConfig, StudentConfig, MentorConfig, CurriculumConfig, RunSettings, MixtureConfig)
+GROUPS = (DataConfig, StudentConfig, MentorConfig, CurriculumConfig, RunSettings, MixtureConfig, LearnConfig)
 OTHER = {
     "data": "some/where",
     "feature_columns": ["a", "b"],
@@ -87,7 +88,7 @@ def test_every_setting_says_what_it_means() -> None:
 
 def test_an_unknown_name_suggests_near_ones() -> None:
     assert error_of(TrainConfig.from_flat, {"update_intervall": 3}) == (
-        "unknown setting 'update_intervall'; nearest valid: update_interval, shares_interval"
+        "unknown setting 'update_intervall'; nearest valid: update_interval, shares_interval, learn_interval"
     )
 
 

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 
-from ray_mentor.config import CurriculumConfig, DataConfig, MentorConfig, MixtureConfig, RunSettings, StudentConfig
+from ray_mentor.config import (
+    CurriculumConfig,
+    DataConfig,
+    LearnConfig,
+    MentorConfig,
+    MixtureConfig,
+    RunSettings,
+    StudentConfig,
+)
 from ray_mentor.config.compare import CompareSettings
 from ray_mentor.config.described import described
 from ray_mentor.config.sweep import SweepSettings
@@ -20,13 +28,14 @@ GROUPS = {
     "Curriculum": CurriculumConfig,
     "Run": RunSettings,
     "Mixture": MixtureConfig,
+    "Learned settings": LearnConfig,
     "Sweep": SweepSettings,
     "Comparison": CompareSettings,
 }
 
 _HEAD = """# Settings
 
-A setting has one name everywhere: `update_interval` in Python and in a config file is `--update-interval` on the command line. One that is on or off is `--gpu` or `--no-gpu`. `ray-mentor train --help` shows those of every day, `--help-all` all of them; `--config FILE` takes the same names from TOML or YAML, and the command line wins over it. In Python they are fields of `DataConfig`, `StudentConfig`, `MentorConfig`, `CurriculumConfig`, `RunSettings`, `MixtureConfig`, `SweepSettings` and `CompareSettings`.
+A setting has one name everywhere: `update_interval` in Python and in a config file is `--update-interval` on the command line. One that is on or off is `--gpu` or `--no-gpu`. `ray-mentor train --help` shows those of every day, `--help-all` all of them; `--config FILE` takes the same names from TOML or YAML, and the command line wins over it. In Python they are fields of `DataConfig`, `StudentConfig`, `MentorConfig`, `CurriculumConfig`, `RunSettings`, `MixtureConfig`, `LearnConfig`, `SweepSettings` and `CompareSettings`.
 """  # noqa: E501 - a paragraph of Markdown is a line
 
 

@@ -161,6 +161,12 @@ class MetaUpdates:
         finally:
             before.forget()
 
+    def drop(self, before: Before) -> None:
+        """Forgets a step that is taken back, and an update that has begun with it or before."""
+        before.stop_listening()
+        before.forget()
+        self._awaited = None
+
     def _updated(self, step: int, weighed: Weighed, taken: TakenStep) -> LookedBack:
         unknown = torch.full_like(weighed.scored, torch.nan)
         awaited = self._goes_on(step) or Awaited(step, weighed)

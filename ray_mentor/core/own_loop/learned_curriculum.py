@@ -13,11 +13,12 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
-from ray_mentor.config import CurriculumConfig, MentorConfig
+from ray_mentor.config import CurriculumConfig, LearnConfig, MentorConfig
 from ray_mentor.core.batch import Arguments, Batch
 from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.influence.taken_step import Before
+from ray_mentor.core.learned_rate.learner import learned_rate
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.access import LocalMentor
 from ray_mentor.core.mentor.guards import Guards
@@ -84,6 +85,8 @@ class LearnedCurriculum:
         n_samples: size of the training split, where the mentor sees the loss history; sample ids are 0..N-1 then.
         exchange: how ranks talk. None: over all ranks if the student is wrapped for data parallelism.
         seed: of the mentor and of whatever the schedule draws.
+        learn: settings of training that are learnt, by name, or how as well: ``("lr",)`` is a factor on all learning
+            rates, whose schedules stay the loop's (:class:`~ray_mentor.core.learned_rate.learner.LearnedRate`).
 
     Raises:
         UserError: naming the argument, the rule and the fix.
@@ -105,6 +108,7 @@ class LearnedCurriculum:
         n_samples: int = 0,
         exchange: AbstractExchange | None = None,
         seed: int = 0,
+        learn: Sequence[str] | LearnConfig = (),
     ) -> None:
         settings, schedule = mentor or MentorConfig(), curriculum or CurriculumConfig()
         if update_interval is not None:
@@ -134,6 +138,7 @@ class LearnedCurriculum:
             n_samples=n_samples,
             seed=seed,
             more_optimizers=optimizers[1:],
+            rate=learned_rate(learn, student, optimizers, total_steps),
         )
         self._n_samples = n_samples
         self._n_classes = n_classes
@@ -248,6 +253,11 @@ class LearnedCurriculum:
         """
         return self.curriculum.guards
 
+    @property
+    def learning_rate_factor(self) -> float:
+        """What the loop's learning rates are multiplied by; 1 where it is not learnt."""
+        return 1.0 if self.curriculum.rate is None else self.curriculum.rate.multiplier
+
     def note_holdout(self, loss: float) -> None:
         """Takes in a meta loss on trusted samples that the meta set does not hold, the same on every rank.
 
@@ -301,6 +311,8 @@ class LearnedCurriculum:
 
     def close(self) -> None:
         """Takes the hooks off student and optimizer; warns if the mentor never learned, and no error ended the loop."""
+        if self.curriculum.rate is not None:
+            self.curriculum.rate.close()
         self._watch.close()
         self._steps.close()
         self._plan.closed(self.curriculum.step_number, self.curriculum.meta.done)

@@ -31,6 +31,7 @@ class CurriculumState:
         units: that the mentor is shown losses in; None for a loss in nats, and before the first step.
         gradient_rule: what the gradient rule remembers; None for nothing.
         at_epoch: what each of the method's parts that find something out once an epoch has found; None for nothing yet.
+        rate: what the learner of a factor on the learning rates carries; None where there is none.
     """
 
     step: int
@@ -43,6 +44,7 @@ class CurriculumState:
     units: Units | None = None
     gradient_rule: float | None = None
     at_epoch: list[Tensor | None] = field(default_factory=list)
+    rate: dict[str, Any] | None = None
 
     def table(self) -> dict[str, Any]:
         """The state in plain types, which ``torch.load(weights_only=True)`` reads."""
@@ -75,6 +77,7 @@ def capture_curriculum(curriculum: Curriculum, history: Tensor | None) -> Curric
         units=None if curriculum.units is None else curriculum.units.value,
         gradient_rule=curriculum.parts.gradient_rule.state,
         at_epoch=[None if part.state is None else part.state.clone() for part in curriculum.parts.at_epoch],
+        rate=None if curriculum.rate is None else curriculum.rate.state(),
     )
 
 
@@ -87,6 +90,8 @@ def restore_curriculum(state: CurriculumState, curriculum: Curriculum) -> None:
         UserError: if the two do not fit together.
     """
     _check_fit(state, curriculum)
+    if curriculum.rate is not None:
+        curriculum.rate.load(state.rate)
     curriculum.percentile.value = state.percentile
     if curriculum.units is not None:
         curriculum.units.value = state.units
@@ -115,6 +120,11 @@ def _check_fit(state: CurriculumState, curriculum: Curriculum) -> None:
         raise UserError(
             "what the state's method has found out at the ends of epochs is not what this curriculum's could have; "
             "method and loss must be as they were"
+        )
+    if (state.rate is None) != (curriculum.rate is None):
+        one, other = ("no", "learns one") if state.rate is None else ("a", "learns none")
+        raise UserError(
+            f"the state holds {one} learnt learning rate, but this curriculum {other}; learn must be as it was"
         )
     if (state.mentor is None) != (curriculum.parts.mentor is None):
         one, other = ("no", "one") if state.mentor is None else ("a", "none")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -137,6 +139,16 @@ class StepRecord:
     def batch(self) -> Batch:
         """The samples, without the trusted ones; cut out of the step's batch, inputs and all, when it is asked for."""
         return self.whole if self.rows is None else self.whole[self.rows]
+
+    def without_samples(self) -> StepRecord:
+        """It with none of them."""
+        none = slice(0, 0)
+        columns: dict[str, Any] = {
+            name: value[none]
+            for name, value in vars(self).items()
+            if name not in ("rows", "whole") and isinstance(value, Tensor)
+        }
+        return dataclasses.replace(self, **columns, rows=torch.zeros(0, dtype=torch.int64))
 
     @property
     def in_training(self) -> Int[Tensor, " own"]:

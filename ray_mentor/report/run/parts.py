@@ -15,6 +15,7 @@ from ray_mentor.report.run.figures.curves import (
     guards_figure,
     is_of_text,
     losses_figure,
+    rate_figure,
     settings_figure,
     speed_figure,
     time_figure,
@@ -104,8 +105,22 @@ def of_metrics(folder: Folder) -> list[Part]:
             settings_figure(folder),
             "Said where a mentor learns, by the student's own SGD or Adam.",
         ),
+        *of_learned(folder),
         ("speed", "Speed", columns(["samples_per_second"], METRICS), speed_figure(folder), lacks),
     ]
+
+
+def of_learned(folder: Folder) -> list[Part]:
+    """What the run learns of its own settings; nothing where it learns none."""
+    figure = rate_figure(folder)
+    if figure is None:
+        return []
+    text = (
+        "At the end of each epoch: the schedule's times a factor, which is learnt in the first part of training. It "
+        "begins at a thousandth, and doubles until the loss no longer falls along the steps taken. "
+        + columns(["learning_rate", "learning_rate_factor", "steps_taken_back"], METRICS)
+    )
+    return [("rate", "The learning rate", text, figure, "")]
 
 
 def of_mixture(folder: Folder) -> list[Part]:

@@ -74,6 +74,13 @@ def guards_figure(folder: Folder) -> Figure | None:
     return over_epochs(traces, "share of steps", height=300, range=[-0.02, 1.02])
 
 
+def rate_figure(folder: Folder) -> Figure | None:
+    """The learning rate in force at the end of each epoch, where it is learnt."""
+    if not folder.has("learning_rate_factor"):
+        return None
+    return over_epochs([line("learning rate in force", folder.values("learning_rate"), "--line-a")], "learning rate")
+
+
 def settings_figure(folder: Folder) -> Figure | None:
     """∂M/∂ log of what can be put as a factor, ∂M of label smoothing."""
     traces = []
@@ -105,6 +112,7 @@ _PARTS = {
     "meta step": "training: meta steps",
     "reading": "training: reading samples",
     "mixture": "training: shares of the sources",
+    "learning rate": "training: learning the learning rate",
     "ledger": "training: the ledger",
     "measuring": "training: measuring an epoch's end",
     "saving": "training: checkpoints",

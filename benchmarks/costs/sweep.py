@@ -1,6 +1,6 @@
 """What a sweep costs beside its trainings: ``ray-mentor tune smoke`` against the same runs, one after the other.
 
-    python benchmarks/sweep.py --trials 16 --epochs 30
+    python benchmarks/costs/sweep.py --trials 16 --epochs 30
 
 Both in processes of their own, imports and all; the runs of the sweep are repeated in one process from the settings
 that its trials' run directories hold. The goal is a ratio of at most 1.6 on two cores, start-up of Ray included.

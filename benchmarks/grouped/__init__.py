@@ -1,1 +1,0 @@
-"""A group that goes against what is easy to see."""

@@ -1,0 +1,1 @@
+"""A learning rate that is learnt while the student trains: how much its schedule is multiplied by."""

@@ -1,0 +1,302 @@
+"""A factor on a student's learning rates, learnt while it trains."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ray_mentor.config.groups.learned import LearnConfig
+from ray_mentor.core.influence.meta_gradient import unwrapped
+from ray_mentor.core.learned_rate.log_factor import LogFactor
+from ray_mentor.core.learned_rate.snapshot import Snapshot, on_host, values_of
+from ray_mentor.core.learned_rate.trace import Trace
+from ray_mentor.core.schema import A_FLOAT, COUNT, AbstractSchema, Each, Either, Fields, Is, Like, Maybe, check
+from ray_mentor.core.student.copies import copy_into, named_copies
+from ray_mentor.errors import UserError, shown
+
+DOUBLED = 2.0
+"""By how much a loss must rise for the steps since the last look to be taken back."""
+
+MOST_IN_A_ROW = 20
+"""Steps that are taken back one after the other; a millionth of the rate would not help then."""
+
+
+class LearnedRate:
+    """Learning rates e^a times what the user's schedule says; a is learnt in the first part of training, then it stays.
+
+    So the scale is learnt, and the shape is the schedule's. Every ``learn_interval`` steps, before the student steps,
+
+        ∂L/∂a = ⟨g, z⟩,  g = ∇L(θ),  z ← γ·z + (θ' − θ)  (:class:`Trace`),  a ← LogFactor's step along it
+
+    with L the weighted loss of the batch at hand, of which the student has not learnt yet, and whose gradient is there
+    anyway: hypergradient descent (Baydin et al. 2018), but for z, in which earlier steps count, because one step ahead
+    a small rate looks best (Wu et al. 2018). a begins at a thousandth, and the rate doubles while ⟨g, z⟩ is below 0: no
+    student is broken by a rate that was far too high. Then z is 0 again, since it holds steps of another size.
+
+    When the mean training loss has doubled since the last look and is above where it began, or is not finite, student,
+    optimizers and z are put back as they were then, and the rate is halved. Such a step is one of the schedule's all
+    the same.
+
+    Args:
+        student: bare, the same on every rank.
+        optimizers: the student's own, whose steps are in proportion to their learning rates.
+        total_steps: planned.
+
+    Attributes:
+        factor: a.
+        rejected: steps that were taken back.
+        slope: the last ∂L/∂a; None before the first.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        optimizers: Sequence[torch.optim.Optimizer],
+        settings: LearnConfig,
+        *,
+        total_steps: int,
+    ) -> None:
+        self._student, self._optimizers, self._settings = student, tuple(optimizers), settings
+        self._total_steps = total_steps
+        self.factor = LogFactor(settings.learn_step)
+        self.rejected = 0
+        self.slope: float | None = None
+        self._step = 0
+        self._in_a_row = 0
+        self._losses = _Losses()
+        self._trace = Trace(student, settings.learn_trace)
+        self._then: _Then | None = None
+        self._is_bad = False
+        self._has_seen = False
+        self._has_entered = False
+        self._depth = [0] * len(self._optimizers)
+        self._own: list[list[Any]] = [[] for _ in self._optimizers]
+        self._hooks = [
+            hook
+            for place, optimizer in enumerate(self._optimizers)
+            for hook in (
+                optimizer.register_step_pre_hook(functools.partial(self._enter, place)),
+                optimizer.register_step_post_hook(functools.partial(self._leave, place)),
+            )
+        ]
+
+    @property
+    def multiplier(self) -> float:
+        """e^a."""
+        return math.exp(self.factor.value)
+
+    @property
+    def learns(self) -> bool:
+        """Whether a still changes."""
+        return self._step < self._settings.learn_until * self._total_steps
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether the step that is under way is going to be taken back."""
+        return self._is_bad
+
+    @contextmanager
+    def in_force(self) -> Iterator[None]:
+        """Inside, the optimizers' settings are those that their steps are taken with."""
+        for place in range(len(self._optimizers)):
+            self._multiply(place)
+        try:
+            yield
+        finally:
+            for place in range(len(self._optimizers)):
+                self._restore(place)
+
+    def sees(self, mean: float) -> bool:
+        """Takes in the mean training loss of the step that is under way, over all ranks, before the student steps.
+
+        Returns:
+            Whether the student may go on from here. If not, whatever it does now is taken back.
+        """
+        if not self.learns or (self._then is None and not math.isfinite(mean)):  # there is nothing to go back to
+            return True
+        is_first, self._has_seen = not self._has_seen, True
+        if not self._losses.is_fine(mean) and self._in_a_row < MOST_IN_A_ROW:
+            self._is_bad = True
+        begins = self._then is None or self._step % self._settings.learn_interval == 0
+        if is_first and begins and not self._is_bad:
+            self._losses.note(mean)
+            self._keep()
+        return not self._is_bad
+
+    def after_step(self) -> None:
+        """The student has stepped, or has not where all that it did is taken back."""
+        self._has_entered = self._has_seen = False
+        if self._is_bad:
+            self._go_back()
+        elif self._is_due:
+            self._in_a_row = 0
+        self._step += 1
+        if not self.learns:
+            self._then = None
+
+    def state(self) -> dict[str, Any]:
+        """What it carries from one step to the next, in plain types: a copy, in the host's memory."""
+        return {
+            "step": self._step,
+            "rejected": self.rejected,
+            "in_a_row": self._in_a_row,
+            "slope": self.slope,
+            "factor": self.factor.state(),
+            "losses": {"first": self._losses.first, "last": self._losses.last},
+            "trace": on_host(self._trace.average) if self.learns else {},
+            "then": None if self._then is None else self._then.state(),
+        }
+
+    def load(self, state: Any) -> None:
+        """Goes on where :meth:`state` was taken.
+
+        Raises:
+            UserError: a state of another student, or one that is none; then nothing has changed.
+        """
+        check(state, self._schema(), "the learnt rate's state", "it is damaged, or of a run with other settings")
+        self._step, self.rejected = state["step"], state["rejected"]
+        self._in_a_row, self.slope = state["in_a_row"], state["slope"]
+        self.factor.load(state["factor"])
+        self._losses.first, self._losses.last = state["losses"]["first"], state["losses"]["last"]
+        self._trace.load(state["trace"])
+        self._is_bad = self._has_seen = self._has_entered = False
+        self._then = None
+        if state["then"] is not None:
+            self._keep()
+            assert self._then is not None
+            self._then.load(state["then"])
+
+    def close(self) -> None:
+        """Takes its hooks off the optimizers."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def _schema(self) -> AbstractSchema:
+        average, values = Like(on_host(self._trace.average)), Like(on_host(values_of(self._student)))
+        a_table = Is(lambda value: isinstance(value, dict), "a table")
+        return Fields(
+            step=COUNT,
+            rejected=COUNT,
+            in_a_row=COUNT,
+            slope=Maybe(A_FLOAT),
+            factor=Like(self.factor.state()),
+            losses=Fields(first=Maybe(A_FLOAT), last=Maybe(A_FLOAT)),
+            trace=Either(Like({}), average),
+            then=Maybe(Fields(values=values, states=Each(Each(a_table, keys=COUNT)), trace=average)),
+        )
+
+    @property
+    def _is_due(self) -> bool:
+        return self._step % self._settings.learn_interval == self._settings.learn_interval - 1
+
+    def _keep(self) -> None:
+        if self._then is None:
+            snapshot = Snapshot(self._student, self._optimizers)
+            self._then = _Then(snapshot, named_copies(self._trace.average))
+        else:
+            self._then.snapshot.take()
+            copy_into(list(self._then.trace.values()), list(self._trace.average.values()))
+
+    def _go_back(self) -> None:
+        assert self._then is not None
+        self._then.snapshot.put_back()
+        self._trace.load(self._then.trace)
+        self.factor.halve()
+        self.rejected += 1
+        self._in_a_row += 1
+        self._is_bad = False
+
+    def _look(self) -> None:
+        given = {name: param.grad for name, param in self._student.named_parameters() if param.grad is not None}
+        self.slope = self._trace.slope(given)
+        climbed = self.factor.climbs
+        self.factor.step(self.slope)
+        if climbed and not self.factor.climbs:
+            self._trace.forget()
+
+    def _enter(self, place: int, *_: Any) -> None:
+        self._depth[place] += 1
+        if self._depth[place] > 1:  # a class's step may call that of the class below it
+            return
+        if self.learns and not self._has_entered:
+            self._has_entered = True
+            if self._is_due and not self._is_bad:
+                self._look()
+            self._trace.before_step()
+        self._multiply(place)
+
+    def _leave(self, place: int, *_: Any) -> None:
+        self._depth[place] -= 1
+        if self._depth[place] == 0:
+            self._restore(place)
+
+    def _multiply(self, place: int) -> None:
+        groups = self._optimizers[place].param_groups
+        self._own[place] = [group["lr"] for group in groups]
+        for group in groups:
+            group["lr"] = group["lr"] * self.multiplier
+
+    def _restore(self, place: int) -> None:
+        for group, rate in zip(self._optimizers[place].param_groups, self._own[place], strict=True):
+            group["lr"] = rate
+
+
+def learned_rate(
+    learn: Sequence[str] | LearnConfig,
+    student: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    total_steps: int,
+) -> LearnedRate | None:
+    """The factor on the optimizers' learning rates; None where they are as they are given.
+
+    Args:
+        learn: what is learnt, by name, or how as well.
+
+    Raises:
+        UserError: the name of something that can't be learnt.
+    """
+    if isinstance(learn, str):
+        raise UserError(f"learn is {shown(learn)}, but it must be a sequence of names; e.g. ({shown(learn)},)")
+    settings = learn if isinstance(learn, LearnConfig) else LearnConfig(learn=tuple(learn))
+    if "lr" not in settings.learn:
+        return None
+    return LearnedRate(unwrapped(student), optimizers, settings, total_steps=total_steps)
+
+
+@dataclass(frozen=True)
+class _Then:
+    """What is gone back to."""
+
+    snapshot: Snapshot
+    trace: dict[str, torch.Tensor]
+
+    def state(self) -> dict[str, Any]:
+        return {**self.snapshot.state(), "trace": on_host(self.trace)}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.snapshot.load(state)
+        copy_into([self.trace[name] for name in state["trace"]], list(state["trace"].values()))
+
+
+class _Losses:
+    """Mean training losses: of the first step, and of the last look."""
+
+    def __init__(self) -> None:
+        self.first: float | None = None
+        self.last: float | None = None
+
+    def is_fine(self, value: float) -> bool:
+        if self.first is None or self.last is None:
+            return math.isfinite(value)
+        return math.isfinite(value) and value <= max(DOUBLED * self.last, self.first)
+
+    def note(self, value: float) -> None:
+        self.first = value if self.first is None else self.first
+        self.last = value

@@ -1,0 +1,59 @@
+"""A student in training as it was, to go back to."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ray_mentor.core.student.copies import copy_into, named_copies
+
+
+class Snapshot:
+    """Params, buffers, and what the optimizers remember; not their settings, which are whoever's sets them.
+
+    Args:
+        student: bare.
+    """
+
+    def __init__(self, student: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        self._student, self._optimizers = student, tuple(optimizers)
+        self.take()
+
+    def take(self) -> None:
+        """As they are now."""
+        self.values = named_copies(values_of(self._student))
+        self.states: list[dict[Any, Any]] = [copy.deepcopy(one.state_dict()["state"]) for one in self._optimizers]
+
+    def put_back(self) -> None:
+        """As they were when it was taken."""
+        now = values_of(self._student)
+        copy_into([now[name] for name in self.values], list(self.values.values()))
+        for optimizer, state in zip(self._optimizers, self.states, strict=True):
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": copy.deepcopy(state)})
+
+    def state(self) -> dict[str, Any]:
+        """It, in plain types: a copy, in the host's memory."""
+        states = [{place: on_host(of_param) for place, of_param in each.items()} for each in self.states]
+        return {"values": on_host(self.values), "states": states}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Takes up what :meth:`state` gave."""
+        copy_into([self.values[name] for name in state["values"]], list(state["values"].values()))
+        self.states = copy.deepcopy(state["states"])
+
+
+def values_of(student: nn.Module) -> dict[str, Tensor]:
+    """The student's own params and buffers, of which each is there once."""
+    return {**dict(student.named_parameters()), **dict(student.named_buffers())}
+
+
+def on_host(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy in the host's memory, tensors and all."""
+    return {
+        name: value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else copy.deepcopy(value)
+        for name, value in values.items()
+    }
