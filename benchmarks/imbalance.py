@@ -3,6 +3,7 @@
     python benchmarks/imbalance.py digits               # three rates a method, on the seeds of selection
     python benchmarks/imbalance.py digits --final       # each at its best, on fresh seeds; prints the table
     python benchmarks/imbalance.py cifar10 --noises none --methods cross-entropy mentor-la --seeds 1
+    python benchmarks/imbalance.py groups [--final]     # a group that goes against what is easy (grouped/)
 
 Digits: some 130 of the first class, and 6 of the last; `mlp`, 40 epochs, batch 64. CIFAR-10: 1,000 to 10, `cnn`, 40
 epochs. 100 trusted samples, 10 a class, of which all methods are trained on 70; the test split is balanced. Rates are
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from grouped import running as grouped
 from protocol.judged import hits_of
 from protocol.pages import TABLES
 from protocol.people import CIFAR
@@ -120,18 +122,22 @@ def table(rows: Sequence[Row], methods: Sequence[str]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", choices=tuple(RATES))
+    parser.add_argument("data", choices=(*RATES, "groups"))
     parser.add_argument("--noises", nargs="+", choices=NOISES, default=NOISES, help="(default all)")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=tuple(METHODS), help="(default all)")
+    parser.add_argument("--methods", nargs="+", choices=(*METHODS, *grouped.METHODS), help="(default all)")
     parser.add_argument("--final", action="store_true", help="report, at the rates that were chosen")
     parser.add_argument("--seeds", type=int, help="that many (default one of selection, five of the report)")
     parser.add_argument("--rates", nargs="+", type=float, help="(default three of the data)")
     parser.add_argument("--cifar", type=Path, default=CIFAR, help="CIFAR-10 as Parquet")
     parser.add_argument("--processes", type=int, default=1, help="runs at a time, one thread each (default 1)")
-    parser.add_argument(
-        "--rows", type=Path, default=TABLES / "imbalance.csv", help="(default docs/tables/imbalance.csv)"
-    )
+    parser.add_argument("--rows", type=Path, help="(default docs/tables/imbalance.csv, or groups.csv)")
     options = parser.parse_args()
+    if options.data == "groups":
+        options.rows = options.rows or TABLES / "groups.csv"
+        own, seeds = tuple(options.methods or grouped.METHODS), options.seeds or len(grouped.FINAL)
+        grouped.fill(options.rows, own, final=options.final, seeds=seeds, processes=options.processes)
+        return
+    options.methods, options.rows = options.methods or tuple(METHODS), options.rows or TABLES / "imbalance.csv"
     rates = tuple(options.rates or RATES[options.data])
     seeds = (FINAL if options.final else SELECTION)[: options.seeds or (len(FINAL) if options.final else 1)]
     rows, run = Rows(options.rows, KEY, FIGURES), RunCell(base_of(options.data, options.cifar))

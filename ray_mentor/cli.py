@@ -226,7 +226,8 @@ def _parsed(words: list[str], kind: type[Config], prog: str) -> tuple[Config, bo
     for word in words:
         check_possible("a word of the command", word)
     check_options(words, list(kind().flat()), prog)
-    words = _one_data(words)
+    for option in ("--data", "--meta-data"):
+        words = _once(option, words)
     first = Parser(prog, "")
     first.add_argument("--config")
     first.add_argument("--student")  # which decides about other settings' defaults
@@ -240,19 +241,19 @@ def _parsed(words: list[str], kind: type[Config], prog: str) -> tuple[Config, bo
     return config, early.verbose
 
 
-def _one_data(words: list[str]) -> list[str]:
+def _once(option: str, words: list[str]) -> list[str]:
     """``--data a=x --data b=y`` as one option, ``--data a=x,b=y``; of data without names the last counts."""
     from ray_mentor.config.groups.data import joined_sources, names_a_source  # noqa: PLC0415
 
     values, rest, left = [], [], iter(words)
     for word in left:
         name, sign, value = word.partition("=")
-        if name != "--data":
+        if name != option:
             rest.append(word)
         elif sign or (value := next(left, "")):
             values.append(value)
     is_one = len(values) < 2 or not any(map(names_a_source, values))
-    return words if is_one else [*rest, f"--data={joined_sources(values)}"]
+    return words if is_one else [*rest, f"{option}={joined_sources(values, option)}"]
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ray_mentor.config import CurriculumConfig, TrainConfig
+from ray_mentor.config.meaning import with_loss_named
 from ray_mentor.core.losses.cross_entropy import sequence_cross_entropy
 from ray_mentor.core.methods.table import burn_in_of, method_of
 from ray_mentor.data.samples.augment import Augment
@@ -66,7 +67,7 @@ def train(
         trainer = make_trainer(config, splits, verbose=verbose, began=began)
         for note in filter(None, (splits.understood, *splits.notes)):
             display.console.print(as_said_here(printable(note)), soft_wrap=True, markup=False)
-        display.console.print(printable(headline(trainer.config, splits.train)), soft_wrap=True, markup=False)
+        display.console.print(printable(headline(trainer.config, trainer.splits.train)), soft_wrap=True, markup=False)
         display.console.print(printable(f"run: {trainer.directory.path}"), soft_wrap=True, markup=False)
         if trainer.config.run.workers != 0:
             display.console.print("starting workers: 20 to 40 s on a small machine", soft_wrap=True, markup=False)
@@ -125,6 +126,7 @@ def make_trainer(
         augmented: what the setting ``augment`` names, likewise.
     """
     check_target_is_said(config)
+    config = with_loss_named(config)
     run, student = config.run, config.student
     name, shape, n_classes = student.student, splits.train.inputs.shape, len(splits.train.classes)
     is_text = window_bytes(splits.train) is not None
@@ -179,7 +181,8 @@ def _estimator(config: TrainConfig) -> str | None:
     method = method_of(config.curriculum.method)
     if method.learns:
         return config.mentor.estimator
-    if config.data.sources and config.mixture.needs_target:
+    mixes = config.data.sources or (config.data.group_column and config.mixture.mixture)
+    if mixes and config.mixture.needs_target:
         return "jvp"
     return "jvp" if method.weighting(config.curriculum, config.mentor, None).needs_slopes else None
 
@@ -190,7 +193,10 @@ def headline(config: TrainConfig, train: Samples) -> str:
     if kind == "instance" and train.true_labels is not None:
         rate = float((train.labels != train.true_labels).mean())  # of instance:R it is not R where R is small
     sources = () if train.domains is None else train.domains.names
-    what = f"{len(sources)} sources, {listed(sources)}, {config.mixture.policy} shares" if sources else config.data.data
+    kind_of = "sources" if config.data.sources else f"groups of {config.data.data}"
+    what = (
+        f"{len(sources)} {kind_of}, {listed(sources)}, {config.mixture.policy} shares" if sources else config.data.data
+    )
     noise = "no added noise" if kind == "none" else f"{rate:.0%} {kind} label noise"
     where = counted(config.run.n_workers, "worker") if config.run.workers else "this process"
     size, how_many = window_bytes(train), f"{len(train)} samples, {len(train.classes)} classes, {noise}"

@@ -39,14 +39,16 @@ OPTIONS = frozenset(
         "class-evidence", "clean", "clean-test", "clip", "concurrent", "config", "confirm-seeds", "count",
         "data", "data-backend", "data-cache", "data-folder", "download", "duplicates", "ema", "end-hopeless",
         "entropy", "epochs", "estimator", "example-dropout", "feature-columns", "forget-epochs", "forget-rate",
-        "format", "freeze", "gpu", "gpus-per-worker", "gradient-rule", "hang-seconds", "help", "help-all",
+        "format", "freeze", "gpu", "gpus-per-worker", "gradient-rule", "group-column", "group-rate",
+        "hang-seconds", "help", "help-all",
         "history-length", "hold-on-device", "horizon", "id-column", "ignore-columns", "image-column",
         "image-size", "imbalance", "influence-decay", "influence-samples", "initial-sample-weight",
         "keep-checkpoints", "keep-columns", "label-column", "learn", "learn-interval",
         "learn-step", "learn-trace", "learn-until", "learning-rate", "learning-rate-head", "log-to",
         "loss", "loss-percentile", "max-failures", "max-repeats", "max-tokens", "mentor", "mentor-embedding",
         "mentor-features", "mentor-from", "mentor-hidden", "mentor-learning-rate", "mentor-params",
-        "mentor-patience", "mentor-weight-decay", "meta-batch-size", "meta-column", "meta-data", "meta-from",
+        "mentor-patience", "mentor-weight-decay", "meta-balance", "meta-batch-size", "meta-column", "meta-data",
+        "meta-from",
         "meta-holdout", "meta-ids", "meta-in-training", "meta-loss", "meta-size", "meta-sizes", "method",
         "methods", "min-class-share", "min-effective-share", "min-workers", "mixing", "mixture", "mixup-alpha",
         "momentum", "nesterov", "node-seconds", "noise", "noises", "normalisation", "objective", "on",
@@ -69,9 +71,9 @@ _OPTION = re.compile(
 _VALUE = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?|[A-Z_]+(\.\w+)?")
 _WORDS = frozenset(
     {
-        "arrow", "asha", "csv", "finite_difference", "gce", "jsonl", "jvp", "last_layer", "memory", "mentornet",
-        "mentornet-frozen", "mentornet-pd", "mixup", "mlp", "none", "pseudo-clean", "random", "ray", "self-paced",
-        "uniform", "unrolled",
+        "arrow", "asha", "byte-gpt", "csv", "finite_difference", "gce", "jsonl", "jvp", "last_layer", "memory",
+        "mentornet", "mentornet-frozen", "mentornet-pd", "mixup", "mlp", "none", "pseudo-clean", "random", "ray",
+        "self-paced", "text", "uniform", "unrolled",
     }
 )  # fmt: skip
 

@@ -157,7 +157,7 @@ def test_all_have_the_same_means() -> None:
     configs = {name: method.config(TrainConfig(), seed=3, learning_rate=0.02) for name, method in METHODS.items()}
     for name, config in configs.items():
         without = ("uniform", "trusted-only", "mentornet-pseudo-clean")
-        assert config.curriculum.meta_in_training == (0.0 if name in without else 1.0), name
+        assert config.curriculum.in_training == (0.0 if name in without else 1.0), name
         assert (config.run, config.student) == (
             dataclasses.replace(TrainConfig().run, seed=3),
             dataclasses.replace(TrainConfig().student, learning_rate=0.02),

@@ -102,7 +102,7 @@ def test_the_version(command: Any) -> None:
         (("--label", "2"), "error: unknown option --label: did you mean --label-column?\n"),
         (("--data", "own.csv"), "own.csv has no header: its first line must name the columns, but has values (1.5); "
          "put a line of 2 names before it, such as x0,label"),
-        (("--data", "own.csv", "--format", "text"), "unknown format 'text'; valid: auto, parquet, images, csv, jso"),
+        (("--data", "own.csv", "--format", "docx"), "unknown format 'docx'; valid: auto, parquet, images, csv, jso"),
         (("--data", "features.parquet", "--label-column", "class"), "its columns are height, width, label; name the "
          "one of given labels with --label-column"),
         (("--epoch", "2"), "error: unknown option --epoch: did you mean --epochs?\n"),

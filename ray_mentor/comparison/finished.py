@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ray_mentor.comparison.cells import Cell
 from ray_mentor.comparison.measured import Place
+from ray_mentor.config.meaning import with_loss_named
 from ray_mentor.on_ray.tune.listed import RUNS
 from ray_mentor.on_ray.tune.resumed import digest
 from ray_mentor.on_ray.tune.trial import last_state, newest_run
@@ -36,7 +37,7 @@ def finished(
         if name in done or run.size(RESULT) is None:
             continue
         if as_described:
-            check_same_run(cell.config.flat(), run)
+            check_same_run(with_loss_named(cell.config).flat(), run)
         if name in identities:
             identities[name].check(run, last_state(run, cell.config.run.epochs))
         done[name] = run

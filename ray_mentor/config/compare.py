@@ -21,11 +21,11 @@ class CompareSettings:
     methods: tuple[str, ...] = ()
     """Methods by name, `a,b` being two: uniform, uniform-trusted, mixup, mentormix-uniform, randaugment,
     trivialaugment, pcgrad, gradient-vaccine, label-smoothing, logit-adjusted, class-balanced, ldam, bootstrap-soft,
-    bootstrap-hard, mae, gce, gce-truncated, sce, elr, forward, focal-loss, focal, hard-mining, self-paced, spcl,
-    predefined, l2rw, co-teaching, dividemix, mentornet-pd, mentornet-dd, mentornet-refined, meta-weight-net, cmw-net,
-    mentornet-lstm, mentornet-unmixed, mentormix-published, mentornet-gce, mentornet-elr, mentornet-pseudo-clean,
-    mentornet, oracle; NAME=FILE is one of your own, with the settings in FILE (TOML or YAML). uniform-trusted and
-    oracle run in any case. Empty: those of the preset."""
+    bootstrap-hard, mae, gce, gce-truncated, sce, elr, forward, focal-loss, focal, hard-mining, group-dro, self-paced,
+    spcl, predefined, l2rw, co-teaching, dividemix, mentornet-pd, mentornet-dd, mentornet-refined, meta-weight-net,
+    cmw-net, mentornet-lstm, mentornet-unmixed, mentormix-published, mentornet-gce, mentornet-elr,
+    mentornet-pseudo-clean, mentornet, oracle; NAME=FILE is one of your own, with the settings in FILE (TOML or YAML).
+    uniform-trusted and oracle run in any case. Empty: those of the preset."""
     preset: Literal["quick", "seed", "all"] | None = None
     """Methods by what is asked: quick (uniform, self-paced, gce, mixup, mentornet), seed (those, sce, co-teaching,
     dividemix, mentornet-pd, mentornet-dd, randaugment on images), all. None: quick where no methods are named, else

@@ -101,6 +101,7 @@ METHODS: dict[str, Compared] = {
     "focal-loss": Compared("hard samples count more, as a loss", _robust("focal")),
     "focal": Compared("hard samples count more, as sample weights", {"method": "focal"}),
     "hard-mining": Compared("hard samples alone", {"method": "hard-mining"}),
+    "group-dro": Compared("the worst group's loss, by --group-column", {"method": "group-dro"}),
     "self-paced": Compared("self-paced: samples of large loss are dropped", {"method": "self-paced"}),
     "spcl": Compared("self-paced, with a slope", {"method": "spcl"}),
     "predefined": Compared("the curriculum that MentorNet PD imitates, as a formula", {"method": "predefined"}),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ray_mentor.config import MentorConfig
+from ray_mentor.config import MentorConfig, TrainConfig
 
 Condition = Callable[[Any], bool]
 
@@ -71,6 +71,22 @@ LEARNED = (
 
 LEARNING_METHODS = ("mentornet", "mentornet-refined")
 
+UNEVEN_LOSS = "logit-adjusted:1:1"
+"""What a student is trained on under a mentor that learns, where classes were made rare: the mentor says what to trust,
+the loss what each class counts for."""
+
+
+def with_loss_named(config: TrainConfig) -> TrainConfig:
+    """The settings with the name of the loss that follows from an imbalance, :data:`UNEVEN_LOSS` for a mentor that
+    learns, where none is given; a factor on classes that is asked for stands alone.
+    """
+    schedule = config.curriculum
+    is_even = config.data.imbalance == "none" or schedule.method not in LEARNING_METHODS
+    if is_even or schedule.loss is not None or schedule.reweight != "none":
+        return config
+    return config.changed(loss=UNEVEN_LOSS)
+
+
 _UNMIXED = "nothing is mixed"
 
 RULES = (
@@ -125,6 +141,7 @@ RULES = (
     Rule(("momentum", "nesterov"), {"optimizer": _is_not("sgd")}, "only sgd has a momentum to choose"),
     Rule(("pace",), {"method": _is_not("self-paced")}, "only self-paced has a pace"),
     Rule(("forget_rate", "forget_epochs"), {"method": _is_not("co-teaching")}, "only co-teaching forgets"),
+    Rule(("group_rate",), {"method": _is_not("group-dro")}, "only group-dro has shares of groups"),
     Rule(("unlabelled_weight",), {"method": _is_not("dividemix")}, "only dividemix has unlabelled samples"),
     Rule(("normalisation",), {"method": _is("dividemix")}, "what is believed has a mean, and so has the rest"),
     Rule(("burn_in",), {"method": _is("uniform")}, "all sample weights are 1 in any case"),
@@ -135,7 +152,7 @@ RULES = (
     ),
     Rule(
         ("loss_percentile", "percentile_decay"),
-        {"method": _is("uniform", "oracle", "focal", "l2rw", "co-teaching", "dividemix")},
+        {"method": _is("uniform", "oracle", "focal", "l2rw", "co-teaching", "dividemix", "group-dro")},
         "the method does not see the loss difference",
     ),
     Rule(

@@ -52,6 +52,7 @@ class Batch:
         share: share of a sample's own input and label in the mix, in [0, 1]; None if nothing was mixed.
         targets: of a loss that remembers one for each sample; None for any other.
         trusted: which samples belong to the trusted set, whose labels are right; None if none does.
+        groups: number of each sample's group, 0..G-1; None where nobody says which there are.
         rank_sizes: rows of the global batch on each rank, where the loader knows them; else they are asked for.
         all_rows: ``rows`` of the global batch, in rank order, where the loader knows them; likewise.
     """
@@ -66,6 +67,7 @@ class Batch:
     share: Float[Tensor, " batch"] | None = None
     targets: Float[Tensor, "batch classes"] | None = None
     trusted: Bool[Tensor, " batch"] | None = None
+    groups: Int[Tensor, " batch"] | None = None
     rank_sizes: tuple[int, ...] | None = None
     all_rows: NDArray[np.int64] | None = None
 

@@ -201,11 +201,15 @@ class Curriculum:
         return seen if part is None else remember(part, seen, self.history, self.exchange, self._kept)
 
     def score(self, seen: Observation) -> Float[Tensor, "batch ..."]:
-        """Features → mentor → what it says of each sample of the global batch; nobody is asked of a trusted one: 1."""
+        """Features → mentor → what it says of each sample of the global batch; of a trusted one 1, whoever weighs, but
+        for weightings that don't go by whether labels are right.
+        """
         with self.clock("scoring"):
             scored = self.parts.weighting(seen)
         scored = scored.to(seen.features.loss.device, non_blocking=True)
-        return scored if seen.trusted is None else scored.masked_fill(across(seen.trusted, scored), 1.0)
+        if seen.trusted is None or self.parts.weighting.weighs_trusted:
+            return scored
+        return scored.masked_fill(across(seen.trusted, scored), 1.0)
 
     def weigh(self, seen: Observation, scored: Float[Tensor, "batch ..."]) -> Weighed:
         """What the mentor says → sample weights → weighted loss."""
@@ -272,6 +276,7 @@ class Curriculum:
             influence, meta_loss, hypergradients = looked.influence, looked.meta_loss, looked.hypergradients
         record = record_of(self.step_number, weighed, influence, meta_loss, self.parts.class_factors, hypergradients)
         self.guards.count_fallback(weighed.overruled)
+        self.parts.weighting.stepped()
         if self.rate is not None:
             with self.clock("learning rate"):
                 self.rate.after_step()

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ray_mentor.errors import printable
+from ray_mentor.report.breakdown import Rows, bits_rows, class_rows, group_rows, mixture_rows, target_rows
 from ray_mentor.report.time_left import TimeLeft
 from ray_mentor.run.directory import inside
 from ray_mentor.wording import as_said_here
@@ -168,23 +169,11 @@ def accuracy_rows(result: Mapping[str, Any]) -> Rows:
         low, high = result["trusted_interval"]
         name = f"accuracy on {result['trusted_held_out']} held-out trusted samples, 95 % interval"
         rows.append((name, result["trusted_accuracy"], f"{{:.3f}} ({low:.3f} to {high:.3f})"))
+    rows += [] if result.get("trusted_accuracy") is None else target_rows(result)
     rows.append((_AGREEMENT, given_agreement(result), "{:.4f}"))
     rows += [(f"  of the {name} student alone", result.get(f"test_agreement_{name}"), "{:.4f}") for name in _STUDENTS]
     rows.append(("epoch whose student is kept", result.get("kept_epoch"), "{}"))
     return [*rows, *((f"{_OF_AVERAGE}, {name}", result.get(f"{each}_average"), "{:.4f}") for each, name in _AVERAGED)]
-
-
-def bits_rows(result: Mapping[str, Any]) -> Rows:
-    """How well the kept student says the next byte of plain text; none of anything else."""
-    rows: Rows = []
-    trusted, error = result.get("trusted_bits_per_byte"), result.get("trusted_bits_per_byte_error")
-    if trusted is not None:
-        name = f"bits per byte of {result['trusted_held_out']} held-out windows of trusted text"
-        rows.append((name, trusted, "{:.4f}" if error is None else f"{{:.4f}} ± {error:.4f}"))
-    for split in ("test", "validation"):
-        value = result.get(f"{split}_bits_per_byte")
-        rows += [] if value is None else [(f"bits per byte of the {split} split", value, "{:.4f}")]
-    return rows
 
 
 _OF_AVERAGE = "the student's exponential average (average.safetensors)"
@@ -210,10 +199,6 @@ _PHASES = {
     "finish": "closing",
 }
 _PHASES_HERE = {"prepare": "imports and data", "start_workers": "setting up", "train": "training", "finish": "closing"}
-
-
-Rows = list[tuple[str, Any, str]]
-"""Name, value or None, and how it is written."""
 
 
 _NONE_TRUSTED = "its meta set, and on the validation split (given labels)"
@@ -262,58 +247,12 @@ def learned_rows(result: Mapping[str, Any]) -> Rows:
     ]
 
 
-def class_rows(result: Mapping[str, Any]) -> Rows:
-    """Balanced accuracy, and what became of rare classes."""
-    what = "agreement on the test split" if result.get("test_accuracy") is None else "test accuracy"
-    rows: Rows = [(f"{what}, mean over classes", result["test_balanced_accuracy"], "{:.4f}")]
-    if (result.get("class_ratio") or 1.0) >= _UNEVEN:
-        rows += [(f"  {says}", result[f"test_{name}_accuracy"], "{:.4f}") for name, says in _OF_SIZES.items()]
-        worst = f"  worst class, {printable(str(result['test_worst_class']))}"
-        rows.append((worst, result["test_worst_class_accuracy"], "{:.4f}"))
-    found = [each for each in result["classes"] if each["is_rare"]]
-    for each in found[:_RARE_CLASSES]:
-        figures = [("accuracy", each["test_accuracy"]), ("weight", each["mean_sample_weight"])]
-        says = ", ".join(f"{name} {value:.2f}" for name, value in figures if value is not None)
-        rows.append((f"rare class {printable(each['class'])}, {each['training_share']:.1%} of samples", says, "{}"))
-    if found:
-        rows.append(("  mean weight of the other classes", result["mean_sample_weight_elsewhere"], "{:.2f}"))
-    return rows
-
-
-def mixture_rows(result: Mapping[str, Any]) -> Rows:
-    """Shares of the sources at the end, and of the whole training, the largest first."""
-    found = result.get("mixture")
-    if found is None:
-        return []
-    of_tokens = "" if found.get("tokens") is None else " of bytes" if bits_rows(result) else " of tokens"
-    what = f"sources: {found['policy']} shares{of_tokens} at the end, of all training"
-    rows: Rows = [(what, "epochs of each", "{}")]
-    order = sorted(found["shares"], key=lambda name: -float(found["shares"][name]))
-    for name in order[:_SOURCES]:
-        values = found["shares"][name], found["shares_of_training"][name], found["epochs"][name]
-        rows.append((f"  {printable(name)}", "{:.3f}, {:.3f}, {:.1f} epochs".format(*values), "{}"))
-    if len(order) > _SOURCES:
-        rest = order[_SOURCES:]
-        sums = (sum(found[each][name] for name in rest) for each in ("shares", "shares_of_training"))
-        rows.append((f"  {len(rest)} others", "{:.3f}, {:.3f}".format(*sums), "{}"))
-    return rows
-
-
-_SOURCES = 10  # that the table tells of
-_UNEVEN = 3.0  # times as large as the smallest class is the largest, where the table tells of sizes
-_OF_SIZES = {
-    "many": "classes of more than 100 training samples",
-    "medium": "classes of 20 to 100",
-    "few": "classes of fewer than 20",
-}
-_RARE_CLASSES = 5  # that the table tells of
-
-
 def closing_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The figures of a finished run, as far as they are known."""
     rows = [
         *accuracy_rows(result),
         *class_rows(result),
+        *group_rows(result),
         (
             f"wrong labels known by {result.get('noise_auroc_of', '1 − sample weight')} (AUROC: 1 all, 0.5 chance)",
             result["noise_auroc"],

@@ -28,6 +28,7 @@ def batch_of(samples: Samples, global_rows: Rows, exchange: AbstractExchange, dr
         inputs=inputs,
         labels=samples.for_loss(rows),
         true_labels=truth,
+        groups=None if samples.groups is None else torch.from_numpy(samples.groups.of[rows]),
         rank_sizes=tuple(rank_sizes(len(global_rows), exchange.world_size)),
         all_rows=global_rows,
     )

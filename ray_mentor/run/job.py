@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig, RunSettings, TrainConfig
+from ray_mentor.config.meaning import with_loss_named
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.learner import MentorState
 from ray_mentor.core.mentor.pace import paced
 from ray_mentor.core.mentor.start import made_for
-from ray_mentor.core.methods.table import burn_in_of, loss_of
+from ray_mentor.core.methods.table import burn_in_of
 from ray_mentor.core.student.optimizers import Params
 from ray_mentor.data.plan.order import AbstractOrder
 from ray_mentor.data.samples.augment import UNCHANGED, Augment
@@ -98,10 +99,10 @@ def settled(config: TrainConfig, total_steps: int) -> TrainConfig:
     Args:
         total_steps: of the run.
     """
+    config = with_loss_named(config)
     burn_in = burn_in_of(config.curriculum, config.run.epochs)
-    loss = loss_of(config.curriculum, is_uneven=config.data.imbalance != "none")
     return dataclasses.replace(
         config,
-        curriculum=dataclasses.replace(config.curriculum, burn_in=burn_in, loss=loss),
+        curriculum=dataclasses.replace(config.curriculum, burn_in=burn_in),
         mentor=paced(made_for(config.curriculum, config.mentor), total_steps * (1 - burn_in)),
     )

@@ -22,7 +22,7 @@ def test_methods_are_settings_and_have_the_same_means(method: str) -> None:
     assert (config.data, config.student, config.run) == (base.data, base.student, base.run)
     shared = ("meta_holdout",)
     assert all(getattr(config.mentor, name) == getattr(base.mentor, name) for name in shared)
-    assert config.curriculum.meta_in_training == base.curriculum.meta_in_training == 1.0
+    assert config.curriculum.in_training == base.curriculum.in_training == 1.0
 
 
 @pytest.mark.long

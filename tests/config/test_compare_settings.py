@@ -37,7 +37,7 @@ def test_presets_are_of_the_table() -> None:
 
 
 def test_all_methods_but_two_have_the_trusted_samples_in_training() -> None:
-    shares = {name: method.config(TrainConfig()).curriculum.meta_in_training for name, method in METHODS.items()}
+    shares = {name: method.config(TrainConfig()).curriculum.in_training for name, method in METHODS.items()}
     assert (shares.pop("uniform"), shares.pop("mentornet-pseudo-clean")) == (0.0, 0.0)
     assert set(shares.values()) == {1.0}
 

@@ -65,6 +65,7 @@ VALUES: dict[str, list[Any]] = {
     "optimizer": ["sgd", "adamw"],
     "momentum": [0.9, 0.5],
     "nesterov": [True, False],
+    "group_rate": [0.01, 0.1],
 }
 """Some for each setting that a rule speaks of or looks at, published params aside."""
 

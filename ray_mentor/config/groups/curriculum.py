@@ -47,7 +47,7 @@ class CurriculumConfig:
 
     method: str = "mentornet"
     """mentornet (learned), mentornet-pd (fitted to a formula), mentornet-refined (the same, and learning on), uniform,
-    oracle, self-paced, l2rw, spcl, predefined, focal, hard-mining, mentornet-frozen (another run's),
+    oracle, self-paced, l2rw, spcl, predefined, focal, hard-mining, group-dro, mentornet-frozen (another run's),
     co-teaching, dividemix (two students), mentornet-dd (taught on trusted samples), rule:FILE (a table that ray-mentor
     distill made)."""
     refine: bool = False
@@ -65,6 +65,8 @@ class CurriculumConfig:
     unlabelled_weight: float = 25.0
     """dividemix: λ, how much the samples count whose given label is not believed, >= 0. Published: 25, but 0 where a
     fifth or less is wrong and for asymmetric noise, and 150 where most is wrong among many classes."""
+    group_rate: float = 0.01
+    """group-dro: step η, >= 0, of the shares of groups along their losses."""
     loss: str | None = None
     """Per-sample loss of classes, with its numbers behind colons where they are not the published ones: cross-entropy,
     gce:0.7, gce-truncated:0.7:0.5, sce:0.1:1, mae, bootstrap-soft:0.95, bootstrap-hard:0.8, elr:3:0.7, forward:5 (a
@@ -96,9 +98,9 @@ class CurriculumConfig:
     """Where the meta set comes from, that a mentor (or l2rw, or a gradient rule) learns from: trusted, or pseudo-clean:
     samples of the validation split whose given labels look right, chosen anew after each epoch. Then no trusted sample
     is needed; those that there are stay in training and measurements."""
-    meta_in_training: float = 1.0
+    meta_in_training: float | None = None
     """Share of the meta set, but for what is held out, that the student is trained on as well, each sample with weight
-    1, in [0, 1]; 0 for none."""
+    1, in [0, 1]; 0 for none. None: 1, but 0 where shares of sources are mixed, which are measured by the meta set."""
     example_dropout: str = ""
     """Share of each batch whose sample weights are set to 0, over training: RATE:SHARE,RATE:SHARE,...
     (published: 0.5:0.17,0.05:0.83). Empty for none."""
@@ -118,8 +120,13 @@ class CurriculumConfig:
         one_of(self.meta_from, ("trusted", "pseudo-clean"), "meta_from")
         require(self.mixup_alpha > 0, "mixup_alpha", self.mixup_alpha, "it must be above 0")
         require(0 <= self.forget_rate < 1, "forget_rate", self.forget_rate, "it must lie in [0, 1)")
-        for name in ("forget_epochs", "unlabelled_weight"):
+        for name in ("forget_epochs", "unlabelled_weight", "group_rate"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "it must be at least 0")
         require(self.burn_in is None or 0 <= self.burn_in < 1, "burn_in", self.burn_in, "it must lie in [0, 1)")
-        require(0 <= self.meta_in_training <= 1, "meta_in_training", self.meta_in_training, "it must lie in [0, 1]")
+        require(0 <= self.in_training <= 1, "meta_in_training", self.meta_in_training, "it must lie in [0, 1]")
         parse_schedule(self.example_dropout)
+
+    @property
+    def in_training(self) -> float:
+        """Share of the meta set that is trained on, but for where sources are mixed."""
+        return 1.0 if self.meta_in_training is None else self.meta_in_training

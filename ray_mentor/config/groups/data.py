@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from ray_mentor.config.values import require
 from ray_mentor.errors import UserError, listed, one_of, shown
@@ -36,8 +37,12 @@ BUILT_IN = ("digits", "cifar10", "cifar100")
 _SOURCE = re.compile(r"(?:^|,)([A-Za-z_][\w-]*)=")
 
 
-def sources_in(data: str) -> dict[str, str]:
+def sources_in(data: str, setting: str = "data", one: str = "source") -> dict[str, str]:
     """Reads ``NAME=PATH,NAME=PATH`` into paths by name; of a single data set, {}.
+
+    Args:
+        setting: that says so, for messages.
+        one: what each of them is called there.
 
     Raises:
         UserError: a name that occurs twice, or a source without a path.
@@ -50,11 +55,34 @@ def sources_in(data: str) -> dict[str, str]:
     names = [name for name, _ in pairs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise UserError(f"data names the source {twice!r} twice; give each source a name of its own")
+        raise UserError(f"{setting} names the {one} {twice!r} twice; give each {one} a name of its own")
     empty = next((name for name, path in pairs if not path), None)
     if empty is not None:
-        raise UserError(f"data names the source {empty!r} without a path; give --data {empty}=PATH")
+        option = f"--{setting.replace('_', '-')}"
+        raise UserError(f"{setting} names the {one} {empty!r} without a path; give {option} {empty}=PATH")
     return dict(pairs)
+
+
+def targets_in(meta_data: str) -> dict[str, tuple[str, float]]:
+    """Reads ``NAME=PATH:WEIGHT,NAME=PATH`` into paths and weights by name, 1 where there is none; of a single one, {}.
+
+    Raises:
+        UserError: as :func:`sources_in`, or a weight that is none.
+    """
+    found = {}
+    for name, text in sources_in(meta_data, "meta_data", "target").items():
+        path, _, last = text.rpartition(":")
+        try:
+            weight = float(last) if path else math.nan
+        except ValueError:
+            weight = math.nan
+        is_said = not math.isnan(weight) or (path and last.lower() == "nan")
+        if is_said and not 0 < weight < math.inf:
+            raise UserError(
+                f"the target {name!r} of meta_data has the weight {last}, but a weight is above 0; give it one"
+            )
+        found[name] = (path, weight) if is_said else (text, 1.0)
+    return found
 
 
 def names_a_source(value: str) -> bool:
@@ -62,21 +90,22 @@ def names_a_source(value: str) -> bool:
     return _SOURCE.match(value) is not None
 
 
-def joined_sources(values: Sequence[str]) -> str:
-    """One setting of the values of several ``--data``.
+def joined_sources(values: Sequence[str], option: str = "--data") -> str:
+    """One setting of the values of an option that is given several times, ``--data`` or ``--meta-data``.
 
     Raises:
         UserError: one that names no source, or a path that can't be told from the next name.
     """
+    one = "source" if option == "--data" else "target"
     for value in values:
         if not names_a_source(value):
             raise UserError(
-                f"--data is given {len(values)} times, and {shown(value)} has no name; name each source: "
-                "--data wiki=PATH --data code=PATH"
+                f"{option} is given {len(values)} times, and {shown(value)} has no name; name each {one}: "
+                f"{option} wiki=PATH {option} code=PATH"
             )
-    whole = ",".join(values)
-    if len(sources_in(whole)) != len(values):
-        raise UserError(f"data is {shown(whole)}, in which a path holds what looks like another name; rename it")
+    whole, setting = ",".join(values), option.removeprefix("--").replace("-", "_")
+    if len(sources_in(whole, setting, one)) != len(values):
+        raise UserError(f"{setting} is {shown(whole)}, in which a path holds what looks like another name; rename it")
     return whole
 
 
@@ -211,6 +240,12 @@ class DataConfig:
     """The column of sample ids, integers or strings. None: `sample_id` if there, else the row number."""
     true_label_column: str | None = None
     """The column of true labels where they are known; for reports, `oracle`, a drawn meta set and the test split."""
+    group_column: str | None = None
+    """The column of groups (integers or strings) that are no classes, such as the hospital: accuracy is told of each,
+    and of the worst; group-dro and a mixture go by them."""
+    meta_balance: Literal["classes", "groups"] = "classes"
+    """What a drawn meta set has as many samples of as it can: each class, or each group; with groups, shares are learnt
+    for the mean over groups of the target's loss."""
     noise: str = "auto"
     """Label noise to add: none, symmetric:R, asymmetric:R, instance:R, or imb:R (to large classes in proportion to
     their sizes), with rate R in [0, 1). auto: symmetric:0.4 on digits (the demonstration), none on everything else."""
@@ -222,7 +257,9 @@ class DataConfig:
     """Samples taken from the training split, before noise, as the trusted set (class-balanced where possible), >= 0;
     with 0 nothing is known to be right, and a method that learns from it is refused."""
     meta_data: str | None = None
-    """A trusted meta set of its own, in any format that data can have; in place of meta_size."""
+    """A trusted meta set of its own, in any format that data can have; in place of meta_size. Several targets that
+    training is for, each with a weight: --meta-data NAME=PATH:WEIGHT for each (in a file
+    NAME=PATH:WEIGHT,NAME=PATH:WEIGHT); without a weight 1."""
     meta_ids: str | None = None
     """File of the ids of training samples that were checked by hand, which become the trusted set, in place of
     meta_size: one a line, or CSV or Parquet with a column sample_id, and checked_label (or label) where labels were
@@ -257,8 +294,10 @@ class DataConfig:
         parse_imbalance(self.imbalance)
         require(bool(self.data), "data", self.data, "it must name a data set or a path")
         sources_in(self.data)
+        targets_in(self.meta_data or "")
         one_of(self.format, ("auto", *FORMATS), "format")
         one_of(self.data_backend, BACKENDS, "data_backend")
+        one_of(self.meta_balance, ("classes", "groups"), "meta_balance")
         side = self.image_size
         require(side is None or side >= LEAST_SIDE, "image_size", side, f"it must be at least {LEAST_SIDE}", "e.g. 224")
         most = self.max_tokens
@@ -291,6 +330,11 @@ class DataConfig:
     def sources(self) -> dict[str, str]:
         """Paths of several sources by name; {} where there is one data set."""
         return sources_in(self.data)
+
+    @property
+    def targets(self) -> dict[str, tuple[str, float]]:
+        """Paths and weights of several targets by name; {} where there is one, or none."""
+        return targets_in(self.meta_data or "")
 
     @property
     def is_plain_text(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
@@ -30,6 +30,7 @@ from ray_mentor.core.methods.weightings import (
     AbstractWeighting,
     FocalWeights,
     Frozen,
+    GroupDRO,
     HardMining,
     Learned,
     LearningToReweight,
@@ -57,6 +58,7 @@ class Method:
         weighting: makes its weighting.
         learns: whether a mentor learns from influences.
         needs_truth: whether the true labels must be known.
+        needs_groups: whether each training sample's group must be.
         says_same: whether its sample weights are the same for all, and say nothing of a label.
         burn_in: share of training in which all sample weights are 1, unless the user says otherwise.
         burn_in_epochs: that it takes at most then.
@@ -68,6 +70,7 @@ class Method:
     weighting: MakeWeighting
     learns: bool = False
     needs_truth: bool = False
+    needs_groups: bool = False
     loss: str = CROSS_ENTROPY
     burn_in: float = 0.0
     says_same: bool = False
@@ -111,6 +114,15 @@ def _taught(curriculum: CurriculumConfig, config: MentorConfig, __: AbstractMent
     return Taught(config, curriculum.taught_at)
 
 
+def _group_dro(curriculum: CurriculumConfig, config: MentorConfig, __: AbstractMentorAccess | None) -> GroupDRO:
+    if config.normalisation != "sum":
+        raise UserError(
+            f"method is 'group-dro', whose sample weights are shares of a sum, but normalisation is "
+            f"{config.normalisation!r}; leave it out"
+        )
+    return GroupDRO(curriculum.group_rate)
+
+
 METHODS: dict[str, Method] = {
     "mentornet": Method(_learned, learns=True, burn_in=0.15),
     "mentornet-pd": Method(_published),
@@ -122,6 +134,7 @@ METHODS: dict[str, Method] = {
     "predefined": Method(lambda *_: Predefined()),
     "focal": Method(lambda *_: FocalWeights()),
     "hard-mining": Method(lambda *_: HardMining()),
+    "group-dro": Method(_group_dro, needs_groups=True),
     FROZEN: Method(_frozen, burn_in=0.15),
     "co-teaching": Method(_co_teaching, students=2),
     "dividemix": Method(
@@ -148,6 +161,7 @@ def parts_of(
     class_sizes: Sequence[int] | None = None,
     trusted_sizes: Sequence[int] | None = None,
     meta_sizes: Sequence[int] | None = None,
+    group_sizes: Mapping[str, int] | None = None,
 ) -> Parts:
     """The parts of the method that ``curriculum`` names.
 
@@ -161,6 +175,7 @@ def parts_of(
         class_sizes: training samples of each class, by given label; for a loss that goes by them.
         trusted_sizes: trusted samples of each class that are trained on beside them.
         meta_sizes: samples of each class of the meta set; for a meta loss that goes by them.
+        group_sizes: samples that are trained on of each group, by name; for a method that goes by them.
     """
     method = method_of(curriculum.method)
     own = loss is not None
@@ -170,6 +185,8 @@ def parts_of(
     shown_loss = train_loss if own else cross_entropy
     is_pair = method.students > 1
     weighting = method.weighting(curriculum, mentor, access)
+    if isinstance(weighting, GroupDRO):
+        weighting.take_groups(group_sizes)
     return Parts(
         loss=OfBoth(cross_entropy) if is_pair else train_loss,
         seen_loss=None if is_pair else shown_loss,
@@ -249,20 +266,6 @@ def check_one_loss(curriculum: CurriculumConfig, own: PerSampleLoss | None) -> N
         raise UserError(f"loss is {curriculum.loss!r}, but a loss of your own was given, too; leave one of them out")
 
 
-UNEVEN_LOSS = "logit-adjusted:1:1"
-"""What a student is trained on under a mentor that learns, where classes were made rare: the mentor says what to trust,
-the loss what each class counts for."""
-
-
-def loss_of(curriculum: CurriculumConfig, *, is_uneven: bool) -> str | None:
-    """The name of the loss: what is given, or else :data:`UNEVEN_LOSS` for a mentor that learns on uneven classes.
-
-    A factor on classes that is asked for stands alone.
-    """
-    stands = curriculum.loss is not None or curriculum.reweight != "none"
-    return curriculum.loss if stands or not is_uneven or not method_of(curriculum.method).learns else UNEVEN_LOSS
-
-
 def burn_in_of(curriculum: CurriculumConfig, epochs: int | None = None) -> float:
     """Share of training before a mentor learns: what is given, or the method's own, which is no more than some epochs.
 
@@ -304,13 +307,13 @@ def mixing_of(curriculum: CurriculumConfig, mentor: MentorConfig, *, own_loss: b
     if curriculum.mixing not in (None, "none"):
         require_floats(curriculum.mixing, is_float=floats)
     learns = method_of(curriculum.method).learns
-    by_trusted = curriculum.meta_in_training > 0 and mentor.meta_holdout > 0
+    by_trusted = curriculum.in_training > 0 and mentor.meta_holdout > 0
     measured = by_trusted or curriculum.meta_from == "pseudo-clean"
     if curriculum.mixing == "mentormix" and not measured:
         raise UserError(
             "mixing is 'mentormix', which mixes as often as the student memorises, and that shows where of the "
             f"trusted samples some are trained on and some held out; with meta_in_training "
-            f"{curriculum.meta_in_training:g} and meta_holdout {mentor.meta_holdout:g} give --mixing mixup, or none"
+            f"{curriculum.in_training:g} and meta_holdout {mentor.meta_holdout:g} give --mixing mixup, or none"
         )
     if curriculum.mixing is None:
         if not own_loss and isinstance(named_loss_of(curriculum), TargetLoss):

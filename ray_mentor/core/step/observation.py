@@ -39,6 +39,7 @@ class Observation:
         rank_sizes: rows per rank.
         own: this rank's rows of the global batch.
         trusted: as the features have it; None where the host knows that none is.
+        groups: of the global batch's samples; None where nobody says.
         units: that a mentor is shown losses in; None: as they are.
         slopes: ⟨∇M(θ), ∇ℓ_i⟩ of each sample of the global batch; None where no weighting needs them.
         of_students: the losses of the global batch that each of two students has; None where there is one.
@@ -65,6 +66,7 @@ class Observation:
     epochs: float = 0.0
     outputs: Any = None
     said: Float[Tensor, "own 2"] | None = None
+    groups: Int[Tensor, " batch"] | None = None
 
     @property
     def clean(self) -> Bool[Tensor, " batch"] | None:
@@ -111,7 +113,8 @@ def observe(
     both = list(looked_at.to(losses.dtype).unbind(dim=1)) if looked_at.ndim == 2 else []
     loss = mean_of_students(looked_at.double() if both else looked_at).to(losses.dtype)
     ids, truth, trusted = batch.ids, batch.true_labels, batch.trusted
-    columns: list[Tensor] = [loss, label, predicted, *both]
+    of_groups = [] if batch.groups is None else [batch.groups.to(losses.device, non_blocking=True)]
+    columns: list[Tensor] = [loss, label, predicted, *of_groups, *both]
     if exchange.world_size > 1:  # a rank may know what another doesn't
         truth = unknown() if truth is None else truth
         trusted = torch.zeros_like(unknown()) if trusted is None else trusted
@@ -120,6 +123,7 @@ def observe(
     if exchange.world_size > 1:
         *columns, ids, truth, trusted = columns
     loss, label, predicted, *both = columns
+    of_groups, both = both[: len(of_groups)], both[len(of_groups) :]
     trusted = None if trusted is None else trusted.bool()
     features = Features(
         loss=loss,
@@ -145,6 +149,7 @@ def observe(
         in_units,
         of_students=torch.stack(both, dim=1) if both else None,
         said=said,
+        groups=of_groups[0] if of_groups else None,
     )
 
 

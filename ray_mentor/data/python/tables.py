@@ -20,12 +20,13 @@ from ray_mentor.data.readers.places import File
 from ray_mentor.data.readers.tables.columns import choose_columns, require_columns
 from ray_mentor.data.readers.tables.images import first_sizes, whole
 from ray_mentor.data.readers.tables.read import inputs_in
-from ray_mentor.data.readers.tables.roles import as_for_training, with_roles
+from ray_mentor.data.readers.tables.roles import as_for_training, with_roles, without_missing
 from ray_mentor.data.readers.tables.table import Table, named_classes, open_table
 from ray_mentor.data.samples.inputs import AbstractInputs, ImageInputs
 from ray_mentor.data.samples.labels import class_labels, numbered_classes, targets_in
 from ray_mentor.data.samples.rows import Rows
 from ray_mentor.data.samples.samples import Samples
+from ray_mentor.data.samples.sources.domains import Domains, domains_in
 from ray_mentor.errors import UserError, listed
 
 _INDEX = "sample_id"
@@ -72,9 +73,7 @@ def samples_of_table(
     """
     if like is not None:
         config = as_for_training(config, like[1])
-        config = dataclasses.replace(
-            config, id_column=config.id_column if config.id_column in table.schema.names else None
-        )
+        config = without_missing(config, table.schema)
     _, config = with_roles(SplitParts((TablePart(table),)), config)
     require_columns(table.schema, [config.label_column], TablePart(table), label=config.label_column)
     amounts = _targets(table[config.label_column], config.label_column) if targets else None
@@ -83,7 +82,8 @@ def samples_of_table(
         table = table.set_column(place, config.label_column, pa.array(np.zeros(len(table), np.int64)))
         inputs, opened, rows, features = _inputs(table, config, None if like is None else like[0].inputs)
         strings = _strings(opened, rows)
-        return Samples.of_targets(inputs, opened.ids[rows], amounts[rows], strings), features
+        made = Samples.of_targets(inputs, opened.ids[rows], amounts[rows], strings)
+        return dataclasses.replace(made, groups=_groups(opened, rows)), features
     classes = like[0].classes if like is not None else names or named_classes(table.schema, config.label_column) or None
     labels, table = {}, table.replace_schema_metadata(None)
     for name in dict.fromkeys(filter(None, (config.label_column, config.true_label_column))):
@@ -95,11 +95,16 @@ def samples_of_table(
     inputs, opened, rows, features = _inputs(table, config, None if like is None else like[0].inputs)
     truth = None if config.true_label_column is None else labels[config.true_label_column][rows]
     given = labels[config.label_column][rows]
-    return Samples(inputs, opened.ids[rows], given, truth, classes, _strings(opened, rows)), features
+    strings, groups = _strings(opened, rows), _groups(opened, rows)
+    return Samples(inputs, opened.ids[rows], given, truth, classes, strings, groups=groups), features
 
 
 def _strings(opened: Table, rows: Rows) -> pa.LargeStringArray | None:
     return None if opened.names is None else opened.names.combine_chunks().take(pa.array(rows))
+
+
+def _groups(opened: Table, rows: Rows) -> Domains | None:
+    return None if opened.groups is None else domains_in(opened.groups).select(rows)
 
 
 def _targets(column: pa.ChunkedArray, name: str) -> NDArray[Any] | None:
@@ -139,7 +144,8 @@ def _array_column(table: pa.Table, config: DataConfig) -> str | None:
         UserError: there are others beside it, and none is named.
     """
     named = [config.image_column] if config.image_column else list(config.feature_columns)
-    about = {config.label_column, config.true_label_column, config.id_column, _INDEX, *config.ignore_columns}
+    named_otherwise = config.label_column, config.true_label_column, config.id_column, config.group_column
+    about = {*named_otherwise, _INDEX, *config.ignore_columns}
     fields = [field for field in table.schema if field.name not in about and (not named or field.name in named)]
     arrays = [field.name for field in fields if _is_arrays(field.type)]
     if arrays and len(fields) > 1:

@@ -43,11 +43,12 @@ def read(config: DataConfig, spread: Spread = in_threads, *, images: bool = True
             f"data_backend is {config.data_backend!r}, but {config.data} is small and is held in memory; "
             "leave --data-backend out, or give a path to data of your own"
         )
-    if config.data in CLEAN and config.text_column is not None:
-        raise UserError(
-            f"text_column is {config.text_column!r}, but {config.data} holds images; leave it out, or give a path to "
-            "data of your own"
-        )
+    for name in ("text_column", "group_column"):
+        if config.data in CLEAN and getattr(config, name) is not None:
+            raise UserError(
+                f"{name} is {getattr(config, name)!r}, but {config.data} holds images; leave it out, or give a "
+                "path to data of your own"
+            )
     if config.data in CLEAN:
         return _of_known_size(read_digits() if config.data == "digits" else read_cifar(config), config)
     if is_data(config.data):

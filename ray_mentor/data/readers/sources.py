@@ -14,6 +14,11 @@ from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.samples.sources.joined import joined
 from ray_mentor.errors import UserError, listed
 
+STREAMED = (
+    "data_backend is 'ray', which streams samples in an order that is known before training, but how much of each "
+    "source comes next is decided meanwhile; give --data-backend memory or arrow"
+)
+
 
 def read_sources(config: DataConfig, read: Callable[[DataConfig], Raw]) -> Raw:
     """What ``config.data`` names, source by source, one behind the other.
@@ -25,10 +30,7 @@ def read_sources(config: DataConfig, read: Callable[[DataConfig], Raw]) -> Raw:
         UserError: a backend that streams, or sources that don't go with one another, naming the source.
     """
     if config.data_backend == "ray":
-        raise UserError(
-            "data_backend is 'ray', which streams samples in an order that is known before training, but how much of "
-            "each source comes next is decided meanwhile; give --data-backend memory or arrow"
-        )
+        raise UserError(STREAMED)
     raws: dict[str, Raw] = {}
     for name, data in config.sources.items():
         try:

@@ -16,16 +16,19 @@ _ROWS = 1000  # whose content is looked at: the first, the last, and others even
 
 
 def identity(samples: Samples) -> str:
-    """A digest of ids, labels, true labels, classes and sources, in order, and of the content of up to 1000 inputs.
+    """A digest of ids, labels, true labels, classes, sources and groups, in order, and of the content of up to 1000
+    inputs.
 
     The inputs of a data set of the user's own are left out: reading them takes time, and may be random.
     """
     made = hashlib.blake2b(json.dumps([len(samples), samples.classes]).encode(), digest_size=16)
     for values in (samples.ids, samples.labels, samples.true_labels, *_targets(samples)):
         made.update(b"-" if values is None else np.ascontiguousarray(values).data)
-    if samples.domains is not None:
-        made.update(json.dumps(samples.domains.names).encode())
-        made.update(np.ascontiguousarray(samples.domains.of).data)
+    for of in (samples.domains, samples.groups):
+        if of is not None:
+            made.update(json.dumps(of.names).encode())
+            made.update(np.ascontiguousarray(of.of).data)
+            made.update(b"" if of.weights is None else json.dumps(of.weights).encode())
     if not isinstance(samples.inputs, DatasetInputs):
         rows = np.unique(np.linspace(0, len(samples) - 1, min(_ROWS, len(samples)), dtype=np.int64))
         made.update(samples.inputs.select(rows).content_hashes().tobytes())

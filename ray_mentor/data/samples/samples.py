@@ -47,6 +47,7 @@ class Samples:
         targets: (N, ...), what the loss is given in the labels' place where a target isn't one class: amounts, several
             classes at once, a class a token; then ``labels`` are all 0, of the one class :data:`NO_CLASSES` has.
         domains: of which source each sample is, where they come from several.
+        groups: of which group each sample is, where somebody says so: the hospital, the background, no class.
 
     Raises:
         UserError: lengths that differ, ids that occur twice, a label that isn't a class.
@@ -60,6 +61,7 @@ class Samples:
     names: pa.LargeStringArray | None = None
     targets: NDArray[Any] | None = None
     domains: Domains | None = None
+    groups: Domains | None = None
 
     def __post_init__(self) -> None:
         for name in ("ids", "labels", "true_labels"):
@@ -94,7 +96,8 @@ class Samples:
         targets = None if self.targets is None else self.targets[rows]
         inputs, ids, labels = self.inputs.select(rows), self.ids[rows], self.labels[rows]
         domains = None if self.domains is None else self.domains.select(rows)
-        return Samples(inputs, ids, labels, truth, self.classes, names, targets, domains)
+        groups = None if self.groups is None else self.groups.select(rows)
+        return Samples(inputs, ids, labels, truth, self.classes, names, targets, domains, groups)
 
     def for_loss(self, rows: Rows) -> Shaped[Tensor, "rows ..."]:
         """What the loss is given of those rows beside the outputs: their labels, or their targets."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ray_mentor.data.plan.batches import Plan, rank_sizes
 from ray_mentor.data.plan.order import Shuffled
@@ -32,7 +33,8 @@ class MetaParts:
 
 
 def meta_parts(meta: Samples, *, holdout: float, training: float, seed: int) -> MetaParts:
-    """Shares a meta set out by seed; no class is taken to its last sample, so that less than asked for may be taken.
+    """Shares a meta set out by seed; no class is taken to its last sample, nor a group's part of it where groups are
+    known, so that less than asked for may be taken.
 
     Args:
         holdout: share of ``meta`` that is held out, in [0, 1).
@@ -62,7 +64,17 @@ def joined_rows(batch: Rows, beside: Rows, world_size: int) -> Rows:
 
 def _taken(samples: Samples, count: int, seed: int, purpose: int) -> tuple[Samples, Samples | None]:
     """The others, and ``count`` samples or as many as can be spared."""
-    rows = spared(samples.labels, count, np.random.default_rng([seed, purpose]))
+    rows = spared(_strata(samples), count, np.random.default_rng([seed, purpose]))
     if len(rows) == 0:
         return samples, None
     return samples.select(np.setdiff1d(np.arange(len(samples)), rows)), samples.select(rows)
+
+
+def _strata(samples: Samples) -> NDArray[np.int64]:
+    """Classes, or those of each group and of each target."""
+    strata = samples.labels
+    if samples.groups is not None:
+        strata = samples.groups.of * len(samples.classes) + strata
+    if samples.domains is not None and samples.domains.weights is not None:
+        strata = strata * len(samples.domains.names) + samples.domains.of
+    return strata

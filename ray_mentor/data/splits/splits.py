@@ -13,6 +13,7 @@ from ray_mentor.data.readers import CLEAN, Raw, read
 from ray_mentor.data.readers.texts.tokenised import tokenised
 from ray_mentor.data.samples.inputs import AbstractArrayInputs, Scale
 from ray_mentor.data.samples.samples import Samples
+from ray_mentor.data.samples.sources.domains import in_one_order
 from ray_mentor.data.splits.confusable import is_known
 from ray_mentor.data.splits.long_tail import long_tailed
 from ray_mentor.data.splits.noise import add_noise
@@ -56,6 +57,27 @@ class Splits:
             if samples is not None:
                 samples.inputs.open()
 
+    def with_groups_alike(self, column: str | None) -> Splits:
+        """The same, whose groups have one order of names in all of them.
+
+        Args:
+            column: that was named for them.
+
+        Raises:
+            UserError: one was, but the data have none.
+        """
+        if column is not None and self.train.groups is None:
+            raise UserError(
+                f"group_column is {column!r}, but the data have no columns; give a table, or Samples with their groups"
+            )
+        parts = {name: getattr(self, name) for name in ("train", "validation", "meta", "test")}
+        found = in_one_order([None if samples is None else samples.groups for samples in parts.values()])
+        made: dict[str, Any] = {
+            name: None if samples is None else replace(samples, groups=groups)
+            for (name, samples), groups in zip(parts.items(), found, strict=True)
+        }
+        return replace(self, **made)
+
 
 def prepare(config: DataConfig, seed: int, spread: Spread = in_threads, student: str | None = None) -> Splits:
     """Reads, splits, scales and adds noise; the same config and seed give the same splits.
@@ -87,6 +109,7 @@ def prepare(config: DataConfig, seed: int, spread: Spread = in_threads, student:
     test = _at_most(test, config.test_size, _draw(seed, _TEST_SIZE))
     validation = None if validation is None else held(validation)
     splits = Splits(train, validation, held(meta), held(test), tuple(notes), raw.understood, raw.features)
+    splits = splits.with_groups_alike(config.group_column)
     return splits if student is None or config.text_column is None else tokenised_splits(splits, config, student)
 
 

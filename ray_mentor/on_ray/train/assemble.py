@@ -31,7 +31,7 @@ from ray_mentor.on_ray.session.metrics import RunMetrics
 from ray_mentor.run.job import Job
 from ray_mentor.run.meta_set.batches import MetaBatches
 from ray_mentor.run.meta_set.pseudo_clean import PseudoClean
-from ray_mentor.run.meta_set.trusted import trained_on
+from ray_mentor.run.meta_set.trusted import group_sizes, trained_on
 from ray_mentor.students.weights import Start
 
 
@@ -67,6 +67,7 @@ def assemble(
         class_sizes=splits.train.class_sizes,
         trusted_sizes=trained_beside,
         meta_sizes=parts_of_meta.learnt.class_sizes if job.curriculum.meta_from == "trusted" else None,
+        group_sizes=group_sizes(splits.train, parts_of_meta.trained),
     )
     beside = len(splits.train.classes) if isinstance(parts.loss, TargetLoss) else 0
     beside += parts.remembering.keeps if parts.remembering else 0
@@ -155,6 +156,16 @@ def _check_parts(parts: MetaParts, whole: int, job: Job, exchange: AbstractExcha
             f"meta_holdout {job.mentor.meta_holdout:g} leaves the mentor {len(parts.learnt)} of {whole} meta samples, "
             f"but each of the {exchange.world_size} workers needs one; give more, or --meta-holdout 0"
         )
+    targets = parts.learnt.domains
+    if targets is not None and targets.weights is not None:
+        few = next(
+            (name for name, size in zip(targets.names, targets.sizes, strict=True) if size < exchange.world_size), None
+        )
+        if few is not None:
+            raise UserError(
+                f"the target {few!r} has fewer samples to learn from than there are workers ({exchange.world_size}); "
+                "give more, or fewer --workers"
+            )
     if parts.held_out is not None or whole == 0:
         return
     if job.mentor.mentor_patience > 0 and method_of(job.curriculum.method).learns:

@@ -30,7 +30,9 @@ from ray_mentor.run.checkpoint.kept import kept_student
 from ray_mentor.run.checkpoint.state import RunState
 from ray_mentor.run.claim import ClaimedDirectory
 from ray_mentor.run.findings.closing import closed
+from ray_mentor.run.findings.group_figures import group_figures
 from ray_mentor.run.findings.one_answer import one_answer
+from ray_mentor.run.findings.targets import target_figures
 from ray_mentor.run.job import Job
 from ray_mentor.run.ledger.detection import detection
 from ray_mentor.run.marks import Marks
@@ -75,6 +77,8 @@ class Ends:
         held_out = parts_of(self.splits.meta, self.job).held_out
         constant = one_answer(self.directory, self.splits.train.classes, held_out, state.kept)
         result = result_of(self.config, self.splits.train, state, marks, wrong, own_loss=own_loss, constant=constant)
+        result |= target_figures(self.splits.meta, held_out, state.kept)
+        result |= group_figures(self.directory, self.splits, held_out, state.kept)
         result["notes"] += filter(None, [note_on_scale(self.splits.train.inputs, self.splits.features)])
         mentor = self._last_mentor(state)
         if mentor is not None:

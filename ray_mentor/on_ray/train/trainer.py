@@ -29,7 +29,7 @@ from ray_mentor.on_ray.session.failures import what_is_saved
 from ray_mentor.on_ray.session.session import check_lasts
 from ray_mentor.on_ray.train.ends import Ends
 from ray_mentor.on_ray.train.gate import AnyGate, call
-from ray_mentor.on_ray.train.given.mixed import mixed, reference_of
+from ray_mentor.on_ray.train.given.mixed import mixed, over_groups, reference_of
 from ray_mentor.on_ray.train.given.own import check_factories, check_head, first_params, recorded, student_of
 from ray_mentor.on_ray.train.given.rays_configs import (
     check_batches,
@@ -47,6 +47,7 @@ from ray_mentor.report.notebook import display_here
 from ray_mentor.run.checkpoint.resume import Identity, check_free_or_same, longer, resuming
 from ray_mentor.run.claim import ClaimedDirectory, taken_up
 from ray_mentor.run.directory import CONFIG, fresh_name
+from ray_mentor.run.findings.group_figures import said_of_groups
 from ray_mentor.run.job import Job, MakeOptimizer, settled
 from ray_mentor.run.marks import Marks, Show
 from ray_mentor.run.outcome import Outcome
@@ -71,7 +72,9 @@ class CurriculumTrainer:
         data: training samples with given labels: a map-style torch data set of (input, label), arrays (x, y), a pandas
             frame, a data set of Hugging Face or of Ray Data, or :class:`Samples`. Of tables, ``label_column`` and its
             like say which column is what.
-        meta: the small trusted set; the same kinds. None: there is none, and a method that needs one is refused.
+        meta: the small trusted set; the same kinds, or several targets by name. None: there is none, and a method that
+            needs one is refused.
+        target_weights: of several targets, what each counts for, by name; None: the same for all.
         test: measured after every epoch; the same kinds, or None. With ``clean_test=True``, or true labels in its
             :class:`Samples`, it shows accuracy; else agreement with given labels.
         validation: as noisy as ``data``, to show the agreement with given labels; the same kinds, or None.
@@ -118,6 +121,7 @@ class CurriculumTrainer:
         data: Data | None = None,
         meta: Data | None = None,
         *,
+        target_weights: Mapping[str, float] | None = None,
         datasets: Mapping[str, Data] | None = None,
         test: Data | None = None,
         validation: Data | None = None,
@@ -148,7 +152,10 @@ class CurriculumTrainer:
         name, own_optimizer, own_loss = name_of(student), optimizer is not None, loss is not None
         check_head(asked, own_optimizer=own_optimizer)
         parts = named_parts(data, meta, test, validation, datasets)
-        self._splits = splits_of(*parts, data_workers, config=asked.data, own_loss=own_loss, student=name)
+        self._splits = splits_of(
+            *parts, data_workers, config=asked.data, own_loss=own_loss, student=name, target_weights=target_weights
+        )
+        self._splits = over_groups(asked, self._splits)
         asked = mixed(asked, self._splits)
         start = start or first_params(asked.student.student_weights, student, self._splits.train.inputs)
         trained = student_of(student, start, asked, own_loss=loss)
@@ -225,7 +232,10 @@ class CurriculumTrainer:
         self._job = dataclasses.replace(self._job, gate=gate)
         self.check_directory()
         marks = Marks(began, show)
-        without = said_of(self._splits, self.config, own_loss=self._job.loss is not None)
+        without = [
+            *said_of(self._splits, self.config, own_loss=self._job.loss is not None),
+            *said_of_groups(self._splits),
+        ]
         start = None if self._job.start is None or self._resume else self._job.start.said
         for note in filter(
             None, (self._choice, *without, start, self._resume and longer(self._record, self.directory))

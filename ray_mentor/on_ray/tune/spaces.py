@@ -13,7 +13,7 @@ from ray.tune.search.sample import Categorical, Domain
 from ray.tune.search.variant_generator import generate_variants
 
 from ray_mentor.config import CurriculumConfig, DataConfig, MentorConfig, RunSettings, StudentConfig, TrainConfig
-from ray_mentor.config.meaning import reason_against, settled
+from ray_mentor.config.meaning import reason_against, settled, with_loss_named
 from ray_mentor.config.values import typed
 from ray_mentor.errors import UserError, listed, one_of, said_by_others, shown
 from ray_mentor.on_ray.tune.objective import OBJECTIVES
@@ -138,7 +138,7 @@ def config_of(base: TrainConfig, sample: Mapping[str, Any]) -> TrainConfig:
     Raises:
         UserError: settings that are none, or can't go together.
     """
-    return TrainConfig.from_flat(settled({**base.flat(), **_spelled_out(sample)}))
+    return with_loss_named(TrainConfig.from_flat(settled({**base.flat(), **_spelled_out(sample)})))
 
 
 def meaningful(base: TrainConfig, sample: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray_mentor.config import DataConfig
+from ray_mentor.report.breakdown import bits_rows
 from ray_mentor.report.page.document import copied
 from ray_mentor.report.page.html import code, escaped
 from ray_mentor.report.page.words import duration_text, figure_text, numbered
 from ray_mentor.report.run.folder import Folder
-from ray_mentor.report.terminal import bits_rows, closing_rows, unsure
+from ray_mentor.report.terminal import closing_rows, unsure
 
 _LONG = 1000  # characters of a note
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ray_mentor.core.batch import MetaBatch
+from ray_mentor.core.domains.windows import largest_remainder
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.data.plan.batches import meta_batch, rank_slice
 from ray_mentor.data.samples.draws import META
@@ -20,6 +22,8 @@ from ray_mentor.data.samples.samples import Samples
 
 class MetaBatches:
     """This rank's share of the n-th meta batch; the next ones are read ahead where the samples have readers.
+
+    Of several targets it holds as many samples of each as its weight says, so that its mean loss is the weighted one.
 
     Args:
         samples: those that the meta set is made of.
@@ -64,8 +68,46 @@ class MetaBatches:
         return self._own(self._rows(update)), (self._seed, META, update, self.exchange.rank)
 
     def _rows(self, update: int) -> Rows:
-        rows = self.rows
-        return rows[meta_batch(len(rows), self._size, self._seed, update)]
+        rows, targets = self.rows, self.samples.domains
+        if targets is None or targets.weights is None:
+            return rows[meta_batch(len(rows), self._size, self._seed, update)]
+        counts = largest_remainder(np.array(targets.weights), min(self._size, len(rows)))
+        drawn = zip(targets.rows, counts.tolist(), strict=True)
+        return np.concatenate(
+            [_drawn(own, max(count, 1), (self._seed, place), update) for place, (own, count) in enumerate(drawn)]
+        )
 
     def _own(self, rows: Rows) -> Rows:
         return np.sort(rank_slice(rows, self.exchange.rank, self.exchange.world_size))
+
+
+def of_each_target(
+    samples: Samples, size: int, seed: int, exchange: AbstractExchange, device: torch.device
+) -> list[tuple[MetaBatches, float]]:
+    """Meta batches of each target by itself, and its weight; of one target, its own.
+
+    Args:
+        size: of a batch of each, over all ranks.
+    """
+    targets = samples.domains
+    if targets is None or targets.weights is None:
+        return [(MetaBatches(samples, size, seed, exchange, device), 1.0)]
+    return [
+        (MetaBatches(_alone(samples.select(rows)), size, _seed_of(seed, place), exchange, device), weight)
+        for place, (rows, weight) in enumerate(zip(targets.rows, targets.weights, strict=True))
+    ]
+
+
+def _alone(samples: Samples) -> Samples:
+    return dataclasses.replace(samples, domains=None)
+
+
+def _drawn(rows: Rows, count: int, seed: tuple[int, int], update: int) -> Rows:
+    """``count`` of a target's rows; all of them, some more often, where it has fewer."""
+    own = rows[meta_batch(len(rows), count, _seed_of(*seed), update)]
+    return np.resize(own, count)
+
+
+def _seed_of(seed: int, place: int) -> int:
+    """Each target draws samples of its own."""
+    return int(np.random.SeedSequence([seed, place]).generate_state(1)[0])

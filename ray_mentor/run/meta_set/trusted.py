@@ -22,14 +22,26 @@ from ray_mentor.run.job import Job
 
 def parts_of(meta: Samples, job: Job) -> MetaParts:
     """The meta set of ``job``, shared out; the same whether a mentor learns or not, so that runs can be compared."""
-    return meta_parts(
-        meta, holdout=job.mentor.meta_holdout, training=job.curriculum.meta_in_training, seed=job.run.seed
-    )
+    return meta_parts(meta, holdout=job.mentor.meta_holdout, training=job.curriculum.in_training, seed=job.run.seed)
 
 
 def trained_on(train: Samples, parts: MetaParts) -> int:
     """How many samples the student is trained on: the training split, and its part of the meta set."""
     return len(train) + (0 if parts.trained is None else len(parts.trained))
+
+
+def group_sizes(train: Samples, beside: Samples | None) -> dict[str, int] | None:
+    """Samples that the student is trained on of each group, by name; None where it is not known of all of them.
+
+    Args:
+        beside: trusted samples that it is trained on, too; None: none.
+    """
+    parts = [train, *([] if beside is None else [beside])]
+    groups = [part.groups for part in parts if part.groups is not None]
+    if len(groups) < len(parts):
+        return None
+    sizes = [sum(each) for each in zip(*(part.sizes for part in groups), strict=True)]
+    return dict(zip(groups[0].names, sizes, strict=True))
 
 
 @contextmanager
@@ -74,6 +86,7 @@ class TrustedBeside:
         assert isinstance(batch.inputs, Tensor)
         assert isinstance(beside.inputs, Tensor)
         truth = None if batch.true_labels is None else torch.cat([batch.true_labels, beside.labels])
+        groups = batch.groups, beside.groups
         return dataclasses.replace(
             batch,
             rows=torch.cat([batch.rows, self._first_row + beside.rows]),
@@ -82,6 +95,7 @@ class TrustedBeside:
             labels=torch.cat([batch.labels, beside.labels]),
             true_labels=truth,
             trusted=torch.arange(len(batch) + len(beside)) >= len(batch),
+            groups=None if groups[0] is None or groups[1] is None else torch.cat([groups[0], groups[1]]),
             rank_sizes=tuple(a + b for a, b in zip(batch.rank_sizes, beside.rank_sizes, strict=True)),
             all_rows=joined_rows(batch.all_rows, self._first_row + rows, self._exchange.world_size),
         )

@@ -27,7 +27,7 @@ from ray_mentor.data.splits.meta_parts import MetaParts
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.errors import UserError
 from ray_mentor.run.job import Job
-from ray_mentor.run.meta_set.batches import MetaBatches
+from ray_mentor.run.meta_set.batches import of_each_target
 from ray_mentor.students.weights import Start
 
 
@@ -52,7 +52,7 @@ class RunMixture:
         self._train, self._exchange, self._curriculum, self._seed = train, exchange, curriculum, seed
         self._rows, self._domains = train.domains.rows, train.domains.of
         self._device = next(curriculum.bare.parameters()).device
-        self._targets = MetaBatches(target, settings.target_batch, seed, exchange, self._device)
+        self._targets = of_each_target(target, settings.target_batch, seed, exchange, self._device)
         self.course = Course(
             train.domains.names,
             train.domains.sizes,
@@ -61,7 +61,9 @@ class RunMixture:
             total_steps=plan.total_steps,
             seed=seed,
             loss=curriculum.parts.shown_loss,
-            target=lambda number: [Target(self._targets(number), 1.0)] if settings.needs_target else [],
+            target=lambda number: (
+                [Target(batches(number), weight) for batches, weight in self._targets] if settings.needs_target else []
+            ),
             fetch=self._fetched,
             reference=None if job.reference is None else _reference(job, job.reference).to(self._device),
         )

@@ -11,6 +11,7 @@ from truth_students import make_student, samples
 
 from ray_mentor import CurriculumConfig, MentorConfig, TrainConfig
 from ray_mentor.config.compared import METHODS
+from ray_mentor.config.meaning import with_loss_named
 from ray_mentor.core.losses import BySize
 from ray_mentor.core.methods.weightings.oracle import Oracle
 from ray_mentor.run.job import settled
@@ -64,6 +65,7 @@ def test_a_mentor_learns_on_adjusted_logits_where_classes_were_made_rare(
 ) -> None:
     config = TrainConfig().changed(imbalance="exp:20" if uneven else "none", **asked)
     assert settled(config, 1000).curriculum.loss == loss
+    assert with_loss_named(config).curriculum.loss == loss, "and a run's config file says so"
 
 
 def test_published_recipes_keep_their_loss() -> None:

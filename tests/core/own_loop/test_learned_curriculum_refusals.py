@@ -62,7 +62,7 @@ def refusal(message: str) -> Any:
         (
             {"curriculum": CurriculumConfig(method="best")},
             "unknown method 'best'; valid: mentornet, mentornet-pd, uniform, oracle, self-paced, l2rw, spcl, "
-            "predefined, focal, hard-mining, mentornet-frozen, co-teaching, dividemix, mentornet-dd, "
+            "predefined, focal, hard-mining, group-dro, mentornet-frozen, co-teaching, dividemix, mentornet-dd, "
             "mentornet-refined, rule",
         ),
     ],

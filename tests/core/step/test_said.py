@@ -12,6 +12,7 @@ from torch import nn
 
 from ray_mentor.core.losses import OfBoth, cross_entropy
 from ray_mentor.core.methods.mixing import make_mixing
+from ray_mentor.core.methods.weightings import AbstractWeighting
 from ray_mentor.core.step.said import said_of
 from ray_mentor.core.student.pair import Pair
 
@@ -132,9 +133,7 @@ def test_two_students_in_a_step() -> None:
         expected = said_of(pair(batch.inputs), batch.labels, is_pair=True)
     assert expected is not None
 
-    class EqualOfBoth:
-        needs_slopes = False
-
+    class EqualOfBoth(AbstractWeighting):
         def __call__(self, seen: Any) -> torch.Tensor:
             return torch.ones(len(seen.features.loss), 2)
 

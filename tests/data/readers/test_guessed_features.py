@@ -192,8 +192,8 @@ def test_a_column_that_is_there_twice(tmp_path):
 def test_settings_that_contradict_each_other(tmp_path):
     path = table(tmp_path)
     assert refused(path, ignore_columns=("label",)) == (
-        "ignore_columns holds 'label', which is a label, an id or says what was checked; leave it out, or name "
-        "another column for that"
+        "ignore_columns holds 'label', which is a label, an id or a group, or says what was checked; leave it out, or "
+        "name another column for that"
     )
     assert refused(path, ignore_columns=("count",), keep_columns=("count",)) == (
         "keep_columns holds 'count', which ignore_columns holds too; leave it out of one of them"

@@ -268,7 +268,7 @@ def test_what_is_wrong_with_a_column_of_what_was_checked(data, tmp_path):
         "meta_column is 'verified', but it is true in none of the 60 training rows; say there which were checked, or "
         "name another"
     )
-    assert "ignore_columns holds 'verified', which is a label, an id or says what was checked" in said(
+    assert "ignore_columns holds 'verified', which is a label, an id or a group, or says what was checked" in said(
         [True] * 60, ignore_columns=("verified",)
     )
     with pytest.raises(UserError, match=r"has no column 'verified'; its columns are x, label"):

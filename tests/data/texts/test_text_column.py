@@ -82,7 +82,7 @@ def test_a_column_of_numbers(tmp_path: Path) -> None:
 def test_the_column_of_labels(tmp_path: Path) -> None:
     path = written(tmp_path, small_texts.reviews())
     assert refused(DataConfig(data=path, text_column="label")) == (
-        "text_column is 'label', which is a label, an id or says what was checked; name the column of texts"
+        "text_column is 'label', which is a label, an id or a group, or says what was checked; name the column of texts"
     )
 
 

@@ -195,6 +195,10 @@ def without_rows(samples: Samples) -> Samples:
             {"curriculum": dataclasses.replace(UNMIXED, meta_in_training=0.5)},
             "meta_in_training is 0.5, but the trusted samples are what shares are measured by",
         ),
+        (
+            {"curriculum": dataclasses.replace(UNMIXED, meta_in_training=1.0)},
+            "meta_in_training is 1, but the trusted samples are what shares are measured by",
+        ),
         ({"mixture": dataclasses.replace(SETTINGS, max_repeats=1.0)}, "max_repeats is 1, but 2,400 samples are asked"),
         ({"mixture": dataclasses.replace(SETTINGS, share_floor=0.4)}, "share_floor is 0.4, but 3 sources of at least"),
         (

@@ -108,7 +108,7 @@ def test_it_trains_with_the_rule_and_without_any_as_the_mentor_did(
     assert (plain.curriculum.method, plain.curriculum.mixing) == ("uniform", "none")
     assert [config.run.run_name for config in asked] == ["two-by-rule", "two-plain"]
     assert {config.run.seed for config in asked} == {1}
-    assert {config.curriculum.meta_in_training for config in asked} == {1.0}
+    assert {config.curriculum.in_training for config in asked} == {1.0}
 
 
 def test_without_a_known_truth_no_epoch_is_chosen_by_what_it_is_measured_on(

@@ -27,8 +27,9 @@ from ray_mentor.core.methods.table import METHODS
 from ray_mentor.core.step.gradient_rules import GRADIENT_RULES
 from ray_mentor.core.step.record import StepRecord
 from ray_mentor.core.student.optimizers import make_schedule
-from ray_mentor.data import Splits
+from ray_mentor.data import Samples, Splits
 from ray_mentor.data.plan.batches import Plan
+from ray_mentor.data.samples.sources.domains import Domains
 from ray_mentor.on_ray.train import assemble as assembling
 from ray_mentor.on_ray.train.trainer import CurriculumTrainer
 from ray_mentor.run.accuracy import measured, own_parts
@@ -69,6 +70,15 @@ def pairs_of_settings() -> dict[str, Way]:
     }
 
 
+def with_groups(splits: Splits) -> Splits:
+    """Every fifth sample is of another group."""
+
+    def grouped(samples: Samples) -> Samples:
+        return dataclasses.replace(samples, groups=Domains(("most", "few"), (np.arange(len(samples)) % 5 == 0) * 1))
+
+    return dataclasses.replace(splits, train=grouped(splits.train), meta=grouped(splits.meta))
+
+
 class Ways:
     """Makes trainers and their curricula; nothing is written.
 
@@ -101,7 +111,7 @@ class Ways:
         schedule = {"burn_in": 0.2, "forget_epochs": 1.0, **self.schedule(way)}
         without = {"meta": None} if way.get("meta_from") else {}
         return trainer_for(
-            self.splits,
+            with_groups(self.splits) if METHODS[way["method"]].needs_groups else self.splits,
             self._folder,
             "never-run",
             epochs=EPOCHS,

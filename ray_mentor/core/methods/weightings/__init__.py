@@ -5,6 +5,7 @@ from __future__ import annotations
 from ray_mentor.core.methods.weightings.base import AbstractWeighting
 from ray_mentor.core.methods.weightings.focal import FocalWeights
 from ray_mentor.core.methods.weightings.frozen import Frozen, Ruled
+from ray_mentor.core.methods.weightings.group_dro import GroupDRO
 from ray_mentor.core.methods.weightings.hard_mining import HardMining
 from ray_mentor.core.methods.weightings.l2rw import LearningToReweight
 from ray_mentor.core.methods.weightings.learned import Learned
@@ -21,6 +22,7 @@ __all__ = [
     "AbstractWeighting",
     "FocalWeights",
     "Frozen",
+    "GroupDRO",
     "HardMining",
     "Learned",
     "LearningToReweight",

@@ -45,7 +45,7 @@ def with_pictures(found: SplitParts, config: DataConfig) -> tuple[SplitParts, Da
     column = config.image_column
     if column is None and not config.feature_columns:
         ignored = {part for name in config.ignore_columns for part in (name, *name.split(","))}
-        others = {config.label_column, config.true_label_column, config.meta_column, *ignored}
+        others = {config.label_column, config.true_label_column, config.meta_column, config.group_column, *ignored}
         column = path_column([name for name in texts if name not in others])
     if column is None or column not in texts:
         return found, config

@@ -33,11 +33,12 @@ class Columns:
     features: tuple[str, ...]
     checked: str | None = None
     text: str | None = None
+    group: str | None = None
 
     @property
     def about(self) -> list[str]:
         """Everything but the inputs, each once: a column may have two meanings."""
-        named = (self.label, self.true_label, self.id, self.checked)
+        named = (self.label, self.true_label, self.id, self.checked, self.group)
         return list(dict.fromkeys(name for name in named if name is not None))
 
     @property
@@ -61,7 +62,15 @@ def choose_columns(schema: pa.Schema, config: DataConfig, file: AbstractPart) ->
     ignored, kept = _named(schema, config.ignore_columns), _named(schema, config.keep_columns)
     _check_one_input(config, named)
     identity = config.id_column or (ID_NAME if ID_NAME in schema.names else None)
-    columns = Columns(config.label_column, config.true_label_column, identity, None, named, config.meta_column)
+    columns = Columns(
+        config.label_column,
+        config.true_label_column,
+        identity,
+        None,
+        named,
+        config.meta_column,
+        group=config.group_column,
+    )
     check_types(schema, columns, file)
     require_columns(schema, (*ignored, *kept), file)
     _check_choice(named, ignored, kept, columns.about)
@@ -107,7 +116,7 @@ def _check_choice(named: Sequence[str], ignored: Sequence[str], kept: Sequence[s
         raise UserError(f"keep_columns holds {both!r}, which ignore_columns holds too; leave it out of one of them")
 
 
-_MEANINGS = "a label, an id or says what was checked"
+_MEANINGS = "a label, an id or a group, or says what was checked"
 
 
 def check_types(schema: pa.Schema, columns: Columns, file: AbstractPart) -> None:
@@ -118,6 +127,9 @@ def check_types(schema: pa.Schema, columns: Columns, file: AbstractPart) -> None
             raise _wrong_type(schema, name, file, "labels must be integers or strings", "cast it")
     if columns.id is not None and not (is_integer(schema, columns.id) or is_text(schema, columns.id)):
         raise _wrong_type(schema, columns.id, file, "sample ids must be integers or strings", "name another id_column")
+    if columns.group is not None and not (is_integer(schema, columns.group) or is_text(schema, columns.group)):
+        rule = "groups must be integers or strings"
+        raise _wrong_type(schema, columns.group, file, rule, "name another group_column")
     if columns.checked is not None and not says_yes_or_no(schema, columns.checked):
         rule = "what was checked is said by true and false, 1 and 0, or yes and no"
         raise _wrong_type(schema, columns.checked, file, rule, "name another meta_column")

@@ -19,7 +19,7 @@ from ray_mentor.data.readers.tables.features import read_features
 from ray_mentor.data.readers.tables.images import Flags, first_sizes, none_whole, read_images, said_of, whole
 from ray_mentor.data.readers.tables.labels import by_name, encode, find_classes, in_names
 from ray_mentor.data.readers.tables.mapped import read_mapped
-from ray_mentor.data.readers.tables.roles import as_for_training, with_roles, without_columns
+from ray_mentor.data.readers.tables.roles import as_for_training, with_roles, without_columns, without_missing
 from ray_mentor.data.readers.tables.said import doubtful_labels, unknown_to_training
 from ray_mentor.data.readers.tables.stored import stored_inputs
 from ray_mentor.data.readers.tables.table import Table, named_classes, open_table
@@ -29,6 +29,7 @@ from ray_mentor.data.readers.understood import understood
 from ray_mentor.data.samples.inputs import AbstractInputs, ImageInputs
 from ray_mentor.data.samples.rows import Rows
 from ray_mentor.data.samples.samples import Samples
+from ray_mentor.data.samples.sources.domains import domains_in
 from ray_mentor.data.storage.spread import Spread
 from ray_mentor.errors import UserError, listed, shown
 from ray_mentor.wording import counted
@@ -126,8 +127,7 @@ def read_trusted_files(config: DataConfig, raw: Raw) -> tuple[Samples, Raw, list
     schema = files[0].schema()
     fix = "--meta-data needs the columns of --data, by the same names"
     require_columns(schema, [config.label_column, *raw.features], files[0], fix=fix)
-    if config.id_column not in schema.names:
-        config = dataclasses.replace(config, id_column=None)
+    config = without_missing(config, schema)
     columns = choose_columns(schema, config, files[0])
     table = open_table(files, columns)
     own, classes = named_classes(schema, config.label_column), raw.train.classes
@@ -193,7 +193,9 @@ def _samples(
         raise none_whole(texts=isinstance(inputs, RawTexts))
     given, truth = labels
     names = None if table.names is None else table.names.combine_chunks().take(pa.array(rows))
-    return Samples(inputs, table.ids[rows], given[rows], None if truth is None else truth[rows], classes, names)
+    groups = None if table.groups is None else domains_in(table.groups).select(rows)
+    true_labels = None if truth is None else truth[rows]
+    return Samples(inputs, table.ids[rows], given[rows], true_labels, classes, names, groups=groups)
 
 
 def _open_splits(files: SplitParts, columns: Columns) -> dict[str, Table]:

@@ -24,6 +24,7 @@ _OWN = (
     "id_column",
     "true_label_column",
     "meta_column",
+    "group_column",
 )
 LABELS = {"label", "labels", "class", "classes", "target", "targets", "category", "y"}
 """What a column of labels is usually called, in lower case."""
@@ -54,7 +55,8 @@ def with_roles(found: SplitParts, config: DataConfig, *, labelled: bool = True) 
         return found, dataclasses.replace(config, **settings)
     schema = found.train[0].schema()
     config = dataclasses.replace(config, label_column=_label(schema, config, str(found.train[0])))
-    found = names_as_written(found, [config.label_column, config.true_label_column, *id_columns(config)])
+    named = config.label_column, config.true_label_column, config.group_column
+    found = names_as_written(found, [*named, *id_columns(config)])
     if config.text_column is not None:
         return found, config
     if config.label_column not in found.train[0].schema().names:
@@ -79,6 +81,14 @@ def as_for_training(config: DataConfig, features: tuple[str, ...]) -> DataConfig
     return dataclasses.replace(config, feature_columns=features, ignore_columns=(), keep_columns=())
 
 
+def without_missing(config: DataConfig, schema: pa.Schema) -> DataConfig:
+    """The settings without columns that a meta set may lack."""
+    lacks: dict[str, Any] = {
+        name: None for name in ("id_column", "group_column") if getattr(config, name) not in schema.names
+    }
+    return dataclasses.replace(config, **lacks)
+
+
 def without_columns(config: DataConfig) -> DataConfig:
     """The settings where the format knows its own columns."""
     kept = {name: getattr(DataConfig, name) for name in ("label_column", *_OWN)}
@@ -89,7 +99,7 @@ def _label(schema: pa.Schema, config: DataConfig, file: str) -> str:
     name = config.label_column
     if name != DataConfig.label_column or name in schema.names:
         return name
-    used = {config.id_column, config.true_label_column, config.image_column, config.text_column}
+    used = {config.id_column, config.true_label_column, config.image_column, config.text_column, config.group_column}
     used.update(config.feature_columns)
     lower = {each.lower() for each in schema.names}
     could = [

@@ -46,6 +46,7 @@ class Table:
         true_labels: likewise, or None.
         names: the strings of the id column, or None.
         checked: whether each given label was checked, or None.
+        groups: as labels, or None.
     """
 
     files: Parts
@@ -55,6 +56,7 @@ class Table:
     true_labels: pa.ChunkedArray | None
     names: pa.ChunkedArray | None = None
     checked: NDArray[np.bool_] | None = None
+    groups: pa.ChunkedArray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -102,6 +104,7 @@ def open_table(files: Parts, columns: Columns, first_id: int = 0) -> Table:
     stored = None if columns.id is None else _joined([part[columns.id] for part in parts], "ids")
     labels = _NONE if columns.label is None else _joined([part[columns.label] for part in parts], "labels")
     truth = None if columns.true_label is None else _joined([part[columns.true_label] for part in parts], "labels")
+    groups = None if columns.group is None else _joined([part[columns.group] for part in parts], "groups")
     starts = np.cumsum([0, *counts[:-1]])
     name = columns.checked
     parsed = (
@@ -110,8 +113,8 @@ def open_table(files: Parts, columns: Columns, first_id: int = 0) -> Table:
     checked = np.concatenate(parsed) if parsed else None
     if stored is None or pa.types.is_dictionary(stored.type):
         names = None if stored is None else stored.cast(pa.large_string())
-        return Table(files, starts, numbers, labels, truth, names, checked)
-    return Table(files, starts, stored.to_numpy(), labels, truth, None, checked)
+        return Table(files, starts, numbers, labels, truth, names, checked, groups)
+    return Table(files, starts, stored.to_numpy(), labels, truth, None, checked, groups)
 
 
 def named_classes(schema: pa.Schema, label: str) -> tuple[str, ...]:

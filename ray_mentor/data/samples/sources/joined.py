@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,9 +17,9 @@ from ray_mentor.data.samples.dataset_inputs import DatasetInputs
 from ray_mentor.data.samples.inputs import AbstractArrayInputs, AbstractInputs, ImageInputs, Values
 from ray_mentor.data.samples.rows import AbstractRows, Rows
 from ray_mentor.data.samples.samples import Samples
-from ray_mentor.data.samples.sources.domains import Domains
+from ray_mentor.data.samples.sources.domains import Domains, in_order, one_behind_the_other
 from ray_mentor.data.samples.texts.inputs import AbstractTexts
-from ray_mentor.errors import UserError, shown
+from ray_mentor.errors import UserError, listed, shown
 
 
 def joined(sources: Mapping[str, Samples], like: Samples | None = None) -> Samples:
@@ -56,7 +58,33 @@ def joined(sources: Mapping[str, Samples], like: Samples | None = None) -> Sampl
         names=names,
         targets=None if first.targets is None else _stacked([(name, part.targets) for name, part in sources.items()]),
         domains=Domains(order, np.repeat([order.index(name) for name in sources], sizes)),
+        groups=one_behind_the_other([part.groups for part in parts]),
     )
+
+
+def joined_targets(targets: Mapping[str, Samples], weights: Mapping[str, float] | None) -> Samples:
+    """All samples of several targets, as :func:`joined` has those of sources, with what each target counts for.
+
+    Args:
+        weights: by name, above 0; they need not add up to 1. None: the same for all.
+
+    Raises:
+        UserError: weights of other names, or that are none; or what :func:`joined` says.
+    """
+    if weights is not None and set(weights) != set(targets):
+        raise UserError(
+            f"target_weights names {listed(sorted(weights))}, but the targets are {listed(sorted(targets))}; give one "
+            "for each"
+        )
+    given = [1.0 if weights is None else float(weights[name]) for name in targets]
+    if not all(0 < weight < math.inf for weight in given):
+        raise UserError(
+            f"target_weights is {shown(weights)}, but weights are numbers above 0; leave a target out instead"
+        )
+    found = joined(targets)
+    assert found.domains is not None
+    shares = tuple(weight / sum(given) for weight in given)
+    return dataclasses.replace(found, domains=dataclasses.replace(found.domains, weights=shares))
 
 
 def _names(source: str, samples: Samples) -> list[str]:
@@ -75,8 +103,7 @@ def _all_classes(parts: Sequence[Samples]) -> tuple[str, ...]:
     has_all = next((part.classes for part in parts if whole <= set(part.classes)), None)
     if has_all is not None:
         return has_all
-    as_numbers = all(name.lstrip("-").isdecimal() for name in whole)
-    return tuple(sorted(whole, key=(lambda name: (int(name), name)) if as_numbers else (lambda name: (0, name))))
+    return in_order(whole)
 
 
 def _renumbered(labels: NDArray[np.int64], own: tuple[str, ...], classes: tuple[str, ...]) -> NDArray[np.int64]:

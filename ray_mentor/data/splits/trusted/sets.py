@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ray_mentor.config import DataConfig
 from ray_mentor.data.readers import Raw, read_trusted
+from ray_mentor.data.samples.rows import Rows
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.samples.sources.apart import apart_from_text, check_apart
+from ray_mentor.data.samples.sources.joined import joined_targets
 from ray_mentor.data.samples.texts.plain import window_bytes
-from ray_mentor.data.splits.pool import Pool, balanced, less, note_left_out, some
+from ray_mentor.data.splits.pool import Pool, balanced, less, note_left_out, some, spared
 from ray_mentor.data.splits.trusted.by_id import checked_by_id
 from ray_mentor.data.splits.trusted.id_file import read_ids
 from ray_mentor.errors import UserError, listed, shown
@@ -26,15 +30,7 @@ def given_meta(raw: Raw, config: DataConfig, notes: list[str]) -> tuple[Samples 
     Before a test split is drawn: it is too dear to be measured on alone.
     """
     if config.meta_data is not None:
-        stored, raw, told = read_trusted(config, raw)
-        notes += told
-        trusted = Pool.of(_apart_from_test(stored, raw, notes))
-        meta = some(trusted.take(), "meta set", config.meta_data)
-        what = f"the target {config.meta_data}"
-        if window_bytes(meta) is not None:
-            meta = apart_from_text(raw.train, meta, what, notes)
-        elif raw.train.domains is not None:
-            check_apart(raw.train, meta, what)
+        meta, raw = _stored(config, raw, notes)
         pool = Pool.of(raw.train)
         rest = pool.without(meta.inputs.content_hashes())
         left, what = len(pool) - len(rest), "training samples that are in the meta set too"
@@ -51,6 +47,43 @@ def given_meta(raw: Raw, config: DataConfig, notes: list[str]) -> tuple[Samples 
     meta = some(_apart_from_test(checked, raw, notes), "meta set", source)
     notes.append(f"{len(meta)} samples of the training split are the meta set, as {source} says")
     return meta, _without(Pool.of(raw.train), meta, notes), raw
+
+
+def _stored(config: DataConfig, raw: Raw, notes: list[str]) -> tuple[Samples, Raw]:
+    """What ``config.meta_data`` names, one target or several; and the data, as they go with it."""
+    found: dict[str, Samples] = {}
+    for name, (path, _) in config.targets.items():
+        try:
+            found[name], raw = _one_stored(replace(config, meta_data=path), raw, notes)
+        except UserError as error:
+            raise UserError(f"target {name!r}: {error.written}") from error
+    if not found:
+        return _one_stored(config, raw, notes)
+    meta = joined_targets(found, {name: weight for name, (_, weight) in config.targets.items()})
+    notes.append(said_of_targets(meta))
+    return meta, raw
+
+
+def said_of_targets(meta: Samples) -> str:
+    """What counts for how much."""
+    targets = meta.domains
+    assert targets is not None
+    assert targets.weights is not None
+    each = zip(targets.names, targets.weights, targets.sizes, strict=True)
+    return "targets: " + ", ".join(f"{name} (weight {weight:.3g}, {size:,} samples)" for name, weight, size in each)
+
+
+def _one_stored(config: DataConfig, raw: Raw, notes: list[str]) -> tuple[Samples, Raw]:
+    stored, raw, told = read_trusted(config, raw)
+    notes += told
+    trusted = Pool.of(_apart_from_test(stored, raw, notes))
+    meta = some(trusted.take(), "meta set", str(config.meta_data))
+    what = f"the target {config.meta_data}"
+    if window_bytes(meta) is not None:
+        meta = apart_from_text(raw.train, meta, what, notes)
+    elif raw.train.domains is not None:
+        check_apart(raw.train, meta, what)
+    return meta, raw
 
 
 def _in_column(raw: Raw, column: str, source: str) -> Samples:
@@ -79,11 +112,31 @@ def drawn_meta(pool: Pool, config: DataConfig, draw: Generator, notes: list[str]
             "some must be left to train on; ask for fewer, or give a meta set of its own with --meta-data"
         )
     trusted = with_truth(pool.samples)
-    chosen = distinct[balanced(trusted.labels[distinct], config.meta_size, draw)]
+    if config.meta_balance == "groups":
+        chosen = distinct[_of_each_group(trusted.select(distinct), config, draw)]
+    else:
+        chosen = distinct[balanced(trusted.labels[distinct], config.meta_size, draw)]
     meta = trusted.select(chosen)
     rest = _without(pool, meta, notes)
     notes += _on_trust(pool.samples, config)
     return meta, rest
+
+
+def _of_each_group(samples: Samples, config: DataConfig, draw: Generator) -> Rows:
+    """Rows of as many of each group as there are, but of none more than half: the others are trained on.
+
+    Raises:
+        UserError: groups that nobody knows, or too few samples.
+    """
+    if samples.groups is None:
+        raise UserError("meta_balance is 'groups', but nobody says which there are; name their column: --group-column")
+    half = spared(samples.groups.of, len(samples) // 2, draw)
+    if len(half) < config.meta_size:
+        raise UserError(
+            f"meta_size is {config.meta_size}, but the training split has {len(samples)} different samples, and of "
+            "each group half is left to train on; ask for fewer, or give a meta set of its own with --meta-data"
+        )
+    return half[balanced(samples.groups.of[half], config.meta_size, draw)]
 
 
 def note_missing_classes(meta: Samples, train: Samples, config: DataConfig, notes: list[str]) -> None:

@@ -10,7 +10,6 @@ from typing import NoReturn
 from torch import nn
 
 from ray_mentor.config import TrainConfig
-from ray_mentor.config.groups.curriculum import CurriculumConfig
 from ray_mentor.config.groups.mixture import MixtureConfig
 from ray_mentor.core.domains.course import Course
 from ray_mentor.core.exchange import Alone
@@ -18,15 +17,47 @@ from ray_mentor.core.losses.cross_entropy import sequence_cross_entropy
 from ray_mentor.core.methods.table import method_of
 from ray_mentor.data.plan.batches import Plan
 from ray_mentor.data.plan.mixed import MixedPlan
+from ray_mentor.data.readers.sources import STREAMED
 from ray_mentor.data.samples.dataset_inputs import DatasetInputs
 from ray_mentor.data.samples.inputs import AbstractInputs
+from ray_mentor.data.samples.samples import Samples
+from ray_mentor.data.samples.sources.apart import check_apart
 from ray_mentor.data.splits.splits import Splits
 from ray_mentor.data.storage.stored import order_of
-from ray_mentor.errors import UserError, shown
+from ray_mentor.errors import UserError, listed, shown
 from ray_mentor.on_ray.train.given.own import first_params
+from ray_mentor.on_ray.train.given.samples import is_at_hand
 from ray_mentor.run.trained.files import MODEL
 from ray_mentor.students.weights import Start
 from ray_mentor.wording import foreign
+
+
+def over_groups(config: TrainConfig, splits: Splits) -> Splits:
+    """The data with their groups as sources, where they are one data set and a mixture is asked for; and as targets,
+    each of one weight, where the target shall be balanced over them.
+
+    Raises:
+        UserError: nothing to be mixed, samples that are streamed, or a target that is part of the training samples, or
+            has nothing of a group.
+    """
+    train, mixture = splits.train, config.mixture
+    if train.domains is None and train.groups is not None and mixture.mixture is not None:
+        groups = train.groups.there
+        if len(groups.names) < 2:
+            raise UserError(
+                f"mixture is {shown(mixture.policy)}, but all training samples are of the group "
+                f"{groups.names[0]!r}; leave it out, or name another --group-column"
+            )
+        if config.data.data_backend == "ray":
+            raise UserError(STREAMED)
+        train = dataclasses.replace(train, domains=groups)
+        if mixture.needs_target and all(map(is_at_hand, (train.inputs, splits.meta.inputs))):
+            check_apart(train, splits.meta, "the target meta")
+    splits = dataclasses.replace(splits, train=train)
+    is_balanced = config.data.meta_balance == "groups" and mixture.needs_target
+    if train.domains is None or not is_balanced or len(splits.meta) == 0:
+        return splits
+    return dataclasses.replace(splits, meta=_balanced(splits))
 
 
 def mixed(config: TrainConfig, splits: Splits) -> TrainConfig:
@@ -61,12 +92,41 @@ def mixed(config: TrainConfig, splits: Splits) -> TrainConfig:
         )
     _try_windows(config, splits)
     share = config.curriculum.meta_in_training
-    if share not in (0, CurriculumConfig.meta_in_training):
+    if share:
         raise UserError(
             f"meta_in_training is {share:g}, but the trusted samples are what shares are measured by, and of what the "
             "student knows by heart nothing is learnt; leave it out"
         )
     return config.changed(meta_in_training=0.0)
+
+
+def _balanced(splits: Splits) -> Samples:
+    """The trusted samples, those of each group a target.
+
+    Raises:
+        UserError: they are several targets already, or there is none of a group.
+    """
+    groups, meta = splits.train.groups, splits.meta.groups
+    if splits.meta.domains is not None:
+        raise UserError(
+            "meta_balance is 'groups', but the trusted samples are several targets by name; give one of them"
+        )
+    if groups is None or meta is None:
+        whose = "training" if groups is None else "trusted"
+        raise UserError(
+            f"meta_balance is 'groups', but nobody says of which group the {whose} samples are; add the column of "
+            "groups, or leave it out"
+        )
+    sizes = zip(groups.names, groups.sizes, meta.sizes, strict=True)
+    missing = [name for name, size, trusted in sizes if size and not trusted]
+    if missing:
+        raise UserError(
+            f"meta_balance is 'groups', but no trusted sample is of {listed(missing)}, and shares are learnt for the "
+            "mean over groups; add some, or leave it out"
+        )
+    there = meta.there
+    weights = (1 / len(there.names),) * len(there.names)
+    return dataclasses.replace(splits.meta, domains=dataclasses.replace(there, weights=weights))
 
 
 def _check_nothing_is_mixed(mixture: MixtureConfig) -> None:
@@ -78,6 +138,7 @@ def _check_nothing_is_mixed(mixture: MixtureConfig) -> None:
                 f"{field.name} is {shown(value)}, but the data are one source, of which nothing is mixed; name "
                 "several: data={'wiki': ..., 'code': ...}, on the command line "
                 + foreign("--data wiki=PATH --data code=PATH")
+                + "; or mix the groups of one: group_column and mixture"
             )
 
 

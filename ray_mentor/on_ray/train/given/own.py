@@ -75,6 +75,9 @@ def student_of(
     return functools.partial(pair_of, build)
 
 
+_OF_GIVEN_DATA = {"augment", "clean_test", "hold_on_device", "group_column", "meta_balance"}
+"""What is said of data that are given in Python, too."""
+
 _OPTIMIZER_SETTINGS = ("optimizer", "learning_rate", "learning_rate_head", "momentum", "nesterov", "weight_decay")
 """What an optimizer of the user's own says by itself."""
 
@@ -91,7 +94,7 @@ def recorded(
     """
     elsewhere = {"resume", "resume_or_start"}
     if asked is None:
-        elsewhere |= set(names_of(DataConfig)) - {"augment", "clean_test", "hold_on_device"} | {"student"}
+        elsewhere |= set(names_of(DataConfig)) - _OF_GIVEN_DATA | {"student"}
         elsewhere |= set(_OPTIMIZER_SETTINGS if own_optimizer else ())
     asks = config.flat() if asked is None else asked
     record = {name: value for name, value in asks.items() if name not in elsewhere}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from torch.utils.data import ConcatDataset, Dataset, TensorDataset
@@ -18,9 +18,10 @@ from ray_mentor.data.samples.dataset_inputs import DatasetInputs
 from ray_mentor.data.samples.inputs import AbstractInputs
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.samples.sources.apart import check_apart
-from ray_mentor.data.samples.sources.joined import joined
+from ray_mentor.data.samples.sources.joined import joined, joined_targets
 from ray_mentor.data.samples.texts.plain import window_bytes
 from ray_mentor.data.splits.splits import Splits, tokenised_splits
+from ray_mentor.data.splits.trusted.sets import said_of_targets
 from ray_mentor.errors import UserError, listed, shown
 
 Data = Samples | Dataset[Any] | Any
@@ -37,11 +38,13 @@ def splits_of(
     config: DataConfig = DataConfig(),  # noqa: B008 - frozen
     own_loss: bool = False,
     student: str | None = None,
+    target_weights: Mapping[str, float] | None = None,
 ) -> Splits:
     """All of a run's data, with the training data's classes.
 
     Args:
-        meta: None: no trusted sample.
+        meta: None: no trusted sample. Several targets by name.
+        target_weights: of these, by name; None: the same for all.
         readers: processes that read ahead what is a data set.
         config: which column of a table is what, and whether the test split's given labels are the true ones
             (``clean_test``); else it may bring true labels of its own.
@@ -71,24 +74,35 @@ def splits_of(
     tested = None if test is None else alike(test, "test")
     if tested is not None and config.clean_test:
         tested = tested.with_labels(tested.labels, tested.labels)
+    if target_weights is not None and not _is_by_name(meta):
+        raise UserError("target_weights is given, but meta is one target; give several by name: meta={'qa': ..., ...}")
+    notes: tuple[str, ...] = ()
+    if meta is None:
+        target = train.select(np.arange(0))
+    elif _is_by_name(meta):
+        target = joined_targets({name: alike(each, f"target {name!r}") for name, each in meta.items()}, target_weights)
+        notes = (said_of_targets(target),)
+    else:
+        target = alike(meta, "meta")
     splits = Splits(
         train=train,
         validation=None if validation is None else alike(validation, "validation"),
-        meta=train.select(np.arange(0)) if meta is None else alike(meta, "meta"),
+        meta=target,
         test=tested,
-        notes=(),
+        notes=notes,
         features=first.features,
     )
-    if train.domains is not None and all(map(_is_at_hand, (train.inputs, splits.meta.inputs))):
+    if train.domains is not None and all(map(is_at_hand, (train.inputs, splits.meta.inputs))):
         check_apart(train, splits.meta, "the target meta")
     if isinstance(train.inputs, RawTexts):
         splits = tokenised_splits(splits, dataclasses.replace(config, data_backend="memory"), student)
+    splits = splits.with_groups_alike(config.group_column)
     return splits if readers == 0 else _read_by(splits, readers)
 
 
 def _training(data: Data, config: DataConfig, *, targets: bool) -> Given:
     """One data set, or several by name as one."""
-    if type(data) is not dict or not data or set(data) & {*_SPLITS, "inputs", "labels"}:
+    if not _is_by_name(data):
         return given(data, config, targets=targets)
     found: dict[str, Given] = {}
     for name, source in data.items():
@@ -108,7 +122,12 @@ def _training(data: Data, config: DataConfig, *, targets: bool) -> Given:
     return Given(joined({name: each.samples for name, each in found.items()}), first.features)
 
 
-def _is_at_hand(inputs: AbstractInputs) -> bool:
+def _is_by_name(data: Any) -> TypeGuard[dict[Any, Any]]:
+    """Whether these are several data sets, each under a name of the user's."""
+    return type(data) is dict and bool(data) and not set(data) & {*_SPLITS, "inputs", "labels"}
+
+
+def is_at_hand(inputs: AbstractInputs) -> bool:
     """Whether its content is the same whenever it is read: not so of any data set of the user's own."""
     if not isinstance(inputs, DatasetInputs):
         return True

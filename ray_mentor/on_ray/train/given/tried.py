@@ -14,6 +14,7 @@ from ray_mentor.core.mentor.start import check_frozen, first_mentor, given_mento
 from ray_mentor.core.methods.pairs import check_can_be_relabelled
 from ray_mentor.core.methods.table import is_in_nats, method_of, mixing_of
 from ray_mentor.core.methods.trusted import check_meta_set
+from ray_mentor.core.methods.weightings.group_dro import GROUPS_MISSING
 from ray_mentor.core.methods.weightings.oracle import TRUTH_MISSING
 from ray_mentor.core.student.pair import members_of
 from ray_mentor.core.student.random_state import untouched
@@ -35,6 +36,7 @@ from ray_mentor.run.checkpoint.resume import (
     VALIDATION,
 )
 from ray_mentor.run.job import Job
+from ray_mentor.run.meta_set.trusted import group_sizes, parts_of
 from ray_mentor.run.trained.about import code_of, name_of
 from ray_mentor.students.tried import check_are_logits
 
@@ -57,6 +59,8 @@ def tried(job: Job, splits: Splits, config: TrainConfig, build: Callable[[], nn.
         check_can_be_held(splits.train)
     if method.needs_truth and splits.train.true_labels is None:
         raise UserError(TRUTH_MISSING)
+    if method.needs_groups:
+        _check_groups(job, splits)
     n_trusted, n_held = (0 if held is None else len(held) for held in (splits.meta, splits.validation))
     check_meta_set(config.curriculum, config.mentor, n_trusted, n_held, own_loss=own_loss)
     floats = splits.train.inputs.dtype.is_floating_point
@@ -73,6 +77,16 @@ def tried(job: Job, splits: Splits, config: TrainConfig, build: Callable[[], nn.
     if own_optimizer:
         check_optimizer(job.optimizer([nn.Parameter(torch.ones(2, 2))]))
     return dataclasses.replace(job, mentor_start=start.state()) if starts_otherwise(schedule, settings) else job
+
+
+def _check_groups(job: Job, splits: Splits) -> None:
+    if splits.train.groups is None:
+        raise UserError(GROUPS_MISSING)
+    if group_sizes(splits.train, parts_of(splits.meta, job).trained) is None:
+        raise UserError(
+            f"method is {job.curriculum.method!r}, which goes by groups, but the trusted samples that are trained on "
+            "have no column of them; add it, or give --meta-in-training 0"
+        )
 
 
 def _try_student(job: Job, config: TrainConfig, splits: Splits, build: Callable[[], nn.Module]) -> None:

@@ -1,0 +1,1 @@
+"""A group that goes against what is easy to see."""

@@ -1,0 +1,106 @@
+"""Group DRO (Sagawa et al. 2020): the loss of the worst group, by shares of groups that grow with their losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from typing_extensions import override
+
+from ray_mentor.core.epoch import AtEpoch, EpochEnd
+from ray_mentor.core.methods.weightings.base import AbstractWeighting
+from ray_mentor.core.step.observation import Observation
+from ray_mentor.errors import UserError, listed
+
+GROUPS_MISSING = (
+    "method is 'group-dro', which goes by groups, but nobody says of which each sample is; name their column: "
+    "--group-column, of a table that the trainer is given"
+)
+_SHOWN = 10  # groups that a note names
+
+
+class GroupDRO(AtEpoch, AbstractWeighting):
+    """q_g ← q_g·exp(η·L_g)/Σ, then the student's loss is Σ_g q_g·L_g, over the groups that the global batch has.
+
+    L_g is the mean loss of the n_g samples of group g in the global batch; a group that is absent keeps its share but
+    for the sum. So w_i = q_g/n_g, in units of the largest, and ŵ_i = (q_g/n_g)/Σ of the q of those groups that are
+    there. Trusted samples that are trained on count as others of their group do. L_g is of the loss that features are
+    made of: cross-entropy, where the student is trained on a robust one.
+
+    This is the released code's step, without its adjustments by group sizes. There, batches have as many of each group
+    in the mean, which is what the mixture `uniform` over groups gives; without it, batches are what they are, and a
+    group that few samples are of is absent from some.
+
+    Args:
+        rate: η, >= 0.
+
+    Attributes:
+        state: q of each group, float64, after the last step that was taken; None before the groups are known.
+    """
+
+    weighs_trusted = True
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._names: tuple[str, ...] = ()
+        self._shares: Float[Tensor, " groups"] | None = None
+        self._next: Float[Tensor, " groups"] | None = None
+
+    @property
+    def state(self) -> Tensor | None:
+        """On the host."""
+        return None if self._shares is None else self._shares.cpu()
+
+    @state.setter
+    def state(self, shares: Tensor | None) -> None:
+        self._shares, self._next = shares, None
+
+    def take_groups(self, sizes: Mapping[str, int] | None) -> None:
+        """Begins with equal shares of the groups that are trained on, and 0 of others.
+
+        Args:
+            sizes: samples of each that are trained on, by name; None: nobody knows.
+
+        Raises:
+            UserError: nobody does.
+        """
+        if sizes is None:
+            raise UserError(GROUPS_MISSING)
+        there = torch.tensor(list(sizes.values())) > 0
+        self._names = tuple(sizes)
+        self.state = there.double() / there.sum()
+
+    @override
+    def __call__(self, observation: Observation) -> Float[Tensor, " batch"]:
+        groups, losses = observation.groups, observation.features.loss.double()
+        assert groups is not None, "a method that goes by groups is told of them"
+        assert self._shares is not None, "and begins with shares of them"
+        groups, shares = groups.to(losses.device), self._shares.to(losses.device)
+        counts = torch.zeros_like(shares).index_add(0, groups, torch.ones_like(losses))
+        means = torch.zeros_like(shares).index_add(0, groups, losses) / counts.clamp(min=1)
+        self._next = torch.softmax(shares.log() + self._rate * means, dim=0)  # 0 stays 0
+        each = (self._next / counts.clamp(min=1))[groups]
+        return (each / each.max().clamp(min=torch.finfo(each.dtype).tiny)).to(observation.features.loss)
+
+    @override
+    def stepped(self) -> None:
+        if self._next is not None:
+            self._shares, self._next = self._next, None
+
+    @override
+    def at_epoch(self, end: EpochEnd) -> None:
+        """Says at the end of training what the shares have come to."""
+        if end.progress < 1 or self.state is None:
+            return
+        shares = sorted(zip(self.state.tolist(), self._names, strict=True), reverse=True)
+        end.tell(f"group-dro ends with shares {listed((f'{name} {q:.3f}' for q, name in shares if q > 0), _SHOWN)}")
+
+    @override
+    def could_be(self, state: Tensor, n_classes: int) -> bool:
+        one_each = self._shares is not None and state.shape == self._shares.shape
+        return one_each and bool((state >= 0).all()) and abs(float(state.sum()) - 1) < _ROUNDING
+
+
+_ROUNDING = 1e-6
