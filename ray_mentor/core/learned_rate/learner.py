@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +49,9 @@ class LearnedRate:
         optimizers: the student's own, whose steps are in proportion to their learning rates.
         total_steps: planned.
 
+    Raises:
+        UserError: too few steps for a rate to be found in.
+
     Attributes:
         factor: a.
         rejected: steps that were taken back.
@@ -65,6 +68,7 @@ class LearnedRate:
     ) -> None:
         self._student, self._optimizers, self._settings = student, tuple(optimizers), settings
         self._total_steps = total_steps
+        self._interval = interval_of(settings, total_steps)
         self.factor = LogFactor(settings.learn_step)
         self.rejected = 0
         self.slope: float | None = None
@@ -73,6 +77,7 @@ class LearnedRate:
         self._losses = _Losses()
         self._trace = Trace(student, settings.learn_trace)
         self._then: _Then | None = None
+        self._beside: Mapping[str, torch.Tensor] = {}
         self._is_bad = False
         self._has_seen = False
         self._has_entered = False
@@ -124,11 +129,15 @@ class LearnedRate:
         is_first, self._has_seen = not self._has_seen, True
         if not self._losses.is_fine(mean) and self._in_a_row < MOST_IN_A_ROW:
             self._is_bad = True
-        begins = self._then is None or self._step % self._settings.learn_interval == 0
+        begins = self._then is None or self._step % self._interval == 0
         if is_first and begins and not self._is_bad:
             self._losses.note(mean)
             self._keep()
         return not self._is_bad
+
+    def keep_beside(self, values: Mapping[str, torch.Tensor]) -> None:
+        """Puts these tensors back as well, with the student that they follow; say so before the first step."""
+        self._beside = values
 
     def after_step(self) -> None:
         """The student has stepped, or has not where all that it did is taken back."""
@@ -179,7 +188,7 @@ class LearnedRate:
             hook.remove()
 
     def _schema(self) -> AbstractSchema:
-        average, values = Like(on_host(self._trace.average)), Like(on_host(values_of(self._student)))
+        average, values = Like(on_host(self._trace.average)), Like(on_host(values_of(self._student, self._beside)))
         a_table = Is(lambda value: isinstance(value, dict), "a table")
         return Fields(
             step=COUNT,
@@ -194,11 +203,11 @@ class LearnedRate:
 
     @property
     def _is_due(self) -> bool:
-        return self._step % self._settings.learn_interval == self._settings.learn_interval - 1
+        return self._step % self._interval == self._interval - 1
 
     def _keep(self) -> None:
         if self._then is None:
-            snapshot = Snapshot(self._student, self._optimizers)
+            snapshot = Snapshot(self._student, self._optimizers, self._beside)
             self._then = _Then(snapshot, named_copies(self._trace.average))
         else:
             self._then.snapshot.take()
@@ -246,6 +255,28 @@ class LearnedRate:
     def _restore(self, place: int) -> None:
         for group, rate in zip(self._optimizers[place].param_groups, self._own[place], strict=True):
             group["lr"] = rate
+
+
+def interval_of(settings: LearnConfig, total_steps: int) -> int:
+    """Steps between two looks.
+
+    Raises:
+        UserError: too few steps for a rate to be found in.
+    """
+    steps = settings.learn_until * total_steps
+    interval = settings.learn_interval or max(1, min(MOST_APART, int(steps / LOOKS)))
+    if steps / interval < FEWEST:
+        raise UserError(
+            f"learn is {shown(list(settings.learn))}, but the learning rate is found in {FEWEST} looks or more, and the "
+            f"run's {total_steps} steps have room for {int(steps / interval)} (learn_until {settings.learn_until:g}, one "
+            f"in {interval} steps); give more epochs, or a learning rate without --learn"
+        )
+    return interval
+
+
+LOOKS, FEWEST, MOST_APART = 60, 30, 5
+"""Looks at the rate that a short run has; that any must have: it doubles some ten times to the rate that is given, and
+twenty times to a thousand times of it; and the steps between two in a long one."""
 
 
 def learned_rate(

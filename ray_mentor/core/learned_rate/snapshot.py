@@ -17,20 +17,23 @@ class Snapshot:
 
     Args:
         student: bare.
+        beside: what follows the student, such as an average of its params, by name.
     """
 
-    def __init__(self, student: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> None:
-        self._student, self._optimizers = student, tuple(optimizers)
+    def __init__(
+        self, student: nn.Module, optimizers: Sequence[torch.optim.Optimizer], beside: Mapping[str, Tensor]
+    ) -> None:
+        self._student, self._optimizers, self._beside = student, tuple(optimizers), beside
         self.take()
 
     def take(self) -> None:
         """As they are now."""
-        self.values = named_copies(values_of(self._student))
+        self.values = named_copies(values_of(self._student, self._beside))
         self.states: list[dict[Any, Any]] = [copy.deepcopy(one.state_dict()["state"]) for one in self._optimizers]
 
     def put_back(self) -> None:
         """As they were when it was taken."""
-        now = values_of(self._student)
+        now = values_of(self._student, self._beside)
         copy_into([now[name] for name in self.values], list(self.values.values()))
         for optimizer, state in zip(self._optimizers, self.states, strict=True):
             optimizer.load_state_dict({**optimizer.state_dict(), "state": copy.deepcopy(state)})
@@ -46,9 +49,10 @@ class Snapshot:
         self.states = copy.deepcopy(state["states"])
 
 
-def values_of(student: nn.Module) -> dict[str, Tensor]:
-    """The student's own params and buffers, of which each is there once."""
-    return {**dict(student.named_parameters()), **dict(student.named_buffers())}
+def values_of(student: nn.Module, beside: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The student's own params and buffers, of which each is there once, and what is beside it."""
+    own = {**dict(student.named_parameters()), **dict(student.named_buffers())}
+    return {**own, **{f"beside/{name}": value for name, value in beside.items()}}
 
 
 def on_host(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,6 +76,8 @@ def worker_loop(config: dict[str, Job]) -> None:
 
     kept, decay = Kept(exchange.rank), job.config.student.ema
     average = Average(curriculum.bare, decay) if decay else None
+    if average is not None and curriculum.rate is not None:
+        curriculum.rate.keep_beside(average.values)
 
     state = checkpoints.newest()
     if state is not None:

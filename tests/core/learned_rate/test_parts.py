@@ -139,12 +139,15 @@ def test_the_way_back_leads_to_params_buffers_and_what_the_optimizer_remembers(k
     net = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3))
     optimizer = OPTIMIZERS[kind](net.parameters(), 0.1)
     walk(net, optimizer, 3)
-    snapshot = Snapshot(net, [optimizer])
+    average = {"weight": torch.ones(2)}
+    snapshot = Snapshot(net, [optimizer], average)
+    average["weight"].fill_(torch.nan)
     once = walk(net, optimizer, 2)
     net[1].running_mean.add_(1.0)
     optimizer.param_groups[0]["lr"] = 0.1 + 1e-16
     snapshot.put_back()
     assert float(net[1].running_mean.abs().max()) == 0
+    assert torch.equal(average["weight"], torch.ones(2)), "what follows the student, too"
     again = walk(net, optimizer, 2)
     assert all(torch.equal(one, other) for one, other in zip(once, again, strict=True)), "as often as it is asked"
     snapshot.put_back()
