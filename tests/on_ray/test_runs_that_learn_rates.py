@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import STEPS, assert_same_run, interrupted, trainer_for
+from small_runs import assert_same_run, interrupted, trainer_for
 
 from ray_mentor.data import Splits
 from ray_mentor.errors import UserError
 from ray_mentor.report.terminal import closing_rows
 from ray_mentor.run.outcome import Outcome
 
-LEARNS = {"learn": ("lr",), "learn_interval": 2}
+LEARNS = {"learn": ("lr",), "epochs": 14}
 
 
 def fit(splits: Splits, place: Path, name: str, *, breaks: int = 0, **changes: Any) -> Outcome:
@@ -22,7 +22,7 @@ def fit(splits: Splits, place: Path, name: str, *, breaks: int = 0, **changes: A
     return trainer_for(splits, place, name, checkpoint_steps=3, **optimizer, **{**LEARNS, **changes}).fit()
 
 
-@pytest.mark.parametrize("steps", [2, 5, 9, STEPS - 1])
+@pytest.mark.parametrize("steps", [2, 11, 29, 60])
 def test_a_run_stopped_at_any_step_goes_on_as_if_it_had_never_stopped(
     steps: int, small_splits: Splits, tmp_path: Path
 ) -> None:
@@ -49,7 +49,7 @@ def test_what_was_learnt_is_told(small_splits: Splits, tmp_path: Path) -> None:
 
 
 def test_a_run_that_learns_none_says_nothing_of_it(small_splits: Splits, tmp_path: Path) -> None:
-    outcome = fit(small_splits, tmp_path, "run", learn=(), learn_interval=5)
+    outcome = fit(small_splits, tmp_path, "run", learn=())
     assert "learned" not in outcome.result
     assert "learning_rate_factor" not in outcome.metrics[-1]
 
@@ -59,10 +59,11 @@ def test_a_run_that_learns_none_says_nothing_of_it(small_splits: Splits, tmp_pat
     [
         ({"learn": ("momentum",)}, "unknown learn 'momentum'; valid: lr"),
         ({"learn": ("lr",), "learn_until": 0.0}, "learn_until"),
+        ({"learn": ("lr",), "epochs": 1}, "takes 30 looks or more"),
     ],
 )
-def test_what_can_not_be_learnt_is_refused_before_it_starts(
+def test_what_can_not_be_learnt_is_refused(
     changes: dict[str, Any], message: str, small_splits: Splits, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=message):
-        trainer_for(small_splits, tmp_path, "run", **changes)
+        trainer_for(small_splits, tmp_path, "run", **changes).fit()

@@ -267,9 +267,9 @@ def interval_of(settings: LearnConfig, total_steps: int) -> int:
     interval = settings.learn_interval or max(1, min(MOST_APART, int(steps / LOOKS)))
     if steps / interval < FEWEST:
         raise UserError(
-            f"learn is {shown(list(settings.learn))}, but the learning rate is found in {FEWEST} looks or more, and the "
-            f"run's {total_steps} steps have room for {int(steps / interval)} (learn_until {settings.learn_until:g}, one "
-            f"in {interval} steps); give more epochs, or a learning rate without --learn"
+            f"learn is {shown(list(settings.learn))}, but a learning rate takes {FEWEST} looks or more, and of the "
+            f"{total_steps} steps {steps:g} have room for {int(steps / interval)} (learn_until is "
+            f"{settings.learn_until:g}; one look in {interval}); give more epochs, or a rate without --learn"
         )
     return interval
 

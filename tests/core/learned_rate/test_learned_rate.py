@@ -16,19 +16,19 @@ from torch import Tensor, nn
 from ray_mentor.config import MentorConfig
 from ray_mentor.config.groups.learned import LearnConfig
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.learned_rate.learner import LearnedRate
+from ray_mentor.core.learned_rate.learner import LearnedRate, interval_of
 from ray_mentor.core.losses import cross_entropy
 from ray_mentor.errors import NonFiniteLossError, UserError
 
 LN2 = math.log(2)
 
 
-def learned(net: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 40, **settings: Any) -> LearnedRate:
+def learned(net: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 400, **settings: Any) -> LearnedRate:
     config = dataclasses.replace(LearnConfig(learn=("lr",)), **settings)
     return LearnedRate(net, (optimizer,), config, total_steps=steps)
 
 
-def of(dtype: torch.dtype = torch.float64, rate: float = 0.5, steps: int = 40, **settings: Any) -> Curriculum:
+def of(dtype: torch.dtype = torch.float64, rate: float = 0.5, steps: int = 400, **settings: Any) -> Curriculum:
     net = student_of(dtype)
     optimizer = torch.optim.SGD(net.parameters(), lr=rate, momentum=0.9, nesterov=True)
     curriculum = curriculum_of(net, optimizer, total_steps=steps, config=MentorConfig(update_interval=10**6))
@@ -53,7 +53,7 @@ def test_a_step_is_that_of_the_rate_times_the_factor_and_the_schedule_stays_the_
         optimizer = torch.optim.SGD(rates, momentum=0.9)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10)
         if factor is not None:
-            learned(net, optimizer, learn_interval=1000).factor.value = math.log(factor)
+            learned(net, optimizer, learn_step=1e-12).factor.value = math.log(factor)
         for k in range(6):
             optimizer.zero_grad()
             cross_entropy(net(batch_of(seed=k, dtype=torch.float64).inputs), batch_of(seed=k).labels).sum().backward()
@@ -100,14 +100,14 @@ def test_the_slope_on_the_next_batch_is_of_the_steps_before_it() -> None:
 
 
 def test_it_is_learnt_in_the_first_part_and_then_stays() -> None:
-    curriculum = of(steps=20, learn_interval=1, learn_until=0.5)
+    curriculum = of(steps=80, learn_interval=1, learn_until=0.5)
     assert curriculum.rate is not None
     seen = []
-    for k in range(20):
+    for k in range(80):
         curriculum.step(batch_of(seed=k, dtype=torch.float64))
         seen.append(curriculum.rate.factor.value)
-    assert all(before != after for before, after in itertools.pairwise(seen[1:10]))
-    assert len(set(seen[9:])) == 1
+    assert all(before != after for before, after in itertools.pairwise(seen[1:40]))
+    assert len(set(seen[39:])) == 1
     assert curriculum.rate.state()["then"] is None, "and holds no copy of the student any more"
 
 
@@ -163,8 +163,8 @@ def blown(**settings: Any) -> Curriculum:
     net = Blown(4, 3).double()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.5, momentum=0.9)
     config = MentorConfig(update_interval=10**6, history_length=2, mentor_features=("loss", "history"))
-    curriculum = curriculum_of(net, optimizer, total_steps=100, config=config)
-    curriculum.rate = learned(net, optimizer, 100, **settings)
+    curriculum = curriculum_of(net, optimizer, total_steps=400, config=config)
+    curriculum.rate = learned(net, optimizer, 400, **settings)
     return curriculum
 
 
@@ -230,29 +230,44 @@ def test_small_losses_may_double() -> None:
     assert not rate.sees(4.1)
 
 
+@pytest.mark.parametrize(
+    ("steps", "interval", "expected"),
+    [(60, None, 1), (239, None, 1), (240, None, 2), (600, None, 5), (10**6, None, 5), (600, 7, 7)],
+)
+def test_a_short_run_looks_more_often(steps: int, interval: int | None, expected: int) -> None:
+    assert interval_of(LearnConfig(learn_interval=interval), steps) == expected
+
+
+@pytest.mark.parametrize(("steps", "interval"), [(59, None), (300, 6)])
+def test_a_run_too_short_to_find_a_rate_is_refused(steps: int, interval: int | None) -> None:
+    """It would train at a thousandth of the rate."""
+    with pytest.raises(UserError, match="takes 30 looks or more"):
+        interval_of(LearnConfig(learn=("lr",), learn_interval=interval), steps)
+
+
 # States
 
 
-@pytest.mark.parametrize("cut", [1, 5, 9, 12, 25])
+@pytest.mark.parametrize("cut", [1, 5, 35, 48, 150])
 def test_it_goes_on_from_its_state_bit_for_bit(cut: int) -> None:
     def run(curriculum: Curriculum, steps: range) -> None:
         for k in steps:
             curriculum.step(batch_of(seed=k, dtype=torch.float64))
 
-    whole = of(rate=40.0, steps=40, learn_interval=3)  # so high that steps are taken back
-    run(whole, range(40))
-    first = of(rate=40.0, steps=40, learn_interval=3)
+    whole = of(rate=40.0, steps=200, learn_interval=3)  # so high that steps are taken back
+    run(whole, range(200))
+    first = of(rate=40.0, steps=200, learn_interval=3)
     run(first, range(cut))
     assert first.rate is not None
     assert whole.rate is not None
     state = first.rate.state()
-    second = of(rate=40.0, steps=40, learn_interval=3)
+    second = of(rate=40.0, steps=200, learn_interval=3)
     assert second.rate is not None
     second.bare.load_state_dict(first.bare.state_dict())
     second.optimizer.load_state_dict(copy.deepcopy(first.optimizer.state_dict()))
     second.rate.load(copy.deepcopy(state))
     second.step_number = cut
-    run(second, range(cut, 40))
+    run(second, range(cut, 200))
     assert torch.equal(params(second.bare), params(whole.bare))
     assert second.rate.factor.state() == whole.rate.factor.state()
     assert second.rate.rejected == whole.rate.rejected
