@@ -33,7 +33,7 @@ from ray_mentor.data.splits.splits import prepare
 from ray_mentor.errors import NonFiniteLossError
 
 KEY = ("task", "way", "peak", "seed")
-FIGURES = ("test_accuracy", "factor", "steps_taken_back", "cpu_seconds")
+FIGURES = ("test_accuracy", "factor", "times_put_back", "cpu_seconds")
 SELECTION, FINAL = range(3), range(100, 103)
 GRID = tuple(10 ** (k / 2) for k in range(-4, 5))
 STARTS = (0.01, 0.1, 1.0, 10.0, 100.0)
@@ -80,7 +80,7 @@ class RunCell:
         except NonFiniteLossError:
             return {"test_accuracy": 0.0, "cpu_seconds": time.process_time() - began}
         found = outcome.result.get("learned", {}).get("lr", {})
-        figures = {name: found.get(name) for name in ("factor", "steps_taken_back")}
+        figures = {name: found.get(name) for name in ("factor", "times_put_back")}
         return {"test_accuracy": accuracy, **figures, "cpu_seconds": time.process_time() - began}
 
 

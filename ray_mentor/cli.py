@@ -242,8 +242,12 @@ def _parsed(words: list[str], kind: type[Config], prog: str) -> tuple[Config, bo
 
 
 def _once(option: str, words: list[str]) -> list[str]:
-    """``--data a=x --data b=y`` as one option, ``--data a=x,b=y``; of data without names the last counts."""
-    from ray_mentor.config.groups.data import joined_sources, names_a_source  # noqa: PLC0415
+    """``--data a=x --data b=y`` as one option, ``--data a=x,b=y``.
+
+    Raises:
+        UserError: several of which one has no name.
+    """
+    from ray_mentor.config.groups.data import joined_sources  # noqa: PLC0415
 
     values, rest, left = [], [], iter(words)
     for word in left:
@@ -252,8 +256,7 @@ def _once(option: str, words: list[str]) -> list[str]:
             rest.append(word)
         elif sign or (value := next(left, "")):
             values.append(value)
-    is_one = len(values) < 2 or not any(map(names_a_source, values))
-    return words if is_one else [*rest, f"{option}={joined_sources(values, option)}"]
+    return words if len(values) < 2 else [*rest, f"{option}={joined_sources(values, option)}"]
 
 
 if __name__ == "__main__":

@@ -189,6 +189,8 @@ class Curriculum:
             said: what the ledger shall say of the outputs, where they are known.
         """
         self._mark()
+        if self.rate is not None:
+            self.rate.begins()
         seen = observe(
             batch, losses, self.exchange, self.percentile, self.history, self.progress, self.units, shown, said
         )
@@ -240,7 +242,7 @@ class Curriculum:
             NonFiniteLossError: on every rank, if a loss on any rank is NaN or infinite. Neither student nor curriculum
                 knows of the batch then. Not where a learnt rate takes the step back, and goes on with a smaller one.
         """
-        if self.rate is not None and not self.rate.sees(float(weighed.noted["losses"].mean())):
+        if self.rate is not None and not self.rate.sees(*_mean_and_error(weighed.noted["losses"])):
             return
         try:
             weighed.check_finite(self.step_number)
@@ -406,3 +408,9 @@ class Curriculum:
         """Randomness that depends on seed, step, purpose and rank alone, so that a resumed run draws the same."""
         words = [self._seed, self.step_number, rank, *purpose.encode()]
         return torch.Generator().manual_seed(int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1))
+
+
+def _mean_and_error(losses: Float[Tensor, " batch"]) -> tuple[float, float]:
+    """Of the mean its standard error; 0 where one loss says nothing of it."""
+    mean, n = float(losses.mean()), len(losses)
+    return mean, float(losses.std()) / n**0.5 if n > 1 else 0.0

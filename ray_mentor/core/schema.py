@@ -67,18 +67,6 @@ class Maybe(AbstractSchema):
         return found and dataclasses.replace(found, rule=f"{found.rule}, or None")
 
 
-@dataclass(frozen=True)
-class Either(AbstractSchema):
-    """What one of two schemas asks for; what is wrong with neither is said in the second one's words."""
-
-    one: AbstractSchema
-    other: AbstractSchema
-
-    @override
-    def breach(self, value: Any, place: str) -> Breach | None:
-        return None if self.one.breach(value, place) is None else self.other.breach(value, place)
-
-
 class Fields(AbstractSchema):
     """Of a dataclass, or of a dict: each by its own schema; there may be others."""
 

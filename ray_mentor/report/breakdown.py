@@ -21,7 +21,8 @@ def class_rows(result: Mapping[str, Any]) -> Rows:
         rows.append((worst, result["test_worst_class_accuracy"], "{:.4f}"))
     found = [each for each in result["classes"] if each["is_rare"]]
     for each in found[:_RARE_CLASSES]:
-        figures = [("accuracy", each["test_accuracy"]), ("weight", each["mean_sample_weight"])]
+        name = "accuracy" if result.get("test_accuracy") is not None else "agreement"
+        figures = [(name, each["test_accuracy"]), ("weight", each["mean_sample_weight"])]
         says = ", ".join(f"{name} {value:.2f}" for name, value in figures if value is not None)
         rows.append((f"rare class {printable(each['class'])}, {each['training_share']:.1%} of samples", says, "{}"))
     if found:

@@ -240,10 +240,10 @@ def learned_rows(result: Mapping[str, Any]) -> Rows:
     rate = (result.get("learned") or {}).get("lr")
     if rate is None:
         return []
-    back, says = rate["steps_taken_back"], f"{{:.3g}} ({rate['factor']:.3g} times the given one)"
+    back, says = rate["times_put_back"], f"{{:.3g}} ({rate['factor']:.3g} times the given one)"
     return [
         ("learning rate that was learnt, at its peak", rate["learning_rate"], says),
-        ("steps taken back (a loss had doubled)", back or None, f"{{}} of {result['steps']}"),
+        ("times that training was put back (a loss had doubled)", back or None, "{}"),
     ]
 
 

@@ -154,7 +154,7 @@ def _rate(curriculum: Curriculum) -> dict[str, float | None]:
     given, rate = curriculum.optimizer.param_groups[0]["lr"], curriculum.rate
     if rate is None:
         return {"learning_rate": given}
-    found = {"learning_rate_factor": rate.multiplier, "steps_taken_back": rate.rejected}
+    found = {"learning_rate_factor": rate.multiplier, "times_put_back": rate.rejected}
     return {"learning_rate": given * rate.multiplier, **found}
 
 

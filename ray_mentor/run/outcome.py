@@ -163,9 +163,9 @@ def result_of(
 
 
 def _learned_rate(state: Mapping[str, Any], given: float) -> dict[str, float]:
-    """What was learnt of the learning rate: its factor, the peak that it comes to, and steps that were taken back."""
+    """What was learnt of the learning rate: its factor, the peak with it, and how often training was put back."""
     factor = math.exp(state["factor"]["value"])
-    return {"factor": factor, "learning_rate": given * factor, "steps_taken_back": state["rejected"]}
+    return {"factor": factor, "learning_rate": given * factor, "times_put_back": state["rejected"]}
 
 
 def trusted_figures(kept: KeptState | None) -> dict[str, Any]:

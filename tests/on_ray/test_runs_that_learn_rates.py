@@ -14,7 +14,7 @@ from ray_mentor.errors import UserError
 from ray_mentor.report.terminal import closing_rows
 from ray_mentor.run.outcome import Outcome
 
-LEARNS = {"learn": ("lr",), "epochs": 14}
+LEARNS = {"learn": ("lr",), "epochs": 44, "learn_interval": 2}
 
 
 def fit(splits: Splits, place: Path, name: str, *, breaks: int = 0, **changes: Any) -> Outcome:
@@ -22,7 +22,7 @@ def fit(splits: Splits, place: Path, name: str, *, breaks: int = 0, **changes: A
     return trainer_for(splits, place, name, checkpoint_steps=3, **optimizer, **{**LEARNS, **changes}).fit()
 
 
-@pytest.mark.parametrize("steps", [2, 11, 29, 60])
+@pytest.mark.parametrize("steps", [2, 31, 89, 150])
 def test_a_run_stopped_at_any_step_goes_on_as_if_it_had_never_stopped(
     steps: int, small_splits: Splits, tmp_path: Path
 ) -> None:
@@ -39,7 +39,7 @@ def test_what_was_learnt_is_told(small_splits: Splits, tmp_path: Path) -> None:
     found = outcome.result["learned"]["lr"]
     last = outcome.metrics[-1]
     assert found["factor"] == last["learning_rate_factor"] != 1.0
-    assert found["steps_taken_back"] == last["steps_taken_back"]
+    assert found["times_put_back"] == last["times_put_back"]
     assert found["learning_rate"] == pytest.approx(found["factor"] * 0.08)
     assert json.loads((tmp_path / "run" / "result.json").read_text())["learned"]["lr"] == found
     said = dict(closing_rows(outcome.result))["learning rate that was learnt, at its peak"]
@@ -59,7 +59,7 @@ def test_a_run_that_learns_none_says_nothing_of_it(small_splits: Splits, tmp_pat
     [
         ({"learn": ("momentum",)}, "unknown learn 'momentum'; valid: lr"),
         ({"learn": ("lr",), "learn_until": 0.0}, "learn_until"),
-        ({"learn": ("lr",), "epochs": 1}, "takes 30 looks or more"),
+        ({"learn": ("lr",), "epochs": 1}, "takes 100 steps or more"),
     ],
 )
 def test_what_can_not_be_learnt_is_refused(

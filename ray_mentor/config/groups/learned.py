@@ -17,9 +17,8 @@ class LearnConfig:
 
     learn: tuple[str, ...] = ()
     """Settings that are learnt while the student trains: lr, a factor on the schedule of all learning rates."""
-    learn_interval: int | None = None
-    """Student steps between two steps of a learnt setting, >= 1. None: 5; fewer in a run that is short, so that there
-    are some 60 of them."""
+    learn_interval: int = 5
+    """Student steps between two steps of a learnt setting, >= 1."""
     learn_until: float = 0.5
     """Share of training in which it is learnt, in (0, 1]; then it stays."""
     learn_step: float = 0.15
@@ -30,8 +29,7 @@ class LearnConfig:
     def __post_init__(self) -> None:
         for name in self.learn:
             one_of(name, LEARNABLE, "learn")
-        interval = self.learn_interval
-        require(interval is None or interval >= 1, "learn_interval", interval, "it must be at least 1")
+        require(self.learn_interval >= 1, "learn_interval", self.learn_interval, "it must be at least 1")
         require(0 < self.learn_until <= 1, "learn_until", self.learn_until, "it must lie in (0, 1]")
         require(self.learn_step > 0, "learn_step", self.learn_step, "it must be above 0", "e.g. 0.15")
         require(0 <= self.learn_trace <= 1, "learn_trace", self.learn_trace, "it must lie in [0, 1]")

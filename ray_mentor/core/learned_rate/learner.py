@@ -17,12 +17,9 @@ from ray_mentor.core.influence.meta_gradient import unwrapped
 from ray_mentor.core.learned_rate.log_factor import LogFactor
 from ray_mentor.core.learned_rate.snapshot import Snapshot, on_host, values_of
 from ray_mentor.core.learned_rate.trace import Trace
-from ray_mentor.core.schema import A_FLOAT, COUNT, AbstractSchema, Each, Either, Fields, Is, Like, Maybe, check
+from ray_mentor.core.schema import A_FLOAT, COUNT, AbstractSchema, Each, Fields, Is, Like, Maybe, check
 from ray_mentor.core.student.copies import copy_into, named_copies
 from ray_mentor.errors import UserError, shown
-
-DOUBLED = 2.0
-"""By how much a loss must rise for the steps since the last look to be taken back."""
 
 MOST_IN_A_ROW = 20
 """Steps that are taken back one after the other; a millionth of the rate would not help then."""
@@ -37,12 +34,14 @@ class LearnedRate:
 
     with L the weighted loss of the batch at hand, of which the student has not learnt yet, and whose gradient is there
     anyway: hypergradient descent (Baydin et al. 2018), but for z, in which earlier steps count, because one step ahead
-    a small rate looks best (Wu et al. 2018). a begins at a thousandth, and the rate doubles while ⟨g, z⟩ is below 0: no
-    student is broken by a rate that was far too high. Then z is 0 again, since it holds steps of another size.
+    a small rate looks best (Wu et al. 2018). The step itself is taken at the rate as it was. It begins at a thousandth,
+    and doubles every five steps while ⟨g, z⟩ is below 0. When it no longer is, student, optimizers and rate are put
+    back to what they were two to three doublings before, since a rate that is too high may break what no other rate
+    mends (units that are dead); and z is 0, since it holds steps of another size.
 
     When the mean training loss has doubled since the last look and is above where it began, or is not finite, student,
-    optimizers and z are put back as they were then, and the rate is halved. Such a step is one of the schedule's all
-    the same.
+    optimizers and z are put back as they were then, and the rate is halved. All those steps are the schedule's all the
+    same.
 
     Args:
         student: bare, the same on every rank.
@@ -54,7 +53,7 @@ class LearnedRate:
 
     Attributes:
         factor: a.
-        rejected: steps that were taken back.
+        rejected: how often student and optimizers were put back.
         slope: the last ∂L/∂a; None before the first.
     """
 
@@ -68,8 +67,9 @@ class LearnedRate:
     ) -> None:
         self._student, self._optimizers, self._settings = student, tuple(optimizers), settings
         self._total_steps = total_steps
-        self._interval = interval_of(settings, total_steps)
-        self.factor = LogFactor(settings.learn_step)
+        check_room(settings, total_steps)
+        self._interval = settings.learn_interval
+        self.factor = LogFactor(settings.learn_step, climb=math.log(2) * settings.learn_interval / DOUBLES_IN)
         self.rejected = 0
         self.slope: float | None = None
         self._step = 0
@@ -77,10 +77,10 @@ class LearnedRate:
         self._losses = _Losses()
         self._trace = Trace(student, settings.learn_trace)
         self._then: _Then | None = None
+        self._below: list[tuple[float, _Then]] = []  # a, and what there was, every five steps of the climb
         self._beside: Mapping[str, torch.Tensor] = {}
         self._is_bad = False
-        self._has_seen = False
-        self._has_entered = False
+        self._is_under_way = self._has_seen = self._has_entered = False
         self._depth = [0] * len(self._optimizers)
         self._own: list[list[Any]] = [[] for _ in self._optimizers]
         self._hooks = [
@@ -118,20 +118,33 @@ class LearnedRate:
             for place in range(len(self._optimizers)):
                 self._restore(place)
 
-    def sees(self, mean: float) -> bool:
+    def begins(self) -> None:
+        """A step is under way: the optimizers' next one is its."""
+        for place, depth in enumerate(self._depth):
+            if depth:  # the last one ended in an error
+                self._restore(place)
+                self._depth[place] = 0
+        self._is_under_way = True
+
+    def sees(self, mean: float, error: float = 0.0) -> bool:
         """Takes in the mean training loss of the step that is under way, over all ranks, before the student steps.
+
+        Args:
+            error: its standard error: by three of those of the last look a loss may be higher by chance.
 
         Returns:
             Whether the student may go on from here. If not, whatever it does now is taken back.
         """
-        if not self.learns or (self._then is None and not math.isfinite(mean)):  # there is nothing to go back to
+        if self._then is None and not math.isfinite(mean):  # there is nothing to go back to
             return True
         is_first, self._has_seen = not self._has_seen, True
         if not self._losses.is_fine(mean) and self._in_a_row < MOST_IN_A_ROW:
             self._is_bad = True
+        if is_first and self.factor.climbs and self._step % DOUBLES_IN == 0 and not self._is_bad:
+            self._below = [*self._below[1 - GENERATIONS :], (self.factor.value, self._taken())]
         begins = self._then is None or self._step % self._interval == 0
         if is_first and begins and not self._is_bad:
-            self._losses.note(mean)
+            self._losses.note(mean, error)
             self._keep()
         return not self._is_bad
 
@@ -141,14 +154,20 @@ class LearnedRate:
 
     def after_step(self) -> None:
         """The student has stepped, or has not where all that it did is taken back."""
-        self._has_entered = self._has_seen = False
         if self._is_bad:
             self._go_back()
-        elif self._is_due:
+        elif self._is_due and self._has_entered:
             self._in_a_row = 0
+            if self.learns:
+                self._learn()
+        self._is_under_way = self._has_entered = self._has_seen = False
         self._step += 1
-        if not self.learns:
-            self._then = None
+
+    def has_not_stepped(self) -> None:
+        """The step that was under way did not happen: what is gone back to is so at once."""
+        if self._is_bad:
+            self._go_back()
+        self._is_under_way = self._has_entered = self._has_seen = False
 
     def state(self) -> dict[str, Any]:
         """What it carries from one step to the next, in plain types: a copy, in the host's memory."""
@@ -158,9 +177,10 @@ class LearnedRate:
             "in_a_row": self._in_a_row,
             "slope": self.slope,
             "factor": self.factor.state(),
-            "losses": {"first": self._losses.first, "last": self._losses.last},
-            "trace": on_host(self._trace.average) if self.learns else {},
+            "losses": self._losses.state(),
+            "trace": on_host(self._trace.average),
             "then": None if self._then is None else self._then.state(),
+            "below": [{"value": value, **then.state()} for value, then in self._below],
         }
 
     def load(self, state: Any) -> None:
@@ -173,32 +193,36 @@ class LearnedRate:
         self._step, self.rejected = state["step"], state["rejected"]
         self._in_a_row, self.slope = state["in_a_row"], state["slope"]
         self.factor.load(state["factor"])
-        self._losses.first, self._losses.last = state["losses"]["first"], state["losses"]["last"]
+        self._losses.load(state["losses"])
         self._trace.load(state["trace"])
-        self._is_bad = self._has_seen = self._has_entered = False
-        self._then = None
-        if state["then"] is not None:
-            self._keep()
-            assert self._then is not None
-            self._then.load(state["then"])
+        self._is_bad = self._is_under_way = self._has_seen = self._has_entered = False
+        self._then = None if state["then"] is None else self._loaded(state["then"])
+        self._below = [(each["value"], self._loaded(each)) for each in state["below"]]
 
     def close(self) -> None:
         """Takes its hooks off the optimizers."""
         for hook in self._hooks:
             hook.remove()
 
+    def _loaded(self, state: dict[str, Any]) -> _Then:
+        found = self._taken()
+        found.load(state)
+        return found
+
     def _schema(self) -> AbstractSchema:
         average, values = Like(on_host(self._trace.average)), Like(on_host(values_of(self._student, self._beside)))
         a_table = Is(lambda value: isinstance(value, dict), "a table")
+        taken = {"values": values, "states": Each(Each(a_table, keys=COUNT)), "trace": average}
         return Fields(
             step=COUNT,
             rejected=COUNT,
             in_a_row=COUNT,
             slope=Maybe(A_FLOAT),
             factor=Like(self.factor.state()),
-            losses=Fields(first=Maybe(A_FLOAT), last=Maybe(A_FLOAT)),
-            trace=Either(Like({}), average),
-            then=Maybe(Fields(values=values, states=Each(Each(a_table, keys=COUNT)), trace=average)),
+            losses=Fields(first=Maybe(A_FLOAT), last=Maybe(A_FLOAT), error=A_FLOAT),
+            trace=average,
+            then=Maybe(Fields(**taken)),
+            below=Each(Fields(value=A_FLOAT, **taken)),
         )
 
     @property
@@ -207,37 +231,56 @@ class LearnedRate:
 
     def _keep(self) -> None:
         if self._then is None:
-            snapshot = Snapshot(self._student, self._optimizers, self._beside)
-            self._then = _Then(snapshot, named_copies(self._trace.average))
+            self._then = self._taken()
         else:
             self._then.snapshot.take()
             copy_into(list(self._then.trace.values()), list(self._trace.average.values()))
 
+    def _taken(self) -> _Then:
+        snapshot = Snapshot(self._student, self._optimizers, self._beside)
+        return _Then(snapshot, named_copies(self._trace.average))
+
     def _go_back(self) -> None:
         assert self._then is not None
-        self._then.snapshot.put_back()
-        self._trace.load(self._then.trace)
+        climbed = self.factor.climbs
+        self._put_back(self._then)
         self.factor.halve()
         self.rejected += 1
         self._in_a_row += 1
         self._is_bad = False
+        if climbed:
+            self._climb_down()
 
-    def _look(self) -> None:
-        given = {name: param.grad for name, param in self._student.named_parameters() if param.grad is not None}
-        self.slope = self._trace.slope(given)
+    def _put_back(self, then: _Then) -> None:
+        then.snapshot.put_back()
+        self._trace.load(then.trace)
+
+    def _learn(self) -> None:
+        """From the slope that was looked at before the step, which was still taken at the rate before."""
+        if self.slope is None:
+            return
         climbed = self.factor.climbs
         self.factor.step(self.slope)
         if climbed and not self.factor.climbs:
-            self._trace.forget()
+            self._climb_down()
+
+    def _climb_down(self) -> None:
+        """The climb was too high."""
+        self.factor.value, then = self._below[0]
+        self._below = []
+        self._put_back(then)
+        self._trace.forget()
+        self._keep()
 
     def _enter(self, place: int, *_: Any) -> None:
         self._depth[place] += 1
         if self._depth[place] > 1:  # a class's step may call that of the class below it
             return
-        if self.learns and not self._has_entered:
+        if self._is_under_way and not self._has_entered:  # not a step beside, of a penalty
             self._has_entered = True
-            if self._is_due and not self._is_bad:
-                self._look()
+            if self.learns and self._is_due and not self._is_bad:
+                given = {name: param.grad for name, param in self._student.named_parameters() if param.grad is not None}
+                self.slope = self._trace.slope(given)
             self._trace.before_step()
         self._multiply(place)
 
@@ -257,26 +300,20 @@ class LearnedRate:
             group["lr"] = rate
 
 
-def interval_of(settings: LearnConfig, total_steps: int) -> int:
-    """Steps between two looks.
-
-    Raises:
-        UserError: too few steps for a rate to be found in.
-    """
-    steps = settings.learn_until * total_steps
-    interval = settings.learn_interval or max(1, min(MOST_APART, int(steps / LOOKS)))
-    if steps / interval < FEWEST:
+def check_room(settings: LearnConfig, total_steps: int) -> None:
+    """Raises a UserError where there are too few steps for a rate to be found in."""
+    steps = int(settings.learn_until * total_steps)
+    if steps < FEWEST * DOUBLES_IN:
         raise UserError(
-            f"learn is {shown(list(settings.learn))}, but a learning rate takes {FEWEST} looks or more, and of the "
-            f"{total_steps} steps {steps:g} have room for {int(steps / interval)} (learn_until is "
-            f"{settings.learn_until:g}; one look in {interval}); give more epochs, or a rate without --learn"
+            f"learn is {shown(list(settings.learn))}, but a learning rate takes {FEWEST * DOUBLES_IN} steps or more to "
+            f"be found, and it is learnt in {steps} (learn_until is {settings.learn_until:g}, of {total_steps} steps); "
+            "give more epochs, or a learning rate without --learn"
         )
-    return interval
 
 
-LOOKS, FEWEST, MOST_APART = 60, 30, 5
-"""Looks at the rate that a short run has; that any must have: it doubles some ten times to the rate that is given, and
-twenty times to a thousand times of it; and the steps between two in a long one."""
+DOUBLES_IN, FEWEST, GENERATIONS = 5, 20, 3
+"""Steps in which the rate doubles while it climbs: fewer, and momentum hides for how long that has been too much;
+doublings that a run has room for, to a thousand times the given rate; and how many of them can be undone."""
 
 
 def learned_rate(
@@ -317,17 +354,24 @@ class _Then:
 
 
 class _Losses:
-    """Mean training losses: of the first step, and of the last look."""
+    """Mean training losses: of the first step, and of the last look, with its standard error."""
 
     def __init__(self) -> None:
         self.first: float | None = None
         self.last: float | None = None
+        self.error = 0.0
 
     def is_fine(self, value: float) -> bool:
-        if self.first is None or self.last is None:
+        if self.first is None or self.last is None or not math.isfinite(value):
             return math.isfinite(value)
-        return math.isfinite(value) and value <= max(DOUBLED * self.last, self.first)
+        return value <= max(self.last + abs(self.last), self.first) + 3 * self.error  # a loss may lie below 0
 
-    def note(self, value: float) -> None:
+    def note(self, value: float, error: float) -> None:
         self.first = value if self.first is None else self.first
-        self.last = value
+        self.last, self.error = value, error
+
+    def state(self) -> dict[str, float | None]:
+        return {"first": self.first, "last": self.last, "error": self.error}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.first, self.last, self.error = state["first"], state["last"], state["error"]

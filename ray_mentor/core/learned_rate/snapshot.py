@@ -29,14 +29,24 @@ class Snapshot:
     def take(self) -> None:
         """As they are now."""
         self.values = named_copies(values_of(self._student, self._beside))
-        self.states: list[dict[Any, Any]] = [copy.deepcopy(one.state_dict()["state"]) for one in self._optimizers]
+        self.states = [
+            {
+                place: copy.deepcopy(dict(one.state[param]))
+                for place, param in enumerate(_params(one))
+                if one.state.get(param)
+            }
+            for one in self._optimizers
+        ]
 
     def put_back(self) -> None:
         """As they were when it was taken."""
         now = values_of(self._student, self._beside)
         copy_into([now[name] for name in self.values], list(self.values.values()))
-        for optimizer, state in zip(self._optimizers, self.states, strict=True):
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": copy.deepcopy(state)})
+        for optimizer, states in zip(self._optimizers, self.states, strict=True):
+            for place, param in enumerate(_params(optimizer)):
+                optimizer.state.pop(param, None)
+                if place in states:
+                    optimizer.state[param] = copy.deepcopy(states[place])
 
     def state(self) -> dict[str, Any]:
         """It, in plain types: a copy, in the host's memory."""
@@ -46,7 +56,10 @@ class Snapshot:
     def load(self, state: dict[str, Any]) -> None:
         """Takes up what :meth:`state` gave."""
         copy_into([self.values[name] for name in state["values"]], list(state["values"].values()))
-        self.states = copy.deepcopy(state["states"])
+        self.states = [
+            {place: _beside(_params(optimizer)[place], of_param) for place, of_param in states.items()}
+            for optimizer, states in zip(self._optimizers, state["states"], strict=True)
+        ]
 
 
 def values_of(student: nn.Module, beside: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -60,4 +73,16 @@ def on_host(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else copy.deepcopy(value)
         for name, value in values.items()
+    }
+
+
+def _params(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [param for group in optimizer.param_groups for param in group["params"]]
+
+
+def _beside(param: Tensor, state: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a param's state, on its device but for what is one number."""
+    return {
+        name: value.to(param.device, copy=True) if isinstance(value, Tensor) and value.ndim else copy.deepcopy(value)
+        for name, value in state.items()
     }

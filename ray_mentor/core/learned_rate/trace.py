@@ -41,6 +41,8 @@ class Trace:
         """⟨∇M(θ'), z⟩, in float64: ∂M/∂a."""
         total = torch.zeros((), dtype=torch.float64, device=next(iter(self._live.values())).device)
         for name, slope in gradient.items():
+            if name not in self._live:  # it was frozen when training began
+                continue
             param, average = self._live[name].detach(), self.average[name]
             way = param - average
             total += torch.dot(_flat(slope), _flat(way))

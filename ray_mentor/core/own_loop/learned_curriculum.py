@@ -228,6 +228,8 @@ class LearnedCurriculum:
         stepped = self._steps.end()
         accumulates = self._steps.accumulates()
         if not stepped:
+            if self.curriculum.rate is not None and not accumulates:
+                self.curriculum.rate.has_not_stepped()
             self._plan.skipped(accumulates=accumulates)
             return None
         with self._watch.paused(), _nothing_compiled(), _full_precision(weighed.loss.device):

@@ -118,7 +118,7 @@ def of_learned(folder: Folder) -> list[Part]:
     text = (
         "At the end of each epoch: the schedule's times a factor, which is learnt in the first part of training. It "
         "begins at a thousandth, and doubles until the loss no longer falls along the steps taken. "
-        + columns(["learning_rate", "learning_rate_factor", "steps_taken_back"], METRICS)
+        + columns(["learning_rate", "learning_rate_factor", "times_put_back"], METRICS)
     )
     return [("rate", "The learning rate", text, figure, "")]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import functools
+import io
 import math
 import operator
 import os
@@ -22,12 +24,20 @@ from ray_mentor.core.methods.table import METHODS, burn_in_of
 from ray_mentor.data.samples.samples import Samples, samples_from_dataset
 from ray_mentor.errors import UserError, printable
 from ray_mentor.run.audit import noise
-from ray_mentor.run.audit.by_trusted import MOST_CLASSES, Found, Heard, are_enough, found_by, trusted_counts
+from ray_mentor.run.audit.by_trusted import (
+    MOST_CLASSES,
+    Found,
+    Heard,
+    are_enough,
+    found_by,
+    no_more_than_sure,
+    trusted_counts,
+)
 from ray_mentor.run.audit.noise import NoiseRate, knows_nothing, noise_matrix, noise_rate
 from ray_mentor.run.audit.score import by_ranks, score_of, suspicion
 from ray_mentor.run.audit.sums import UNKNOWN, Span, Sums, span_of, sums
 from ray_mentor.run.checkpoint.resume import started_with
-from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.directory import METRICS, RunDirectory
 from ray_mentor.run.findings.names import class_names, told_apart, with_ids
 from ray_mentor.run.meta_set.said import read_said
 
@@ -234,7 +244,17 @@ def _known_by(directory: RunDirectory, span: Span, heard: Heard) -> Found | None
     if not 1 < span.classes <= MOST_CLASSES:
         return None
     trusted = trusted_counts(read_said(directory), span.classes, span.half, span.whole)
-    return found_by(heard, trusted, len(span.ids)) if are_enough(trusted, heard.said) else None
+    if not are_enough(trusted, heard.said):
+        return None
+    return no_more_than_sure(found_by(heard, trusted, len(span.ids)), heard, _unseen(directory, span))
+
+
+def _unseen(directory: RunDirectory, span: Span) -> float | None:
+    """How often the student was right on held-out trusted samples, in the second half of the epochs."""
+    written = directory.read(METRICS) or b""
+    rows = list(csv.DictReader(io.StringIO(written.decode())))
+    said = [float(row["trusted_accuracy"]) for row in rows[span.half : span.whole] if row.get("trusted_accuracy")]
+    return sum(said) / len(said) if said else None
 
 
 def _means(found: Sums) -> dict[str, NDArray[Any]]:

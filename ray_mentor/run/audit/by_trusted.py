@@ -13,6 +13,7 @@ the rate is the one at which what was found is what is found on average (indirec
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -95,7 +96,7 @@ class Found:
     Attributes:
         joint: N, a row a given class, a column a true one; it sums to 1.
         rate: 1 − trace N.
-        low: of its 95 % interval.
+        low: of its 95 % interval (:func:`no_more_than_sure`, too).
         high: likewise.
         trusted: samples that say so.
     """
@@ -105,6 +106,22 @@ class Found:
     low: float
     high: float
     trusted: int
+
+
+def no_more_than_sure(found: Found, heard: Heard, unseen: float | None) -> Found:
+    """With an interval that begins no higher than 1 − d/u, d being how often the student agrees with given labels.
+
+    Where a mentor gives right but hard samples little weight, the student is worse on them than on trusted ones, whose
+    weight is 1, and N takes that for wrong labels. It is hardly worse on them than on trusted samples that it has not
+    seen, on which it is right as often as u: then 1 − d/u labels are wrong, if it agrees with none that are.
+
+    Args:
+        unseen: u; None where none are held out.
+    """
+    if not unseen:
+        return found
+    agrees = float(np.trace(heard.said) / heard.said.sum())
+    return dataclasses.replace(found, low=min(found.low, max(1 - agrees / unseen, 0.0)))
 
 
 def trusted_counts(rows: pa.Table, classes: int, first: int, stop: int) -> Table:

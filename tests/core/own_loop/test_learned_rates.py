@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ray_mentor import LearnConfig, LearnedCurriculum, MentorConfig
 from ray_mentor.errors import UserError
 
-FIXED: dict[str, Any] = {"learn": LearnConfig(learn=("lr",), learn_step=1e-12), "total_steps": 80}
+FIXED: dict[str, Any] = {"learn": LearnConfig(learn=("lr",), learn_step=1e-12), "total_steps": 200}
 
 
 def at_factor(loop: Loop, factor: float) -> Loop:
@@ -37,7 +37,7 @@ def adamw(model: nn.Module, rate: float) -> torch.optim.Optimizer:
 @pytest.mark.parametrize("make", [sgd, adamw])
 def test_influences_are_those_of_the_rate_in_force(make: Any) -> None:
     """A third of the rate times three is the rate: for the steps, and for what the mentor looks back on."""
-    plain = Loop(make_optimizer=functools.partial(make, rate=0.03), total_steps=80)
+    plain = Loop(make_optimizer=functools.partial(make, rate=0.03), total_steps=200)
     tripled = Loop(make_optimizer=functools.partial(make, rate=0.01), **FIXED)
     records = plain.run(6), at_factor(tripled, 3.0).run(6)
     for one, other in zip(*records, strict=True):
@@ -57,11 +57,11 @@ def test_a_rate_a_thousand_times_too_small_is_found() -> None:
         return float(per_sample(loop.student(inputs), labels).mean().detach())
 
     few = functools.partial(sgd, rate=0.00005)
-    given, learnt = (Loop(make_optimizer=few, total_steps=200, **more) for more in ({}, {"learn": ("lr",)}))
+    given, learnt = (Loop(make_optimizer=few, total_steps=600, **more) for more in ({}, {"learn": ("lr",)}))
     before = loss(given)
-    given.run(200)
-    learnt.run(200)
-    assert loss(given) > 0.9 * before
+    given.run(600)
+    learnt.run(600)
+    assert loss(given) > 0.8 * before
     assert loss(learnt) < 0.3 * before
     assert learnt.curriculum.learning_rate_factor > 30
 
@@ -78,24 +78,24 @@ def test_a_loop_that_blows_up_goes_on_where_it_was_sound() -> None:
     assert float(per_sample(loop.student(inputs), labels).mean().detach()) < 0.8
 
 
-@pytest.mark.parametrize("cut", [3, 38, 51])
+@pytest.mark.parametrize("cut", [3, 38, 101])
 def test_it_goes_on_bit_for_bit(cut: int) -> None:
-    made = functools.partial(Loop, make_optimizer=functools.partial(sgd, rate=30.0), total_steps=120)
+    made = functools.partial(Loop, make_optimizer=functools.partial(sgd, rate=30.0), total_steps=200)
     made = functools.partial(made, learn=LearnConfig(learn=("lr",), learn_interval=2))
     whole, first, second = made(), made(), made()
-    whole.run(120)
+    whole.run(200)
     first.run(cut)
     second.student.load_state_dict(first.student.state_dict())
     second.optimizer.load_state_dict(copy.deepcopy(first.optimizer.state_dict()))
     second.curriculum.load_state_dict(first.curriculum.state_dict())
-    second.run(120 - cut, first=cut)
+    second.run(200 - cut, first=cut)
     for name, value in params(whole.student).items():
         assert torch.equal(params(second.student)[name], value), name
     assert second.curriculum.learning_rate_factor == whole.curriculum.learning_rate_factor
 
 
 def test_states_with_and_without_do_not_go_together() -> None:
-    plain, learns = Loop(), Loop(learn=("lr",), total_steps=80)
+    plain, learns = Loop(), Loop(learn=("lr",), total_steps=200)
     for one, other in ((plain, learns), (learns, plain)):
         with pytest.raises(UserError, match="learnt learning rate"):
             one.curriculum.load_state_dict(other.curriculum.state_dict())
@@ -136,7 +136,7 @@ def test_two_ranks_learn_what_one_does() -> None:
             net,
             optimizer,
             (inputs.double(), labels),
-            total_steps=120,
+            total_steps=200,
             mentor=MentorConfig(update_interval=10**6, estimator="finite_difference"),
             exchange=exchange,
             learn=LearnConfig(learn=("lr",), learn_interval=2),

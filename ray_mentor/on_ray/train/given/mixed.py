@@ -13,6 +13,7 @@ from ray_mentor.config import TrainConfig
 from ray_mentor.config.groups.mixture import MixtureConfig
 from ray_mentor.core.domains.course import Course
 from ray_mentor.core.exchange import Alone
+from ray_mentor.core.learned_rate.learner import check_room
 from ray_mentor.core.losses.cross_entropy import sequence_cross_entropy
 from ray_mentor.core.methods.table import method_of
 from ray_mentor.data.plan.batches import Plan
@@ -67,6 +68,8 @@ def mixed(config: TrainConfig, splits: Splits) -> TrainConfig:
         UserError: naming the setting, the rule and the fix.
     """
     mixture, domains = config.mixture, splits.train.domains
+    if config.learned.learn:
+        check_room(config.learned, _plan(config, splits).total_steps)
     if domains is None:
         _check_nothing_is_mixed(mixture)
         return config
@@ -193,11 +196,15 @@ def _no_target(mixture: MixtureConfig) -> NoReturn:
     )
 
 
+def _plan(config: TrainConfig, splits: Splits) -> Plan:
+    return Plan(order_of(splits.train), config.run.batch_size, config.run.seed, config.run.epochs)
+
+
 def _try_windows(config: TrainConfig, splits: Splits) -> None:
     """Begins as each worker will."""
     domains, run = splits.train.domains, config.run
     assert domains is not None
-    base = Plan(order_of(splits.train), run.batch_size, run.seed, run.epochs)
+    base = _plan(config, splits)
     plan = MixedPlan(base.order, base.batch_size, base.seed, base.epochs, lambda step: domains.of)
     course = Course(
         domains.names,
