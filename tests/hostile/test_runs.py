@@ -43,7 +43,8 @@ def train(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytes
         count += 1
         name = f"run-{count}" if name is None else name
         try:
-            code = cli.main(["train", *LEARNS, "--data", "data.parquet", f"--run-name={name}", *words])
+            data = () if "--data" in words else ("--data", "data.parquet")
+            code = cli.main(["train", *LEARNS, *data, f"--run-name={name}", *words])
         except SystemExit as leave:
             code = int(leave.code or 0)
         captured = capsys.readouterr()
