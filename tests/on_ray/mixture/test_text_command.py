@@ -172,7 +172,8 @@ def test_one_text_without_a_target(texts: Path, capsys: pytest.CaptureFixture[st
 )
 def test_what_cannot_be_is_refused(more: list[str], says: str, texts: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = [word.replace("TEXTS", str(texts)) for word in more]
-    assert main(command(texts, "refused", "--meta-data", f"{texts}/mine.txt", *given)) == 2
+    target = [] if "--meta-data" in more else ["--meta-data", f"{texts}/mine.txt"]
+    assert main(command(texts, "refused", *target, *given)) == 2
     assert says.replace("TEXTS", str(texts)) in capsys.readouterr().err
     assert not (texts / "runs/refused").exists()
 
