@@ -278,11 +278,16 @@ class LearnedRate:
             return
         if self._is_under_way and not self._has_entered:  # not a step beside, of a penalty
             self._has_entered = True
-            if self.learns and self._is_due and not self._is_bad:
-                given = {name: param.grad for name, param in self._student.named_parameters() if param.grad is not None}
-                self.slope = self._trace.slope(given)
-            self._trace.before_step()
+            if self.learns:
+                self._look()
         self._multiply(place)
+
+    def _look(self) -> None:
+        """The slope at θ along the steps so far, where it is due; then the trace takes θ in."""
+        if self._is_due and not self._is_bad:
+            given = {name: param.grad for name, param in self._student.named_parameters() if param.grad is not None}
+            self.slope = self._trace.slope(given)
+        self._trace.before_step()
 
     def _leave(self, place: int, *_: Any) -> None:
         self._depth[place] -= 1
