@@ -42,21 +42,52 @@ def weighting_of(rate: float = RATE) -> GroupDRO:
 def test_shares_and_weights_by_hand() -> None:
     """Mean losses 2 and 1/2, wood absent: q ∝ e, e^¼, 1; weights q_g/n_g over the largest. Then other groups."""
     weighting = weighting_of()
-    assert weighting.state is not None
-    assert weighting.state.tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0], abs=1e-16)
+    assert weighting.shares is not None
+    assert weighting.shares.tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0], abs=1e-16)
     losses = torch.tensor([1.0, 0.5, 3.0], dtype=torch.float64)
     seen = dataclasses.replace(observation_of(losses), groups=torch.tensor([0, 1, 0]))
     weights = weighting(seen)
     whole = math.e + math.exp(0.25) + 1
     lake, barn = math.exp(0.25) / whole, math.e / whole
     assert weights.tolist() == pytest.approx([1, lake * 2 / barn, 1], abs=1e-15)
-    assert weighting.state.tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0], abs=1e-16), "not before the step"
+    assert weighting.shares.tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0], abs=1e-16), "not before the step"
     weighting.stepped()
-    assert weighting.state.tolist() == pytest.approx([barn, lake, 1 / whole, 0], abs=1e-15)
+    assert weighting.shares.tolist() == pytest.approx([barn, lake, 1 / whole, 0], abs=1e-15)
     weighting(dataclasses.replace(seen, groups=torch.tensor([1, 2, 1])))
     weighting.stepped()
     again = [math.exp(1), math.exp(0.25 + 1), math.exp(0.25), 0]
-    assert weighting.state.tolist() == pytest.approx([each / sum(again) for each in again], abs=1e-15)
+    assert weighting.shares.tolist() == pytest.approx([each / sum(again) for each in again], abs=1e-15)
+
+
+def test_a_share_too_small_for_a_number_comes_back() -> None:
+    """Losses of 10⁴ in the barn take the lake's q to e^−5000, which is 0; as much there later makes them even again.
+
+    Closed form: log q_g = η·Σ_steps L_g, but for the sum; and of a batch of the lake alone, the weights are 1.
+    """
+    weighting = weighting_of()
+    large = torch.tensor([1e4, 0.0, 0.0], dtype=torch.float64)
+    seen = dataclasses.replace(observation_of(large), groups=torch.tensor([0, 1, 2]))
+    assert weighting(seen).tolist() == [1, 0, 0]
+    weighting.stepped()
+    assert weighting.shares is not None
+    assert weighting.state is not None
+    assert weighting.shares.tolist() == [1, 0, 0, 0], "as numbers"
+    assert weighting.state.tolist() == [0, -RATE * 1e4, -RATE * 1e4, -math.inf]
+    resumed = weighting_of()
+    assert resumed.could_be(weighting.state, 3)
+    resumed.state = weighting.state
+    ones = torch.tensor([2e4, 2e4, 2e4], dtype=torch.float64)
+    alone = dataclasses.replace(observation_of(ones), groups=torch.tensor([1, 1, 1]))
+    assert resumed(alone).tolist() == [1, 1, 1]
+    resumed.stepped()
+    assert resumed.state.tolist() == [-RATE * 1e4, 0, -RATE * 2e4, -math.inf]
+    again = torch.tensor([1e4 + 2, 0.0, 2e4], dtype=torch.float64)
+    weights = resumed(dataclasses.replace(seen, features=observation_of(again).features))
+    resumed.stepped()
+    whole = 2 + math.e
+    assert resumed.shares is not None
+    assert resumed.shares.tolist() == pytest.approx([math.e / whole, 1 / whole, 1 / whole, 0], abs=1e-12)
+    assert weights.tolist() == pytest.approx([1, 1 / math.e, 1 / math.e], abs=1e-12)
 
 
 def batch_at(step: int, *, trusted: bool = False) -> Batch:
@@ -100,8 +131,8 @@ def test_steps_are_those_of_the_algorithm(trusted: bool) -> None:
     q = released(reference, 6)
     weighting = curriculum.parts.weighting
     assert isinstance(weighting, GroupDRO)
-    assert weighting.state is not None
-    torch.testing.assert_close(weighting.state[:3], q, rtol=0, atol=1e-14)
+    assert weighting.shares is not None
+    torch.testing.assert_close(weighting.shares[:3], q, rtol=0, atol=1e-14)
     for found, expected in zip(curriculum.student.parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-13)
 
@@ -172,9 +203,10 @@ def test_the_end_says_what_shares_have_come_to() -> None:
 
 def test_a_state_of_other_groups_is_none_of_its_own() -> None:
     weighting = weighting_of()
-    good = torch.tensor([0.2, 0.3, 0.5, 0.0], dtype=torch.float64)
+    shares = torch.tensor([0.2, 0.3, 0.5, 0.0], dtype=torch.float64)
+    good = shares.log()
     assert weighting.could_be(good, 3)
-    for bad in (good[:3], good / 2, good - torch.tensor([0.3, 0, -0.3, 0])):
+    for bad in (good[:3], good / 2, -good, good + torch.nan, shares):
         assert not weighting.could_be(bad, 3)
 
 

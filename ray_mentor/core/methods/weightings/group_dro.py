@@ -29,6 +29,9 @@ class GroupDRO(AtEpoch, AbstractWeighting):
     there. Trusted samples that are trained on count as others of their group do. L_g is of the loss that features are
     made of: cross-entropy, where the student is trained on a robust one.
 
+    What is kept is log q: the share of a group whose losses were small for long may be less than a number holds
+    (q < 1e-308), and it comes back by its losses all the same.
+
     This is the released code's step, without its adjustments by group sizes. There, batches have as many of each group
     in the mean, which is what the mixture `uniform` over groups gives; without it, batches are what they are, and a
     group that few samples are of is absent from some.
@@ -37,7 +40,9 @@ class GroupDRO(AtEpoch, AbstractWeighting):
         rate: η, >= 0.
 
     Attributes:
-        state: q of each group, float64, after the last step that was taken; None before the groups are known.
+        state: log q of each group, float64, after the last step that was taken, −inf of a group that nobody trains on;
+            None before the groups are known.
+        shares: q, likewise.
     """
 
     weighs_trusted = True
@@ -45,17 +50,22 @@ class GroupDRO(AtEpoch, AbstractWeighting):
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self._names: tuple[str, ...] = ()
-        self._shares: Float[Tensor, " groups"] | None = None
+        self._log_shares: Float[Tensor, " groups"] | None = None
         self._next: Float[Tensor, " groups"] | None = None
 
     @property
     def state(self) -> Tensor | None:
         """On the host."""
-        return None if self._shares is None else self._shares.cpu()
+        return None if self._log_shares is None else self._log_shares.cpu()
 
     @state.setter
-    def state(self, shares: Tensor | None) -> None:
-        self._shares, self._next = shares, None
+    def state(self, log_shares: Tensor | None) -> None:
+        self._log_shares, self._next = log_shares, None
+
+    @property
+    def shares(self) -> Tensor | None:
+        """On the host."""
+        return None if self.state is None else self.state.exp()
 
     def take_groups(self, sizes: Mapping[str, int] | None) -> None:
         """Begins with equal shares of the groups that are trained on, and 0 of others.
@@ -70,37 +80,37 @@ class GroupDRO(AtEpoch, AbstractWeighting):
             raise UserError(GROUPS_MISSING)
         there = torch.tensor(list(sizes.values())) > 0
         self._names = tuple(sizes)
-        self.state = there.double() / there.sum()
+        self.state = (there.double() / there.sum()).log()
 
     @override
     def __call__(self, observation: Observation) -> Float[Tensor, " batch"]:
         groups, losses = observation.groups, observation.features.loss.double()
         assert groups is not None, "a method that goes by groups is told of them"
-        assert self._shares is not None, "and begins with shares of them"
-        groups, shares = groups.to(losses.device), self._shares.to(losses.device)
-        counts = torch.zeros_like(shares).index_add(0, groups, torch.ones_like(losses))
-        means = torch.zeros_like(shares).index_add(0, groups, losses) / counts.clamp(min=1)
-        self._next = torch.softmax(shares.log() + self._rate * means, dim=0)  # 0 stays 0
-        each = (self._next / counts.clamp(min=1))[groups]
-        return (each / each.max().clamp(min=torch.finfo(each.dtype).tiny)).to(observation.features.loss)
+        assert self._log_shares is not None, "and begins with shares of them"
+        groups, log_shares = groups.to(losses.device), self._log_shares.to(losses.device)
+        counts = torch.zeros_like(log_shares).index_add(0, groups, torch.ones_like(losses))
+        means = torch.zeros_like(log_shares).index_add(0, groups, losses) / counts.clamp(min=1)
+        self._next = torch.log_softmax(log_shares + self._rate * means, dim=0)  # −inf stays −inf
+        each = (self._next - counts.clamp(min=1).log())[groups]
+        return (each - each.max()).exp().to(observation.features.loss)
 
     @override
     def stepped(self) -> None:
         if self._next is not None:
-            self._shares, self._next = self._next, None
+            self._log_shares, self._next = self._next, None
 
     @override
     def at_epoch(self, end: EpochEnd) -> None:
         """Says at the end of training what the shares have come to."""
-        if end.progress < 1 or self.state is None:
+        if end.progress < 1 or self.shares is None:
             return
-        shares = sorted(zip(self.state.tolist(), self._names, strict=True), reverse=True)
+        shares = sorted(zip(self.shares.tolist(), self._names, strict=True), reverse=True)
         end.tell(f"group-dro ends with shares {listed((f'{name} {q:.3f}' for q, name in shares if q > 0), _SHOWN)}")
 
     @override
     def could_be(self, state: Tensor, n_classes: int) -> bool:
-        one_each = self._shares is not None and state.shape == self._shares.shape
-        return one_each and bool((state >= 0).all()) and abs(float(state.sum()) - 1) < _ROUNDING
+        one_each = self._log_shares is not None and state.shape == self._log_shares.shape
+        return one_each and bool((state <= 0).all()) and abs(float(state.logsumexp(0))) < _ROUNDING
 
 
 _ROUNDING = 1e-6
