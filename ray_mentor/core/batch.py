@@ -119,11 +119,17 @@ class MetaBatch:
         inputs: model inputs.
         labels: trusted labels.
         size: samples of the meta batch over all ranks.
+        weights: what each counts for, 1 in the mean over the meta batch; None: the same for all.
     """
 
     inputs: Inputs
     labels: Int[Tensor, "own ..."]
     size: int
+    weights: Float[Tensor, " own"] | None = None
+
+    def part_of_mean(self, losses: Float[Tensor, " own"]) -> Float[Tensor, ""]:
+        """This rank's part of M, the mean over the meta batch of weight · loss."""
+        return (losses if self.weights is None else losses * self.weights.to(losses)).sum() / self.size
 
 
 def on_device(device: torch.device, inputs: Inputs, labels: Tensor) -> tuple[Inputs, Tensor]:

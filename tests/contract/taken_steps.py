@@ -83,17 +83,29 @@ def normalised(n: int) -> Tensor:
     return weights / weights.sum()
 
 
-def influences(estimator: AbstractEstimator, trainee: Trainee, meta: Samples, chosen: Tensor | None = None) -> Tensor:
-    """What the estimator says of the samples of the trainee's last ``look_ahead`` steps' first."""
+def influences(
+    estimator: AbstractEstimator,
+    trainee: Trainee,
+    meta: Samples,
+    chosen: Tensor | None = None,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """What the estimator says of the samples of the trainee's last ``look_ahead`` steps' first.
+
+    Args:
+        weights: what each sample of the meta batch counts for.
+    """
     steps = trainee.steps[-estimator.look_ahead :]
-    batch = MetaBatch(*meta, size=len(meta[1]))
+    batch = MetaBatch(*meta, len(meta[1]), weights)
     rows = torch.arange(len(steps[0].batch), device=trainee.device) if chosen is None else chosen
-    return estimator(steps, batch, direction(trainee, meta, estimator.names(trainee.student)), rows)
+    return estimator(steps, batch, direction(trainee, meta, estimator.names(trainee.student), weights), rows)
 
 
-def direction(trainee: Trainee, meta: Samples, names: Collection[str] | None = None) -> Gradient:
+def direction(
+    trainee: Trainee, meta: Samples, names: Collection[str] | None = None, weights: Tensor | None = None
+) -> Gradient:
     """D∇M of the trainee's last step."""
-    step, batch = trainee.steps[-1], MetaBatch(*meta, size=len(meta[1]))
+    step, batch = trainee.steps[-1], MetaBatch(*meta, len(meta[1]), weights)
     gradient, _ = meta_gradient(trainee.student, trainee.loss, batch, Alone(), step.before.precision, names)
     return step_direction(step, gradient)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from estimator_students import CLASSES, HEADS, STUDENTS, make_student, samples
 from real_steps import real_influences
-from taken_steps import Trainee, as_batch, cosine, found_by, influences, relative_error
+from taken_steps import Samples, Trainee, as_batch, cosine, found_by, influences, relative_error
 from torch import Tensor, nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RMSprop
 
@@ -130,6 +130,23 @@ def test_an_optimizer_without_a_closed_form(estimator: str) -> None:
         for name in (estimator, "unrolled")
     )
     assert relative_error(found, truth) <= 1e-6
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_sample_of_the_meta_batch_that_counts_twice_is_there_twice(estimator: str) -> None:
+    """M of three samples that count 2, 1 and 0 is that of the first one twice and the second one."""
+    inputs, labels = samples("linear", 3, 2)
+    twice = torch.tensor([0, 0, 1])
+
+    def found(meta: Samples, weights: Tensor | None) -> Tensor:
+        trainee = trainee_of("linear")
+        one = make_estimator(estimator)
+        for step in range(one.look_ahead):
+            trainee.step(one, as_batch(samples("linear", B, 1 + step)))
+        return influences(one, trainee, meta, weights=weights)
+
+    weighed = found((inputs, labels), torch.tensor([2.0, 1.0, 0.0], dtype=torch.float64))
+    assert relative_error(weighed, found((inputs[twice], labels[twice]), None)) <= 1e-9
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

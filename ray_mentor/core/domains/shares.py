@@ -228,6 +228,13 @@ def bounded(wanted: Shares, low: Shares, high: Shares) -> Shares:
     return np.asarray(found / found.sum())
 
 
+def adding_up(weights: Sequence[float]) -> tuple[float, ...]:
+    """Finite weights >= 0, of which one is above 0, as shares: also such as add up to more than a number holds."""
+    _, exponent = math.frexp(max(weights))
+    beside = [math.ldexp(weight, -exponent) for weight in weights]
+    return tuple(weight / sum(beside) for weight in beside)
+
+
 def first_shares(sizes: Sequence[int], by: str, floor: float, most: Shares | None = None) -> Shares:
     """Shares by size, or the same for all, within bounds.
 

@@ -31,7 +31,7 @@ def meta_gradient(
     precision: Precision,
     names: Collection[str] | None = None,
 ) -> tuple[Gradient, Float[Tensor, ""]]:
-    """∇M(θ'), M = the mean loss of the student, as it stands, over the global meta batch.
+    """∇M(θ'), M = the (weighted) mean loss of the student, as it stands, over the global meta batch.
 
     An ordinary backward pass, summed over ranks. It does not pass through the data-parallel wrapper, nor through the
     params' own gradients, so nothing that hangs on a training backward pass takes part. Batch norm normalises over
@@ -55,7 +55,7 @@ def meta_gradient(
     def taken(shift: int) -> tuple[tuple[Tensor, ...], Float[Tensor, ""]]:
         with kept_buffers(student):
             with untouched(next(student.parameters()).device), torch.enable_grad(), precision.again():
-                share = loss(outputs_of(student, meta.inputs), meta.labels).sum() / meta.size
+                share = meta.part_of_mean(loss(outputs_of(student, meta.inputs), meta.labels))
             if not asked:
                 return (), share.detach()
             scale = 2.0 ** (_exponent(float(share.detach())) - shift) if in_float16 else 1.0

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ray_mentor.core.batch import Inputs, MetaBatch, on_device
 from ray_mentor.core.domains.influences import Target
+from ray_mentor.core.domains.shares import adding_up
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.own_loop.sources import Rows
 from ray_mentor.core.schema import whole_number
@@ -93,10 +94,10 @@ def target_weights_of(targets: Mapping[str, Rows], weights: Mapping[str, float] 
         return (1.0 / len(targets),) * len(targets)
     if set(weights) != set(targets):
         raise UserError(f"target_weights names {shown(sorted(weights))}, but the targets are {shown(sorted(targets))}")
-    total = float(sum(weights.values()))
-    if min(weights.values()) < 0 or not 0 < total < math.inf:
+    given = [float(weights[name]) for name in targets]
+    if not all(0 <= weight < math.inf for weight in given) or max(given) == 0:
         raise UserError(f"target_weights is {shown(dict(weights))}, but weights are at least 0, and one is above")
-    return tuple(float(weights[name]) / total for name in targets)
+    return adding_up(given)
 
 
 def check_whole(name: str, value: Any, least: int) -> None:

@@ -23,7 +23,8 @@ from ray_mentor.data.samples.samples import Samples
 class MetaBatches:
     """This rank's share of the n-th meta batch; the next ones are read ahead where the samples have readers.
 
-    Of several targets it holds as many samples of each as its weight says, so that its mean loss is the weighted one.
+    Of several targets it holds as many samples of each as its weight says, and at least one. What these whole numbers
+    are off by is made up for by what each sample counts for, so that M is Σ_t weight_t · (mean loss of t's samples).
 
     Args:
         samples: those that the meta set is made of.
@@ -52,8 +53,10 @@ class MetaBatches:
 
     def __call__(self, update: int) -> MetaBatch:
         rows = self._rows(update)
-        inputs, labels = self._inputs(update), self.samples.for_loss(self._own(rows))
-        return MetaBatch(inputs.to(self._device), labels.to(self._device), len(rows))
+        own = self._own(rows)
+        inputs, labels = self._inputs(update), self.samples.for_loss(own)
+        weights = None if self._counts is None else self._weights(own).to(self._device)
+        return MetaBatch(inputs.to(self._device), labels.to(self._device), len(rows), weights)
 
     def _inputs(self, update: int) -> Tensor:
         if self._next < 0:  # where a run goes on
@@ -69,13 +72,27 @@ class MetaBatches:
 
     def _rows(self, update: int) -> Rows:
         rows, targets = self.rows, self.samples.domains
-        if targets is None or targets.weights is None:
+        if targets is None or self._counts is None:
             return rows[meta_batch(len(rows), self._size, self._seed, update)]
-        counts = largest_remainder(np.array(targets.weights), min(self._size, len(rows)))
-        drawn = zip(targets.rows, counts.tolist(), strict=True)
+        drawn = zip(targets.rows, self._counts.tolist(), strict=True)
         return np.concatenate(
-            [_drawn(own, max(count, 1), (self._seed, place), update) for place, (own, count) in enumerate(drawn)]
+            [_drawn(own, count, (self._seed, place), update) for place, (own, count) in enumerate(drawn)]
         )
+
+    @property
+    def _counts(self) -> Rows | None:
+        """Samples of each target in a meta batch; None where there is one target."""
+        targets = self.samples.domains
+        if targets is None or targets.weights is None:
+            return None
+        return np.maximum(largest_remainder(np.array(targets.weights), min(self._size, len(self.rows))), 1)
+
+    def _weights(self, rows: Rows) -> Tensor:
+        """What each of these counts for: its target's weight over its share of the meta batch."""
+        targets, counts = self.samples.domains, self._counts
+        assert targets is not None
+        assert counts is not None
+        return torch.from_numpy((np.array(targets.weights) * counts.sum() / counts)[targets.of[rows]])
 
     def _own(self, rows: Rows) -> Rows:
         return np.sort(rank_slice(rows, self.exchange.rank, self.exchange.world_size))

@@ -245,7 +245,9 @@ def test_several_targets_have_weights() -> None:
     heavy = Loop(target=targets, target_weights={"a": 3.0, "b": 0.0}).run(until=30).mixture
     only = Loop(target={"a": targets["a"]}).run(until=30).mixture
     assert_same_values(heavy.updates[0].influence, only.updates[0].influence)
+    huge = Loop(target=targets, target_weights={"a": 1e308, "b": 1e308}).run(until=30).mixture
     both = Loop(target=targets).run(until=30).mixture
+    assert_same_values(huge.updates[0].influence, both.updates[0].influence)
     assert both.updates[0].target_loss != only.updates[0].target_loss
 
 

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import torch
 from mixed_runs import CLASSES, blobs, mixed_trainer
-from torch import nn
+from thread_ranks import on_ranks
+from torch import Tensor, nn
 
 from ray_mentor.cli import main
 from ray_mentor.config import DataConfig
 from ray_mentor.core.batch import Batch, MetaBatch
 from ray_mentor.core.domains import course
 from ray_mentor.core.domains.influences import DomainProbe, Target, target_gradient
-from ray_mentor.core.exchange import Alone
+from ray_mentor.core.exchange import AbstractExchange, Alone
 from ray_mentor.core.influence.taken_step import TakenStep, dense_gradient_of, remember
 from ray_mentor.core.losses.cross_entropy import sequence_cross_entropy
 from ray_mentor.data import FeatureInputs, Samples
@@ -133,6 +134,35 @@ def test_a_mentors_meta_batch_has_as_many_of_each_as_its_weight_says() -> None:
     assert np.bincount(few.domains.of[rows]).tolist() == [4, 12], "two samples, six times each"
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize(
+    "weights", [WEIGHTS, {"qa": 1.0, "code": 2.0}, {"qa": 1.0, "code": 1e6}, {"qa": 9.0, "code": 1e-3}]
+)
+def test_its_mean_loss_is_the_weighted_one_at_any_ratio(weights: dict[str, float], ranks: int) -> None:
+    """Σ_t w_t · (mean loss of t's rows), also of weights that ask for less than one sample, or for parts."""
+    samples = targets(weights)
+    assert samples.domains is not None
+    own_losses = torch.rand(60, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+    def part(exchange: AbstractExchange) -> Tensor:
+        batches = MetaBatches(samples, 16, 0, exchange, CPU)
+        return batches(3).part_of_mean(own_losses[batches._own(batches._rows(3))])
+
+    of = torch.from_numpy(samples.domains.of)
+    rows = torch.from_numpy(MetaBatches(samples, 16, 0, Alone(), CPU)._rows(3))
+    means = [own_losses[rows[of[rows] == place]].mean() for place in range(2)]
+    whole = sum(weights.values())
+    expected = sum(weight / whole * mean for weight, mean in zip(weights.values(), means, strict=True))
+    assert float(sum(on_ranks(ranks, part))) == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_weights_that_no_number_can_add_up() -> None:
+    assert targets({"qa": 1e308, "code": 1e308}).domains.weights == (0.5, 0.5)  # type: ignore[union-attr]
+    assert targets({"qa": 5e-324, "code": 15e-324}).domains.weights == (0.25, 0.75)  # type: ignore[union-attr]
+    with pytest.raises(UserError, match="weights are numbers above 0, also beside the largest of them"):
+        targets({"qa": 1e308, "code": 1e-300})
+
+
 def run(storage: Path, name: str, **changes: Any) -> Any:
     arguments = {"meta": TARGETS, "target_weights": WEIGHTS, "method": "uniform", **changes}
     return mixed_trainer(storage, name, **arguments).fit()
@@ -163,7 +193,7 @@ def test_other_weights_are_another_run_and_the_same_ones_go_on(tmp_path: Path) -
     ("changes", "says"),
     [
         ({"target_weights": {"qa": 1.0}}, "target_weights names qa, but the targets are code, qa; give one for each"),
-        ({"target_weights": {"qa": 0.0, "code": 1.0}}, "but weights are numbers above 0; leave a target out instead"),
+        ({"target_weights": {"qa": 0.0, "code": 1.0}}, "but weights are numbers above 0, also beside the largest of"),
         ({"meta": TARGETS["qa"]}, "target_weights is given, but meta is one target; give several by name"),
         ({"meta": None}, "target_weights is given, but meta is one target"),
         ({"meta": {"qa": TARGETS["qa"], "code": blobs(120, 1)}}, "120 samples of good are in the target meta as well"),

@@ -153,4 +153,4 @@ def _meta_loss(step: TakenStep, params: Named, meta: MetaBatch) -> Tensor:
     """M of the student as it stands, answering to ``params``."""
     values = {**params, **named_copies(dict(step.student.named_buffers()))}
     with untouched(meta.labels.device), step.before.precision.without_float16.again():
-        return step.meta_loss(called_with(step.student, values, meta.inputs), meta.labels).sum() / meta.size
+        return meta.part_of_mean(step.meta_loss(called_with(step.student, values, meta.inputs), meta.labels))

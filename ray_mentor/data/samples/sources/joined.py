@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.data import ConcatDataset
 from typing_extensions import override
 
+from ray_mentor.core.domains.shares import adding_up
 from ray_mentor.data.samples.dataset_inputs import DatasetInputs
 from ray_mentor.data.samples.inputs import AbstractArrayInputs, AbstractInputs, ImageInputs, Values
 from ray_mentor.data.samples.rows import AbstractRows, Rows
@@ -77,13 +78,14 @@ def joined_targets(targets: Mapping[str, Samples], weights: Mapping[str, float] 
             "for each"
         )
     given = [1.0 if weights is None else float(weights[name]) for name in targets]
-    if not all(0 < weight < math.inf for weight in given):
+    shares = adding_up(given) if all(0 < weight < math.inf for weight in given) else (0.0,)
+    if min(shares) == 0:
         raise UserError(
-            f"target_weights is {shown(weights)}, but weights are numbers above 0; leave a target out instead"
+            f"target_weights is {shown(weights)}, but weights are numbers above 0, also beside the largest of them; "
+            "leave a target out instead"
         )
     found = joined(targets)
     assert found.domains is not None
-    shares = tuple(weight / sum(given) for weight in given)
     return dataclasses.replace(found, domains=dataclasses.replace(found.domains, weights=shares))
 
 
