@@ -21,8 +21,12 @@ def class_rows(result: Mapping[str, Any]) -> Rows:
         rows.append((worst, result["test_worst_class_accuracy"], "{:.4f}"))
     found = [each for each in result["classes"] if each["is_rare"]]
     for each in found[:_RARE_CLASSES]:
-        name = "accuracy" if result.get("test_accuracy") is not None else "agreement"
-        figures = [(name, each["test_accuracy"]), ("weight", each["mean_sample_weight"])]
+        name, more = ("accuracy", "") if result.get("test_accuracy") is not None else ("agreement", " by given labels")
+        figures = [
+            (name, each["test_accuracy"]),
+            (f"precision{more}", each.get("test_precision")),
+            ("weight", each["mean_sample_weight"]),
+        ]
         says = ", ".join(f"{name} {value:.2f}" for name, value in figures if value is not None)
         rows.append((f"rare class {printable(each['class'])}, {each['training_share']:.1%} of samples", says, "{}"))
     if found:
@@ -35,14 +39,18 @@ def group_rows(result: Mapping[str, Any]) -> Rows:
     groups = result.get("groups")
     if groups is None:
         return []
-    what = "agreement on the test split" if result.get("test_accuracy") is None else "test accuracy"
+    by_given = result.get("test_accuracy") is None
+    test = "accuracy on the test split"
+    if by_given:
+        test = "agreement with the test split's given labels (lower where a group's are wrong)"
     rows: Rows = []
-    for name, says in (("test", what), ("trusted", "accuracy on held-out trusted samples")):
-        worst = f"{says}, worst group, {printable(str(result[f'{name}_worst_group']))}"
+    for name, says in (("test", test), ("trusted", "accuracy on held-out trusted samples")):
+        worst = f"worst group by {says}: {printable(str(result[f'{name}_worst_group']))}"
         rows.append((worst, result[f"{name}_worst_group_accuracy"], "{:.4f}"))
     known = [each for each in groups if each["test_accuracy"] is not None or each["trusted_accuracy"] is not None]
+    tested = "test (given labels)" if by_given else "test"
     for each in sorted(known, key=_group_accuracy)[:_GROUPS]:
-        parts = ("test_accuracy", "test_samples", "test"), ("trusted_accuracy", "trusted_held_out", "held-out trusted")
+        parts = ("test_accuracy", "test_samples", tested), ("trusted_accuracy", "trusted_held_out", "held-out trusted")
         says = ", ".join(f"{each[a]:.3f} of {each[n]} {of}" for a, n, of in parts if each[a] is not None)
         rows.append((f"  group {printable(each['group'])}, {each['training_samples']:,} training samples", says, "{}"))
     if len(known) > _GROUPS:
@@ -56,22 +64,34 @@ def _group_accuracy(group: Mapping[str, Any]) -> float:
 
 
 def mixture_rows(result: Mapping[str, Any]) -> Rows:
-    """Shares of the sources at the end, and of the whole training, the largest first."""
+    """How much of the training each source was, the largest at the end first."""
     found = result.get("mixture")
     if found is None:
         return []
-    of_tokens = "" if found.get("tokens") is None else " of bytes" if bits_rows(result) else " of tokens"
-    what = f"sources: {found['policy']} shares{of_tokens} at the end, of all training"
-    rows: Rows = [(what, "epochs of each", "{}")]
+    unit = "samples" if found.get("tokens") is None else "bytes" if bits_rows(result) else "tokens"
+    rows: Rows = [(f"{unit} from each source", _policy_text(found["policy"]), "{}")]
     order = sorted(found["shares"], key=lambda name: -float(found["shares"][name]))
     for name in order[:_SOURCES]:
         values = found["shares"][name], found["shares_of_training"][name], found["epochs"][name]
-        rows.append((f"  {printable(name)}", "{:.3f}, {:.3f}, {:.1f} epochs".format(*values), "{}"))
+        says = "{:.1%} at the end, {:.1%} of all training, each {:.1f} times".format(*values)
+        rows.append((f"  {printable(name)}", says, "{}"))
     if len(order) > _SOURCES:
         rest = order[_SOURCES:]
         sums = (sum(found[each][name] for name in rest) for each in ("shares", "shares_of_training"))
-        rows.append((f"  {len(rest)} others", "{:.3f}, {:.3f}".format(*sums), "{}"))
+        rows.append((f"  {len(rest)} others", "{:.1%} at the end, {:.1%} of all training".format(*sums), "{}"))
     return rows
+
+
+def _policy_text(policy: str) -> str:
+    """How shares came about, in words."""
+    return _POLICIES.get(policy, "shares as given" if policy.startswith("fixed:") else f"shares by the rule {policy}")
+
+
+_POLICIES = {
+    "learned": "shares learned for the target",
+    "uniform": "the same share each",
+    "size": "shares by size",
+}
 
 
 def target_rows(result: Mapping[str, Any]) -> Rows:

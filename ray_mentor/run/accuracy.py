@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ray_mentor.core.curriculum import Curriculum
-from ray_mentor.core.exchange import AbstractExchange
+from ray_mentor.core.exchange import AbstractExchange, Alone
 from ray_mentor.core.losses import expected_error, values_of
 from ray_mentor.core.step.evaluation import gives_probabilities, hits, losses_on, total_loss
 from ray_mentor.core.student.average import Average
@@ -22,6 +22,7 @@ from ray_mentor.data.readers.texts.windows import bits_per_byte
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.samples.texts.plain import window_bytes
 from ray_mentor.data.splits.splits import Splits
+from ray_mentor.run.findings.group_figures import by_group
 
 _PART = 512  # samples per evaluation batch
 
@@ -38,7 +39,8 @@ class Measured:
             students are trained these are of the mean of both probabilities, and ``test_accuracy_first`` and
             ``test_accuracy_second`` of each by itself (or ``test_agreement_…``). ``test_loss``, the mean loss on the
             test split, is there where targets aren't one class each; of plain text ``trusted_bits_per_byte``,
-            ``test_bits_per_byte`` and ``validation_bits_per_byte`` are, in place of all shares.
+            ``test_bits_per_byte`` and ``validation_bits_per_byte`` are, in place of all shares. By group there are
+            those of :func:`~ray_mentor.run.findings.group_figures.by_group`, too.
         hits: which held-out trusted samples the student gives their label, in their order; of plain text minus the loss
             on each, in nats a byte; None where there are none.
         errors: 1 − p_y of each sample of the validation split, by given labels; None where nobody goes by them.
@@ -70,7 +72,7 @@ def measured(
     loss = _meta_holdout_loss(curriculum, held_out if losses is None else losses, exchange)
     if loss is not None:
         curriculum.note_holdout(loss)
-    trusted = trusted_mean(right)
+    trusted = trusted_mean(right) | by_group("trusted_accuracy", held_out, right, Alone())
     if average is not None:
         shown |= _shares_of(average, curriculum, splits, held_out, exchange, beat)
     return Measured(
@@ -172,18 +174,23 @@ def shares(
         buffer.copy_(exchange.broadcast_floats(buffer.cpu()))
     if window_bytes(splits.train) is not None:
         return _bits(curriculum, splits, exchange, beat)
-    tested = _share(curriculum, splits.test, "test", exchange, beat)
+    right = _own_hits(curriculum, splits.test, "test", exchange, beat)
+    tested = _share(splits.test, right, exchange)
     is_true = splits.test is not None and splits.test.true_labels is not None
+    what = "test_accuracy" if is_true else "test_agreement"
+    validated = _own_hits(curriculum, splits.validation, "validation", exchange, beat)
+    of_each = {
+        f"{what}_{name}": _share(
+            splits.test, _own_hits(curriculum, splits.test, "test", exchange, beat, student), exchange
+        )
+        for name, student in members_of(curriculum.bare).items()
+    }
     return {
         "test_accuracy": tested if is_true else None,
         "test_agreement": None if is_true else tested,
-        "validation_agreement": _share(curriculum, splits.validation, "validation", exchange, beat),
-        **{
-            f"{'test_accuracy' if is_true else 'test_agreement'}_{name}": _share(
-                curriculum, splits.test, "test", exchange, beat, student
-            )
-            for name, student in members_of(curriculum.bare).items()
-        },
+        "validation_agreement": _share(splits.validation, validated, exchange),
+        **of_each,
+        **by_group(what, splits.test, right, exchange),
     }
 
 
@@ -226,16 +233,8 @@ def _meta_holdout_loss(
     return exchange.total(total) / len(held_out)
 
 
-def _share(
-    curriculum: Curriculum,
-    samples: Samples | None,
-    name: str,
-    exchange: AbstractExchange,
-    beat: Callable[[], None],
-    student: nn.Module | None = None,
-) -> float | None:
-    """Of the curriculum's student, or of one of its two."""
-    own = _own_hits(curriculum, samples, name, exchange, beat, student)
+def _share(samples: Samples | None, own: Tensor | None, exchange: AbstractExchange) -> float | None:
+    """Of all ranks, from the hits of each."""
     return None if own is None or samples is None else exchange.total(float(own.sum())) / len(samples)
 
 
@@ -247,7 +246,9 @@ def _own_hits(
     beat: Callable[[], None],
     student: nn.Module | None = None,
 ) -> Bool[Tensor, " samples"] | None:
-    """Of this rank's share; None on every rank without samples or classes, or if the outputs are no logits."""
+    """Of this rank's share, of the curriculum's student or of one of its two; None on every rank without samples or
+    classes, or if the outputs are no logits.
+    """
     if samples is None or samples.targets is not None:
         return None
     own = hits(student or curriculum.bare, own_parts(samples, name, curriculum, exchange, beat))

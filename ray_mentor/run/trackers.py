@@ -6,6 +6,7 @@ They are told by the process that began the run, and by no other.
 from __future__ import annotations
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -80,7 +81,7 @@ class MLflow(AbstractTracker):
     @override
     def add(self, epoch: int, figures: Mapping[str, float]) -> None:
         for name, value in figures.items():
-            self._client.log_metric(self._run, name, value, step=epoch)
+            self._client.log_metric(self._run, _OTHERS.sub("_", name), value, step=epoch)
 
     @override
     def close(self) -> None:
@@ -88,6 +89,7 @@ class MLflow(AbstractTracker):
 
 
 _MOST = 500  # characters that MLflow takes
+_OTHERS = re.compile(r"[^\w/ -]")  # of a group's name, which it doesn't
 
 
 class WandB(AbstractTracker):

@@ -439,12 +439,16 @@ def test_sizes_are_told_of_where_classes_are_uneven() -> None:
 
 
 def test_rare_classes_are_told_of_one_by_one() -> None:
-    classes = [figures_of("\x1b[a", 0.01, test_accuracy=None), figures_of("b", 0.0321), figures_of("c", 0.9579)]
+    classes = [
+        figures_of("\x1b[a", 0.01, test_accuracy=None),
+        figures_of("b", 0.0321, test_precision=0.75),
+        figures_of("c", 0.9579),
+    ]
     text = printed({**RESULT, "classes": classes, "mean_sample_weight_elsewhere": 0.8912})
     rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in text.splitlines() if "│" in line]
     assert [row for row in rows if "rare" in row[0] or "other" in row[0]] == [
         ["rare class \\x1b[a, 1.0% of samples", "weight 0.60"],
-        ["rare class b, 3.2% of samples", "accuracy 0.50, weight 0.60"],
+        ["rare class b, 3.2% of samples", "accuracy 0.50, precision 0.75, weight 0.60"],
         ["mean weight of the other classes", "0.89"],
     ]
 

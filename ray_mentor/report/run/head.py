@@ -10,6 +10,7 @@ from ray_mentor.report.breakdown import bits_rows
 from ray_mentor.report.page.document import copied
 from ray_mentor.report.page.html import code, escaped
 from ray_mentor.report.page.words import duration_text, figure_text, numbered
+from ray_mentor.report.run.figures.curves import groups_figure
 from ray_mentor.report.run.folder import Folder
 from ray_mentor.report.terminal import closing_rows, unsure
 
@@ -18,6 +19,8 @@ _LONG = 1000  # characters of a note
 
 _PLACES = {
     "accuracy-title": "accuracy",
+    "groups-title": "by group",
+    "shares-title": "shares of the sources",
     "belief-title": "how far labels are believed",
     "policy-title": "weight against loss",
     "suspicious": "suspicious samples",
@@ -54,6 +57,10 @@ def _same(folder: Folder) -> str:
 
 def _places(folder: Folder) -> str:
     places = _PLACES | ({"accuracy-title": "bits per byte"} if bits_rows(folder.result or {}) else {})
+    if not folder.mixture:
+        del places["shares-title"]
+    if groups_figure(folder) is None:
+        del places["groups-title"]
     return " · ".join(
         f'<a href="#{place}">{says}</a>'
         for place, says in places.items()
@@ -141,4 +148,4 @@ Repeat the run with {code("ray-mentor train --config config.toml --run-name ANOT
 
 def columns(names: Sequence[str], file: str) -> str:
     """Which columns of which file a figure is of, as the end of its caption."""
-    return f"From {code(file)}: {', '.join(map(code, names))}."
+    return f'From <a href="{escaped(file)}">{code(file)}</a>: {", ".join(map(code, names))}.'

@@ -25,7 +25,16 @@ from ray_mentor.report.run.gallery.source import samples_again
 from ray_mentor.report.run.gallery.suspicious import suspicious
 from ray_mentor.report.run.head import head, settings_section
 from ray_mentor.report.run.ledger_facts import LedgerFacts, ledger_facts
-from ray_mentor.report.run.parts import Part, of_confusions, of_metrics, of_mixture, of_policy, of_rule, of_weights
+from ray_mentor.report.run.parts import (
+    Part,
+    of_confusions,
+    of_groups,
+    of_metrics,
+    of_mixture,
+    of_policy,
+    of_rule,
+    of_weights,
+)
 from ray_mentor.report.run.policy_grid import Grid, policy_grid
 from ray_mentor.report.run.rule import Ruled, ruled_by
 from ray_mentor.run.audit.audit import Audit
@@ -73,6 +82,7 @@ def page(
         below = foot((folder.result or {}).get("versions") or {})
     parts = [
         *went,
+        *of_groups(folder),
         *of_mixture(folder),
         *of_what_was_said,
         *([] if is_of_text(folder) else of_confusions(audit, no_audit)),

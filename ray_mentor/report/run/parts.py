@@ -12,6 +12,7 @@ from ray_mentor.report.run.figures.curves import (
     ACCURACIES,
     BITS,
     accuracy_figure,
+    groups_figure,
     guards_figure,
     is_of_text,
     losses_figure,
@@ -32,6 +33,7 @@ from ray_mentor.report.run.policy_grid import Grid
 from ray_mentor.report.run.rule import Ruled, below_rule
 from ray_mentor.run.audit.audit import Audit
 from ray_mentor.run.directory import LEDGER, METRICS, RESULT
+from ray_mentor.run.findings.group_figures import BY_GROUP
 from ray_mentor.run.mixture.table import MIXTURE
 from ray_mentor.run.tally import PREFIX
 
@@ -123,6 +125,19 @@ def of_learned(folder: Folder) -> list[Part]:
     return [("rate", "The learning rate", text, figure, "")]
 
 
+def of_groups(folder: Folder) -> list[Part]:
+    """How the student does on each group; nothing where nobody says of which group samples are."""
+    found = groups_figure(folder)
+    if found is None:
+        return []
+    figure, name = found
+    says = "A rare group hides in the mean over samples. "
+    if name == "test_agreement":
+        says += "Of a group with wrong labels the agreement with them is lower than its accuracy. "
+    title = f"By group: {ACCURACIES[name][0]}"
+    return [("groups", title, says + columns([f"{name}{BY_GROUP}GROUP"], METRICS), figure, "")]
+
+
 def of_mixture(folder: Folder) -> list[Part]:
     """Which share each source had; nothing where nothing is mixed."""
     if not folder.mixture:
@@ -132,7 +147,8 @@ def of_mixture(folder: Folder) -> list[Part]:
         (
             "shares",
             "Shares of the sources",
-            "A share holds for a window of steps, in whole samples. " + columns(["share"], MIXTURE),
+            "How much of the training each source is. A share holds for a window of steps, in whole samples. "
+            + columns(["share"], MIXTURE),
             shares_figure(folder.mixture),
             "No step has been taken yet.",
         ),

@@ -35,16 +35,16 @@ def class_figures(directory: RunDirectory, epoch: int) -> dict[str, Any]:
         below 20 training samples, by true label where that is known; ``test_worst_class_accuracy`` and
         ``test_worst_class``, its name; ``class_ratio``: the size of the largest class over that of the smallest;
         ``test_confusion``: counts, a row a label, a column a predicted class, None above 100 classes; ``classes``: of
-        each, the rarest first and 100 at
-        most, its name, its share of the training samples by given label, whether it is rare (below a tenth of them,
-        below half of an equal share, and not absent), its mean sample weight in that epoch, and the accuracy on the
-        test split; ``mean_sample_weight_elsewhere``: of the samples of all classes that are not rare. Each is None
+        each, the rarest first and 100 at most, its name, its share of the training samples by given label, whether it
+        is rare (below a tenth of them, below half of an equal share, and not absent), its mean sample weight in that
+        epoch, the accuracy on the test split (its recall), and the precision there (of what is called so, the share
+        that is of it); ``mean_sample_weight_elsewhere``: of the samples of all classes that are not rare. Each is None
         where it is not known.
     """
     names = class_names(directory)
     assert names is not None
     shares, weights, sizes = _of_training(directory, epoch, len(names))
-    figures, accuracies = _of_predictions(directory, len(names))
+    figures, accuracies, precisions = _of_predictions(directory, len(names))
     figures |= _of_sizes(sizes, accuracies, names)
     is_rare = (shares > 0) & (shares < min(_RARE, _UNEVEN / len(names)))
     rarest = np.argsort(shares, kind="stable")[:MOST]
@@ -55,6 +55,7 @@ def class_figures(directory: RunDirectory, epoch: int) -> dict[str, Any]:
             "is_rare": bool(is_rare[label]),
             "mean_sample_weight": _known(weights[label]),
             "test_accuracy": _known(accuracies[label]),
+            "test_precision": _known(precisions[label]),
         }
         for label in rarest.tolist()
     ]
@@ -99,18 +100,23 @@ def _mean(values: NDArray[np.float64]) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _of_predictions(directory: RunDirectory, count: int) -> tuple[dict[str, Any], NDArray[np.float64]]:
-    """The figures of the whole test split, and accuracy a class; NaN where it has no sample of it."""
+def _of_predictions(
+    directory: RunDirectory, count: int
+) -> tuple[dict[str, Any], NDArray[np.float64], NDArray[np.float64]]:
+    """The figures of the whole test split; accuracy a class, NaN where it has no sample of it; and precision a class,
+    NaN where nothing is called so.
+    """
     table = table_in(directory, PREDICTIONS, {"label": pa.int64(), "predicted": pa.int64()})
     if table is None:
         names = ("test_balanced_accuracy", "test_macro_f1", "test_confusion")
-        return dict.fromkeys(names), np.full(count, np.nan)
+        return dict.fromkeys(names), np.full(count, np.nan), np.full(count, np.nan)
     labels, predicted = table["label"].to_numpy(), table["predicted"].to_numpy()
     of_label = np.bincount(labels, minlength=count)
     said = np.bincount(predicted, minlength=count)  # more, where a student has more outputs than there are classes
     right = np.bincount(labels[labels == predicted], minlength=count)
     with np.errstate(invalid="ignore"):
         accuracies: NDArray[np.float64] = right / of_label
+        precisions: NDArray[np.float64] = right / said[:count]
         scores = 2 * np.pad(right, (0, len(said) - count)) / (np.pad(of_label, (0, len(said) - count)) + said)
     confusion = None
     if len(said) <= MOST:
@@ -121,7 +127,7 @@ def _of_predictions(directory: RunDirectory, count: int) -> tuple[dict[str, Any]
         "test_macro_f1": float(np.nanmean(scores)),
         "test_confusion": confusion,
     }
-    return figures, accuracies
+    return figures, accuracies, precisions
 
 
 def _known(value: float) -> float | None:

@@ -6,17 +6,21 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from ray_mentor.core.exchange import AbstractExchange
+from ray_mentor.data.plan.batches import rank_slice
 from ray_mentor.data.samples.samples import Samples
 from ray_mentor.data.splits.splits import Splits
-from ray_mentor.errors import listed
+from ray_mentor.errors import listed, printable
 from ray_mentor.run.checkpoint.kept import KeptState
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.findings.names import table_in
 from ray_mentor.run.findings.predictions import PREDICTIONS
 
-_SHOWN = 20  # groups that a note names
+_SHOWN = 20  # groups that a note names, and that metrics have a column of
 
 
 def group_figures(
@@ -31,9 +35,10 @@ def group_figures(
     Returns:
         ``test_worst_group_accuracy``, ``trusted_worst_group_accuracy``: the lowest accuracy over the groups that the
         test split has, and the held-out trusted samples; ``test_worst_group``, ``trusted_worst_group``: their names;
-        ``groups``: of each, in order, its name, how many training, trusted, held-out trusted and test samples are of
-        it, and the accuracy on the last two. Where the test split's truth is not known, its figures are agreement with
-        given labels, as the others are. Each is None where it is not known.
+        ``test_worst_group_by``: what the first goes by, ``"accuracy"``, or ``"agreement"`` with given labels where the
+        test split's truth is not known, which is lower in a group with wrong labels; ``groups``: of each, in order, its
+        name, how many training, trusted, held-out trusted and test samples are of it, and the accuracy (or agreement)
+        on the last two. Each is None where it is not known.
     """
     train = splits.train.groups
     if train is None:
@@ -61,7 +66,38 @@ def group_figures(
         }
         for place, name in enumerate(train.names)
     ]
-    return {**_worst("test", tested, train.names), **_worst("trusted", trusted, train.names), "groups": groups}
+    is_true = splits.test is not None and splits.test.true_labels is not None
+    by = None if not tested else "accuracy" if is_true else "agreement"
+    worst = {**_worst("test", tested, train.names), "test_worst_group_by": by}
+    return {**worst, **_worst("trusted", trusted, train.names), "groups": groups}
+
+
+def by_group(
+    what: str, samples: Samples | None, right: Tensor | None, exchange: AbstractExchange
+) -> dict[str, float | None]:
+    """For ``metrics.csv``, ``what_by_group/NAME``: the share of each group that is right, None where it has no sample.
+
+    Nothing where nobody says of which group samples are, or of more than 20 groups. A collective call.
+
+    Args:
+        right: which samples of this rank's share are.
+    """
+    groups = None if samples is None else samples.groups
+    if groups is None or right is None or right.dtype != torch.bool or len(groups.names) > _SHOWN:
+        return {}
+    of, count = rank_slice(groups.of, exchange.rank, exchange.world_size), len(groups.names)
+    own = torch.from_numpy(np.bincount(of, right.numpy(), minlength=count))
+    sums = exchange.gather(own[None], (1,) * exchange.world_size).sum(dim=0)
+    figures = zip(groups.names, sums.tolist(), groups.sizes, strict=True)
+    return {f"{what}{BY_GROUP}{_one_line(name)}": hit / size if size else None for name, hit, size in figures}
+
+
+BY_GROUP = "_by_group/"
+"""In the names of such columns, before the group's."""
+
+
+def _one_line(name: str) -> str:
+    return " ".join(printable(name).split())
 
 
 def said_of_groups(splits: Splits) -> list[str]:

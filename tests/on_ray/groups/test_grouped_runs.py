@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
 import pytest
 from grouped_runs import grouped_trainer, spurious
+from page_text import figures
 
 from ray_mentor.cli import main
 
@@ -29,10 +31,16 @@ def test_a_run_says_how_large_groups_are_and_how_it_does_on_each(
     assert result["trusted_worst_group_accuracy"] == min(each["trusted_accuracy"] for each in result["groups"])
     assert result["test_worst_group_accuracy"] == min(each["test_accuracy"] for each in result["groups"])
     assert sum(each["training_samples"] for each in result["groups"]) <= 240 - 24
-    worst = f"agreement on the test split, worst group, {result['test_worst_group']}"
+    worst = f"(lower where a group&#x27;s are wrong): {result['test_worst_group']}"
     assert f"group south, {south['training_samples']} training samples" in " ".join(said.split())
     page = (tmp_path / "runs/one/report.html").read_text()
     assert worst in page
+    with (tmp_path / "runs/one/metrics.csv").open() as file:
+        last = list(csv.DictReader(file))[-1]
+    for name, each in (("north", north), ("south", south)):
+        assert float(last[f"test_agreement_by_group/{name}"]) == pytest.approx(each["test_accuracy"])
+        assert float(last[f"trusted_accuracy_by_group/{name}"]) == pytest.approx(each["trusted_accuracy"])
+    assert {trace["name"] for trace in figures(page)["groups"]["data"]} == {"north", "south"}
     assert f"group south, {south['training_samples']} training samples" in page
 
 

@@ -268,10 +268,10 @@ def test_the_result_and_the_terminal_say_the_shares(whole: Outcome) -> None:
     assert sum(found["shares_of_training"].values()) == pytest.approx(1)
     assert found["updates"] == STEPS // SETTINGS.shares_interval - 2
     rows = dict(closing_rows(whole.result))
-    assert rows["sources: learned shares at the end, of all training"] == "epochs of each"
+    assert rows["samples from each source"] == "shares learned for the target"
     values = found["shares"]["good"], found["shares_of_training"]["good"], found["epochs"]["good"]
     assert f"  each window's shares: {whole.path}/mixture.csv\n" in look_at_next(whole.result, whole.path)
-    assert rows["  good"] == "{:.3f}, {:.3f}, {:.1f} epochs".format(*values)
+    assert rows["  good"] == "{:.1%} at the end, {:.1%} of all training, each {:.1f} times".format(*values)
 
 
 def test_the_ledger_names_the_source_of_each_sample(whole: Outcome) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import pyarrow as pa
+import pyarrow.csv
 import pytest
-from made_runs import made_ledger, made_result, made_run, samples_of
+from made_runs import made_ledger, made_metrics, made_result, made_run, samples_of
 from page_text import figures, without_plotly, words
 
 from ray_mentor.errors import UserError
@@ -22,6 +23,7 @@ from ray_mentor.report.run.page import page
 from ray_mentor.report.run.written import REPORT, report_at_end, write_report
 from ray_mentor.run.audit.audit import Audit
 from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.mixture.table import MIXTURE
 
 HOSTILE = "</script><script>alert('it')</script><img src=x onerror=alert(1)>\x1b[31m"
 
@@ -64,12 +66,15 @@ DRAWN = [
 ]  # fmt: skip
 
 
+FILES = "metrics.csv|result.json|ledger/|mentor.npz"
+
+
 def test_each_figure_names_its_file(whole: str) -> None:
     assert list(figures(whole)) == DRAWN
     captions = dict(re.findall(r'id="([a-z]+)-caption">(.*?)</p>', whole))
     assert set(captions) >= set(DRAWN)
     for name, caption in captions.items():
-        assert re.search(r"From <code>(metrics.csv|result.json|ledger/|mentor.npz)</code>", caption), name
+        assert re.search(rf'From <a href="({FILES})"><code>\1</code></a>', caption), name
 
 
 def test_figures_are_of_the_files(whole: str) -> None:
@@ -80,7 +85,8 @@ def test_figures_are_of_the_files(whole: str) -> None:
     said = re.search(r'id="accuracy-caption">(.*?)</p>', whole)
     assert said
     assert said[1].endswith(
-        "From <code>metrics.csv</code>: <code>test_accuracy</code>, <code>trusted_accuracy</code>, "
+        'From <a href="metrics.csv"><code>metrics.csv</code></a>: '
+        "<code>test_accuracy</code>, <code>trusted_accuracy</code>, "
         "<code>validation_agreement</code>."
     )
     assert drawn["accuracy"]["layout"]["shapes"][0]["x0"] == 4, "the student that is kept"
@@ -133,8 +139,51 @@ def test_every_colour_is_one_of_the_style_sheets(whole: str) -> None:
 
 def test_a_page_fetches_nothing_and_compiles_nothing(whole: str) -> None:
     rest = without_plotly(whole)
-    assert not re.search(r"https?:|\bhref=\"[^#]|@import|url\(|<link|<iframe|unsafe-eval", rest)
+    assert not re.search(r"https?:|\bhref=\"(?!#|[a-z]+[./])|@import|url\(|<link|<iframe|unsafe-eval", rest)
     assert all(source.startswith("data:") for source in re.findall(r'\bsrc="([^"]*)', rest))
+
+
+def with_groups(directory: RunDirectory, names: list[str], what: str) -> None:
+    """Metrics in which each group is right on a share of its own."""
+    own = {f"{what}_by_group/{name}": place / len(names) for place, name in enumerate(names)}
+    directory.write_metrics([{**row, **own} for row in made_metrics(6)])
+
+
+def with_sources(directory: RunDirectory, names: list[str]) -> None:
+    rows = [
+        {"step": step, "domain": name, "share": 1 / len(names), "influence": 0.5, "standard_error": 0.1, "samples": 3,
+         "tokens": None, "epochs": 1.0, "gap": 0.1}
+        for step in (0, 20) for name in names
+    ]  # fmt: skip
+    directory.fill(MIXTURE, lambda sink: pyarrow.csv.write_csv(pa.Table.from_pylist(rows), sink))
+
+
+@pytest.mark.parametrize("what", ["test_accuracy", "test_agreement"])
+def test_each_group_has_a_curve_and_each_source_a_share(tmp_path: Path, what: str) -> None:
+    directory = made_run(tmp_path / "mixed")
+    assert not {"groups", "shares"} & set(figures(page(directory)))
+    with_groups(directory, ["north", "<b>south"], what)
+    with_sources(directory, ["wiki", "code"])
+    whole = page(directory)
+    drawn = figures(whole)
+    assert [trace["name"] for trace in drawn["groups"]["data"]] == ["north", "&lt;b&gt;south"]
+    assert [trace["y"] for trace in drawn["groups"]["data"]] == [[0.0] * 6, [0.5] * 6]
+    captions = dict(re.findall(r'id="([a-z]+)-caption">(.*?)</p>', whole))
+    assert captions["groups"].endswith(
+        f'From <a href="metrics.csv"><code>metrics.csv</code></a>: <code>{what}_by_group/GROUP</code>.'
+    )
+    assert ("lower than its accuracy" in captions["groups"]) == (what == "test_agreement")
+    for name in ("shares", "influences"):
+        assert 'From <a href="mixture.csv"><code>mixture.csv</code></a>: ' in captions[name]
+    assert '<a href="#groups-title">by group</a> · <a href="#shares-title">shares of the sources</a>' in whole
+    assert 'id="groups-title"' in whole
+
+
+def test_names_of_many_sources_leave_room_for_their_lines(tmp_path: Path) -> None:
+    directory = made_run(tmp_path / "mixed")
+    with_sources(directory, [f"source {number}" for number in range(64)])
+    look = figures(page(directory))["shares"]["layout"]
+    assert look["height"] - look["margin"]["t"] - look["margin"]["b"] >= 140
 
 
 def test_a_run_that_did_not_come_to_its_end(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_by_hand(tmp_path: Path) -> None:
     assert [each["is_rare"] for each in found["classes"]] == [True, False, False]
     assert [each["mean_sample_weight"] for each in found["classes"]] == [0.375, 0.75, 1.0]
     assert [each["test_accuracy"] for each in found["classes"]] == [1.0, pytest.approx(2 / 3), None]
+    assert [each["test_precision"] for each in found["classes"]] == [1.0, 1.0, 0.0]
     assert found["mean_sample_weight_elsewhere"] == pytest.approx((6 * 0.75 + 32) / 38)
     json.dumps(found, allow_nan=False)
 
@@ -79,6 +80,9 @@ def test_as_scikit_learn_has_it(tmp_path: Path) -> None:
         metrics.recall_score(labels, said, average="macro", labels=range(7))
     )
     assert found["test_macro_f1"] == pytest.approx(metrics.f1_score(labels, said, average="macro"))
+    precisions = metrics.precision_score(labels, said, average=None, labels=range(8), zero_division=0)
+    by_name = {each["class"]: each["test_precision"] for each in found["classes"]}
+    assert [by_name[f"class {label}"] for label in range(8)] == pytest.approx(precisions.tolist())
     assert found["test_confusion"] == metrics.confusion_matrix(labels, said, labels=range(8)).tolist()
 
 

@@ -11,13 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import torch
+from thread_ranks import on_ranks
 
+from ray_mentor.core.exchange import AbstractExchange, Alone
 from ray_mentor.data import FeatureInputs, Samples, Splits
+from ray_mentor.data.plan.batches import rank_slice
 from ray_mentor.data.samples.sources.domains import Domains
 from ray_mentor.report.breakdown import group_rows
 from ray_mentor.run.checkpoint.kept import KeptState
 from ray_mentor.run.directory import RunDirectory
-from ray_mentor.run.findings.group_figures import group_figures, said_of_groups
+from ray_mentor.run.findings.group_figures import by_group, group_figures, said_of_groups
 from ray_mentor.run.findings.predictions import PREDICTIONS
 
 NAMES = ("barn", "lake", "wood")
@@ -84,14 +87,54 @@ def test_by_hand(tmp_path: Path) -> None:
         },
     ]
     json.dumps(found, allow_nan=False)
-    rows = [(name, form.format(value)) for name, value, form in group_rows({"test_accuracy": 0.6, **found})]
+    rows = [(name, form.format(value)) for name, value, form in group_rows({"test_accuracy": None, **found})]
+    assert found["test_worst_group_by"] == "agreement"
     assert rows == [
-        ("test accuracy, worst group, lake", "0.5000"),
-        ("accuracy on held-out trusted samples, worst group, barn", "0.5000"),
-        ("  group lake, 3 training samples", "0.500 of 2 test, 1.000 of 1 held-out trusted"),
-        ("  group barn, 6 training samples", "0.667 of 3 test, 0.500 of 2 held-out trusted"),
-        ("  group wood, 1 training samples", "1.000 of 1 test"),
+        (
+            "worst group by agreement with the test split's given labels (lower where a group's are wrong): lake",
+            "0.5000",
+        ),
+        ("worst group by accuracy on held-out trusted samples: barn", "0.5000"),
+        ("  group lake, 3 training samples", "0.500 of 2 test (given labels), 1.000 of 1 held-out trusted"),
+        ("  group barn, 6 training samples", "0.667 of 3 test (given labels), 0.500 of 2 held-out trusted"),
+        ("  group wood, 1 training samples", "1.000 of 1 test (given labels)"),
     ]
+
+
+def test_where_the_truth_is_known_it_is_accuracy(tmp_path: Path) -> None:
+    assert SPLITS.test is not None
+    known = dataclasses.replace(SPLITS.test, true_labels=SPLITS.test.labels)
+    found = group_figures(run_of(tmp_path, [True] * 5 + [False]), dataclasses.replace(SPLITS, test=known), None, None)
+    assert found["test_worst_group_by"] == "accuracy"
+    rows = [(name, form.format(value)) for name, value, form in group_rows({"test_accuracy": 0.6, **found}) if value]
+    assert rows[0] == ("  group wood, 1 training samples", "0.000 of 1 test")
+    names = [name for name, *_ in group_rows({"test_accuracy": 0.6, **found})]
+    assert names[0] == "worst group by accuracy on the test split: wood"
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_each_epoch_has_a_figure_a_group(ranks: int) -> None:
+    """Of three samples of the barn two are right, of two of the lake one, of the wood none is there; on each rank."""
+    split, right = samples([0, 0, 0, 1, 1]), torch.tensor([True, False, True, False, True])
+
+    def found(exchange: AbstractExchange) -> dict[str, float | None]:
+        own = rank_slice(np.arange(5), exchange.rank, exchange.world_size)
+        return by_group("test_accuracy", split, right[torch.from_numpy(own)], exchange)
+
+    for each in on_ranks(ranks, found):
+        assert each == {
+            "test_accuracy_by_group/barn": pytest.approx(2 / 3),
+            "test_accuracy_by_group/lake": 0.5,
+            "test_accuracy_by_group/wood": None,
+        }
+
+
+def test_of_many_groups_or_none_there_are_no_columns() -> None:
+    many = Domains(tuple(map(str, range(21))), np.zeros(2, np.int64))
+    right = torch.ones(2, dtype=torch.bool)
+    assert by_group("test_accuracy", dataclasses.replace(samples(None, 2), groups=many), right, Alone()) == {}
+    assert by_group("test_accuracy", samples(None, 2), right, Alone()) == {}
+    assert by_group("trusted_accuracy", samples([0, 1]), -torch.ones(2), Alone()) == {}, "bits per byte"
 
 
 def test_an_earlier_student_that_is_kept_is_the_one_that_is_told_of(tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ray_mentor.report.page.drawing import STILL, Figure, layout, plot_axis
+from ray_mentor.report.page.drawing import STILL, Figure, escaped, layout, plot_axis
 from ray_mentor.report.page.words import duration_text
-from ray_mentor.report.run.figures.lines import line, over_epochs
+from ray_mentor.report.run.figures.lines import line, look_of, over_epochs
 from ray_mentor.report.run.folder import Folder, Row
 from ray_mentor.report.terminal import phase_rows
+from ray_mentor.run.findings.group_figures import BY_GROUP
 from ray_mentor.run.tally import PREFIX
 
 ACCURACIES = {
@@ -40,6 +41,20 @@ def accuracy_figure(folder: Folder) -> Figure | None:
             {"type": "line", "x0": kept, "x1": kept, "y0": 0, "y1": 1, "yref": "paper", "line": _MARK}
         ]
     return figure
+
+
+def groups_figure(folder: Folder) -> tuple[Figure, str] | None:
+    """Accuracy of each group over the epochs, and what it is of; None where nobody says of which group samples are."""
+    for name in ACCURACIES:
+        columns = [column for column in (folder.metrics or [{}])[0] if column.startswith(name + BY_GROUP)]
+        traces = [
+            line(escaped(column.removeprefix(name + BY_GROUP)), folder.values(column), *look_of(place))
+            for place, column in enumerate(columns)
+        ]
+        figure = over_epochs(traces, "share that is right", range=[-0.02, 1.02])
+        if figure is not None:
+            return figure, name
+    return None
 
 
 def is_of_text(folder: Folder) -> bool:

@@ -31,6 +31,23 @@ def over_epochs(traces: list[Figure], title: str, *, height: int = 360, **axis: 
     drawn = [trace for trace in traces if any(value is not None for value in trace["y"])]
     if not drawn:
         return None
-    room = {"l": 60, "r": 20, "t": 52 + 19 * len(drawn), "b": 50}  # on a phone each name has a line
-    look = layout(xaxis=plot_axis("epoch"), yaxis=plot_axis(title, **axis), height=height, showlegend=True, margin=room)
-    return {"data": drawn, "layout": look, "buttons": ZOOM}
+    return with_names(drawn, layout(xaxis=plot_axis("epoch"), yaxis=plot_axis(title, **axis)), height)
+
+
+def with_names(traces: list[Figure], look: Figure, height: int) -> Figure:
+    """A figure with its lines' names on top, as high as these need: on a phone each has a line."""
+    room = {"l": 60, "r": 20, "t": 52 + 19 * len(traces), "b": 50}
+    high = height + 19 * max(len(traces) - _NAMES, 0)
+    return {"data": traces, "layout": {**look, "height": high, "showlegend": True, "margin": room}, "buttons": ZOOM}
+
+
+_NAMES = 6  # lines whose names leave room in a figure's usual height
+
+
+def look_of(place: int) -> tuple[str, str]:
+    """Colour and dash of one line of many."""
+    return _LINES[place % len(_LINES)], _DASHES[place // len(_LINES) % len(_DASHES)]
+
+
+_LINES = ("--line-a", "--line-b", "--line-c", "--line-d", "--line-e", "--line-f")
+_DASHES = ("solid", "dash", "dot", "dashdot")

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ray_mentor.report.page.drawing import ZOOM, Figure, escaped, layout, numbers, plot_axis
+from ray_mentor.report.page.drawing import Figure, escaped, layout, numbers, plot_axis
+from ray_mentor.report.run.figures.lines import look_of, with_names
 from ray_mentor.report.run.folder import Row
-
-_LINES = ("--line-a", "--line-b", "--line-c", "--line-d", "--line-e", "--line-f")
-_DASHES = ("solid", "dash", "dot", "dashdot")
 
 
 def shares_figure(rows: Sequence[Row]) -> Figure | None:
@@ -29,7 +27,7 @@ def _lines(rows: Sequence[Row], column: str, form: str, error: str | None = None
     traces: list[Figure] = []
     for place, name in enumerate(names):
         own = [row for row in rows if row["domain"] == name]
-        colour, dash = _LINES[place % len(_LINES)], _DASHES[place // len(_LINES) % len(_DASHES)]
+        colour, dash = look_of(place)
         trace: dict[str, Any] = {
             "type": "scatter",
             "mode": "lines" if len(own) > 1 else "markers",
@@ -48,6 +46,4 @@ def _lines(rows: Sequence[Row], column: str, form: str, error: str | None = None
 
 
 def _drawn(traces: list[Figure], title: str, **axis: Any) -> Figure:
-    room = {"l": 60, "r": 20, "t": 52 + 19 * len(traces), "b": 50}
-    look = layout(xaxis=plot_axis("step"), yaxis=plot_axis(title, **axis), height=360, showlegend=True, margin=room)
-    return {"data": traces, "layout": look, "buttons": ZOOM}
+    return with_names(traces, layout(xaxis=plot_axis("step"), yaxis=plot_axis(title, **axis)), 360)
