@@ -76,7 +76,12 @@ def _time(least: float) -> Is:
     return Is(lambda value: A_NUMBER.holds(value) and value >= least, "a time")
 
 
-_COLUMN = Is(lambda name: isinstance(name, str) and name.isidentifier(), "a column's name")
+def _names_a_column(name: Any) -> bool:
+    """On one line; behind a slash stands the name of a group, which can be any text."""
+    return isinstance(name, str) and name.partition("/")[0].isidentifier() and len(name.splitlines()) == 1
+
+
+_COLUMN = Is(_names_a_column, "a column's name")
 
 LOG = Fields(
     metrics=Each(
