@@ -73,12 +73,12 @@ def mixture_rows(result: Mapping[str, Any]) -> Rows:
     order = sorted(found["shares"], key=lambda name: -float(found["shares"][name]))
     for name in order[:_SOURCES]:
         values = found["shares"][name], found["shares_of_training"][name], found["epochs"][name]
-        says = "{:.1%} at the end, {:.1%} of all training, each {:.1f} times".format(*values)
+        says = "{:.1%} at the end, {:.1%} overall, each {:.1f} times".format(*values)
         rows.append((f"  {printable(name)}", says, "{}"))
     if len(order) > _SOURCES:
         rest = order[_SOURCES:]
         sums = (sum(found[each][name] for name in rest) for each in ("shares", "shares_of_training"))
-        rows.append((f"  {len(rest)} others", "{:.1%} at the end, {:.1%} of all training".format(*sums), "{}"))
+        rows.append((f"  {len(rest)} others", "{:.1%} at the end, {:.1%} overall".format(*sums), "{}"))
     return rows
 
 

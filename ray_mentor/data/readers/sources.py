@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ray_mentor.config import DataConfig
 from ray_mentor.data.readers.raw import Raw
 from ray_mentor.data.samples.samples import Samples
+from ray_mentor.data.samples.sources.apart import notes_on_copies
 from ray_mentor.data.samples.sources.joined import joined
 from ray_mentor.errors import UserError, listed
 
@@ -54,7 +55,7 @@ def read_sources(config: DataConfig, read: Callable[[DataConfig], Raw]) -> Raw:
         fit_scale=first.fit_scale,
         features=first.features,
         columns=tuple(dict.fromkeys(column for raw in raws.values() for column in raw.columns)),
-        notes=tuple(f"{name}: {note}" for name, raw in raws.items() for note in raw.notes),
+        notes=(*(f"{name}: {note}" for name, raw in raws.items() for note in raw.notes), *notes_on_copies(train)),
         checked=_checked(list(raws.values())),
         understood="; ".join(f"{name}: {raw.understood}" for name, raw in raws.items() if raw.understood),
     )

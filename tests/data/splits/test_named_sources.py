@@ -55,6 +55,42 @@ def test_they_are_one_behind_the_other(config: DataConfig) -> None:
     assert [len(rows) for rows in train.domains.rows] == train.domains.sizes
 
 
+def written(config: DataConfig, name: str, values: range, labels: str, **more: Any) -> DataConfig:
+    """With another source."""
+    path = f"{Path(str(config.meta_data)).parent}/{name}.parquet"
+    write(Path(path), table(values, labels, **more))
+    return dataclasses.replace(config, data=f"{config.data},{name}={path}")
+
+
+def test_the_same_samples_under_two_names_are_refused(config: DataConfig) -> None:
+    with pytest.raises(UserError, match="sources 'one' and 'again' have the same 60 samples; leave one of them out"):
+        prepare(written(config, "again", range(60)[::-1], "ba"), 0)
+    splits = prepare(written(config, "relabelled", range(60), "ab"), 0)
+    assert not [note for note in splits.notes if "as well" in note], "the same inputs by another who gave labels"
+
+
+@pytest.mark.parametrize(("values", "said"), [(range(57, 97), True), (range(59, 99), False)])
+def test_samples_of_another_source_are_told_of_from_a_twentieth_on(
+    config: DataConfig, values: range, said: bool
+) -> None:
+    """Three of 40 are, and one of 40."""
+    notes = prepare(written(config, "some", values, "ba"), 0).notes
+    whole = "warning: 3 of the 40 samples of source 'some' are in 'one' as well, and count in the shares of both"
+    assert (whole in notes) == said
+    assert any("as well" in note for note in notes) == said
+
+
+def test_of_tables_whose_samples_hardly_differ_nothing_is_said(config: DataConfig) -> None:
+    path = Path(str(config.meta_data)).parent
+    for name, size in (("few", 40), ("codes", 30)):
+        write(
+            path / f"{name}.parquet",
+            {"x": [row % 4 for row in range(size)], "label": ["aab"[row % 3] for row in range(size)]},
+        )
+    data = f"few={path}/few.parquet,codes={path}/codes.parquet"
+    assert not [note for note in prepare(dataclasses.replace(config, data=data), 0).notes if "as well" in note]
+
+
 def assert_same_inputs(found: Splits, expected: Splits) -> None:
     rows = np.arange(len(expected.train))[::-1].copy()
     assert torch.equal(found.train.inputs.take(rows), expected.train.inputs.take(rows))

@@ -175,12 +175,21 @@ def without_rows(samples: Samples) -> Samples:
     return samples.select(np.arange(0))
 
 
+def shuffled(samples: Samples) -> Samples:
+    """The same ones in another order."""
+    return samples.select(np.random.default_rng(0).permutation(len(samples)))
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
         (
             {"data": {**sources(), "none": without_rows(blobs(9, 6))}},
             "source 'none' has no samples; give some, or leave",
+        ),
+        (
+            {"data": {**sources(), "again": shuffled(sources()["more"])}},
+            "sources 'more' and 'again' have the same 50 samples; leave one of them out",
         ),
         ({"data": blobs(100, 1)}, "prior is 'uniform', but the data are one source, of which nothing is mixed; name"),
         (
@@ -271,7 +280,7 @@ def test_the_result_and_the_terminal_say_the_shares(whole: Outcome) -> None:
     assert rows["samples from each source"] == "shares learned for the target"
     values = found["shares"]["good"], found["shares_of_training"]["good"], found["epochs"]["good"]
     assert f"  each window's shares: {whole.path}/mixture.csv\n" in look_at_next(whole.result, whole.path)
-    assert rows["  good"] == "{:.1%} at the end, {:.1%} of all training, each {:.1f} times".format(*values)
+    assert rows["  good"] == "{:.1%} at the end, {:.1%} overall, each {:.1f} times".format(*values)
 
 
 def test_the_ledger_names_the_source_of_each_sample(whole: Outcome) -> None:

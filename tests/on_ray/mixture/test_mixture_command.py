@@ -34,7 +34,10 @@ def command(folder: Path, *more: str) -> list[str]:
     return ["train", *sources, "--workers", "0", "--storage-path", str(folder / "runs"), *more]
 
 
-def test_a_source_is_an_option(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_source_is_an_option(
+    tables: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # that no row of the table is broken
     more = ("--meta-data", f"{tables}/mine.csv", "--run-name", "one", "--epochs", "6", "--batch-size", "20")
     settings = ("--mixture", "learned", "--method", "uniform", "--shares-interval", "4", "--prior", "uniform")
     assert main(command(tables, *more, *settings)) == 0
@@ -43,7 +46,7 @@ def test_a_source_is_an_option(tables: Path, capsys: pytest.CaptureFixture[str])
     found = json.loads((tables / "runs/one/result.json").read_text())["mixture"]
     assert found["shares"]["junk"] < 0.2
     assert (
-        "{:.3f}, {:.3f}, {:.1f} epochs".format(
+        "{:.1%} at the end, {:.1%} overall, each {:.1f} times".format(
             found["shares"]["junk"], found["shares_of_training"]["junk"], found["epochs"]["junk"]
         )
         in said
@@ -66,13 +69,14 @@ def test_a_source_is_an_option(tables: Path, capsys: pytest.CaptureFixture[str])
         ),
         (["--mixture", "fixed:good=0.5,junk=0.6"], "but its shares add up to 1.1; they must add up to 1"),
         (["--mixture", "fixed:good=1.5,junk=-0.5"], "is no source with a share in [0, 1]; give e.g. fixed:wiki=0.7"),
+        (["--data", "again={tables}/good.csv", "--mixture", "uniform"], "sources 'good' and 'again' have the same"),
         (["--data", "more=/not/there"], "no such file or folder: /not/there"),
     ],
 )
 def test_what_cannot_be_is_refused(
     words: list[str], says: str, tables: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(command(tables, *words)) == 2
+    assert main(command(tables, *(word.replace("{tables}", str(tables)) for word in words))) == 2
     assert says in capsys.readouterr().err
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pyarrow as pa
 
@@ -13,7 +15,8 @@ from ray_mentor.errors import UserError, listed
 from ray_mentor.wording import counted
 
 MOST_SHARED = 0.05
-"""Share of a text's windows, such as licences and rules of dashes, up to which it is left out of a target."""
+"""Share of a text's windows, such as licences and rules of dashes, up to which it is left out of a target; and of the
+samples of a source, up to which nothing is said of their being in another one, too."""
 
 
 def check_apart(pool: Samples, target: Samples, what: str) -> None:
@@ -28,6 +31,45 @@ def check_apart(pool: Samples, target: Samples, what: str) -> None:
     inside = np.flatnonzero(np.isin(pool.inputs.content_hashes(), target.inputs.content_hashes()))
     if len(inside):
         raise _inside(f"{len(inside)} samples of {_sources(pool, inside)} are in {what} as well", pool, inside)
+
+
+def notes_on_copies(pool: Samples) -> list[str]:
+    """Says which sources have samples of one another, by content and given label; refuses those that are the same.
+
+    Of sources that hardly differ from sample to sample, such as tables of a few codes, nothing is said but that.
+
+    Raises:
+        UserError: naming two sources that have the same samples.
+    """
+    domains = pool.domains
+    assert domains is not None
+    _, content = np.unique(pool.inputs.content_hashes(), return_inverse=True)
+    keys = content.reshape(-1) * (len(pool.classes) + 1)
+    keys += pool.labels if pool.targets is None else 0
+    own = [np.sort(keys[rows]) for rows in domains.rows]
+    distinct = [np.unique(each) for each in own]
+    in_several = np.flatnonzero(np.bincount(np.concatenate(distinct)) > 1)
+    shared = [each[np.isin(each, in_several)] for each in distinct]
+    notes = []
+    for one, other in itertools.combinations(range(len(own)), 2):
+        names = domains.names[one], domains.names[other]
+        if np.array_equal(own[one], own[other]):
+            raise UserError(
+                f"sources {names[0]!r} and {names[1]!r} have the same {counted(len(own[one]), 'sample')}; leave one "
+                "of them out: how much a source counts is said by its share"
+            )
+        few, many = sorted((one, other), key=lambda place: len(own[place]))
+        common = len(np.intersect1d(shared[one], shared[other], assume_unique=True))
+        differs = all(len(distinct[place]) > _DIFFERENT * len(own[place]) for place in (one, other))
+        if differs and common > MOST_SHARED * len(own[few]):
+            notes.append(
+                f"warning: {common} of the {counted(len(own[few]), 'sample')} of source {domains.names[few]!r} are in "
+                f"{domains.names[many]!r} as well, and count in the shares of both"
+            )
+    return notes
+
+
+_DIFFERENT = 0.9  # share of a source's samples that are no copies of one another
 
 
 def apart_from_text(pool: Samples, target: Samples, what: str, notes: list[str]) -> Samples:

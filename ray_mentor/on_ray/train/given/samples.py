@@ -17,7 +17,7 @@ from ray_mentor.data.readers.texts.raw import RawTexts
 from ray_mentor.data.samples.dataset_inputs import DatasetInputs
 from ray_mentor.data.samples.inputs import AbstractInputs
 from ray_mentor.data.samples.samples import Samples
-from ray_mentor.data.samples.sources.apart import check_apart
+from ray_mentor.data.samples.sources.apart import check_apart, notes_on_copies
 from ray_mentor.data.samples.sources.joined import joined, joined_targets
 from ray_mentor.data.samples.texts.plain import window_bytes
 from ray_mentor.data.splits.splits import Splits, tokenised_splits
@@ -84,6 +84,8 @@ def splits_of(
         notes = (said_of_targets(target),)
     else:
         target = alike(meta, "meta")
+    if train.domains is not None and is_at_hand(train.inputs):
+        notes += tuple(notes_on_copies(train))
     splits = Splits(
         train=train,
         validation=None if validation is None else alike(validation, "validation"),
