@@ -7,9 +7,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ray_mentor.config import TrainConfig
+from ray_mentor.config import CurriculumConfig, TrainConfig
+from ray_mentor.core.losses.by_size.sized import BySize
 from ray_mentor.core.mentor.pace import interval_of
-from ray_mentor.core.methods.table import burn_in_of, method_of
+from ray_mentor.core.methods.table import burn_in_of, method_of, named_loss_of
 from ray_mentor.data.readers.texts.windows import bits_per_byte
 from ray_mentor.run.accuracy import BITS, wilson
 from ray_mentor.run.checkpoint.kept import KeptState
@@ -51,6 +52,42 @@ def advice(
     if constant is not None:
         return [*_on_kept(state.kept), constant, *mentor]
     return [*_on_kept(state.kept), *(mentor or _on_trusted(result, state, guess))]
+
+
+def by_size_of(curriculum: CurriculumConfig) -> str | None:
+    """The settings by which classes count other than by their samples, as they are given; None where there are none."""
+    if not isinstance(named_loss_of(curriculum), BySize):
+        return None
+    return f"--loss {curriculum.loss}" if curriculum.reweight == "none" else f"--reweight {curriculum.reweight}"
+
+
+def on_class_sizes(result: Mapping[str, Any], by_size: str | None) -> list[str]:
+    """For whom a student is that was trained on a loss which goes by class sizes, where these are uneven.
+
+    Args:
+        result: with what became of each class.
+        by_size: as :func:`by_size_of` has it.
+    """
+    ratio = result.get("class_ratio") or 1.0
+    if by_size is None or ratio < _UNEVEN:
+        return []
+    tested, balanced = result.get("test_accuracy"), result.get("test_balanced_accuracy")
+    what = "right on" if tested is not None else "in agreement with the given labels of"
+    tested = result.get("test_agreement") if tested is None else tested
+    found = (
+        ""
+        if None in (tested, balanced)
+        else (f" (it is {what} {tested:.3f} of the test split, and {balanced:.3f} in the mean over classes)")
+    )
+    return [
+        f"{by_size} is for who counts each class the same, or has test data with as many of each: this student says "
+        f"rare classes more often than they come{found}. If what you will ask it of is as uneven as the training "
+        f"samples, whose largest class is {ratio:.0f} times the smallest, and each answer counts the same, --loss "
+        "cross-entropy is right more often in all, and on rare classes less often"
+    ]
+
+
+_UNEVEN = 3.0  # times as large as the smallest class is the largest, where the table at the end tells of sizes
 
 
 def _on_kept(kept: KeptState | None) -> list[str]:

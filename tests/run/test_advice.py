@@ -11,7 +11,7 @@ import torch
 from tiny_states import started, state_of
 
 from ray_mentor.config import TrainConfig
-from ray_mentor.run.advice import advice
+from ray_mentor.run.advice import advice, by_size_of, on_class_sizes
 from ray_mentor.run.checkpoint.kept import KeptState
 
 RESULT: dict[str, Any] = {"meta_updates": 25, "steps": 600, "sample_weight_spread": 0.3, "test_accuracy": None}
@@ -133,6 +133,39 @@ def test_of_a_constant_that_alone_is_said_beside_a_mentor_that_did_not_learn() -
     said = advice({**RESULT, "meta_updates": 0}, TrainConfig(), state, None, "it is a constant")
     assert said[0] == "it is a constant"
     assert said[1].startswith("warning: the mentor never learned")
+
+
+SIZES = {"class_ratio": 40.0, "test_accuracy": 0.966, "test_agreement": None, "test_balanced_accuracy": 0.94}
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"loss": "logit-adjusted:1:1"}, "--loss logit-adjusted:1:1"),
+        ({"loss": "ldam"}, "--loss ldam"),
+        ({"loss": "class-balanced"}, "--loss class-balanced"),
+        ({"reweight": "drw"}, "--reweight drw"),
+        ({"loss": "gce"}, None),
+        ({}, None),
+    ],
+)
+def test_whom_a_loss_by_class_sizes_is_for(settings: dict[str, Any], named: str | None) -> None:
+    by_size = by_size_of(TrainConfig().changed(**settings).curriculum)
+    assert by_size == named
+    said = on_class_sizes(SIZES, by_size)
+    assert on_class_sizes({**SIZES, "class_ratio": 2.0}, by_size) == []
+    if named is None:
+        assert said == []
+        return
+    (line,) = said
+    assert line.startswith(f"{named} is for who counts each class the same, or has test data with as many of each")
+    assert "right on 0.966 of the test split, and 0.940 in the mean over classes" in line
+    assert "largest class is 40 times the smallest" in line
+    assert "--loss cross-entropy is right more often in all" in line
+    (given,) = on_class_sizes({**SIZES, "test_accuracy": None, "test_agreement": 0.6}, by_size)
+    assert "in agreement with the given labels of 0.600 of the test split" in given
+    (untested,) = on_class_sizes({"class_ratio": 40.0}, by_size)
+    assert "test split" not in untested
 
 
 def test_no_true_accuracy_at_all() -> None:

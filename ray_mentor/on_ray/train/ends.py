@@ -23,6 +23,7 @@ from ray_mentor.data.splits.splits import Splits
 from ray_mentor.errors import UserError
 from ray_mentor.report.run.gallery.source import read_texts, texts_in
 from ray_mentor.report.run.written import report_at_end
+from ray_mentor.run.advice import by_size_of
 from ray_mentor.run.audit.audit import Audit
 from ray_mentor.run.audit.files import BEGINNING
 from ray_mentor.run.checkpoint.checkpoints import newest_good
@@ -86,7 +87,8 @@ class Ends:
         about = self._about(finished=True)
         if (said := student_at_end(self.directory, about, state, self.build, self.splits)) is not None:
             marks.show({"kind": "note", "text": said})
-        result, audit = closed(self.directory, result, epochs, self._texts)
+        by_size = None if own_loss else by_size_of(self.config.curriculum)
+        result, audit = closed(self.directory, result, epochs, self._texts, by_size=by_size)
         self.write_page(marks, audit=audit)
         self.directory.release()
         student = kept_student(state.kept, state.student)

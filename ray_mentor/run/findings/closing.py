@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ray_mentor.run.advice import on_class_sizes
 from ray_mentor.run.audit.audit import Audit
 from ray_mentor.run.audit.files import write
 from ray_mentor.run.directory import RunDirectory
@@ -21,7 +22,12 @@ FIRST = 50
 
 
 def closed(
-    directory: RunDirectory, result: dict[str, Any], epochs: int, texts_of: TextsOf = lambda audited: None
+    directory: RunDirectory,
+    result: dict[str, Any],
+    epochs: int,
+    texts_of: TextsOf = lambda audited: None,
+    *,
+    by_size: str | None = None,
 ) -> tuple[dict[str, Any], Audit]:
     """Writes ``audit.parquet``, ``audit.csv`` and, last of all, ``result.json``.
 
@@ -29,6 +35,7 @@ def closed(
         result: what it holds besides what is found out here.
         epochs: of the run.
         texts_of: an audit's samples, the beginning of each.
+        by_size: by what classes count other than by their samples (:func:`~ray_mentor.run.advice.by_size_of`).
 
     Returns:
         What ``result.json`` holds, and the audit, which the run's page shows, too.
@@ -36,6 +43,7 @@ def closed(
     audit = Audit.from_run(directory)
     write(audit, directory, texts_of(audit.table))
     result = {**result, **class_figures(directory, epochs - 1), **_figures(audit)}
+    result["notes"] = [*result.get("notes", ()), *on_class_sizes(result, by_size)]
     directory.write_result(result)
     return result, audit
 
