@@ -40,8 +40,8 @@ class GroupDRO(AtEpoch, AbstractWeighting):
         rate: η, >= 0.
 
     Attributes:
-        state: log q of each group, float64, after the last step that was taken, −inf of a group that nobody trains on;
-            None before the groups are known.
+        state: log q of each group, float64, after the last step that was taken; of a group that nobody trains on a
+            number whose exponential is 0. None before the groups are known.
         shares: q, likewise.
     """
 
@@ -80,7 +80,7 @@ class GroupDRO(AtEpoch, AbstractWeighting):
             raise UserError(GROUPS_MISSING)
         there = torch.tensor(list(sizes.values())) > 0
         self._names = tuple(sizes)
-        self.state = (there.double() / there.sum()).log()
+        self.state = (there.double() / there.sum()).log().clamp(min=_NONE)
 
     @override
     def __call__(self, observation: Observation) -> Float[Tensor, " batch"]:
@@ -90,7 +90,7 @@ class GroupDRO(AtEpoch, AbstractWeighting):
         groups, log_shares = groups.to(losses.device), self._log_shares.to(losses.device)
         counts = torch.zeros_like(log_shares).index_add(0, groups, torch.ones_like(losses))
         means = torch.zeros_like(log_shares).index_add(0, groups, losses) / counts.clamp(min=1)
-        self._next = torch.log_softmax(log_shares + self._rate * means, dim=0)  # −inf stays −inf
+        self._next = torch.log_softmax(log_shares + self._rate * means, dim=0)  # what is 0 stays 0
         each = (self._next - counts.clamp(min=1).log())[groups]
         return (each - each.max()).exp().to(observation.features.loss)
 
@@ -114,3 +114,4 @@ class GroupDRO(AtEpoch, AbstractWeighting):
 
 
 _ROUNDING = 1e-6
+_NONE = -1e300  # log q of nobody's group: a checkpoint holds finite numbers, and no sum of losses comes near
