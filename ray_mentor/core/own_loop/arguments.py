@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from ray_mentor.config import CurriculumConfig, MentorConfig
 from ray_mentor.core.epoch import AtEpoch
 from ray_mentor.core.exchange import AbstractExchange, Alone, Ranks
 from ray_mentor.core.losses import CROSS_ENTROPY, TargetLoss, make_loss
 from ray_mentor.core.methods.table import method_of
+from ray_mentor.core.schema import whole_number
 from ray_mentor.core.student.accelerators import check_device
-from ray_mentor.errors import UserError
+from ray_mentor.errors import UserError, shown
 
 
 def ranks_of(student: nn.Module) -> AbstractExchange:
@@ -124,4 +125,49 @@ def check_arguments(
     if curriculum.gradient_rule != "none":
         raise UserError(
             f"gradient_rule is {curriculum.gradient_rule!r}, which changes gradients; only the trainer can do that"
+        )
+
+
+def check_group_sizes(curriculum: CurriculumConfig, sizes: Mapping[str, int] | None) -> None:
+    """Refuses sizes of groups where nothing goes by groups, none where something does, and such as are none.
+
+    Raises:
+        UserError: naming the argument, the rule and the fix.
+    """
+    if method_of(curriculum.method).needs_groups != (sizes is not None):
+        raise UserError(
+            f"method is {curriculum.method!r}, and group_sizes was {'not ' if sizes is None else ''}given; give the "
+            "training samples of each group, by name, to group-dro, and to nothing else"
+        )
+    if sizes is not None and not (all(map(whole_number(0).holds, sizes.values())) and any(sizes.values())):
+        raise UserError(
+            f"group_sizes is {shown(dict(sizes))}, but it must hold a number of training samples by name, and one "
+            "above 0"
+        )
+
+
+def check_groups(groups: Tensor | None, count: int, sizes: Sequence[int] | None) -> None:
+    """Refuses what are no groups of so many samples.
+
+    Args:
+        sizes: training samples of each group; None: nothing goes by groups.
+
+    Raises:
+        UserError: naming the argument, the rule and the fix.
+    """
+    if (groups is None) != (sizes is None):
+        says = "was given, but weigh got no groups" if groups is None else "was not given, but weigh got groups"
+        raise UserError(f"group_sizes {says}; give both to group-dro, and neither to another method")
+    if groups is None or sizes is None:
+        return
+    if groups.shape != (count,) or groups.is_floating_point() or groups.dtype == torch.bool:
+        raise UserError(
+            f"groups is {groups.dtype} of shape {tuple(groups.shape)}, but it must hold the number of a group for each "
+            f"of the {count} samples"
+        )
+    there = torch.tensor(sizes, device=groups.device) > 0
+    if count and not (int(groups.min()) >= 0 and int(groups.max()) < len(sizes) and bool(there[groups].all())):
+        raise UserError(
+            f"groups run from {int(groups.min())} to {int(groups.max())}, but they are places in group_sizes, whose "
+            f"sizes are {shown(list(sizes))}, of those that have samples"
         )

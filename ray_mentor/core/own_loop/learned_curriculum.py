@@ -25,7 +25,8 @@ from ray_mentor.core.mentor.guards import Guards
 from ray_mentor.core.mentor.pace import paced
 from ray_mentor.core.mentor.start import check_frozen, first_mentor, made_for
 from ray_mentor.core.methods.table import burn_in_of, is_in_nats, method_of, parts_of
-from ray_mentor.core.own_loop.arguments import all_of, check_arguments, ranks_of
+from ray_mentor.core.methods.weightings import GroupDRO
+from ray_mentor.core.own_loop.arguments import all_of, check_arguments, check_group_sizes, check_groups, ranks_of
 from ray_mentor.core.own_loop.forward_watch import ForwardWatch
 from ray_mentor.core.own_loop.meta_set import MetaSet, meta_batches
 from ray_mentor.core.own_loop.plan_watch import PlanWatch
@@ -82,6 +83,8 @@ class LearnedCurriculum:
         curriculum: the method, and the schedule around it.
         n_classes: C; needed where the mentor sees the label, or goes by given and predicted class.
         class_sizes: training samples of each class, by given label; needed by mentor cmw, and C follows from it.
+        group_sizes: training samples of each group, by name, of the method group-dro alone; in their order groups are
+            numbered.
         n_samples: size of the training split, where the mentor sees the loss history; sample ids are 0..N-1 then.
         exchange: how ranks talk. None: over all ranks if the student is wrapped for data parallelism.
         seed: of the mentor and of whatever the schedule draws.
@@ -105,6 +108,7 @@ class LearnedCurriculum:
         curriculum: CurriculumConfig | None = None,
         n_classes: int | None = None,
         class_sizes: Sequence[int] | None = None,
+        group_sizes: Mapping[str, int] | None = None,
         n_samples: int = 0,
         exchange: AbstractExchange | None = None,
         seed: int = 0,
@@ -120,6 +124,7 @@ class LearnedCurriculum:
         if n_classes is None and class_sizes is not None:
             n_classes = len(class_sizes)
         check_arguments(student, optimizers, total_steps, settings, schedule, n_classes, n_samples)
+        check_group_sizes(schedule, group_sizes)
         ranks = exchange or ranks_of(student)
         device = next(student.parameters()).device
         learns, in_nats = method_of(schedule.method).learns, is_in_nats(settings, own_loss=loss is not None)
@@ -130,7 +135,7 @@ class LearnedCurriculum:
         self.curriculum = Curriculum(
             student,
             optimizers[0],
-            parts_of(schedule, settings, self.mentor, loss, self._meta),
+            parts_of(schedule, settings, self.mentor, loss, self._meta, group_sizes=group_sizes),
             ranks,
             schedule,
             settings,
@@ -142,6 +147,7 @@ class LearnedCurriculum:
         )
         self._n_samples = n_samples
         self._n_classes = n_classes
+        self._group_sizes = None if group_sizes is None else tuple(group_sizes.values())
         self._watch = ForwardWatch(student, self.curriculum)
         self._sees_label = learns and settings.sees_label
         self._weighed: Weighed | None = None
@@ -158,6 +164,7 @@ class LearnedCurriculum:
         true_labels: Int[Tensor, " batch"] | None = None,
         trusted: Bool[Tensor, " batch"] | None = None,
         outputs: Float[Tensor, "batch classes"] | None = None,
+        groups: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, ""]:
         """The weighted loss of this rank's (micro-)batch: Σ_i ŵ_i ℓ_i over the global batch, to call ``backward`` on.
 
@@ -171,10 +178,12 @@ class LearnedCurriculum:
                 None: none.
             outputs: the student's class logits of that pass, from which the mentor knows the predicted class
                 (``class_evidence``); needs ``n_classes``. None: it goes by its features alone.
+            groups: the number of each sample's group, by the order of ``group_sizes``; of the method group-dro alone.
 
         Raises:
-            UserError: a call out of turn, losses that are not one a sample, ``trusted`` that is no mask of them, or
-                ``outputs`` that are no logits of ``n_classes`` classes; no sample at all, on any rank.
+            UserError: a call out of turn, losses that are not one a sample, ``trusted`` that is no mask of them,
+                ``outputs`` that are no logits of ``n_classes`` classes, or ``groups`` that are none; no sample at all,
+                on any rank.
             NonFiniteLossError: if a loss is NaN or infinite; where the student is on an accelerator, ``optimizer.step``
                 raises it, before it changes anything.
         """
@@ -193,12 +202,13 @@ class LearnedCurriculum:
                 f"trusted is {trusted.dtype} of shape {tuple(trusted.shape)}, but it must hold a boolean for each of "
                 f"the {len(labels)} samples"
             )
+        check_groups(groups, len(labels), self._group_sizes)
         said = None if outputs is None else self._said(outputs, labels, losses.device)
         rows = self._rows(sample_ids, len(labels))
         inputs, self._before = Arguments((), {}), None
         if self.curriculum.is_looked_back_on:
             self._before, inputs = self._watch.take()
-        batch = Batch(rows, rows, inputs, labels, true_labels, trusted=trusted).to(losses.device)
+        batch = Batch(rows, rows, inputs, labels, true_labels, trusted=trusted, groups=groups).to(losses.device)
         with _full_precision(losses.device):
             seen = self.curriculum.observe_losses(batch, losses, said=said)
             self._weighed = self.curriculum.weigh(seen, self.curriculum.score(seen))
@@ -259,6 +269,12 @@ class LearnedCurriculum:
     def learning_rate_factor(self) -> float:
         """What the loop's learning rates are multiplied by; 1 where it is not learnt."""
         return 1.0 if self.curriculum.rate is None else self.curriculum.rate.multiplier
+
+    @property
+    def group_shares(self) -> dict[str, float] | None:
+        """Share q of each group under group-dro, by name; None under any other method."""
+        weighting = self.curriculum.parts.weighting
+        return weighting.named if isinstance(weighting, GroupDRO) else None
 
     def note_holdout(self, loss: float) -> None:
         """Takes in a meta loss on trusted samples that the meta set does not hold, the same on every rank.

@@ -67,6 +67,11 @@ class GroupDRO(AtEpoch, AbstractWeighting):
         """On the host."""
         return None if self.state is None else self.state.exp()
 
+    @property
+    def named(self) -> dict[str, float]:
+        """Share q of each group, by name; empty before they are known."""
+        return {} if self.shares is None else dict(zip(self._names, self.shares.tolist(), strict=True))
+
     def take_groups(self, sizes: Mapping[str, int] | None) -> None:
         """Begins with equal shares of the groups that are trained on, and 0 of others.
 
@@ -104,7 +109,7 @@ class GroupDRO(AtEpoch, AbstractWeighting):
         """Says at the end of training what the shares have come to."""
         if end.progress < 1 or self.shares is None:
             return
-        shares = sorted(zip(self.shares.tolist(), self._names, strict=True), reverse=True)
+        shares = sorted(((q, name) for name, q in self.named.items()), reverse=True)
         end.tell(f"group-dro ends with shares {listed((f'{name} {q:.3f}' for q, name in shares if q > 0), _SHOWN)}")
 
     @override
