@@ -85,6 +85,7 @@ def _rows(draw: np.random.Generator, ids: np.ndarray, epoch: int, *of_samples: n
         "margin": margin,
         "class_factor": np.ones(n, np.float32),
         "domain": np.full(n, -1, np.int32),
+        "group": np.full(n, -1, np.int32),
     }
     return pa.table(columns, schema=SCHEMA)
 

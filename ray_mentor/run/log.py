@@ -50,6 +50,7 @@ class RunLog:
 
     Args:
         domains: the source of each sample of the training split; None where there is one.
+        groups: its group; None where nobody says.
 
     Attributes:
         metrics: one row an epoch; the same on every rank.
@@ -57,9 +58,14 @@ class RunLog:
     """
 
     def __init__(
-        self, directory: ClaimedDirectory, board: Board, exchange: AbstractExchange, domains: Rows | None = None
+        self,
+        directory: ClaimedDirectory,
+        board: Board,
+        exchange: AbstractExchange,
+        domains: Rows | None = None,
+        groups: Rows | None = None,
     ) -> None:
-        self.ledger = LedgerFiles(directory, exchange, domains)
+        self.ledger = LedgerFiles(directory, exchange, domains, groups)
         self.metrics: list[dict[str, float | None]] = []
         self._directory = directory
         self._board = board

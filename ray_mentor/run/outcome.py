@@ -104,7 +104,7 @@ class Outcome:
 
     def ledger(self) -> pa.Table:
         """All rows of the ledger; ``sample_id`` is the user's, by dictionary where those are strings, and
-        ``domain`` the name of its source, where there are several.
+        ``domain`` the name of its source, where there are several, ``group`` that of its group, where a column says so.
         """
         directory = RunDirectory(self.path, self.files)
         return with_sources(with_ids(read_ledger(directory), directory), directory)

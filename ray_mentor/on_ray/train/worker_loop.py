@@ -70,8 +70,8 @@ def worker_loop(config: dict[str, Job]) -> None:
     mixture = mixture_of(job, splits, meta, exchange, curriculum, plan)
     plan, take = (plan, curriculum.step) if mixture is None else (mixture.plan, mixture.step)
     directory = attempted(job.directory, exchange, job.owner)
-    domains = splits.train.domains
-    log = RunLog(directory, job.board, exchange, None if domains is None else domains.of)
+    of = (None if each is None else each.of for each in (splits.train.domains, splits.train.groups))
+    log = RunLog(directory, job.board, exchange, *of)
     checkpoints = Checkpoints(directory, exchange, job.run.keep_checkpoints, log.note, curriculum.history, log.ledger)
 
     kept, decay = Kept(exchange.rank), job.config.student.ema

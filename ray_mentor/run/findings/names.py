@@ -20,6 +20,9 @@ CLASSES = "classes.json"
 SOURCES = "sources.json"
 """The names of the sources, likewise, where there are several."""
 
+GROUPS = "groups.json"
+"""The names of the groups, likewise, where a column says of which each sample is."""
+
 IDS = "ids.parquet"
 """Where sample ids are strings: the number that each sample has in the ledger, and its id."""
 
@@ -27,12 +30,13 @@ _NUMBER = "sample_id"
 
 
 def write_names(directory: RunDirectory, samples: Samples) -> None:
-    """Writes both down, of the training split."""
+    """Writes them down, of the training split."""
     directory.write(CLASSES, json.dumps(samples.classes).encode())
-    if samples.domains is None:
-        directory.remove(SOURCES)
-    else:
-        directory.write(SOURCES, json.dumps(samples.domains.names).encode())
+    for file, found in ((SOURCES, samples.domains), (GROUPS, samples.groups)):
+        if found is None:
+            directory.remove(file)
+        else:
+            directory.write(file, json.dumps(found.names).encode())
     if samples.names is None:
         directory.remove(IDS)
         return
@@ -59,20 +63,27 @@ def with_ids(rows: pa.Table, directory: RunDirectory) -> pa.Table:
 
 
 def with_sources(rows: pa.Table, directory: RunDirectory) -> pa.Table:
-    """The rows with their ``domain`` by name, by dictionary, where there are several.
+    """The rows with their ``domain`` and ``group`` by name, by dictionary, where there are several.
 
     Raises:
-        UserError: the file of names is damaged, or lacks one.
+        UserError: a file of names is damaged, or lacks one.
     """
-    names = _names(directory, SOURCES)
-    if names is None:
-        return rows
-    place = rows.schema.get_field_index("domain")
-    try:
-        chunks = [pa.DictionaryArray.from_arrays(chunk, pa.array(names)) for chunk in rows["domain"].chunks]
-    except pa.ArrowException as error:
-        raise UserError(f"{directory.path}/{SOURCES} lacks a source of the ledger ({error}); put it back") from error
-    return rows.set_column(place, "domain", pa.chunked_array(chunks, pa.dictionary(pa.int32(), pa.string())))
+    for column, file in (("domain", SOURCES), ("group", GROUPS)):
+        names = _names(directory, file)
+        if names is None:
+            continue
+        try:
+            chunks = [pa.DictionaryArray.from_arrays(_known(chunk), pa.array(names)) for chunk in rows[column].chunks]
+        except pa.ArrowException as error:
+            raise UserError(f"{directory.path}/{file} lacks a {column} of the ledger ({error}); put it back") from error
+        named = pa.chunked_array(chunks, pa.dictionary(pa.int32(), pa.string()))
+        rows = rows.set_column(rows.schema.get_field_index(column), column, named)
+    return rows
+
+
+def _known(places: pa.Array) -> pa.Array:
+    """Null where a ledger of before this column says that nothing is known."""
+    return pc.if_else(pc.equal(places, -1), pa.scalar(None, places.type), places)
 
 
 def table_in(directory: RunDirectory, name: str, columns: Mapping[str, pa.DataType]) -> pa.Table | None:

@@ -80,11 +80,18 @@ class LedgerFiles:
 
     Args:
         domains: the source of each sample of the training split; None where there is one.
+        groups: its group; None where nobody says.
     """
 
-    def __init__(self, directory: ClaimedDirectory, exchange: AbstractExchange, domains: Rows | None = None) -> None:
+    def __init__(
+        self,
+        directory: ClaimedDirectory,
+        exchange: AbstractExchange,
+        domains: Rows | None = None,
+        groups: Rows | None = None,
+    ) -> None:
         self._directory = directory
-        self._domains = domains
+        self._of = domains, groups
         self._exchange = exchange
         self._rows = LedgerRows()
         self._closed: list[Stretch] = []
@@ -99,7 +106,7 @@ class LedgerFiles:
         if record.step == self._first:
             self._first_epoch = epoch
         self._last_epoch = epoch
-        self._rows.append(epoch, record, self._domains)
+        self._rows.append(epoch, record, *self._of)
 
     def end_epoch(self, step: int) -> None:
         """The epoch has ended, after so many steps of the run."""

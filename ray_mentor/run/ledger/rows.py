@@ -28,6 +28,7 @@ SCHEMA = pa.schema(
         pa.field("margin", pa.float32()),
         pa.field("class_factor", pa.float32()),
         pa.field("domain", pa.int32()),
+        pa.field("group", pa.int32()),
     ]
 )
 """One row per sample and epoch. ``loss`` is in nats, before the step; ``scored_weight`` is what the
@@ -38,12 +39,13 @@ chance, and sums over epochs or groups are what it is for; ``true_label`` is nul
 ``predicted_label`` is the class of the student's largest logit before the step and ``margin`` the given label's logit
 less the largest of the others, both of the pass that ``loss`` is of: −1 and NaN where the output isn't class logits;
 ``class_factor`` is what the loss was multiplied by for its class's sake, beside the sample weight; 1: nothing;
-``domain`` is the number of the sample's source, where several are mixed, else −1."""
+``domain`` is the number of the sample's source, where several are mixed, and ``group`` that of its
+group, where a column says so; else −1."""
 
-LATER = {"predicted_label": -1, "margin": math.nan, "class_factor": 1.0, "domain": -1}
+LATER = {"predicted_label": -1, "margin": math.nan, "class_factor": 1.0, "domain": -1, "group": -1}
 """Columns that ledgers of earlier versions don't have, and what stands for them there."""
 
-ROW_BYTES = 68
+ROW_BYTES = 72
 """Of a row in memory."""
 
 
@@ -65,11 +67,12 @@ class LedgerRows:
     def __len__(self) -> int:
         return _ROWS * (len(self._blocks) - 1) + self._filled
 
-    def append(self, epoch: int, record: StepRecord, domains: Rows | None = None) -> None:
+    def append(self, epoch: int, record: StepRecord, domains: Rows | None = None, groups: Rows | None = None) -> None:
         """Takes down one step; labels that are no class each, amounts or several, are all of one class.
 
         Args:
             domains: the source of each sample of the training split; None where there is one.
+            groups: its group; None where nobody says.
         """
         labels, truth = record.labels, record.true_labels
         self._add(
@@ -87,6 +90,7 @@ class LedgerRows:
                 "given_label": 0 if labels is None or labels.is_floating_point() else labels.numpy(),
                 "true_label": 0 if truth is None else truth.numpy(),
                 "domain": -1 if domains is None else domains[record.in_training.numpy()],
+                "group": -1 if groups is None else groups[record.in_training.numpy()],
                 _KNOWN: truth is not None,
             },
             len(record.ids),

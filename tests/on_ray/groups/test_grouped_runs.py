@@ -46,7 +46,9 @@ def test_a_run_says_how_large_groups_are_and_how_it_does_on_each(
 
 def test_a_group_of_what_is_easy_hides_another_in_the_mean(tmp_path: Path) -> None:
     outcome = grouped_trainer(tmp_path, "run", method="uniform", epochs=8).fit()
-    result = outcome.result
+    result, ledger, where = outcome.result, outcome.ledger(), spurious(1)["where"]
+    assert ledger["group"].to_pylist() == [where[row] for row in ledger["sample_id"].to_pylist()]
+    assert set(ledger["domain"].to_pylist()) == {-1}
     north, south = result["groups"]
     assert north["test_samples"] == south["test_samples"] == 50
     assert result["test_accuracy"] == pytest.approx((north["test_accuracy"] + south["test_accuracy"]) / 2)

@@ -210,7 +210,7 @@ def test_the_ledger_has_a_row_per_sample_and_epoch(finished: Outcome, small_spli
     assert ledger.schema.equals(SCHEMA)
     assert ledger.column_names == [
         "sample_id", "epoch", "step", "loss", "scored_weight", "sample_weight", "influence", "given_label",
-        "true_label", "predicted_label", "margin", "class_factor", "domain",
+        "true_label", "predicted_label", "margin", "class_factor", "domain", "group",
     ]  # fmt: skip
     assert_one_row_per_sample_and_epoch(ledger, small_splits)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import weakref
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
@@ -12,6 +14,9 @@ from tiny_run import batch_of, curriculum_of, student_of
 from ray_mentor.config import MentorConfig
 from ray_mentor.core.mentor.access import LocalMentor
 from ray_mentor.core.mentor.learner import MentorLearner
+from ray_mentor.errors import UserError
+from ray_mentor.run.directory import RunDirectory
+from ray_mentor.run.findings.names import GROUPS, with_sources
 from ray_mentor.run.ledger import rows as ledger_module
 from ray_mentor.run.ledger.rows import SCHEMA, LedgerRows
 
@@ -31,6 +36,7 @@ def test_the_columns() -> None:
         "margin": "float",
         "class_factor": "float",
         "domain": "int32",
+        "group": "int32",
     }
 
 
@@ -72,6 +78,32 @@ def test_rows_hold_what_the_step_did(dtype: torch.dtype) -> None:
     assert table["influence"].to_pylist() == influence[:5] + 5 * [None] + influence[5:]
     assert table["given_label"].to_pylist() == torch.cat([record.batch.labels for record in records]).tolist()
     assert table["true_label"].to_pylist() == torch.cat([record.batch.true_labels for record in records]).tolist()
+
+
+def test_sources_and_groups_are_by_row_of_the_training_split() -> None:
+    curriculum, ledger = curriculum_of(student_of()), LedgerRows()
+    record = curriculum.step(batch_of())
+    rows = record.in_training.numpy()
+    domains, groups = 10 + np.arange(1 + rows.max()), 20 + np.arange(1 + rows.max())
+    for of in ((), (domains, None), (None, groups), (domains, groups)):
+        ledger.append(0, record, *of)
+    none, table = [-1] * len(rows), ledger.table()
+    assert table["domain"].to_pylist() == none + domains[rows].tolist() + none + domains[rows].tolist()
+    assert table["group"].to_pylist() == 2 * none + 2 * groups[rows].tolist()
+
+
+def test_names_of_groups_are_in_a_file(tmp_path: Path) -> None:
+    """A row of before the column is null; a number without a name is an error."""
+    directory = RunDirectory(str(tmp_path))
+    rows = pa.table({"domain": pa.array([-1, -1], pa.int32()), "group": pa.array([1, -1], pa.int32())})
+    assert with_sources(rows, directory).equals(rows)
+    directory.write(GROUPS, b'["north", "south"]')
+    named = with_sources(rows, directory)
+    assert named["group"].to_pylist() == ["south", None]
+    assert named["domain"].to_pylist() == [-1, -1]
+    directory.write(GROUPS, b'["north"]')
+    with pytest.raises(UserError, match=r"groups.json lacks a group of the ledger"):
+        with_sources(rows, directory)
 
 
 def test_what_is_not_known_is_null() -> None:

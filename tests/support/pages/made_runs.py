@@ -40,7 +40,7 @@ def made_ledger(samples: int, epochs: int, *, batch: int = 16, seed: int = 0, tr
             "scored_weight": scored[order], "sample_weight": np.where(epoch, scored[order], 1.0),
             "influence": draw.standard_normal(samples), "given_label": given[order], "true_label": true[order],
             "predicted_label": np.where(epoch, true, given)[order], "margin": np.where(wrong, -seen, 3 * seen)[order],
-            "class_factor": np.ones(samples), "domain": np.full(samples, -1),
+            "class_factor": np.ones(samples), "domain": np.full(samples, -1), "group": np.full(samples, -1),
         }  # fmt: skip
         for name in columns:
             columns[name].append(values[name])
