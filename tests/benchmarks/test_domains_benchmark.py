@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from costs.sources import Loop, medians
+from costs.step_overhead import Counting
 from mixing import pools, running
 from mixing.pools import GOOD, JUNK, Pool, pool_of
 from mixing.running import UPDATES, RunCell
@@ -110,3 +112,24 @@ def test_every_methods_settings_are_some() -> None:
     for name, changes in METHODS.items():
         if name != BEST:
             MixtureConfig(mixture=name, **{**UPDATES, **running._changes(changes)})
+
+
+def test_64_sources_take_as_many_products_as_4_do() -> None:
+    """With as many probes in all: one backward pass and one forward-mode pass an update, however many sources."""
+
+    def products(sources: int) -> dict[str, int]:
+        loop = Loop(sources, probes=128, batch=16, windows=1)
+        with Counting() as found:
+            loop.window()
+        assert len(loop.mixture.updates) == 1
+        return {name: count for name, count in found.by_name.items() if name in ("mm", "addmm", "bmm")}
+
+    of_4 = products(4)
+    assert sum(of_4.values()) > 0
+    assert products(64) == of_4
+
+
+def test_windows_are_measured_in_turn() -> None:
+    found = medians([2, 4], probes=8, batch=4, windows=1)
+    assert list(found) == [2, 4]
+    assert all(0 < update < window for window, update in found.values())
