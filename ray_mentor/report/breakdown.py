@@ -74,11 +74,11 @@ def mixture_rows(result: Mapping[str, Any]) -> Rows:
     for name in order[:_SOURCES]:
         values = found["shares"][name], found["shares_of_training"][name], found["epochs"][name]
         says = "{:.1%} at the end, {:.1%} overall, each {:.1f} times".format(*values)
-        rows.append((f"  {printable(name)}", says, "{}"))
+        rows.append((f"  source {printable(name)}", says, "{}"))
     if len(order) > _SOURCES:
         rest = order[_SOURCES:]
         sums = (sum(found[each][name] for name in rest) for each in ("shares", "shares_of_training"))
-        rows.append((f"  {len(rest)} others", "{:.1%} at the end, {:.1%} overall".format(*sums), "{}"))
+        rows.append((f"  {len(rest)} other sources", "{:.1%} at the end, {:.1%} overall".format(*sums), "{}"))
     return rows
 
 

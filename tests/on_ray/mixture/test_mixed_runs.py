@@ -280,7 +280,7 @@ def test_the_result_and_the_terminal_say_the_shares(whole: Outcome) -> None:
     assert rows["samples from each source"] == "shares learned for the target"
     values = found["shares"]["good"], found["shares_of_training"]["good"], found["epochs"]["good"]
     assert f"  each window's shares: {whole.path}/mixture.csv\n" in look_at_next(whole.result, whole.path)
-    assert rows["  good"] == "{:.1%} at the end, {:.1%} overall, each {:.1f} times".format(*values)
+    assert rows["  source good"] == "{:.1%} at the end, {:.1%} overall, each {:.1f} times".format(*values)
 
 
 def test_the_ledger_names_the_source_of_each_sample(whole: Outcome) -> None:
