@@ -82,6 +82,9 @@ def steps(student_name: str, optimizer_name: str, batch: int, weighting: str) ->
         interval = 1 if weighting == "meta step" else 10**6
         curriculum = LearnedCurriculum(student, optimizer, meta, total_steps=10**7, n_classes=10, curriculum=schedule,
                                        mentor=MentorConfig(update_interval=interval))  # fmt: skip
+        curriculum.curriculum.step_number = (
+            1  # at step 0 an update is due, and one of so long an interval is a large one
+        )
 
     def plain() -> None:
         losses = F.cross_entropy(student(inputs), labels, reduction="none")

@@ -18,15 +18,18 @@ class Arriving:
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        self._here = {name: tensor for name, tensor in tensors.items() if tensor.device.type == "cpu"}
         self._away: list[tuple[dict[str, Tensor], Tensor]] = []
-        away = {name: tensor for name, tensor in tensors.items() if name not in self._here}
+        away = {name: tensor for name, tensor in tensors.items() if not tensor.is_cpu}
+        self._here = {name: tensor for name, tensor in tensors.items() if name not in away}
+        self._arrival = None
+        if not away:
+            return
         for dtype in (torch.float64, torch.int64):
             part = {name: each for name, each in away.items() if each.is_floating_point() == dtype.is_floating_point}
             if part:
                 piece = torch.cat([tensor.detach().reshape(-1).to(dtype) for tensor in part.values()])
                 self._away.append((part, piece.to("cpu", non_blocking=True)))
-        self._arrival = _arrival_of(next(iter(away.values())).device) if away else None
+        self._arrival = _arrival_of(next(iter(away.values())).device)
 
     @property
     def are_here(self) -> bool:
@@ -35,17 +38,17 @@ class Arriving:
 
     def __getitem__(self, name: str) -> Tensor:
         """The tensor on the host; once it has arrived, which is waited for."""
-        self._unpack()
+        if self._away:
+            self._unpack()
         return self._here[name]
 
     def get(self, name: str) -> Tensor | None:
         """The same; None where there is no such tensor."""
-        self._unpack()
+        if self._away:
+            self._unpack()
         return self._here.get(name)
 
     def _unpack(self) -> None:
-        if not self._away:
-            return
         if self._arrival is not None:
             self._arrival.synchronize()
         for part, piece in self._away:

@@ -72,7 +72,7 @@ class Batch:
     all_rows: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return self.labels.shape[0]
 
     def __getitem__(self, rows: Tensor) -> Batch:
         size = len(self)
@@ -96,7 +96,14 @@ class Batch:
 
         Rows, ids and true labels stay where they are.
         """
-        return self._each(lambda value: value.to(device, non_blocking=True), but=("rows", "ids", "true_labels"))
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        away = {name: value for name in _TO_DEVICE if not _is_on(device, value := getattr(self, name))}
+        return (
+            dataclasses.replace(self, **{name: _each(value, moved) for name, value in away.items()}) if away else self
+        )
 
     def with_inputs(self, inputs: Tensor) -> Batch:
         """The same samples, shown in another way."""
@@ -106,9 +113,12 @@ class Batch:
         """The same samples with a target each."""
         return dataclasses.replace(self, targets=targets)
 
-    def _each(self, change: Callable[[Tensor], Tensor], but: tuple[str, ...] = ()) -> Batch:
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return Batch(**{name: value if name in but else _each(value, change) for name, value in values.items()})
+        return Batch(**{name: _each(value, change) for name, value in values.items()})
+
+
+_TO_DEVICE = tuple(f.name for f in dataclasses.fields(Batch) if f.name not in ("rows", "ids", "true_labels"))
 
 
 @dataclass(frozen=True)
@@ -140,6 +150,19 @@ def on_device(device: torch.device, inputs: Inputs, labels: Tensor) -> tuple[Inp
 
     found: Inputs = _each(inputs, moved)
     return found, moved(labels)
+
+
+def _is_on(device: torch.device, value: Any) -> bool:
+    """Whether every tensor in it is."""
+    if value is None:
+        return True
+    if isinstance(value, Tensor):
+        return value.device == device
+    if isinstance(value, Arguments):
+        return _is_on(device, value.positional) and _is_on(device, value.named)
+    if isinstance(value, dict):
+        return all(_is_on(device, item) for item in value.values())
+    return type(value) not in (tuple, list) or all(_is_on(device, item) for item in value)
 
 
 def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

@@ -192,13 +192,21 @@ class Curriculum:
         if self.rate is not None:
             self.rate.begins()
         seen = observe(
-            batch, losses, self.exchange, self.percentile, self.history, self.progress, self.units, shown, said
+            batch,
+            losses,
+            self.exchange,
+            self.percentile,
+            self.history,
+            self.progress,
+            self.units,
+            shown,
+            said,
+            self.progress * self._epochs,
         )
         if self.parts.by_given:
             self.memorising.note_trained(seen.features.loss, None if seen.trusted is None else ~seen.trusted)
         elif seen.trusted is not None:
             self.memorising.note_trained(seen.features.loss, seen.trusted)
-        seen = dataclasses.replace(seen, epochs=self.progress * self._epochs)
         part = self.parts.remembering
         return seen if part is None else remember(part, seen, self.history, self.exchange, self._kept)
 
@@ -225,7 +233,7 @@ class Curriculum:
         keep = kept(len(scored), rate, self.generator("dropout")) if rate else None
         keep = None if keep is None else keep.to(scored.device, non_blocking=True)
         weights = scheduled_weights(scored, keep, equal=self._in_burn_in or overruled)
-        normalised = normalise(weights, self._normalisation)[seen.own].to(seen.losses)
+        normalised = seen.mine(normalise(weights, self._normalisation)).to(seen.losses)
         loss = weighted_loss(seen.losses, normalised, self.exchange.world_size)
         return self._sent(Weighed(seen, scored, keep, overruled, weights, normalised, loss))
 
@@ -242,7 +250,7 @@ class Curriculum:
             NonFiniteLossError: on every rank, if a loss on any rank is NaN or infinite. Neither student nor curriculum
                 knows of the batch then. Not where a learnt rate takes the step back, and goes on with a smaller one.
         """
-        if self.rate is not None and not self.rate.sees(*_mean_and_error(weighed.noted["losses"])):
+        if self.rate is not None and not self.rate.sees(*weighed.mean_and_error):
             return
         try:
             weighed.check_finite(self.step_number)
@@ -408,9 +416,3 @@ class Curriculum:
         """Randomness that depends on seed, step, purpose and rank alone, so that a resumed run draws the same."""
         words = [self._seed, self.step_number, rank, *purpose.encode()]
         return torch.Generator().manual_seed(int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1))
-
-
-def _mean_and_error(losses: Float[Tensor, " batch"]) -> tuple[float, float]:
-    """Of the mean its standard error; 0 where one loss says nothing of it."""
-    mean, n = float(losses.mean()), len(losses)
-    return mean, float(losses.std()) / n**0.5 if n > 1 else 0.0

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 
 class Stopwatch:
@@ -20,15 +19,23 @@ class Stopwatch:
         self.seconds: dict[str, float] = {}
         self._inside: list[float] = []  # of each part that is open, seconds of those within it
 
-    @contextmanager
-    def __call__(self, part: str) -> Iterator[None]:
+    def __call__(self, part: str) -> AbstractContextManager[None]:
         """Counts what happens inside to ``part``."""
-        began = time.perf_counter()
+        return _Open(self.seconds, self._inside, part)
+
+
+class _Open(AbstractContextManager[None]):
+    """A part that is open."""
+
+    def __init__(self, seconds: dict[str, float], inside: list[float], part: str) -> None:
+        self._seconds, self._inside, self._part = seconds, inside, part
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
         self._inside.append(0.0)
-        try:
-            yield
-        finally:
-            whole = time.perf_counter() - began
-            self.seconds[part] = self.seconds.get(part, 0.0) + whole - self._inside.pop()
-            if self._inside:
-                self._inside[-1] += whole
+
+    def __exit__(self, *_: object) -> None:
+        whole = time.perf_counter() - self._began
+        self._seconds[self._part] = self._seconds.get(self._part, 0.0) + whole - self._inside.pop()
+        if self._inside:
+            self._inside[-1] += whole

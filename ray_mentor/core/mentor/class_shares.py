@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 MEMORY = 16
@@ -80,3 +82,32 @@ class RunningClassShares:
         is_new = (count > 0) & says
         self.running = new.where(is_new, before)
         return ((new < floor) & is_new).any()
+
+    def fall_below_on_host(
+        self,
+        floor: float,
+        w: Float[Tensor, " batch"],
+        labels: Int[Tensor, " batch"],
+        known: NDArray[np.bool_] | None,
+        mean: float,
+    ) -> bool:
+        """The same, to the bit, of a batch that says something; only what is of its classes is looked at.
+
+        Args:
+            known: samples that have a say, where their label is one; None: all have.
+        """
+        weights, given = w.numpy(), labels.numpy()
+        if known is not None or given.min() < 0:
+            known = given >= 0 if known is None else known & (given >= 0)
+            weights, given = weights[known], given[known]
+        given = given if self._are_all else given % self._places
+        counts = np.bincount(given)
+        [classes] = counts.nonzero()
+        count, total = counts[classes], np.bincount(given, weights)[classes]
+        running = np.full(self._places, np.nan) if self.running is None else self.running.numpy().copy()
+        old = running[classes]
+        old[np.isnan(old)] = 1.0
+        new = old + count / (count + MEMORY) * (total / count / mean - old)
+        running[classes] = new
+        self.running = torch.from_numpy(running)
+        return bool((new < floor).any())

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -144,6 +146,8 @@ class Guards:
         """
         if self._mentor is None:
             return False
+        if scored.is_cpu:
+            return self._collapsed_on_host(seen, scored.detach().double())
         asked, w = None if seen.trusted is None else ~seen.trusted, scored.double()
         count: int | Tensor = len(scored)
         if asked is not None:
@@ -158,6 +162,22 @@ class Guards:
             shut_out = self.shares.fall_below(self._min_class_share, w, label, known, mean, says=sound & (total != 0))
             found = found | shut_out
         return found if asked is None else found & asked.any()
+
+    def _collapsed_on_host(self, seen: Observation, w: Float[Tensor, " batch"]) -> bool:
+        """The same, to the bit, where the host need not wait to know."""
+        count, known = len(w), None
+        if seen.trusted is not None:
+            w, known = w.masked_fill(seen.trusted, 0.0), ~seen.trusted.numpy()
+            count = int(np.count_nonzero(known))
+        total, squares = float(w.sum()), float(w.square().sum())
+        if not count or not total < math.inf:
+            return count > 0
+        mean = total / count
+        share = mean * mean / max(squares / count, sys.float_info.min)
+        found = not (min(share, mean) if self._normalisation == "batch" else share) >= self._min_effective_share
+        if not self._keeps_shares or not has_classes(seen) or total == 0:
+            return found
+        return self.shares.fall_below_on_host(self._min_class_share, w, seen.features.label, known, mean) or found
 
     def count_fallback(self, overruled: bool | Bool[Tensor, ""] = True) -> None:
         """A step was taken, with equal weights where the mentor's had collapsed."""

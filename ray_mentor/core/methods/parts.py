@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -61,17 +62,17 @@ class Parts:
         """What the loss of each class is multiplied by, on the host; None where by nothing."""
         return self.loss.of(self.loss.sizes) if isinstance(self.loss, ClassBalanced) else None
 
-    @property
+    @functools.cached_property
     def counts_trust(self) -> bool:
         """Whether the loss goes by what the samples of each class weigh."""
         return any(isinstance(part, BySize) and part.trust > 0 for part in self.at_epoch)
 
-    @property
+    @functools.cached_property
     def at_epoch(self) -> tuple[AtEpoch, ...]:
         """Those that find something out when an epoch has ended; what they have found is in every checkpoint."""
         return that_find_out(self.loss, self.weighting, self.meta_batch, self.meta_loss)
 
-    @property
+    @functools.cached_property
     def remembering(self) -> Remembering | None:
         """The one of them that keeps numbers of each sample."""
         return next((part for part in self.at_epoch if isinstance(part, Remembering)), None)

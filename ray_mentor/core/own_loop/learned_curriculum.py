@@ -188,7 +188,8 @@ class LearnedCurriculum:
                 raises it, before it changes anything.
         """
         self._steps.check_order()
-        if losses.shape != (len(labels),):
+        size = len(labels)
+        if losses.shape != (size,):
             raise UserError(
                 f"losses has shape {tuple(losses.shape)} for {len(labels)} labels, but it must hold one loss per "
                 "sample; e.g. give the loss reduction='none'"
@@ -204,7 +205,7 @@ class LearnedCurriculum:
             )
         check_groups(groups, len(labels), self._group_sizes)
         said = None if outputs is None else self._said(outputs, labels, losses.device)
-        rows = self._rows(sample_ids, len(labels))
+        rows = self._rows(sample_ids, size)
         inputs, self._before = Arguments((), {}), None
         if self.curriculum.is_looked_back_on:
             self._before, inputs = self._watch.take()
@@ -242,8 +243,12 @@ class LearnedCurriculum:
                 self.curriculum.rate.has_not_stepped()
             self._plan.skipped(accumulates=accumulates)
             return None
-        with self._watch.paused(), _nothing_compiled(), _full_precision(weighed.loss.device):
-            record = self.curriculum.after_step(weighed, before.with_steps(stepped) if before else None)
+        with _full_precision(weighed.loss.device):
+            if before is None:
+                record = self.curriculum.after_step(weighed, None)
+            else:
+                with self._watch.paused(), _nothing_compiled():
+                    record = self.curriculum.after_step(weighed, before.with_steps(stepped))
         self._plan.stepped(self.curriculum.step_number, self.curriculum.meta.done)
         return record
 
@@ -349,9 +354,10 @@ class LearnedCurriculum:
                 "outputs were given, but n_classes is None, so that the mentor can't go by given and predicted class; "
                 "give LearnedCurriculum(..., n_classes=...)"
             )
-        if len(outputs) == len(labels) == 0:
+        size, given = outputs.shape[0], labels.shape[0]
+        if size == given == 0:
             return None
-        said = said_of(outputs.detach(), labels, self._n_classes) if len(outputs) == len(labels) else None
+        said = said_of(outputs, labels, self._n_classes) if size == given else None
         if said is None:
             raise UserError(
                 f"outputs has shape {tuple(outputs.shape)} for labels of shape {tuple(labels.shape)}, but it must hold "
@@ -386,8 +392,14 @@ def _nothing_compiled() -> AbstractContextManager[Any]:
 
 def _full_precision(device: torch.device) -> AbstractContextManager[Any]:
     """The mentor and its bookkeeping leave out an autocast that is on for the student, or for the CPU."""
+    kinds = ("cpu",) if device.type == "cpu" else ("cpu", device.type)
+    on = [kind for kind in kinds if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)]
+    if not on:
+        return _NOTHING
     off = contextlib.ExitStack()
-    for kind in {"cpu", device.type}:
-        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
-            off.enter_context(torch.autocast(kind, enabled=False))
+    for kind in on:
+        off.enter_context(torch.autocast(kind, enabled=False))
     return off
+
+
+_NOTHING: AbstractContextManager[None] = nullcontext()

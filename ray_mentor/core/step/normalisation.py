@@ -24,5 +24,8 @@ def normalise(sample_weights: Float[Tensor, "batch ..."], how: str) -> Float[Ten
     if how == "batch":
         return sample_weights / len(sample_weights)
     total = sample_weights.sum(dim=0)
+    if total.is_cpu and total.ndim == 0 and not total.requires_grad:
+        number = float(total)
+        return sample_weights / number if number > 0 else torch.zeros_like(sample_weights)
     some = total > 0
     return torch.where(some, sample_weights / torch.where(some, total, 1.0), 0.0)

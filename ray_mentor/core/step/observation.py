@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from ray_mentor.core.batch import Batch
@@ -73,6 +73,10 @@ class Observation:
         """Whether each given label of the global batch is true; None where the truth is not known."""
         return None if self.truth is None else self.features.label == self.truth.to(self.features.label.device)
 
+    def mine(self, values: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "own ..."]:
+        """This rank's rows of what is known of the global batch."""
+        return values if self.own.stop - self.own.start == values.shape[0] else values[self.own]
+
     @property
     def shown(self) -> Features:
         """The features as a mentor sees them."""
@@ -89,6 +93,7 @@ def observe(
     units: RunningUnits | None = None,
     shown: Float[Tensor, " own"] | None = None,
     said: Float[Tensor, "own 2"] | None = None,
+    epochs: float = 0.0,
 ) -> Observation:
     """Exchanges per-sample scalars with the other ranks and makes features of them; the device is not waited for.
 
@@ -96,6 +101,7 @@ def observe(
         units: of a loss that is not in nats.
         shown: losses that features are made of; None: those that the student is trained on.
         said: predicted label and margin, on the student's device.
+        epochs: passes over the samples so far.
 
     Raises:
         UserError: on every rank, if there is no sample on any.
@@ -148,6 +154,7 @@ def observe(
         trusted,
         in_units,
         of_students=torch.stack(both, dim=1) if both else None,
+        epochs=epochs,
         said=said,
         groups=of_groups[0] if of_groups else None,
     )
@@ -162,8 +169,7 @@ def again_observed(
         shown: this rank's losses that features are made of.
     """
     loss = exchange.gather(shown.detach().double()[:, None], seen.rank_sizes)[:, 0].to(seen.features.loss)
-    level = 0.0 if percentile.running is None else percentile.running.nan_to_num(0.0)
-    features = dataclasses.replace(seen.features, loss=loss, loss_difference=loss - level)
+    features = dataclasses.replace(seen.features, loss=loss, loss_difference=loss - percentile.level)
     return dataclasses.replace(seen, features=features)
 
 

@@ -48,18 +48,17 @@ class Weighed:
     def noted(self) -> Arriving:
         """What the host will want to know of it; sent off when it is asked for first, before the backward pass."""
         seen, first = self.seen, self.unmixed or self
-        own = seen.own
         noted = {
             "losses": first.seen.features.loss,
             "trained on": seen.losses.detach(),
-            "scored": mean_of_students(first.scored[own]),
-            "sample weights": mean_of_students(self.sample_weights[own]),
+            "scored": mean_of_students(seen.mine(first.scored)),
+            "sample weights": mean_of_students(seen.mine(self.sample_weights)),
             "ids": seen.batch.ids,
         }
         if first.seen.said is not None:
             noted["said"] = first.seen.said
         if seen.trusted is not None:
-            noted["trusted"] = seen.trusted[own]
+            noted["trusted"] = seen.mine(seen.trusted)
         if seen.batch.labels.ndim == 1:
             noted["labels"] = seen.batch.labels
         if seen.batch.true_labels is not None:
@@ -69,7 +68,18 @@ class Weighed:
     @functools.cached_property
     def is_finite(self) -> bool:
         """Whether all its losses are, on any rank; waits until they have arrived."""
-        return _are_finite(self.noted["losses"]) and _are_finite(self.noted["trained on"])
+        seen, trained_on = self.noted["losses"], self.noted["trained on"]
+        return _are_finite(seen) and (trained_on.data_ptr() == seen.data_ptr() or _are_finite(trained_on))
+
+    @functools.cached_property
+    def mean_and_error(self) -> tuple[float, float]:
+        """Of all ranks' losses, as they were seen, the mean, and its standard error; 0 where one says nothing of it.
+
+        Waits until they have arrived.
+        """
+        losses = self.noted["losses"]
+        mean, n = float(losses.mean()), len(losses)
+        return mean, float(losses.std()) / n**0.5 if n > 1 else 0.0
 
     def check_finite(self, step: int) -> None:
         """Refuses losses that are NaN or infinite; waits until they have arrived.
@@ -171,8 +181,8 @@ def record_of(
         factors: on the losses of each class; None: there are none.
         hypergradients: by setting; what is not finite is left out.
     """
-    own, noted = weighed.seen.own, weighed.noted
-    losses, said, trusted = noted["losses"][own], noted.get("said"), noted.get("trusted")
+    seen, noted = weighed.seen, weighed.noted
+    losses, said, trusted = seen.mine(noted["losses"]), noted.get("said"), noted.get("trusted")
     rows = None if trusted is None else _untrusted(trusted)
     if said is None:
         predicted, margin = torch.full((len(losses),), UNSAID), torch.full((len(losses),), torch.nan)
@@ -180,8 +190,7 @@ def record_of(
         predicted, margin = said.unbind(dim=1)
 
     slopes = hypergradients or {}
-    found = Arriving({} if influence is None else {"influence": influence[own], **slopes})
-    unknown = torch.full_like(losses, torch.nan)
+    found = None if influence is None else Arriving({"influence": seen.mine(influence), **slopes})
 
     def of(column: Tensor) -> Tensor:
         return column if rows is None else column[rows]
@@ -192,11 +201,11 @@ def record_of(
         trusted_said = torch.stack([labels, predicted.to(labels.dtype)], dim=1)[trusted]
     return StepRecord(
         step=step,
-        whole=weighed.seen.batch,
+        whole=seen.batch,
         losses=of(losses),
         scored=of(noted["scored"]),
         sample_weights=of(noted["sample weights"]),
-        influence=of(unknown if influence is None else found["influence"]),
+        influence=of(torch.full_like(losses, torch.nan) if found is None else found["influence"]),
         predicted_label=of(predicted).to(torch.int32),
         margin=of(margin).float(),
         meta_loss=meta_loss,
@@ -206,7 +215,7 @@ def record_of(
         rows=rows,
         trusted_said=trusted_said,
         class_factor=None if labels is None or factors is None else factors[of(labels)].float(),
-        hypergradients={name: value for name in slopes if np.isfinite(value := found[name].numpy().item())},
+        hypergradients={name: value for name in slopes if found and np.isfinite(value := found[name].numpy().item())},
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 UNSAID = -1
@@ -40,12 +42,27 @@ def said_of(
         return None
     wide = outputs if outputs.dtype == torch.float64 else outputs.float()
     logits = _of_means(wide, size, is_pair=is_pair)
+    if logits.is_cpu and labels.is_cpu:
+        return torch.from_numpy(_on_host(logits.detach().numpy(), labels.numpy().astype(np.int64)))
     label = labels.to(logits.device, torch.int64)
     within = label.clamp(0, classes - 1)
     place = within[:, None]
     margin = logits.gather(1, place)[:, 0] - logits.scatter(1, place, -torch.inf).amax(dim=1)
     margin = margin.masked_fill(within != label, torch.nan)
     return torch.stack([logits.argmax(dim=1).double(), margin], dim=1)
+
+
+def _on_host(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The same, to the bit, where PyTorch's operators would cost more than what they do."""
+    rows, within = np.arange(len(labels)), np.minimum(np.maximum(labels, 0), logits.shape[1] - 1)
+    given, others = logits[rows, within], logits.copy(order="F")  # whose maxima take a quarter of the time
+    others[rows, within] = -np.inf
+    said = np.empty((len(labels), 2))
+    said[:, 0] = logits.argmax(axis=1)
+    with np.errstate(invalid="ignore", over="ignore"):  # a margin of infinite logits is none
+        said[:, 1] = given - others.max(axis=1)
+    said[within != labels, 1] = np.nan
+    return said
 
 
 _OF_ONE, _OF_A_PAIR = 2, 3

@@ -47,9 +47,10 @@ def test_the_percentile_is_of_the_samples_that_are_not_trusted() -> None:
 @pytest.mark.parametrize("trusted", [None, TRUSTED])
 def test_losses_that_require_a_gradient_are_taken_without_it(trusted: Tensor | None) -> None:
     losses = torch.tensor([1.0, 100.0, 2.0, 300.0, 6.0])
-    found = [RunningPercentile(0.5, 0.9).update(each, trusted) for each in (losses, losses.clone().requires_grad_())]
-    assert not found[1].requires_grad
-    torch.testing.assert_close(*found)
+    for each in (losses, losses.clone().requires_grad_()):
+        observed = seen(each, RunningPercentile(0.5, 0.9), trusted)
+        assert not observed.features.loss_difference.requires_grad
+        assert observed.features.loss_difference.tolist() == (losses - (6.0 if trusted is None else 2.0)).tolist()
 
 
 def test_a_batch_of_trusted_samples_moves_no_percentile() -> None:

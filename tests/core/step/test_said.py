@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
+from stand_in_device import DEVICE, OnDevice, StandInDevice
 from tiny_run import batch_of, curriculum_of, student_of
 from torch import nn
 
@@ -143,28 +143,20 @@ def test_two_students_in_a_step() -> None:
     assert record.margin.tolist() == pytest.approx(expected[:, 1].float().tolist())
 
 
-@pytest.fixture
-def host_reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What is brought to the host."""
-    reads: list[str] = []
-    cpu = torch.Tensor.cpu
-
-    def counted(self: torch.Tensor) -> torch.Tensor:
-        reads.append(str(tuple(self.shape)))
-        return cpu(self)
-
-    monkeypatch.setattr(torch.Tensor, "cpu", counted)
-    for name in ("item", "tolist", "__bool__", "__float__", "__int__", "numpy"):
-
-        def caught(self: torch.Tensor, *args: Any, name: str = name) -> Any:
-            raise AssertionError(f"{name} reads the device")
-
-        monkeypatch.setattr(torch.Tensor, name, caught)
-    yield reads
-    monkeypatch.undo()
-
-
-def test_nothing_is_read_by_the_host(host_reads: list[str]) -> None:
-    said_of(LOGITS, LABELS, 3)
-    said_of(LOGITS[:, None].expand(3, 2, 3), LABELS, 3, is_pair=True)
-    assert not host_reads
+@pytest.mark.parametrize("is_pair", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_a_device_says_the_same_to_the_bit_and_is_not_waited_for(is_pair: bool, dtype: torch.dtype) -> None:
+    """Ties, labels that are no class, and logits that are not finite among them."""
+    logits = torch.randn(12, 5, generator=torch.Generator().manual_seed(3)).to(dtype)
+    logits[0], logits[1, :3] = 0.0, 2.0
+    logits[2, 1], logits[3, 2], logits[4] = torch.nan, torch.inf, torch.inf
+    logits[5, 3] = -torch.inf
+    outputs = torch.stack([logits, logits.flip(0)], dim=1) if is_pair else logits
+    labels = torch.tensor([0, 2, 1, 2, 3, 3, -1, 5, 4, 0, 1, -100])
+    here = said_of(outputs, labels, 5, is_pair=is_pair)
+    with StandInDevice():
+        there = said_of(outputs.to(DEVICE), labels.to(DEVICE), 5, is_pair=is_pair)
+    assert here is not None
+    assert isinstance(there, OnDevice)
+    assert torch.equal(here.nan_to_num(-7), there.inner.nan_to_num(-7))
+    assert torch.equal(here.isnan(), there.inner.isnan())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from ordinary_loops import LOOPS, NEVER
+from ordinary_loops import LOOPS, NEVER, ordinary_steps
 from own_loop import assert_same_records, blobs, noisy, per_sample, student
 from stand_in_device import DEVICE, OnDevice, StandInDevice, WaitedError
 from tiny_run import batch_of, student_of
@@ -44,46 +44,23 @@ def test_it_refuses_what_waits() -> None:
         assert device.fetched == 1
 
 
-Found = tuple[list[StepRecord], dict[str, Tensor]]
-
-
-def steps(name: str, device: torch.device, *, trusted: bool, count: int = 4) -> Found:
-    """So many ordinary steps of a loop of one's own; no meta update is due, and none is tried."""
-    changes: dict[str, Any] = {"mentor": MentorConfig(update_interval=NEVER), **LOOPS[name]}
-    model = student().to(device)
-    optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9)
-    meta = tuple(part.to(device) for part in blobs(30, 1))
-    curriculum = LearnedCurriculum(model, optimizer, meta, n_classes=3, total_steps=NEVER, **changes)
-    curriculum.curriculum.step_number = 1  # at step 0 a meta update is due
-    curriculum.curriculum.meta._tried = True
-    factor = 3.0 if "loss" in changes else 1.0
-    records = []
-    for inputs, labels, ids in noisy(count):
-        given = labels.to(device)
-        outputs = model(inputs.to(device))
-        losses = factor * per_sample(outputs, given)
-        mask = (ids % 4 == 1).to(device) if trusted else None
-        loss = curriculum.weigh(losses, labels=given, sample_ids=ids, outputs=outputs, trusted=mask)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        records.append(curriculum.after_step())
-    return records, dict(model.named_parameters())
-
-
 @pytest.mark.parametrize("trusted", [False, True])
 @pytest.mark.parametrize("name", LOOPS)
 def test_ordinary_steps_run_there_with_the_same_bits(name: str, trusted: bool) -> None:
-    expected, params = steps(name, torch.device("cpu"), trusted=trusted)
+    expected = ordinary_steps(name, torch.device("cpu"), trusted=trusted)
     with StandInDevice() as device:
-        found, theirs = steps(name, DEVICE, trusted=trusted)
-    assert device.fetched <= 2 * len(found), "numbers in one piece, labels in another"
-    assert_same_records(found, expected)
-    for one, other in zip(found, expected, strict=True):
+        found = ordinary_steps(name, DEVICE, trusted=trusted)
+        assert device.fetched <= 2 * len(found.records), "numbers in one piece, labels in another"
+        device.may_wait = True
+        assert found.known() == expected.known()
+    assert_same_records(found.records, expected.records)
+    for one, other in zip(found.records, expected.records, strict=True):
         assert torch.equal(one.ids, other.ids)
         assert torch.equal(one.labels, other.labels)
-    for key, value in params.items():
-        assert torch.equal(theirs[key].inner, value), key
+        assert torch.equal(one.predicted_label, other.predicted_label)
+        assert torch.equal(one.margin, other.margin)
+    for key, value in expected.params.items():
+        assert torch.equal(found.params[key].inner, value), key
 
 
 SCHEDULES: dict[str, dict[str, Any]] = {
@@ -98,7 +75,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 }
 
 
-def trainer_steps(name: str, device: torch.device, count: int = 3) -> Found:
+def trainer_steps(name: str, device: torch.device, count: int = 3) -> tuple[list[StepRecord], dict[str, Tensor]]:
     """So many ordinary steps of a trainer, from a batch on the host."""
     schedule, settings = CurriculumConfig(burn_in=0.0, **SCHEDULES[name]), MentorConfig(update_interval=NEVER)
     torch.manual_seed(3)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from own_loop import per_sample
+import torch
+from own_loop import blobs, noisy, per_sample, student
+from torch import Tensor
 
-from ray_mentor import CurriculumConfig, MentorConfig
+from ray_mentor import CurriculumConfig, LearnedCurriculum, MentorConfig
+from ray_mentor.core.step.record import StepRecord
 
 NEVER = 10**6
 """Steps between two meta updates."""
@@ -29,3 +33,43 @@ LOOPS: dict[str, dict[str, Any]] = {
         for name in ("uniform", "self-paced", "spcl", "predefined", "focal", "hard-mining", "mentornet-pd")
     },
 }
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What became of them."""
+
+    records: list[StepRecord]
+    params: dict[str, Tensor]
+    curriculum: LearnedCurriculum
+
+    def known(self) -> str:
+        """What is carried from one step to the next, to the last digit; NaN reads the same."""
+        inside = self.curriculum.curriculum
+        return repr((inside.percentile.value, inside.units and inside.units.value, inside.guards.state))
+
+
+def ordinary_steps(name: str, device: torch.device, *, trusted: bool, count: int = 4) -> Steps:
+    """So many of a loop of one's own; no meta update is due, and none is tried."""
+    changes: dict[str, Any] = {"mentor": MentorConfig(update_interval=NEVER), **LOOPS[name]}
+    model = student().to(device)
+    optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9)
+    meta = tuple(part.to(device) for part in blobs(30, 1))
+    curriculum = LearnedCurriculum(model, optimizer, meta, n_classes=3, total_steps=NEVER, **changes)
+    curriculum.curriculum.step_number = 1  # at step 0 a meta update is due
+    curriculum.curriculum.meta._tried = True
+    factor = 3.0 if "loss" in changes else 1.0
+    records = []
+    for inputs, labels, ids in noisy(count):
+        given = labels.to(device)
+        outputs = model(inputs.to(device))
+        losses = factor * per_sample(outputs, given)
+        mask = (ids % 4 == 1).to(device) if trusted else None
+        loss = curriculum.weigh(losses, labels=given, sample_ids=ids, outputs=outputs, trusted=mask)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        record = curriculum.after_step()
+        assert record is not None
+        records.append(record)
+    return Steps(records, dict(model.named_parameters()), curriculum)

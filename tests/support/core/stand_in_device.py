@@ -7,6 +7,7 @@ error) on an accelerator; copies to the host that don't wait are counted.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import torch
@@ -54,12 +55,14 @@ class StandInDevice(TorchDispatchMode):
 
     Attributes:
         fetched: copies to the host, none of which waits.
+        by_name: operators that ran there.
         may_wait: lets everything pass, for what is no ordinary step.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.fetched = 0
+        self.by_name: Counter[str] = Counter()
         self.may_wait = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -84,6 +87,8 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any], mode: StandInDevice | Non
         is_here = True
     if target == DEVICE.type:
         kwargs = {**kwargs, "device": torch.device("cpu")}
+    if is_here and mode is not None:
+        mode.by_name[name] += 1
     found = func(*tree_map(_bare, args), **tree_map(_bare, kwargs))
     if not is_here:
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, final
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -72,6 +73,10 @@ class ClassEvidence(nn.Module):
             predicted = torch.where(within, (predicted == given).long(), -1)
         table = self._table()
         width = table.shape[1]
+        if table.is_cpu:
+            column = np.minimum(np.maximum(predicted.numpy(), -1), width - 2)
+            row = np.minimum(np.maximum(given.numpy(), -1), classes)
+            return torch.from_numpy(table.numpy()[row + 1, column + 1])
         cell = torch.add(predicted.clamp(-1, width - 2), given.clamp(-1, classes), alpha=width)
         return table.view(-1)[cell + (width + 1)]
 
