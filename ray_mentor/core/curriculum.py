@@ -130,13 +130,15 @@ class Curriculum:
     @property
     def meta_is_due(self) -> bool:
         """Whether a meta update looks back on the step that comes."""
-        may_begin = not self._in_burn_in and self.guards.stopped_at is None
-        return self.meta.is_due(self.step_number, may_begin=may_begin)
+        return self.meta.is_due(self.step_number, self._may_learn)
 
     @property
     def is_looked_back_on(self) -> bool:
         """Whether the meta step looks at the step that comes: for an update, or as the first of a run, to try it."""
         return self.meta_is_due or self.meta.is_untried
+
+    def _may_learn(self) -> bool:
+        return not self._in_burn_in and self.guards.stopped_at is None
 
     @property
     def _in_burn_in(self) -> bool:

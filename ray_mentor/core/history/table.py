@@ -73,7 +73,7 @@ class LossHistory:
     def past(self, rows: Int[Tensor, " own"]) -> Float[Tensor, "own length"]:
         """The past of rows that this rank owns; NaN where there is none yet."""
         if not self.length:
-            return self.table.new_empty((len(rows), 0))
+            return self.table.new_empty((rows.shape[0], 0))
         return self._of(rows)[:, : self.length]
 
     def beside(self, rows: Int[Tensor, " own"]) -> Float[Tensor, "own beside"]:
@@ -164,5 +164,5 @@ class LossHistory:
 def filled(past: Float[Tensor, "batch length"], losses: Float[Tensor, " batch"]) -> Float[Tensor, "batch length"]:
     """The past, with the current loss standing in where there is none yet."""
     if past.shape[1] == 0:
-        return losses.new_empty((len(losses), 0))
+        return past.to(losses)
     return torch.where(past.isnan(), losses[:, None], past)

@@ -114,10 +114,11 @@ class MetaUpdates:
             check_owners(student, optimizers)
             self._estimator.check(student, optimizers, exchange.world_size)
 
-    def is_due(self, step: int, *, may_begin: bool) -> bool:
+    def is_due(self, step: int, may_begin: Callable[[], bool]) -> bool:
         """Whether one looks back on this step; one that has begun goes on in any case."""
-        begins = step % interval_of(self._settings) == 0 and may_begin
-        return self._parts.mentor is not None and (begins or self._goes_on(step) is not None)
+        if self._parts.mentor is None:
+            return False
+        return self._goes_on(step) is not None or (step % interval_of(self._settings) == 0 and may_begin())
 
     @property
     def is_untried(self) -> bool:

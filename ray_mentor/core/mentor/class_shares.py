@@ -32,7 +32,7 @@ class RunningClassShares:
     """
 
     def __init__(self, n_classes: int = 0) -> None:
-        self._places, self._are_all = n_classes or PLACES, n_classes > 0
+        self._places = n_classes or PLACES
         self.running: Float[Tensor, " places"] | None = None
 
     @property
@@ -73,8 +73,7 @@ class RunningClassShares:
         """
         places = self._places
         before = w.new_full((places,), math.nan) if self.running is None else self.running.to(w.device)
-        labels = labels if self._are_all else labels % places
-        place = torch.where(known, labels, places)  # behind the classes, what is of none
+        place = torch.where(known, labels % places, places)  # behind the classes, what is of none
         sums = w.new_zeros(places + 1, 2).index_add_(0, place, nn.functional.pad(w[:, None], (1, 0), value=1.0))
         count, total = sums[:-1].unbind(dim=1)
         old = before.nan_to_num(1.0)
@@ -100,7 +99,7 @@ class RunningClassShares:
         if known is not None or given.min() < 0:
             known = given >= 0 if known is None else known & (given >= 0)
             weights, given = weights[known], given[known]
-        given = given if self._are_all else given % self._places
+        given = given % self._places
         counts = np.bincount(given)
         [classes] = counts.nonzero()
         count, total = counts[classes], np.bincount(given, weights)[classes]

@@ -169,7 +169,8 @@ class Guards:
         if seen.trusted is not None:
             w, known = w.masked_fill(seen.trusted, 0.0), ~seen.trusted.numpy()
             count = int(np.count_nonzero(known))
-        total, squares = float(w.sum()), float(w.square().sum())
+        weights = w.numpy()
+        total, squares = float(w.sum()), float(np.dot(weights, weights))
         if not count or not total < math.inf:
             return count > 0
         mean = total / count

@@ -6,7 +6,7 @@ import copy
 import functools
 import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from ray_mentor.core.mentor.pace import interval_of, rate_of
 from ray_mentor.core.plain_load import load_plain
 from ray_mentor.core.step.features import Features
 from ray_mentor.core.step.normalisation import normalise
+from ray_mentor.core.step.percentile import percentile_on_host
 from ray_mentor.core.student.copies import named_copies
 
 EVIDENCE = "evidence."
@@ -133,10 +134,9 @@ class MentorLearner:
             how(self._mentor)
         self._beside = None
 
-    @torch.no_grad()
     def score(self, features: Features) -> Float[Tensor, " batch"]:
         """w_i = mentor_φ(x_i): a pure function of the features and the version."""
-        with _one_thread():
+        with torch.no_grad(), _one_thread():
             return self._on(features.loss.device).sample_weights(features)
 
     def _on(self, device: torch.device) -> AbstractMentor:
@@ -167,32 +167,32 @@ class MentorLearner:
 
     def _stepped(self, update: MetaUpdate) -> bool:
         """Takes the step, or leaves everything as it was."""
-        before = self._copies()
+        held = self._mentor.state_dict()
+        before = named_copies(held), {param: named_copies(of) for param, of in self._optimizer.state.items()}
         self._set_rates()
         self._optimizer.zero_grad()
         self.objective(update).backward()
         self._optimizer.step()
         if self._mentor.evidence is not None:
             self._mentor.evidence.take_in(update.features, update.influence)
-        self._anchor(update.features)
-        if self._is_finite() and self._mentor.sample_weights(update.features).isfinite().all():
-            return True
+        with torch.no_grad():
+            logits = self._mentor.logits(update.features)[~update.features.trusted]
+        if not logits.isnan().any():  # any other gives a weight, and still does when all are shifted
+            self._anchor(logits)
+            if self._is_finite(held.values()):
+                return True
         self._put_back(*before)
         return False
-
-    def _copies(self) -> tuple[dict[str, Tensor], dict[Tensor, dict[str, Tensor]]]:
-        """Of params and buffers by name, and of the optimizer's state by param; settings are set anew at each step."""
-        moments = {param: named_copies(of) for param, of in self._optimizer.state.items()}
-        return named_copies(self._mentor.state_dict()), moments
 
     def _put_back(self, state: dict[str, Tensor], moments: dict[Tensor, dict[str, Tensor]]) -> None:
         self._mentor.load_state_dict(state)
         self._optimizer.state.clear()
         self._optimizer.state.update(moments)
 
-    def _is_finite(self) -> bool:
+    def _is_finite(self, held: Iterable[Tensor]) -> bool:
+        """Whether these params and buffers are, and the optimizer's state."""
         moments = [value for state in self._optimizer.state.values() for value in state.values()]
-        largest = torch._foreach_norm([*self._mentor.state_dict().values(), *moments], math.inf)
+        largest = torch._foreach_norm([*held, *moments], math.inf)
         return bool(torch.stack([each.double() for each in largest]).isfinite().all())
 
     def objective(self, update: MetaUpdate) -> Float[Tensor, ""]:
@@ -215,7 +215,7 @@ class MentorLearner:
         return hyper + self._config.entropy * divergence(kept[weighed]) if self._config.entropy else hyper
 
     @torch.no_grad()
-    def _anchor(self, features: Features) -> None:
+    def _anchor(self, logits: Float[Tensor, " untrusted"]) -> None:
         """Shifts all logits together until the upper quartile of the batch's sample weights is the anchor.
 
         Of those that the mentor gives: a trusted sample's is no mentor's doing.
@@ -227,11 +227,9 @@ class MentorLearner:
         """
         if self._config.anchor == 0 or self._config.normalisation != "sum":
             return
-        logits = self._mentor.logits(features)[~features.trusted]
         if len(logits) == 0:
             return
-        quartile = torch.quantile(logits, 0.75)
-        shift = initial_logit(self._config.anchor) - quartile
+        shift = initial_logit(self._config.anchor) - percentile_on_host(logits.numpy(), 0.75)
         if shift.isfinite():
             self._mentor.shift(shift)
 

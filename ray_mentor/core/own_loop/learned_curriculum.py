@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
@@ -142,6 +143,7 @@ class LearnedCurriculum:
             total_steps=total_steps,
             n_samples=n_samples,
             seed=seed,
+            n_classes=n_classes or 0,
             more_optimizers=optimizers[1:],
             rate=learned_rate(learn, student, optimizers, total_steps),
         )
@@ -243,12 +245,11 @@ class LearnedCurriculum:
                 self.curriculum.rate.has_not_stepped()
             self._plan.skipped(accumulates=accumulates)
             return None
-        with _full_precision(weighed.loss.device):
-            if before is None:
-                record = self.curriculum.after_step(weighed, None)
-            else:
-                with self._watch.paused(), _nothing_compiled():
-                    record = self.curriculum.after_step(weighed, before.with_steps(stepped))
+        if before is None and self.curriculum.rate is None:  # then nothing is computed
+            record = self.curriculum.after_step(weighed, None)
+        else:
+            with self._watch.paused(), _nothing_compiled(), _full_precision(weighed.loss.device):
+                record = self.curriculum.after_step(weighed, before.with_steps(stepped) if before else None)
         self._plan.stepped(self.curriculum.step_number, self.curriculum.meta.done)
         return record
 
@@ -367,7 +368,7 @@ class LearnedCurriculum:
 
     def _rows(self, sample_ids: Tensor | None, count: int) -> Int[Tensor, " batch"]:
         if self.curriculum.history.length == 0:
-            return torch.arange(count) if sample_ids is None else _one_each(sample_ids, count)
+            return torch.from_numpy(np.arange(count)) if sample_ids is None else _one_each(sample_ids, count)
         if sample_ids is None:
             raise UserError("sample_ids is None, but a mentor that sees the loss history must know which these are")
         ids = sample_ids.cpu().numpy()
@@ -392,8 +393,10 @@ def _nothing_compiled() -> AbstractContextManager[Any]:
 
 def _full_precision(device: torch.device) -> AbstractContextManager[Any]:
     """The mentor and its bookkeeping leave out an autocast that is on for the student, or for the CPU."""
-    kinds = ("cpu",) if device.type == "cpu" else ("cpu", device.type)
-    on = [kind for kind in kinds if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)]
+    kinds = ["cpu"]
+    if device.type != "cpu" and torch.amp.is_autocast_available(device.type):
+        kinds.append(device.type)
+    on = [kind for kind in kinds if torch.is_autocast_enabled(kind)]
     if not on:
         return _NOTHING
     off = contextlib.ExitStack()

@@ -45,7 +45,8 @@ class StepWatch:
         self._reached: list[Tensor] = []  # norms of the params where the last of the steps left them
         self._missed: frozenset[int] = frozenset()  # optimizers that had not stepped when after_step was called
         self._comes_late = False
-        self._gradient: Tensor | None = None  # the smallest param's, when it was last asked for
+        self._smallest: nn.Parameter | None = None  # of those that have gradients
+        self._gradient: Tensor | None = None  # its own, when it was last asked for
         self._overflowed = False  # an optimizer was called, and skipped its step by itself
         self._writes = 0  # to the student's params, when it was weighed
         self._hooks = [
@@ -82,6 +83,7 @@ class StepWatch:
         self._waits, self._is_looked_back_on = True, is_looked_back_on
         if is_looked_back_on:
             self._live = dict(self._student.named_parameters())  # some may have come since the last time
+            self._smallest = None
         self._writes = self._written()
 
     def end(self) -> dict[int, tuple[Group, ...]]:
@@ -128,8 +130,10 @@ class StepWatch:
 
     def accumulates(self) -> bool:
         """Whether gradients have been added to those that were there when this was asked before, not cleared since."""
-        given = [param.grad for param in self._live.values() if param.grad is not None]
-        smallest = min(given, key=Tensor.numel, default=None)
+        if self._smallest is None or self._smallest.grad is None:
+            given = [param for param in self._live.values() if param.grad is not None]
+            self._smallest = min(given, key=Tensor.numel, default=None)
+        smallest = None if self._smallest is None else self._smallest.grad
         before, self._gradient = self._gradient, smallest
         return smallest is not None and smallest is before
 

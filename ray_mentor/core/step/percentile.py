@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -65,16 +67,28 @@ class RunningPercentile:
 
     def _update_on_host(self, losses: Float[Tensor, " batch"], without: Bool[Tensor, " batch"] | None) -> None:
         """The same, to the bit, without an operator a number."""
-        values = losses.double().numpy()
-        values = np.sort(values if without is None else values[~without.numpy()])
+        values = (losses if losses.dtype in (torch.float32, torch.float64) else losses.float()).numpy()
+        values = values if without is None else values[~without.numpy()]
         if not len(values):
             return
-        place = self.percentile * (len(values) - 1)
-        below = math.floor(place)
-        low, high = torch.from_numpy(values[[below, math.ceil(place)]]).unbind()
-        now = float(torch.lerp(low, high, place - below))
+        now = float(percentile_on_host(values, self.percentile, np.float64))
         before = math.nan if self.running is None else float(self.running)
         self.running = now if math.isnan(before) else self.decay * before + (1 - self.decay) * now
+
+
+def percentile_on_host(
+    values: NDArray[np.floating[Any]], share: float, dtype: type[np.floating[Any]] | None = None
+) -> Float[Tensor, ""]:
+    """As torch.quantile has it, to the bit, in a tenth of the time; of one value or more.
+
+    Args:
+        dtype: of what comes between two values; None: theirs.
+    """
+    place = share * (len(values) - 1)
+    below = math.floor(place)
+    around = np.sort(values)[[below, math.ceil(place)]]
+    low, high = torch.from_numpy(around if dtype is None else around.astype(dtype)).unbind()
+    return torch.lerp(low, high, place - below)
 
 
 def _percentile_of(

@@ -58,8 +58,8 @@ class AbstractMentor(nn.Module, ABC):
     @final
     def logits(self, features: Features) -> Float[Tensor, " batch"]:
         """Returns z_i + κ·E[y_i, ŷ_i]: the network's, and the evidence of classes."""
-        logits: Tensor = self(features)
-        return logits if self.evidence is None else logits + self.evidence(features).to(logits)
+        logits, evidence = self.forward(features), self.evidence
+        return logits if evidence is None else logits + evidence.forward(features).to(logits)
 
     @final
     def sample_weights(self, features: Features) -> Float[Tensor, " batch"]:

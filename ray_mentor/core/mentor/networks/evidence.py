@@ -74,9 +74,8 @@ class ClassEvidence(nn.Module):
         table = self._table()
         width = table.shape[1]
         if table.is_cpu:
-            column = np.minimum(np.maximum(predicted.numpy(), -1), width - 2)
-            row = np.minimum(np.maximum(given.numpy(), -1), classes)
-            return torch.from_numpy(table.numpy()[row + 1, column + 1])
+            cells = np.ravel_multi_index((given.numpy() + 1, predicted.numpy() + 1), (classes + 2, width), mode="clip")
+            return torch.from_numpy(table.view(-1).numpy()[cells])
         cell = torch.add(predicted.clamp(-1, width - 2), given.clamp(-1, classes), alpha=width)
         return table.view(-1)[cell + (width + 1)]
 

@@ -9,6 +9,7 @@ from typing import final
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 from typing_extensions import override
 
 from ray_mentor.config import FEATURES
@@ -62,6 +63,7 @@ class MLPMentor(AbstractMentor):
         super().__init__(initial_sample_weight)
         _check(features, hidden, n_classes, history_length)
         self.feature_names = features
+        self._are_plain = {*features} <= {"loss", "loss_difference", "progress"}  # all of the losses' type
         self.n_classes = n_classes
         self.history_length = history_length
         self._widths = {"label": n_classes, "history": history_length}
@@ -89,8 +91,10 @@ class MLPMentor(AbstractMentor):
 
     def forward(self, features: Features) -> Float[Tensor, " batch"]:
         """Returns the logits z_i; labels lie in 0..C-1."""
-        logits: Tensor = self.head(self.body(self.columns(features))).squeeze(1)
-        return logits + self.logit_offset
+        rows = self.columns(features)
+        for layer in self.body:
+            rows = linear(layer, rows) if isinstance(layer, nn.Linear) else torch.tanh(rows)
+        return linear(self.head, rows).squeeze(1) + self.logit_offset
 
     @torch.no_grad()
     def hold(self, progress: Float[Tensor, " 1"]) -> None:
@@ -109,10 +113,12 @@ class MLPMentor(AbstractMentor):
         Raises:
             UserError: a history of another length than the mentor was built for.
         """
-        return torch.cat([self._column(name, features) for name in self.feature_names], dim=1)
-
-    def _column(self, name: str, features: Features) -> Float[Tensor, "batch width"]:
         dtype = self.head.weight.dtype
+        if self._are_plain:
+            return torch.stack([getattr(features, name) for name in self.feature_names], dim=1).to(dtype)
+        return torch.cat([self._column(name, features, dtype) for name in self.feature_names], dim=1)
+
+    def _column(self, name: str, features: Features, dtype: torch.dtype) -> Float[Tensor, "batch width"]:
         if name == "label":
             classes = torch.arange(self.n_classes, device=features.label.device)
             return (features.label[:, None] == classes).to(dtype)  # F.one_hot waits for the labels, to look at them
@@ -121,7 +127,7 @@ class MLPMentor(AbstractMentor):
         if name == "history":
             return self._history(features).to(dtype)
         column: Tensor = getattr(features, name)
-        return column.to(dtype).unsqueeze(1)
+        return column[:, None] if column.dtype == dtype else column.to(dtype)[:, None]
 
     def _history(self, features: Features) -> Float[Tensor, "batch length"]:
         length = features.history.shape[1]
@@ -141,6 +147,11 @@ class MLPMentor(AbstractMentor):
                 tensor.uniform_(-(fan_in**-0.5), fan_in**-0.5, generator=generator)
         self.head.weight.zero_()
         self.head.bias.zero_()
+
+
+def linear(layer: nn.Linear, rows: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
+    """The layer's outputs; a module's call looks for hooks, for as long as a small product takes."""
+    return F.linear(rows, layer.weight, layer.bias)
 
 
 def _empty_linear(n_inputs: int, n_outputs: int) -> nn.Linear:
