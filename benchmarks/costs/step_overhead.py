@@ -4,7 +4,9 @@
     python benchmarks/costs/step_overhead.py --student resnet32 --optimizer adamw --batch 8
 
 Operators are counted below autograd, without views and what only asks for a shape; a foreach operator counts once, as
-the few launches that it is on an accelerator. A wait is `_local_scalar_dense`, or a copy from the device to the host
+the few launches that it is on an accelerator. Where the losses lie on the host, NumPy does a part of the bookkeeping,
+uncounted, and numbers are read at once: what an accelerator is asked for instead is counted, on a stand-in, by
+tests/core/step/test_reads_of_a_step.py. A wait is `_local_scalar_dense`, or a copy from the device to the host
 (on a CPU, where no copy waits: each `_to_copy`). Milliseconds are medians of CPU time, pairs of plain and other steps
 in turn; the last column is what lies beyond a plain step, in plain steps, which other work on the machine hardly moves.
 """

@@ -96,7 +96,7 @@ class RunningClassShares:
             known: samples that have a say, where their label is one; None: all have.
         """
         weights, given = w.numpy(), labels.numpy()
-        if known is not None or given.min() < 0:
+        if known is not None or np.minimum.reduce(given) < 0:
             known = given >= 0 if known is None else known & (given >= 0)
             weights, given = weights[known], given[known]
         given = given % self._places

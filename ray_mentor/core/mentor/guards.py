@@ -164,7 +164,7 @@ class Guards:
         return found if asked is None else found & asked.any()
 
     def _collapsed_on_host(self, seen: Observation, w: Float[Tensor, " batch"]) -> bool:
-        """The same, to the bit, where the host need not wait to know."""
+        """The same, where the host need not wait to know, but for the last bit of what the floor is held against."""
         count, known = len(w), None
         if seen.trusted is not None:
             w, known = w.masked_fill(seen.trusted, 0.0), ~seen.trusted.numpy()

@@ -368,7 +368,11 @@ class LearnedCurriculum:
 
     def _rows(self, sample_ids: Tensor | None, count: int) -> Int[Tensor, " batch"]:
         if self.curriculum.history.length == 0:
-            return torch.from_numpy(np.arange(count)) if sample_ids is None else _one_each(sample_ids, count)
+            return (
+                torch.from_numpy(np.arange(count, dtype=np.int64))
+                if sample_ids is None
+                else _one_each(sample_ids, count)
+            )
         if sample_ids is None:
             raise UserError("sample_ids is None, but a mentor that sees the loss history must know which these are")
         ids = sample_ids.cpu().numpy()

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from own_loop import blobs, noisy, per_sample, student
-from torch import Tensor
+from torch import Tensor, nn
 
 from ray_mentor import CurriculumConfig, LearnedCurriculum, MentorConfig
 from ray_mentor.core.step.record import StepRecord
@@ -49,15 +49,27 @@ class Steps:
         return repr((inside.percentile.value, inside.units and inside.units.value, inside.guards.state))
 
 
+def _drawn(network: nn.Module) -> None:
+    draw = torch.Generator().manual_seed(1)
+    for param in network.parameters():
+        nn.init.normal_(param, generator=draw)
+
+
 def ordinary_steps(name: str, device: torch.device, *, trusted: bool, count: int = 4) -> Steps:
     """So many of a loop of one's own; no meta update is due, and none is tried."""
-    changes: dict[str, Any] = {"mentor": MentorConfig(update_interval=NEVER), **LOOPS[name]}
+    changes: dict[str, Any] = {
+        "mentor": MentorConfig(update_interval=NEVER),
+        "curriculum": CurriculumConfig(burn_in=0.0),
+        **LOOPS[name],
+    }
     model = student().to(device)
     optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9)
     meta = tuple(part.to(device) for part in blobs(30, 1))
     curriculum = LearnedCurriculum(model, optimizer, meta, n_classes=3, total_steps=NEVER, **changes)
     curriculum.curriculum.step_number = 1  # at step 0 a meta update is due
     curriculum.curriculum.meta._tried = True
+    if curriculum.mentor is not None:
+        curriculum.mentor._learner.move(_drawn)  # a fresh one gives all samples the same weight
     factor = 3.0 if "loss" in changes else 1.0
     records = []
     for inputs, labels, ids in noisy(count):
