@@ -21,6 +21,7 @@ from ray_mentor.core.curriculum import Curriculum
 from ray_mentor.core.influence.estimators import ESTIMATORS, ForwardMode
 from ray_mentor.core.losses import ExpectedError, PerSampleLoss, cross_entropy
 from ray_mentor.core.mentor.learner import MentorLearner, MentorState, MetaUpdate
+from ray_mentor.core.mentor.networks.mlp import MLPMentor
 from ray_mentor.core.step.features import Features
 from ray_mentor.core.step.record import StepRecord
 
@@ -218,9 +219,14 @@ def test_params_so_large_that_weights_are_not_finite_are_taken_back() -> None:
     config = dataclasses.replace(CONFIG, mentor_features=("loss", "loss_difference"), mentor_hidden=(), anchor=0.0)
     config = dataclasses.replace(config, mentor_learning_rate=3e17, update_interval=10**18)
     learner = MentorLearner(config, CLASSES, seed=0)
-    head = learner._mentor.head
-    # Each product rounded on its own: where the machine fuses multiplication and addition, ∞ − 1.2e39 is ∞ and no NaN.
-    head.forward = lambda x: (x * head.weight).sum(1, keepdim=True) + head.bias
+    network = learner._mentor
+    assert isinstance(network, MLPMentor)
+
+    def forward(features: Features) -> torch.Tensor:
+        """Each product is rounded on its own: fused with an addition, ∞ − 1.2e39 would be ∞ and no NaN."""
+        return (network.columns(features) * network.head.weight).sum(1) + network.head.bias + network.logit_offset
+
+    network.forward = forward  # type: ignore[method-assign]
     before = learner.state()
     given = update(10)
     loss = torch.tensor([4000.0, 1.0, 2.0, 3.0, 4.0, 5.0])
