@@ -105,9 +105,10 @@ def test_how_evenly_errors_go() -> None:
     assert evenness(all_) == pytest.approx(3)
 
 
-def sums_of(votes: list[list[int]], given: list[int]) -> Sums:
+def sums_of(soon: list[list[int]], given: list[int]) -> Sums:
     of_whom = np.array(given)
-    return Sums(np.arange(len(given)), {}, of_whom, of_whom, np.array(votes, np.int32), np.zeros((2, 2), np.int64))
+    later = np.full((len(given), 2), 99, np.int32)
+    return Sums(np.arange(len(given)), {}, of_whom, of_whom, later, np.array(soon, np.int32))
 
 
 def test_how_far_epochs_count_as_one_answer() -> None:
@@ -118,6 +119,7 @@ def test_how_far_epochs_count_as_one_answer() -> None:
     parts = [Heard.of(sums_of([[4, 0], [1, 3]], [0, 1])), Heard.of(sums_of([[2, 2], [0, 4]], [0, 1]))]
     whole = Heard.of(sums_of([[4, 0], [1, 3], [2, 2], [0, 4]], [0, 1, 0, 1]))
     assert (parts[0] + parts[1]).alike == pytest.approx(whole.alike)
+    assert whole.said.tolist() == [[6, 2], [1, 7]]
 
 
 def test_how_many_trusted_samples_it_takes() -> None:

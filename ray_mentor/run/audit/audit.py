@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import functools
-import io
 import math
 import operator
 import os
@@ -30,14 +28,13 @@ from ray_mentor.run.audit.by_trusted import (
     Heard,
     are_enough,
     found_by,
-    no_more_than_sure,
     trusted_counts,
 )
 from ray_mentor.run.audit.noise import NoiseRate, knows_nothing, noise_matrix, noise_rate
 from ray_mentor.run.audit.score import by_ranks, score_of, suspicion
 from ray_mentor.run.audit.sums import UNKNOWN, Span, Sums, span_of, sums
 from ray_mentor.run.checkpoint.resume import started_with
-from ray_mentor.run.directory import METRICS, RunDirectory
+from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.findings.names import class_names, told_apart, with_ids
 from ray_mentor.run.meta_set.said import read_said
 
@@ -120,7 +117,7 @@ class Audit:
         classes = told_apart(class_names(directory) or [], span.classes)
         weighs = kind_of(str(settings.get("method", "uniform"))) != "uniform"
         columns, heard = _columns(directory, span, burn_in)
-        known = None if _weigh_the_same(columns) else _known_by(directory, span, heard)
+        known = _known_by(directory, span, burn_in, heard)
         found = _audited(directory, columns, classes, known, weighs=weighs)
         more = [_MIXED] if settings.get("mixing") == "mixup" else []
         if found.matrix is not None:
@@ -239,22 +236,14 @@ def _weigh_the_same(of: dict[str, NDArray[Any]]) -> bool:
     return bool(np.ptp(np.nan_to_num(of["mean_sample_weight"], nan=1.0)) == 0)
 
 
-def _known_by(directory: RunDirectory, span: Span, heard: Heard) -> Found | None:
+def _known_by(directory: RunDirectory, span: Span, burn_in: int, heard: Heard) -> Found | None:
     """How many labels are wrong, where trusted samples say; else None."""
     if not 1 < span.classes <= MOST_CLASSES:
         return None
-    trusted = trusted_counts(read_said(directory), span.classes, span.half, span.whole)
+    trusted = trusted_counts(read_said(directory), span.classes, span.soon_after(burn_in))
     if not are_enough(trusted, heard.said):
         return None
-    return no_more_than_sure(found_by(heard, trusted, len(span.ids)), heard, _unseen(directory, span))
-
-
-def _unseen(directory: RunDirectory, span: Span) -> float | None:
-    """How often the student was right on held-out trusted samples, in the second half of the epochs."""
-    written = directory.read(METRICS) or b""
-    rows = list(csv.DictReader(io.StringIO(written.decode())))
-    said = [float(row["trusted_accuracy"]) for row in rows[span.half : span.whole] if row.get("trusted_accuracy")]
-    return sum(said) / len(said) if said else None
+    return found_by(heard, trusted, len(span.ids))
 
 
 def _means(found: Sums) -> dict[str, NDArray[Any]]:

@@ -1,11 +1,14 @@
 """How many labels are wrong, where samples whose labels are known say how often the student is.
 
-Of all samples the share J[g, p] is given g and taken for p by the student; of trusted ones of class t, on which it is
-trained as on the others, the share P[p | t] is. If what it says depends on the given label by the true one alone,
+Of all samples the share J[g, p] is given g and taken for p by the student; of trusted ones of class t the share
+P[p | t] is. If these are trained on as the others are, and if what it says depends on the given label by the true one
+alone,
 
     J[g, p] = Σ_t N[g, t]·P[p | t] ,   noise rate = 1 − trace N ,
 
-N being the share of samples that are given g and are t. N is that of the largest likelihood Σ J log(N·P), by
+N being the share of samples that are given g and are t. Both hold soon after burn-in alone: later a student knows the
+trusted samples by heart, whose weight is 1, and not the hard ones among the others, whose weight a mentor makes small;
+and wrong labels, where there is no mentor. N is that of the largest likelihood Σ J log(N·P), by
 expectation maximisation (Dempster et al. 1977). P is known of few samples, and what it lacks N makes up for: where no
 label is wrong, some seem to be. How many is seen by doing the same with data that are drawn with N of some rate, and
 the rate is the one at which what was found is what is found on average (indirect inference, Gourieroux et al. 1993).
@@ -13,7 +16,6 @@ the rate is the one at which what was found is what is found on average (indirec
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -46,8 +48,8 @@ class Heard:
     """What the student said of samples of a block, or of all: add them up.
 
     Attributes:
-        said: J, by given and predicted label, in the second half of the epochs.
-        shares: Σ_i v_i by given label, v_i being the shares of a sample's predictions after burn-in.
+        said: J, by given and predicted label, soon after burn-in (:meth:`~ray_mentor.run.audit.sums.Span.soon_after`).
+        shares: Σ_i v_i by given label, v_i being the shares of a sample's predictions there.
         squares: Σ_i |v_i|².
         samples: of each given label.
     """
@@ -60,14 +62,15 @@ class Heard:
     @staticmethod
     def of(found: Sums) -> Heard:
         """Of a block."""
-        votes, classes = found.votes.astype(np.float64), found.votes.shape[1]
+        votes, classes = found.soon.astype(np.float64), found.soon.shape[1]
         total = votes.sum(axis=1, keepdims=True)
         known = (total[:, 0] > 0) & (found.given >= 0)
         v, given = votes[known] / total[known], found.given[known]
-        shares = np.zeros((classes, classes))
+        said, shares = np.zeros((classes, classes)), np.zeros((classes, classes))
+        np.add.at(said, given, votes[known])
         np.add.at(shares, given, v)
         samples = np.bincount(given, minlength=classes).astype(np.float64)
-        return Heard(found.said.astype(np.float64), shares, float((v**2).sum()), samples)
+        return Heard(said, shares, float((v**2).sum()), samples)
 
     def __add__(self, other: Heard) -> Heard:
         return Heard(
@@ -96,7 +99,7 @@ class Found:
     Attributes:
         joint: N, a row a given class, a column a true one; it sums to 1.
         rate: 1 − trace N.
-        low: of its 95 % interval (:func:`no_more_than_sure`, too).
+        low: of its 95 % interval.
         high: likewise.
         trusted: samples that say so.
     """
@@ -108,31 +111,15 @@ class Found:
     trusted: int
 
 
-def no_more_than_sure(found: Found, heard: Heard, unseen: float | None) -> Found:
-    """With an interval that begins no higher than 1 − d/u, d being how often the student agrees with given labels.
-
-    Where a mentor gives right but hard samples little weight, the student is worse on them than on trusted ones, whose
-    weight is 1, and N takes that for wrong labels. It is hardly worse on them than on trusted samples that it has not
-    seen, on which it is right as often as u: then 1 − d/u labels are wrong, if it agrees with none that are.
-
-    Args:
-        unseen: u; None where none are held out.
-    """
-    if not unseen:
-        return found
-    agrees = float(np.trace(heard.said) / heard.said.sum())
-    return dataclasses.replace(found, low=min(found.low, max(1 - agrees / unseen, 0.0)))
-
-
-def trusted_counts(rows: pa.Table, classes: int, first: int, stop: int) -> Table:
-    """Trusted samples by class and predicted class, means over the epochs from ``first`` to ``stop`` − 1.
+def trusted_counts(rows: pa.Table, classes: int, epochs: range) -> Table:
+    """Trusted samples by class and predicted class, means over some epochs.
 
     Args:
         rows: as :data:`~ray_mentor.run.meta_set.said.SCHEMA` has them.
     """
     epoch, label, predicted, count = (rows[name].to_numpy() for name in ("epoch", "label", "predicted", "count"))
     counts = np.zeros((classes, classes))
-    use = (first <= epoch) & (epoch < stop) & (label < classes) & (predicted < classes)
+    use = (epochs.start <= epoch) & (epoch < epochs.stop) & (label < classes) & (predicted < classes)
     np.add.at(counts, (label[use], predicted[use]), count[use])
     means: Table = counts / max(len(np.unique(epoch[use])), 1)
     return means

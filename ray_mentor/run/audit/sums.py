@@ -51,10 +51,14 @@ class Span:
         """Whole epochs that are early, and as many that are late: a third of them each."""
         return math.ceil(self.whole / 3)
 
-    @property
-    def half(self) -> int:
-        """The epoch with which the second half of the whole ones begins."""
-        return self.whole // 2
+    def soon_after(self, burn_in: int) -> range:
+        """Epochs in which samples that weigh less have not yet been trained on much less than others.
+
+        As many as there were before, and two; of a run that has not come so far those that there are, its last one at
+        least.
+        """
+        first = min(burn_in, self.whole - 1)
+        return range(first, min(2 * burn_in + 2, self.whole))
 
 
 def span_of(directory: RunDirectory) -> Span:
@@ -89,7 +93,7 @@ class Sums:
         given: the label of each.
         true: the true one; :data:`UNKNOWN` where it isn't known.
         votes: predictions after burn-in, of each class.
-        said: predictions in the second half of the epochs, a row a given label.
+        soon: predictions of each class in the epochs :meth:`Span.soon_after`.
     """
 
     ids: NDArray[np.int64]
@@ -97,7 +101,7 @@ class Sums:
     given: NDArray[np.int64]
     true: NDArray[np.int64]
     votes: NDArray[np.int32]
-    said: NDArray[np.int64]
+    soon: NDArray[np.int32]
 
 
 def sums(directory: RunDirectory, span: Span, burn_in: int, at_most: int = _BYTES) -> Iterator[Sums]:
@@ -108,7 +112,7 @@ def sums(directory: RunDirectory, span: Span, burn_in: int, at_most: int = _BYTE
             of a run that has no others yet its last whole one counts, and what there is of the one under way.
         at_most: bytes of a block.
     """
-    size = max(1, at_most // (8 * (len(_NAMES) + 3) + 4 * span.classes))
+    size = max(1, at_most // (8 * (len(_NAMES) + 3) + 8 * span.classes))
     for start in range(0, len(span.ids), size):
         yield _block(directory, span, min(burn_in, span.whole - 1), span.ids[start : start + size])
 
@@ -120,8 +124,7 @@ def _block(directory: RunDirectory, span: Span, burn_in: int, ids: NDArray[np.in
         {name: np.zeros(n) for name in _NAMES},
         np.full(n, UNKNOWN),
         np.full(n, UNKNOWN),
-        np.zeros((n, span.classes), np.int32),
-        np.zeros((span.classes, span.classes), np.int64),
+        *(np.zeros((n, span.classes), np.int32) for _ in range(2)),
     )
     for part in ledger_parts(directory, columns=COLUMNS, names=span.files):
         for batch in part.to_batches():
@@ -161,8 +164,9 @@ def _add(found: Sums, rows: pa.RecordBatch, span: Span, burn_in: int) -> None:
         added = np.ones(int(which.sum())) if values is None else values[which].astype(np.float64)
         np.add.at(found.of[name], place[which], added)
     np.add.at(found.votes, (place[spoken], predicted[spoken]), 1)
-    later = (epoch >= span.half) & (epoch < span.whole) & (predicted >= 0) & (given >= 0)
-    np.add.at(found.said, (given[later], predicted[later]), 1)
+    epochs = span.soon_after(burn_in)
+    soon = (epoch >= epochs.start) & (epoch < epochs.stop) & (predicted >= 0)
+    np.add.at(found.soon, (place[soon], predicted[soon]), 1)
 
 
 def _places(ids: NDArray[np.int64], asked: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.bool_] | None]:
