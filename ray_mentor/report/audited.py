@@ -90,7 +90,9 @@ def audit_run(
     directory = RunDirectory(run)
     audit = Audit.from_run(directory)
     texts = _texts(directory, audit.table)
-    show_audit(audit, top, texts=texts and texts[:top], doubt=unsure(read_folder(directory).result or {}))
+    is_told = audit.rate is not None and audit.rate.trusted > 0
+    doubt = "" if is_told else unsure(read_folder(directory).result or {})
+    show_audit(audit, top, texts=texts and texts[:top], doubt=doubt)
     exported = []
     for path, way in asked:
         table = way(audit)
@@ -159,11 +161,21 @@ def show_audit(
     if audit.rate is not None and audit.rate.count and audit.by_class is not None and audit.confusions is not None:
         console.print(_table("labels that look wrong, class by class", audit.by_class.slice(0, _CLASSES), _BY_CLASS))
         console.print(_table("classes that are taken for one another", audit.confusions.slice(0, _PAIRS), _PAIRED))
+        console.print(Text(_named(audit)), soft_wrap=True)
     first, columns = audit.table.slice(0, top), _SAMPLES
     if texts is not None:
         first = first.append_column(_TEXT, pa.array([text and one_line(text, _WIDE) for text in texts], pa.string()))
         columns = {name: _SAMPLES[name] for name in _BESIDE_TEXTS} | {_TEXT: "text"}
     console.print(_table("look at these first", first, columns))
+
+
+def _named(audit: Audit) -> str:
+    """How many of the wrong labels can be told one by one."""
+    assert audit.rate is not None
+    chosen = len(audit.issues)
+    of = "all of them" if chosen == audit.rate.count else f"{chosen:,} of the {audit.rate.count:,}"
+    why = "" if chosen == audit.rate.count else ": of no more samples does the student say another label"
+    return f"is_issue marks {of}{why}; these are what --clean leaves out and --relabelled relabels"
 
 
 def _console(console: Console | None) -> Console:

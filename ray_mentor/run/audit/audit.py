@@ -17,17 +17,18 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ray_mentor.config import CurriculumConfig
-from ray_mentor.core.mentor.start import kind_of
+from ray_mentor.core.mentor.start import RULE, kind_of
 from ray_mentor.core.methods.table import METHODS, burn_in_of
 from ray_mentor.data.samples.samples import Samples, samples_from_dataset
 from ray_mentor.errors import UserError, printable
 from ray_mentor.run.audit import noise
 from ray_mentor.run.audit.by_trusted import (
+    FEWEST,
     MOST_CLASSES,
     Found,
     Heard,
-    are_enough,
     found_by,
+    short_of,
     trusted_counts,
 )
 from ray_mentor.run.audit.noise import NoiseRate, knows_nothing, noise_matrix, noise_rate
@@ -54,8 +55,13 @@ _UNLEARNT = (
     "train longer"
 )
 _UNTRUSTED = (
-    "no trusted samples in training say how often the student errs (it takes 5 of each class): a right label that it "
-    "contradicts counts as a wrong one"
+    "no trusted samples in training say how often the student errs ({why}): a right label that it contradicts counts "
+    "as a wrong one, so where the task is hard this is the student's error rather than the labels', and the interval "
+    "does not hold how many are wrong"
+)
+_MAYBE_NONE = (
+    "by the interval there may be no wrong label at all: look at the first samples before you leave any out; a larger "
+    "trusted set says it better"
 )
 _MIXED = (
     "this run showed its student mixed inputs alone, and what it said of them stands for what it says of each sample"
@@ -115,11 +121,14 @@ class Audit:
             raise UserError(f"the ledger of {directory.path} has no rows yet; wait for the end of an epoch")
         burn_in = burn_in_epochs(settings, span.whole)
         classes = told_apart(class_names(directory) or [], span.classes)
-        weighs = kind_of(str(settings.get("method", "uniform"))) != "uniform"
+        kind = kind_of(str(settings.get("method", "uniform")))
         columns, heard = _columns(directory, span, burn_in)
-        known = _known_by(directory, span, burn_in, heard)
-        found = _audited(directory, columns, classes, known, weighs=weighs)
+        known = _known_by(directory, span, burn_in, heard, classes)
+        found = _audited(directory, columns, classes, known, weighs=kind != "uniform", mentored=_is_mentored(kind))
         more = [_MIXED] if settings.get("mixing") == "mixup" else []
+        planned = settings.get("epochs")
+        if isinstance(planned, int) and span.whole < planned:
+            more.append(f"the run has come to epoch {span.whole} of {planned}: later it says more")
         if found.matrix is not None:
             more += noise.unlearnt(found.matrix, classes)
         return dataclasses.replace(found, notes=(*found.notes, *more))
@@ -223,12 +232,20 @@ def burn_in_epochs(settings: Mapping[str, Any], epochs: int) -> int:
     return max(round(own * planned), min(_MOST_EPOCHS, math.ceil(_SHARE * planned)))
 
 
-def _columns(directory: RunDirectory, span: Span, burn_in: int) -> tuple[dict[str, NDArray[Any]], Heard]:
+def _columns(directory: RunDirectory, span: Span, burn_in: int) -> tuple[dict[str, NDArray[Any]], Heard | None]:
     """Of all samples, a number each, NaN or −1 where it is not known; and what was said of them together."""
-    blocks = [(_means(found), Heard.of(found)) for found in sums(directory, span, burn_in)]
-    parts, heard = zip(*blocks, strict=True)
+    parts: list[dict[str, NDArray[Any]]] = []
+    heard: list[Heard] = []
+    for found in sums(directory, span, burn_in):
+        parts.append(_means(found))
+        heard += [Heard.of(found)] if 1 < span.classes <= MOST_CLASSES else []
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return columns, functools.reduce(operator.add, heard)
+    return columns, functools.reduce(operator.add, heard) if heard else None
+
+
+def _is_mentored(kind: str) -> bool:
+    """Whether a mentor weighs the samples, or a rule made of one."""
+    return kind.startswith((RULE, "mentornet")) or (kind in METHODS and METHODS[kind].learns)
 
 
 def _weigh_the_same(of: dict[str, NDArray[Any]]) -> bool:
@@ -236,14 +253,24 @@ def _weigh_the_same(of: dict[str, NDArray[Any]]) -> bool:
     return bool(np.ptp(np.nan_to_num(of["mean_sample_weight"], nan=1.0)) == 0)
 
 
-def _known_by(directory: RunDirectory, span: Span, burn_in: int, heard: Heard) -> Found | None:
-    """How many labels are wrong, where trusted samples say; else None."""
-    if not 1 < span.classes <= MOST_CLASSES:
-        return None
+def _known_by(
+    directory: RunDirectory, span: Span, burn_in: int, heard: Heard | None, classes: Sequence[str]
+) -> Found | str:
+    """How many labels are wrong, where trusted samples say; else why not."""
+    if heard is None:
+        return f"it takes 2 to {MOST_CLASSES} classes"
+    if not heard.said.any():
+        return "nothing is known of what it says soon after burn-in"
     trusted = trusted_counts(read_said(directory), span.classes, span.soon_after(burn_in))
-    if not are_enough(trusted, heard.said):
-        return None
-    return found_by(heard, trusted, len(span.ids))
+    few = short_of(trusted, heard.said)
+    if few is None:
+        return found_by(heard, trusted, len(span.ids))
+    there = round(float(trusted[few].sum()))
+    return f"it takes {FEWEST} of each class that is given, and there {_are(there)} of {classes[few]!r}"
+
+
+def _are(count: int) -> str:
+    return "is 1" if count == 1 else f"are {count or 'none'}"
 
 
 def _means(found: Sums) -> dict[str, NDArray[Any]]:
@@ -279,7 +306,13 @@ _PARTS = ("mean_sample_weight", "wrong_share", "mean_margin", "mean_influence", 
 
 
 def _audited(
-    directory: RunDirectory, of: dict[str, NDArray[Any]], classes: Sequence[str], known: Found | None, *, weighs: bool
+    directory: RunDirectory,
+    of: dict[str, NDArray[Any]],
+    classes: Sequence[str],
+    known: Found | str,
+    *,
+    weighs: bool,
+    mentored: bool,
 ) -> Audit:
     given, suggested = of["given"], of["suggested"]
     is_unlearnt = knows_nothing(given, suggested, len(classes))
@@ -289,14 +322,16 @@ def _audited(
     if says:
         u = suspicion(of["mean_margin"], of["mean_influence"])
         score = score_of(u)
-        if known is None:
+        if isinstance(known, str):
             is_issue = (score > 0.5) & (suggested != given) & (suggested != UNKNOWN)
             rate, matrix = noise_rate(u, is_issue), noise_matrix(given, suggested, is_issue, len(classes))
         else:
             rate, matrix = noise.estimated(known, given, len(classes))
             is_issue = noise.most_suspicious(score, given, suggested, matrix)
-        notes += [_EQUAL if weighs else _MEMORISED] if equal else []
-        notes += [_UNTRUSTED] if weighs and known is None else []
+        notes += [_EQUAL] if equal and weighs else []
+        notes += [] if mentored else [_MEMORISED]
+        notes += [_UNTRUSTED.format(why=known)] if isinstance(known, str) else []
+        notes += [_MAYBE_NONE] if rate.trusted and rate.count and not rate.low else []
     else:
         score = by_ranks(of["loss_early"] + of["loss_late"], of["mean_sample_weight"])
         is_issue, rate, matrix = None, None, None

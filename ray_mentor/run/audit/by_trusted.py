@@ -35,9 +35,11 @@ Table = NDArray[np.float64]
 
 _STEPS = 200
 _DRAWS, _DRAWS_OF_MANY, _MANY = 100, 8, 30  # of data; fewer of more classes than that
-_TIMES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the rate that was found: of the data that are drawn
-_Z = 2.4
-"""Standard deviations to either side. With 1.96 the interval held the truth in 86 to 99 of 100 draws of known rate."""
+_RATES, _BEYOND, _MORE, _MORE_LIKE = 9, 1.3, 0.05, 0.01
+"""Of how many rates data are drawn: from 0 to a little more than what the student contradicts."""
+
+_TAIL, _Z = 0.01, 2.7
+"""How many draws may lie beyond what was found, on either side, and standard deviations that may lie between."""
 
 _LEAST, _TINY = 1e-9, 1e-300
 _ALIKE = 1000.0  # at most, of the prior's weight
@@ -125,10 +127,11 @@ def trusted_counts(rows: pa.Table, classes: int, epochs: range) -> Table:
     return means
 
 
-def are_enough(trusted: Table, said: Table) -> bool:
-    """Whether there are :data:`FEWEST` trusted samples of each class that is given."""
+def short_of(trusted: Table, said: Table) -> int | None:
+    """The first class that is given and of which there are fewer than :data:`FEWEST` trusted samples; None: none is."""
     given = said.sum(axis=1) > 0
-    return bool(len(given) > 1 and given.any() and (trusted.sum(axis=1)[given] >= FEWEST - _LEAST).all())
+    few = np.flatnonzero(given & (trusted.sum(axis=1) < FEWEST - _LEAST))
+    return int(few[0]) if len(few) else None
 
 
 def found_by(heard: Heard, trusted: Table, samples: int) -> Found:
@@ -137,7 +140,7 @@ def found_by(heard: Heard, trusted: Table, samples: int) -> Found:
     The data that are drawn are the same each time.
 
     Args:
-        trusted: T, trusted samples by class and predicted class; :func:`are_enough`.
+        trusted: T, trusted samples by class and predicted class; :func:`short_of` none.
         samples: n, of which ``heard`` is.
     """
     draw = np.random.default_rng(0)
@@ -145,25 +148,58 @@ def found_by(heard: Heard, trusted: Table, samples: int) -> Found:
     is_known = trusted.sum(axis=1) >= FEWEST - _LEAST
     even = evenness(trusted)
     N = joint(J, confusion(trusted, even), is_known)
-    rate = float(_rate(N))
+    found = float(_rate(N))
     count = _DRAWS if classes <= _MANY else _DRAWS_OF_MANY
     P = _drawn(trusted / alike, even, count, draw)
     sizes = np.maximum(np.rint(trusted.sum(axis=1) / alike), 1).astype(np.int64)
     drawn = draw.multinomial(sizes, P).astype(np.float64) * (trusted.sum(axis=1) / sizes)[:, None]
     fitted = confusion(drawn, even)
-    means, spreads = [], []
-    for times in _TIMES:
-        shown = (scaled(N, times) @ P).reshape(count, -1)
+    like = _like(N, J, is_known)
+    rates = min(_BEYOND * max(found, 1 - float(np.trace(J))) + _MORE, 1.0) * np.linspace(0, 1, _RATES) ** 1.5
+    again = np.empty((_RATES, count))
+    for place, rate in enumerate(rates):
+        shown = (scaled(like, rate / max(float(_rate(like)), _LEAST)) @ P).reshape(count, -1)
         said = draw.multinomial(samples, shown / shown.sum(axis=1, keepdims=True)).reshape(P.shape) / samples
-        again = _rate(joint(said, fitted, is_known))
-        means.append(again.mean())
-        spreads.append(again.std(ddof=1))
-    mean, spread, rates = np.array(means), np.array(spreads), np.array(_TIMES) * rate
-    middle = _inverse(mean, rates, rate)
-    low, high = (_inverse(mean + side * _Z * spread, rates, rate) for side in (1, -1))
-    N = scaled(N, middle / max(rate, _LEAST))
+        again[place] = _rate(joint(said, fitted, is_known))
+    middle = float(np.interp(found, _rising(again.mean(axis=1)), rates))
+    low, high = _between(rates, again, found)
+    N = scaled(N if found > _LEAST else like, middle / max(float(_rate(N if found > _LEAST else like)), _LEAST))
     middle = float(_rate(N))
-    return Found(N, middle, min(low, middle), min(max(high, middle), 1.0), round(float(trusted.sum())))
+    return Found(N, middle, min(low, middle), max(high, middle), round(float(trusted.sum())))
+
+
+def _like(N: Table, J: Table, is_known: NDArray[np.bool_]) -> Table:
+    """N with one in a hundred more wrong labels, of what the student contradicts: of data of rates that were not found.
+
+    Where N has none, these are all.
+    """
+    eye = np.eye(len(N))
+    off, said = N * (1 - eye), J * (1 - eye) * is_known
+    off = off + _MORE_LIKE * said / max(float(said.sum()), _TINY)
+    given = N.sum(axis=1, keepdims=True)
+    off = off * np.minimum(1, given / np.maximum(off.sum(axis=1, keepdims=True), _TINY))
+    found: Table = off + eye * (given - off.sum(axis=1, keepdims=True))
+    return found
+
+
+def _between(rates: Table, again: Table, found: float) -> tuple[float, float]:
+    """Rates at which what was found lies among what is found: between its quantiles, or so near to its mean.
+
+    Args:
+        again: (rates, draws), what is found of data of each rate.
+    """
+    near = _Z * again.std(axis=1, ddof=1)
+    less, more = np.quantile(again, [_TAIL, 1 - _TAIL], axis=1)
+    less, more = np.minimum(less, again.mean(axis=1) - near), np.maximum(more, again.mean(axis=1) + near)
+    low = float(np.interp(found, _rising(more), rates))
+    beyond = found + _LEAST * 2 * len(rates)  # where nothing is found, the last rate at which that may be
+    high = float(np.interp(beyond, _rising(less), rates)) if beyond < less[-1] else 1.0
+    return low, high
+
+
+def _rising(values: Table) -> Table:
+    found: Table = np.maximum.accumulate(values) + _LEAST * np.arange(len(values))
+    return found
 
 
 def joint(J: Table, P: Table, is_known: NDArray[np.bool_] | None = None, steps: int = _STEPS) -> Table:
@@ -264,12 +300,3 @@ def _with_errors(e: Table, where: Table) -> Table:
 def _rate(N: Table) -> Table:
     rate: Table = 1 - np.trace(N, axis1=-2, axis2=-1)
     return np.maximum(rate, 0.0)
-
-
-def _inverse(found: Table, rates: Table, at: float) -> float:
-    """The rate at which ``at`` is found; 0 below the first, and beyond the last along the last stretch."""
-    rising = np.maximum.accumulate(found) + _LEAST * np.arange(len(found))
-    if at > rising[-1]:
-        slope = (rates[-1] - rates[-2]) / max(rising[-1] - rising[-2], 1e-3)
-        return float(rates[-1] + (at - rising[-1]) * slope)
-    return float(np.interp(at, rising, rates))

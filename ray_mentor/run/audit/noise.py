@@ -130,7 +130,9 @@ def most_suspicious(
 ) -> NDArray[np.bool_]:
     """Of each given class as many samples as are wrong by the matrix, of the highest score and another suggested label.
 
-    Where fewer suggest another label, these.
+    Where fewer of a class suggest another label, the highest of what is left of all classes, so that as many are chosen
+    in all: few trusted samples say more surely how many labels are wrong than of which class they are. Where fewer of
+    all suggest another label, these.
     """
     wrong = matrix.sum(axis=0) - matrix.diagonal()
     chosen = np.zeros(len(score), bool)
@@ -138,6 +140,8 @@ def most_suspicious(
     order = order[(suggested[order] != given[order]) & (suggested[order] >= 0)]
     for label, count in enumerate(wrong.tolist()):
         chosen[order[given[order] == label][:count]] = True
+    left = int(wrong.sum() - chosen.sum())
+    chosen[order[~chosen[order]][:left]] = True
     return chosen
 
 

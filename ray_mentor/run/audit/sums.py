@@ -26,6 +26,9 @@ _NAMES = ("rows", "weight", "margin", "margins", "wrong", "right", "influence", 
           "loss_early", "early", "loss_late", "late")  # fmt: skip
 _BYTES = 1 << 28  # of the sums of a block
 
+LATEST = 10
+"""The epoch by which what is said of trusted samples counts, however long burn-in is: wrong labels are learnt in it."""
+
 UNKNOWN = -1
 """Of a label that is not known."""
 
@@ -54,11 +57,11 @@ class Span:
     def soon_after(self, burn_in: int) -> range:
         """Epochs in which samples that weigh less have not yet been trained on much less than others.
 
-        As many as there were before, and two; of a run that has not come so far those that there are, its last one at
-        least.
+        As many as there were before, 10 at most, and two; of a run that has not come so far those that there are, its
+        last one at least.
         """
-        first = min(burn_in, self.whole - 1)
-        return range(first, min(2 * burn_in + 2, self.whole))
+        begins = min(burn_in, LATEST)
+        return range(min(begins, self.whole - 1), min(2 * begins + 2, self.whole))
 
 
 def span_of(directory: RunDirectory) -> Span:

@@ -8,6 +8,7 @@ from itertools import repeat
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 import torch
 from jaxtyping import Int
@@ -82,6 +83,19 @@ def read_said(directory: RunDirectory) -> pa.Table:
     if written is None:
         return SCHEMA.empty_table()
     try:
-        return pyarrow.parquet.read_table(io.BytesIO(written)).select(SCHEMA.names).cast(SCHEMA)
+        said = pyarrow.parquet.read_table(io.BytesIO(written)).select(SCHEMA.names).cast(SCHEMA)
+        if not all(_is_count(said[name]) for name in SCHEMA.names):
+            raise ValueError("a number that is none, below 0 or above a thousand million")
+        return said
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise UserError(f"{directory.path}/{TRUSTED} cannot be read ({error}); put it back") from error
+
+
+def _is_count(column: pa.ChunkedArray) -> bool:
+    if column.null_count:
+        return False
+    bounds = pc.min_max(column).as_py()
+    return not len(column) or (bounds["min"] >= 0 and bounds["max"] <= _MOST)
+
+
+_MOST = 1_000_000_000

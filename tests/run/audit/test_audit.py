@@ -61,10 +61,10 @@ def test_a_table_by_hand(tmp_path: Path) -> None:
     assert audit.rate.low < 1 / 3 < audit.rate.high
     assert str(audit.rate).startswith("33.3% of the labels look wrong (")
     assert audit.issues["sample_id"].to_pylist() == [7]
-    assert audit.notes == ()
+    assert [note[:20] for note in audit.notes] == ["this run has no ment", "no trusted samples i"]
     first, *others = repr(audit).splitlines()
-    assert (first, len(others)) == (str(audit.rate), 1), "in a notebook, a few lines"
-    for name in re.findall(r"audit\.(\w+)", others[0]):
+    assert (first, *others[:-1]) == (str(audit.rate), *audit.notes), "in a notebook, a few lines"
+    for name in re.findall(r"audit\.(\w+)", others[-1]):
         assert hasattr(audit, name)
     assert "true_label" not in table.column_names
 
@@ -240,12 +240,14 @@ def test_a_ledger_without_predictions_ranks_by_loss_and_weight(tmp_path: Path) -
         "the ledger has no predictions (it is of an earlier version, or the student's outputs are no class logits): "
         "no label is suggested, and how many are wrong is not said; samples are ranked by mean loss and mean sample "
         "weight",
+        "the run has come to epoch 2 of 4: later it says more",
     )
 
 
 def test_a_run_without_a_mentor_says_less(tmp_path: Path) -> None:
     rows = [{**each, "scored_weight": 1.0} for each in few()]
-    (note,) = Audit.from_run(run_of(tmp_path, rows)).notes
+    note, more = Audit.from_run(run_of(tmp_path, rows)).notes
+    assert more.startswith("no trusted samples in training say how often the student errs")
     assert note == (
         "this run has no mentor: a student learns wrong labels by heart, so that there may be more than this; a run of "
         "--method mentornet says it better"
@@ -258,8 +260,9 @@ def test_a_mentor_that_has_not_learned_yet_is_one(tmp_path: Path) -> None:
     (path / "config.toml").write_text('epochs = 4\nmethod = "mentornet"\n')
     assert Audit.from_run(path).notes == (
         "all samples weighed the same in this run, so that weights say nothing of any",
-        "no trusted samples in training say how often the student errs (it takes 5 of each class): a right label that "
-        "it contradicts counts as a wrong one",
+        "no trusted samples in training say how often the student errs (it takes 5 of each class that is given, and "
+        "there are none of 'ape'): a right label that it contradicts counts as a wrong one, so where the task is hard "
+        "this is the student's error rather than the labels', and the interval does not hold how many are wrong",
     )
 
 
