@@ -119,7 +119,7 @@ def _texts(directory: RunDirectory, audited: pa.Table) -> Sequence[str | None] |
 
 
 def show_duplicates(found: pa.Table, notes: tuple[str, ...], top: int, console: Console | None = None) -> None:
-    """Prints how many there are, and the first rows of them."""
+    """Prints how many there are, and the first ``top`` sets of them."""
     console = _console(console)
     sets = pc.count_distinct(found["set"]).as_py()
     differ = pc.count_distinct(found.filter(found["labels_differ"])["set"]).as_py()
@@ -127,7 +127,9 @@ def show_duplicates(found: pa.Table, notes: tuple[str, ...], top: int, console: 
     for text in (line, *notes):
         console.print(Text(printable(text)), soft_wrap=True)
     if sets:
-        console.print(_table("samples that are there more than once", found.slice(0, top), _DUPLICATES))
+        console.print(
+            _table("samples that are there more than once", found.filter(pc.less(found["set"], top)), _DUPLICATES)
+        )
 
 
 _DUPLICATES = {

@@ -86,7 +86,7 @@ class Audit:
     Attributes:
         table: a row a sample, the most suspicious first: ``sample_id`` (as the user knows it), ``given_label``,
             ``suggested_label`` (what the student said most often after burn-in) and ``suggested_share`` (of its
-            predictions), ``score`` in [0, 1] (1: surely wrong) and ``is_issue`` (of each given class as many of the
+            predictions), ``score`` in [0, 1] (high: contradicted) and ``is_issue`` (of each given class as many of the
             highest as labels are wrong; above ½ where no trusted samples say how many); what it is made of:
             ``mean_sample_weight`` (what the mentor said), ``wrong_share`` (of predictions that were not the given
             label), ``mean_margin`` (z_given − max of the others), over the epochs after burn-in; ``mean_influence``
@@ -143,7 +143,7 @@ class Audit:
         return frame
 
     def weights(self) -> pa.Table:
-        """``sample_id`` and ``weight`` = 1 − score, by id: near 0 where a label is surely wrong."""
+        """``sample_id`` and ``weight`` = 1 − score, by id: near 0 where the student surely says another."""
         rows = self._by_id
         return pa.table({"sample_id": rows["sample_id"], "weight": pc.subtract(_ONE, rows["score"])})
 

@@ -161,12 +161,16 @@ def test_the_command_writes_and_shows_them(run: RunDirectory, capsys: pytest.Cap
 
 def test_duplicates_on_the_terminal() -> None:
     console = Console(file=io.StringIO())
-    show_duplicates(duplicates(samples()), ("a note",), 4, console)
+    show_duplicates(duplicates(samples()), ("a note",), 2, console)
     said, note, *rows = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert (said, note) == ("2 sets of duplicates, the labels of 1 disagree", "a note")
     words = [row.split() for row in rows if row.startswith((" 0 ", " 1 ", "   0", "   1"))]
     assert words[0] == ["0", "exact", "103", "ape", "yes"]
-    assert len(words) == 4
+    assert len(words) == 5
+    first = Console(file=io.StringIO())
+    show_duplicates(duplicates(samples()), (), 1, first)
+    ids = [row.split()[2] for row in first.file.getvalue().splitlines() if row.split()[:1] == ["0"]]  # type: ignore[attr-defined]
+    assert ids == ["103", "108"], "a set is told whole"
 
 
 def on_a_circle(*degrees: float) -> np.ndarray:

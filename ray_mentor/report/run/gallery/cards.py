@@ -28,8 +28,8 @@ def gallery_section(found: Suspicious, audit: Audit, facts: LedgerFacts) -> str:
     class_loss, class_weight = (means(total, facts.class_count) for total in (facts.class_loss, facts.class_scored))
     cards = "\n".join(_card(found, place, class_loss, class_weight) for place in range(len(found.rows)))
     return f"""<section><h2 id="suspicious">Suspicious samples</h2>
-<p>{rate}The {len(found.rows)} most suspicious of {len(audit.table):,} samples, by the audit's score (1: surely
-wrong).</p>
+<p>{rate}The {len(found.rows)} most suspicious of {len(audit.table):,} samples, by the audit's score
+(the higher, the surer the student says another label).</p>
 <p class="caption">Each card: the sample, its given label and what the student said most often instead; thick its loss
 and its weight over the epochs, thin the mean of its class. From {code("ledger/")}; {code("ray-mentor audit RUN")}
 has all samples.</p>{notes}{lacks}
