@@ -103,7 +103,10 @@ def test_a_loop_of_ones_own_runs_it_or_is_told_why_not(method: str, made: Ways) 
     torch.manual_seed(0)
     student, meta = nn.Linear(8, 3), (torch.randn(9, 8), torch.arange(9) % 3)
     optimizer = torch.optim.SGD(student.parameters(), 0.1)
-    settings = {"mentor": made.mentor({"method": method}), "curriculum": _without_burn_in(made, method)}
+    settings: dict[str, Any] = {"mentor": made.mentor({"method": method}), "curriculum": _without_burn_in(made, method)}
+    told: dict[str, Any] = {}
+    if method == "group-dro":
+        settings["group_sizes"], told["groups"] = {"one": 9, "other": 9}, torch.arange(6) % 2
     try:
         loop = LearnedCurriculum(student, optimizer, meta, total_steps=3, n_classes=3, **settings)
     except UserError as refused:
@@ -117,7 +120,7 @@ def test_a_loop_of_ones_own_runs_it_or_is_told_why_not(method: str, made: Ways) 
     for _ in range(3):
         inputs, labels = torch.randn(6, 8), torch.randint(3, (6,))
         losses = cross_entropy(student(inputs), labels)
-        loss = loop.weigh(losses, labels=labels, true_labels=labels)
+        loss = loop.weigh(losses, labels=labels, true_labels=labels, **told)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
