@@ -163,7 +163,8 @@ def found_by(heard: Heard, trusted: Table, samples: int) -> Found:
         again[place] = _rate(joint(said, fitted, is_known))
     middle = float(np.interp(found, _rising(again.mean(axis=1)), rates))
     low, high = _between(rates, again, found)
-    N = scaled(N if found > _LEAST else like, middle / max(float(_rate(N if found > _LEAST else like)), _LEAST))
+    base = N if found > _LEAST else like
+    N = scaled(base, middle / max(float(_rate(base)), _LEAST))
     middle = float(_rate(N))
     return Found(N, middle, min(low, middle), max(high, middle), round(float(trusted.sum())))
 
