@@ -154,3 +154,27 @@ def test_how_many_trusted_samples_it_takes() -> None:
     said = np.diag([10.0, 10, 0])
     assert short_of(np.diag([5.0, 5, 0]), said) is None, "of classes that are given"
     assert short_of(np.diag([5.0, 4, 9]), said) == 1
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_student_that_says_one_class_tells_nothing(seed: int) -> None:
+    """Of any sizes of classes: shares of samples, none below 0 by rounding, and an interval from end to end."""
+    draw = np.random.default_rng(seed)
+    classes = int(draw.integers(2, 6))
+    given = draw.multinomial(500, draw.dirichlet(np.ones(classes))).astype(np.float64)
+    said, known = np.zeros((classes, classes)), np.zeros((classes, classes))
+    said[:, 1], known[:, 1] = given, draw.choice([5, 6, 40], size=classes)
+    found = found_by(heard_of(said), known, 500)
+    assert found.joint.min() >= 0
+    np.testing.assert_allclose(found.joint.sum(axis=1), given / 500, atol=1e-12)
+    assert found.low == 0
+    assert found.high > 0.9
+
+
+def test_wrong_labels_are_never_more_than_the_given_ones() -> None:
+    """Right ones are not below 0, by as little as rounding makes of ⅓ + ⅓ + ⅓."""
+    for seed in range(200):
+        N = np.random.default_rng(seed).dirichlet(np.ones(25)).reshape(5, 5)
+        found = scaled(N, 1e3)
+        assert found.min() == 0
+        np.testing.assert_allclose(found.sum(axis=1), N.sum(axis=1), rtol=1e-12)

@@ -174,13 +174,9 @@ def _like(N: Table, J: Table, is_known: NDArray[np.bool_]) -> Table:
 
     Where N has none, these are all.
     """
-    eye = np.eye(len(N))
-    off, said = N * (1 - eye), J * (1 - eye) * is_known
+    off, said = (table * (1 - np.eye(len(N))) for table in (N, J * is_known))
     off = off + _MORE_LIKE * said / max(float(said.sum()), _TINY)
-    given = N.sum(axis=1, keepdims=True)
-    off = off * np.minimum(1, given / np.maximum(off.sum(axis=1, keepdims=True), _TINY))
-    found: Table = off + eye * (given - off.sum(axis=1, keepdims=True))
-    return found
+    return _beside(off, N.sum(axis=1, keepdims=True))
 
 
 def _between(rates: Table, again: Table, found: float) -> tuple[float, float]:
@@ -228,10 +224,14 @@ _log_gamma = np.vectorize(math.lgamma, otypes=[np.float64])
 def scaled(N: Table, times: float) -> Table:
     """So many times the wrong labels, for the same given ones; of no given class more than all."""
     given = N.sum(axis=1, keepdims=True)
-    wrong = times * (N - np.diag(N.diagonal()))
-    share = wrong.sum(axis=1, keepdims=True)
-    wrong = wrong * np.minimum(1, given / np.maximum(share, _TINY))
-    found: Table = wrong + np.diag((given - wrong.sum(axis=1, keepdims=True))[:, 0])
+    return _beside(times * (N - np.diag(N.diagonal())), given)
+
+
+def _beside(wrong: Table, given: Table) -> Table:
+    """The table of these wrong labels, of no given class more than all, and of right ones, never below 0."""
+    wrong = wrong * np.minimum(1, given / np.maximum(wrong.sum(axis=1, keepdims=True), _TINY))
+    right = np.maximum(given - wrong.sum(axis=1, keepdims=True), 0.0)
+    found: Table = wrong + np.diag(right[:, 0])
     return found
 
 
