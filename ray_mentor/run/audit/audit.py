@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import operator
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,19 +20,12 @@ from ray_mentor.core.mentor.start import RULE, kind_of
 from ray_mentor.core.methods.table import METHODS, burn_in_of
 from ray_mentor.data.samples.samples import Samples, samples_from_dataset
 from ray_mentor.errors import UserError, printable
-from ray_mentor.run.audit import noise
-from ray_mentor.run.audit.by_trusted import (
-    FEWEST,
-    MOST_CLASSES,
-    Found,
-    Heard,
-    found_by,
-    short_of,
-    trusted_counts,
-)
+from ray_mentor.run.audit import noise, notes
+from ray_mentor.run.audit.by_trusted import FEWEST, MOST_CLASSES, Found, Heard, found_by, short_of, trusted_counts
+from ray_mentor.run.audit.columns import columns_of, named, or_null, plain
 from ray_mentor.run.audit.noise import NoiseRate, knows_nothing, noise_matrix, noise_rate
 from ray_mentor.run.audit.score import by_ranks, score_of, suspicion
-from ray_mentor.run.audit.sums import UNKNOWN, Span, Sums, span_of, sums
+from ray_mentor.run.audit.sums import UNKNOWN, Span, span_of
 from ray_mentor.run.checkpoint.resume import started_with
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.findings.names import class_names, told_apart, with_ids
@@ -45,33 +37,6 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
 _MOST_EPOCHS, _SHARE = 5, 0.15
-_NO_PREDICTIONS = (
-    "the ledger has no predictions (it is of an earlier version, or the student's outputs are no class logits): no "
-    "label is suggested, and how many are wrong is not said; samples are ranked by mean loss and mean sample weight"
-)
-_UNLEARNT = (
-    "the student's predictions agree with the given labels no more than by chance: it has learnt nothing yet that "
-    "could tell wrong labels from right ones, so how many are wrong is not said, and no label is taken for wrong; "
-    "train longer"
-)
-_UNTRUSTED = (
-    "no trusted samples in training say how often the student errs ({why}): a right label that it contradicts counts "
-    "as a wrong one, so where the task is hard this is the student's error rather than the labels', and the interval "
-    "does not hold how many are wrong"
-)
-_MAYBE_NONE = (
-    "by the interval there may be no wrong label at all: look at the first samples before you leave any out; a larger "
-    "trusted set says it better"
-)
-_MIXED = (
-    "this run showed its student mixed inputs alone, and what it said of them stands for what it says of each sample"
-)
-_EQUAL = "all samples weighed the same in this run, so that weights say nothing of any"
-_MEMORISED = (
-    "this run has no mentor: a student learns wrong labels by heart, so that there may be more than this; a run of "
-    "--method mentornet says it better"
-)
-
 
 _NEXT = (
     "next: audit.to_pandas(), audit.issues, audit.by_class, audit.confusions, audit.weights(), audit.clean(), "
@@ -122,10 +87,10 @@ class Audit:
         burn_in = burn_in_epochs(settings, span.whole)
         classes = told_apart(class_names(directory) or [], span.classes)
         kind = kind_of(str(settings.get("method", "uniform")))
-        columns, heard = _columns(directory, span, burn_in)
+        columns, heard = columns_of(directory, span, burn_in)
         known = _known_by(directory, span, burn_in, heard, classes)
         found = _audited(directory, columns, classes, known, weighs=kind != "uniform", mentored=_is_mentored(kind))
-        more = [_MIXED] if settings.get("mixing") == "mixup" else []
+        more = [notes.MIXED] if settings.get("mixing") == "mixup" else []
         planned = settings.get("epochs")
         if isinstance(planned, int) and span.whole < planned:
             more.append(f"the run has come to epoch {span.whole} of {planned}: later it says more")
@@ -232,17 +197,6 @@ def burn_in_epochs(settings: Mapping[str, Any], epochs: int) -> int:
     return max(round(own * planned), min(_MOST_EPOCHS, math.ceil(_SHARE * planned)))
 
 
-def _columns(directory: RunDirectory, span: Span, burn_in: int) -> tuple[dict[str, NDArray[Any]], Heard | None]:
-    """Of all samples, a number each, NaN or −1 where it is not known; and what was said of them together."""
-    parts: list[dict[str, NDArray[Any]]] = []
-    heard: list[Heard] = []
-    for found in sums(directory, span, burn_in):
-        parts.append(_means(found))
-        heard += [Heard.of(found)] if 1 < span.classes <= MOST_CLASSES else []
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return columns, functools.reduce(operator.add, heard) if heard else None
-
-
 def _is_mentored(kind: str) -> bool:
     """Whether a mentor weighs the samples, or a rule made of one."""
     return kind.startswith((RULE, "mentornet")) or (kind in METHODS and METHODS[kind].learns)
@@ -273,34 +227,6 @@ def _are(count: int) -> str:
     return "is 1" if count == 1 else f"are {count or 'none'}"
 
 
-def _means(found: Sums) -> dict[str, NDArray[Any]]:
-    said = found.votes.sum(axis=1) if found.votes.shape[1] else np.zeros(len(found.ids), np.int64)
-    suggested = found.votes.argmax(axis=1) if found.votes.shape[1] else np.zeros(len(found.ids), np.int64)
-    most = found.votes.max(axis=1, initial=0)
-    at_given = np.take_along_axis(found.votes, np.maximum(found.given, 0)[:, None], axis=1)[:, 0]
-    suggested = np.where(at_given == most, found.given, suggested)  # of two that are level the given one
-    of = found.of
-    return {
-        "id": found.ids,
-        "given": found.given,
-        "true": found.true,
-        "suggested": np.where(said > 0, suggested, UNKNOWN),
-        "suggested_share": _ratio(most, said),
-        "mean_sample_weight": _ratio(of["weight"], of["rows"]),
-        "wrong_share": _ratio(of["wrong"], of["wrong"] + of["right"]),
-        "mean_margin": _ratio(of["margin"], of["margins"]),
-        "mean_influence": _ratio(of["influence"], of["influences"]),
-        "loss_early": _ratio(of["loss_early"], of["early"]),
-        "loss_late": _ratio(of["loss_late"], of["late"]),
-    }
-
-
-def _ratio(total: NDArray[Any], count: NDArray[Any]) -> NDArray[np.float32]:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio: NDArray[np.float32] = (total / count).astype(np.float32)
-    return ratio
-
-
 _ONE = pa.scalar(1.0, pa.float32())
 _PARTS = ("mean_sample_weight", "wrong_share", "mean_margin", "mean_influence", "loss_early", "loss_late")
 
@@ -318,7 +244,7 @@ def _audited(
     is_unlearnt = knows_nothing(given, suggested, len(classes))
     says = bool((suggested >= 0).any()) and not is_unlearnt
     equal = _weigh_the_same(of)
-    notes: list[str] = []
+    told: list[str] = []
     if says:
         u = suspicion(of["mean_margin"], of["mean_influence"])
         score = score_of(u)
@@ -328,43 +254,25 @@ def _audited(
         else:
             rate, matrix = noise.estimated(known, given, len(classes))
             is_issue = noise.most_suspicious(score, given, suggested, matrix)
-        notes += [_EQUAL] if equal and weighs else []
-        notes += [] if mentored else [_MEMORISED]
-        notes += [_UNTRUSTED.format(why=known)] if isinstance(known, str) else []
-        notes += [_MAYBE_NONE] if rate.trusted and rate.count and not rate.low else []
+        told += [notes.EQUAL] if equal and weighs else []
+        told += [] if mentored else [notes.MEMORISED]
+        told += [notes.UNTRUSTED.format(why=known)] if isinstance(known, str) else []
+        told += [notes.MAYBE_NONE] if rate.trusted and rate.count and not rate.low else []
     else:
         score = by_ranks(of["loss_early"] + of["loss_late"], of["mean_sample_weight"])
         is_issue, rate, matrix = None, None, None
-        notes += [_UNLEARNT if is_unlearnt else _NO_PREDICTIONS, *([_EQUAL] if equal else [])]
+        told += [notes.UNLEARNT if is_unlearnt else notes.NO_PREDICTIONS, *([notes.EQUAL] if equal else [])]
     order = np.lexsort((of["id"], -score))
     columns: dict[str, Any] = {
         "sample_id": of["id"][order],
-        "given_label": _named(given[order], classes),
-        "suggested_label": _named(suggested[order], classes),
-        "suggested_share": _known(of["suggested_share"][order]),
+        "given_label": named(given[order], classes),
+        "suggested_label": named(suggested[order], classes),
+        "suggested_share": or_null(of["suggested_share"][order]),
         "score": score[order],
         "is_issue": pa.nulls(len(order), pa.bool_()) if is_issue is None else is_issue[order],
-        **{name: _known(of[name][order]) for name in _PARTS},
+        **{name: or_null(of[name][order]) for name in _PARTS},
     }
     if (of["true"] >= 0).all():
-        columns["true_label"] = _named(of["true"][order], classes)
+        columns["true_label"] = named(of["true"][order], classes)
     table = with_ids(pa.table(columns), directory)
-    return Audit(table, tuple(classes), rate, matrix, tuple(notes))
-
-
-def _known(values: NDArray[np.float32]) -> pa.Array:
-    return pa.array(values, mask=np.isnan(values))
-
-
-def _named(labels: NDArray[np.int64], classes: Sequence[str]) -> pa.DictionaryArray:
-    codes = pa.array(labels.astype(np.int32), mask=labels < 0)
-    return pa.DictionaryArray.from_arrays(codes, pa.array(classes, pa.string()))
-
-
-def plain(table: pa.Table) -> pa.Table:
-    """The same with strings for dictionaries of them, as files have it."""
-    for place, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            values = pc.cast(table[field.name], field.type.value_type)
-            table = table.set_column(place, field.name, values)
-    return table
+    return Audit(table, tuple(classes), rate, matrix, tuple(told))

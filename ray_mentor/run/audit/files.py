@@ -11,7 +11,8 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from ray_mentor.errors import printable
-from ray_mentor.run.audit.audit import Audit, plain
+from ray_mentor.run.audit.audit import Audit
+from ray_mentor.run.audit.columns import plain
 from ray_mentor.run.directory import RunDirectory
 from ray_mentor.run.findings.new_files import write_new
 
