@@ -22,7 +22,7 @@ from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.losses.cross_entropy import sequence_cross_entropy
 from ray_mentor.core.own_loop.arguments import all_of, ranks_of
 from ray_mentor.core.own_loop.mixture_parts import MixtureBatch, Targets, check_whole, target_weights_of
-from ray_mentor.core.own_loop.sources import Source, fetched, sources_of
+from ray_mentor.core.own_loop.sources import Source, check_apart, fetched, sources_of
 from ray_mentor.errors import NonFiniteLossError, UserError
 
 
@@ -91,6 +91,7 @@ class LearnedMixture:
         self.names = tuple(found)
         self._sources = tuple(found.values())
         targets = sources_of(target if isinstance(target, Mapping) else {"target": target}, "target")
+        check_apart(found, targets)
         self._student, self._optimizers = unwrapped(student), all_of(optimizer)
         for one in self._optimizers:
             check_optimizer(one)

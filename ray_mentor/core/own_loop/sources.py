@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
@@ -44,6 +45,15 @@ class Rows:
         if len(self) == 0:
             raise UserError(f"source {name!r} has no samples; give some, or leave it out")
 
+    def is_of(self, other: Rows) -> bool:
+        """Whether the other has the same samples: is the same data set, or equal tensors."""
+        if not (self._is_pair and other._is_pair):
+            return self._source is other._source
+        return all(
+            one is two or (one.shape == two.shape and one.dtype == two.dtype and torch.equal(one, two.to(one.device)))
+            for one, two in zip(self._source, other._source, strict=True)
+        )
+
     def __len__(self) -> int:
         return len(self._source[1]) if self._is_pair else len(self._source)
 
@@ -70,6 +80,27 @@ def sources_of(given: Mapping[str, Source], what: str) -> dict[str, Rows]:
         if not isinstance(name, str):
             raise UserError(f"{what} has the name {name!r}, but names are text, e.g. {str(name)!r}")
     return {name: Rows(name, source) for name, source in given.items()}
+
+
+def check_apart(sources: Mapping[str, Rows], targets: Mapping[str, Rows]) -> None:
+    """Refuses a source that is there twice, whose share would be two, and a target that is one of the sources: shares
+    would go by what is learnt by heart.
+
+    Raises:
+        UserError: naming both.
+    """
+    for (one, rows), (other, again) in itertools.combinations(sources.items(), 2):
+        if again.is_of(rows):
+            raise UserError(
+                f"sources {one!r} and {other!r} have the same samples; leave one of them out: how much a source counts "
+                "is said by its share"
+            )
+    for (name, source), (target, rows) in itertools.product(sources.items(), targets.items()):
+        if rows.is_of(source):
+            raise UserError(
+                f"target {target!r} is source {name!r} as well, whose samples the student learns by heart; give "
+                "samples of the target alone"
+            )
 
 
 def fetched(sources: Sequence[Rows], drawn: Drawn) -> tuple[Inputs, Tensor]:

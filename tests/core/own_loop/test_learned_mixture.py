@@ -251,6 +251,9 @@ def test_several_targets_have_weights() -> None:
     assert both.updates[0].target_loss != only.updates[0].target_loss
 
 
+DATA_SET = TensorDataset(torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64))
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -262,6 +265,12 @@ def test_several_targets_have_weights() -> None:
         ({"total_steps": 2.5}, "total_steps is 2.5, but it must be a whole number from 1 on"),
         ({"seed": -1}, "seed is -1, but it must be a whole number from 0 on"),
         ({"sources": {1: pool(0, 3)}}, "sources has the name 1, but names are text"),
+        (
+            {"sources": {"a": pool(0, 3), "b": pool(1, 3), "c": pool(0, 3)}},
+            "'a' and 'c' have the same samples; leave one",
+        ),
+        ({"sources": {"a": DATA_SET, "b": DATA_SET}}, "'a' and 'b' have the same samples; leave one"),
+        ({"sources": {"a": pool(0, 3)}, "target": pool(0, 3)}, "target 'target' is source 'a' as well"),
         ({"target": {"t": pool(0, 3)}, "target_weights": {"t": float("inf")}}, "weights are at least 0"),
         ({"target": {"t": pool(0, 3)}, "target_weights": {"u": 1.0}}, "target_weights names"),
         ({"target": {"t": pool(0, 3)}, "target_weights": {"t": 0.0}}, "weights are at least 0, and one is above"),
