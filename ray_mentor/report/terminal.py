@@ -114,11 +114,8 @@ def epoch_text(row: Mapping[str, Any]) -> str:
 
 def look_at_next(result: Mapping[str, Any], path: str, *, has_page: bool = True) -> str:
     """Where a finished run's findings are, a line each; its page first, where there is one."""
-    share, found = result["wrong_labels"], result["first_known_wrong"]
-    low, high = result["wrong_labels_interval"] or (0, 0)
-    wrong = "" if share is None else f", {share:.1%} of those trained on ({low:.1%} to {high:.1%})"
-    wrong += _AT_LEAST if wrong and result.get("sample_weight_spread") == 0 else ""
-    wrong += unsure(result)
+    found, share = result["first_known_wrong"], look_wrong(result, " of those trained on")
+    wrong = "" if share is None else f", {share}"
     is_of_text = bool(bits_rows(result))
     wrong += "" if found is None else f"; of the first {found[1]}, {found[0]} are wrong"
     return "\n".join(
@@ -133,6 +130,21 @@ def look_at_next(result: Mapping[str, Any], path: str, *, has_page: bool = True)
             f"  each sample in each epoch: {inside(path, 'ledger/')}",
         ]
     )
+
+
+def look_wrong(result: Mapping[str, Any], of: str = "") -> str | None:
+    """How many training labels look wrong, with the interval; without a mentor "or more", since none holds there.
+
+    Args:
+        of: what the share is of, behind it.
+    """
+    share = result.get("wrong_labels")
+    if share is None:
+        return None
+    if result.get("sample_weight_spread") == 0:
+        return f"{share:.1%}{of} or more: a student that no mentor keeps from it learns them by heart{unsure(result)}"
+    low, high = result["wrong_labels_interval"]
+    return f"{share:.1%}{of} ({low:.1%} to {high:.1%}){unsure(result)}"
 
 
 _HARDLY_ANY = 0.02
@@ -150,9 +162,6 @@ def unsure(result: Mapping[str, Any]) -> str:
         return ""
     mistakes = 1 - accuracy
     return f"; the student is wrong on {mistakes:.0%} of held-out trusted samples, so many of these may be right"
-
-
-_AT_LEAST = "; maybe many more, which a student that no mentor keeps from it has learnt by heart"
 
 
 def given_agreement(row: Mapping[str, Any]) -> float | None:

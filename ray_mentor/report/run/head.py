@@ -12,7 +12,7 @@ from ray_mentor.report.page.html import code, escaped
 from ray_mentor.report.page.words import duration_text, figure_text, numbered
 from ray_mentor.report.run.figures.curves import groups_figure
 from ray_mentor.report.run.folder import Folder
-from ray_mentor.report.terminal import closing_rows, unsure
+from ray_mentor.report.terminal import closing_rows, look_wrong
 
 _LONG = 1000  # characters of a note
 
@@ -126,12 +126,8 @@ def _counts(folder: Folder) -> str:
 
 
 def _wrong_row(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    share = result.get("wrong_labels")
-    if share is None:
-        return []
-    low, high = result["wrong_labels_interval"]
-    more = " or more" if result.get("sample_weight_spread") == 0 else ""  # no mentor: learnt by heart
-    return [("training labels that look wrong", f"{share:.1%} ({low:.1%} to {high:.1%}){more}{unsure(result)}")]
+    share = look_wrong(result)
+    return [] if share is None else [("training labels that look wrong", share)]
 
 
 def settings_section(folder: Folder) -> str:
