@@ -1,7 +1,7 @@
 """What is compared: the lines of `ray-mentor compare`, and baselines that need data of their own.
 
-All but ``uniform`` have the same trusted samples in training. ``-mentormix``: mixed as the mentor mixes, by sample
-weight, in as many steps as the student memorises.
+All but ``uniform`` have the same trusted samples in training. ``-mentormix``: mixed by the mentor's rule, by sample
+weight, in as many steps as its own student memorises, which are fewer with equal weights than with a mentor.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _BESIDE = {
         "cross-validated pruning, then MixUp", {"method": "uniform", "mixing": "mixup"}, data="pruned"
     ),
     "pruned-mentormix": Method(
-        "cross-validated pruning, then mixed as often as the mentor mixes",
+        "cross-validated pruning, then mixed by the mentor's rule",
         {"method": "uniform", **_MIXED},
         data="pruned",
     ),
-    "self-paced-mentormix": Method("self-paced, mixed as the mentor mixes", {"method": "self-paced", **_MIXED}),
+    "self-paced-mentormix": Method("self-paced, mixed by the mentor's rule", {"method": "self-paced", **_MIXED}),
     "oracle-mentormix": Method(
-        "told which labels are right, mixed as the mentor mixes", {"method": "oracle", **_MIXED}
+        "told which labels are right, mixed by the mentor's rule", {"method": "oracle", **_MIXED}
     ),
 }
 

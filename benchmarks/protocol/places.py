@@ -48,7 +48,8 @@ class Place:
     Attributes:
         base: the run at its centre.
         stored_test: whether the data has a test split of its own.
-        limits: values that make no sense here: more trusted samples than there are, no majority of right labels.
+        limits: values that make no sense here: more trusted samples than there are, no majority of right labels, a batch
+            of all samples as the centre's is.
         people: makes a folder with labels that people gave, by name; None where there are none.
     """
 
@@ -103,7 +104,7 @@ def places(work: Path, cifar: Path, people: Path) -> dict[str, Place]:
     labelled = functools.partial(labelled_by_people, work=work, cifar=cifar, people=people)
     images = functools.partial(Place, stored_test=True, people=labelled, limits=_TEN_CLASSES)
     found = {
-        "wine": Place(_table("wine", 30, "symmetric:0.4", work), limits=frozenset({"100", "500"})),
+        "wine": Place(_table("wine", 30, "symmetric:0.4", work), limits=frozenset({"100", "500", "512"})),
         "breast-cancer": Place(
             _table("breast_cancer", 50, "symmetric:0.3", work),
             limits=frozenset({"500", "symmetric:0.6", "asymmetric:0.4", "instance:0.4"}),
