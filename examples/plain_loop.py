@@ -50,7 +50,12 @@ def train(data: Digits, epochs: int, *, with_mentor: bool) -> float:
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(loader))
     if with_mentor:
         curriculum = LearnedCurriculum(  # 1
-            student, optimizer, data["trusted"], total_steps=epochs * len(loader), update_interval=2
+            student,
+            optimizer,
+            data["trusted"],
+            total_steps=epochs * len(loader),
+            epochs=epochs,
+            update_interval=2,
         )
     for epoch in range(epochs):
         sampler.set_epoch(epoch)

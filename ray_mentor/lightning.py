@@ -58,6 +58,7 @@ class LearnedCurriculumCallback(Callback):
         n_samples: size of the training split, where the mentor sees the loss history; sample ids are 0..N-1 then.
         seed: of the mentor and of whatever the schedule draws.
         learn: settings that are learnt, as :class:`~ray_mentor.LearnedCurriculum` has them.
+        epochs: passes over the samples, by which burn-in ends; None: as many as the trainer's steps are.
 
     Attributes:
         curriculum: the curriculum of the last fit; None before the first. Its ``guards`` say how often one was needed.
@@ -82,6 +83,7 @@ class LearnedCurriculumCallback(Callback):
         n_samples: int = 0,
         seed: int = 0,
         learn: Sequence[str] | LearnConfig = (),
+        epochs: int | None = None,
     ) -> None:
         self.curriculum: LearnedCurriculum | None = None
         self.record: StepRecord | None = None
@@ -98,6 +100,7 @@ class LearnedCurriculumCallback(Callback):
             "seed": seed,
             "learn": learn,
         }
+        self._epochs = epochs
         self._to_load: dict[str, Any] | None = None
         self._is_weighed = False
         self._undo: Callable[[], None] = _nothing
@@ -107,11 +110,13 @@ class LearnedCurriculumCallback(Callback):
         _check(trainer, pl_module)
         original = pl_module.training_step
         student = _PerSample(pl_module, original)
+        total_steps = self._total_steps or _estimated_steps(trainer)
         self.curriculum = LearnedCurriculum(
             student,
             trainer.optimizers[0],
             _MetaLoader(self._meta_loader, self._read, trainer, takes_index=len(_parameters_of(original)) > 1),
-            total_steps=self._total_steps or _estimated_steps(trainer),
+            total_steps=total_steps,
+            epochs=self._epochs or _epochs_of(trainer, total_steps),
             loss=_losses_for,
             exchange=Ranks() if trainer.world_size > 1 else Alone(),
             **self._options,
@@ -320,6 +325,14 @@ def _estimated_steps(trainer: Trainer) -> int:
             "callback total_steps"
         )
     return int(steps)
+
+
+def _epochs_of(trainer: Trainer, steps: int) -> int | None:
+    """So many passes over the training samples; None where it isn't known how many batches one has."""
+    batches = trainer.num_training_batches
+    if batches == float("inf") or not batches:
+        return None
+    return max(1, round(steps * trainer.accumulate_grad_batches / batches))
 
 
 def _check(trainer: Trainer, module: LightningModule) -> None:

@@ -80,6 +80,22 @@ def test_a_fit_is_the_plain_loop_bit_for_bit(trainer: dict[str, Any], loop: dict
     assert mentor_bytes(callback) == curriculum.mentor.state.payload
 
 
+@pytest.mark.parametrize(("given", "share"), [({}, 5 / 50), ({"epochs": 100}, 5 / 100)])
+def test_the_trainer_says_how_many_epochs_there_are(given: dict[str, Any], share: float) -> None:
+    """Burn-in ends after 5 of them; here after one epoch of training, which is all that is trained."""
+    begun: list[float] = []
+
+    class Stops(Callback):
+        def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            assert callback.curriculum is not None
+            begun.append(callback.curriculum.curriculum.parts.burn_in)
+            trainer.should_stop = True
+
+    callback = make_callback(curriculum=CurriculumConfig(), **given)
+    make_trainer(callbacks=[callback, Stops()], max_epochs=50).fit(Module(), train_loader())
+    assert begun == [pytest.approx(share)]
+
+
 def test_it_tells_wrong_labels_from_right_ones() -> None:
     weights: dict[bool, list[float]] = {True: [], False: []}
 

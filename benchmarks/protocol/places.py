@@ -48,8 +48,8 @@ class Place:
     Attributes:
         base: the run at its centre.
         stored_test: whether the data has a test split of its own.
-        limits: values that make no sense here: more trusted samples than there are, no majority of right labels, a batch
-            of all samples as the centre's is.
+        limits: values that make no sense here: more trusted samples than there are, no majority of right labels, a
+            batch of all samples, as the centre's is.
         people: makes a folder with labels that people gave, by name; None where there are none.
     """
 

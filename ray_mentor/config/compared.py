@@ -78,7 +78,8 @@ METHODS: dict[str, Compared] = {
     "uniform-trusted": Compared("plain training, trusted samples in it", {"method": "uniform"}),
     "mixup": Compared("MixUp: each batch mixed", {"method": "uniform", "mixing": "mixup"}),
     "mentormix-uniform": Compared(
-        "plain training, mixed by the mentor's rule, as often as it memorises", {"method": "uniform", "mixing": "mentormix"}
+        "plain training, mixed by the mentor's rule, as often as it memorises",
+        {"method": "uniform", "mixing": "mentormix"},
     ),
     "randaugment": Compared("images changed by RandAugment", {"method": "uniform", "augment": "randaugment"}),
     "trivialaugment": Compared("images changed by TrivialAugment", {"method": "uniform", "augment": "trivialaugment"}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -171,3 +172,9 @@ def check_groups(groups: Tensor | None, count: int, sizes: Sequence[int] | None)
             f"groups run from {int(groups.min())} to {int(groups.max())}, but they are places in group_sizes, whose "
             f"sizes are {shown(list(sizes))}, of those that have samples"
         )
+
+
+def check_whole(name: str, value: Any, least: int) -> None:
+    """Raises a UserError if it is no whole number from ``least`` on."""
+    if not whole_number(least).holds(value):
+        raise UserError(f"{name} is {shown(value)}, but it must be a whole number from {least} on")

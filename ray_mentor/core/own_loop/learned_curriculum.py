@@ -27,7 +27,14 @@ from ray_mentor.core.mentor.pace import paced
 from ray_mentor.core.mentor.start import check_frozen, first_mentor, made_for
 from ray_mentor.core.methods.table import burn_in_of, is_in_nats, method_of, parts_of
 from ray_mentor.core.methods.weightings import GroupDRO
-from ray_mentor.core.own_loop.arguments import all_of, check_arguments, check_group_sizes, check_groups, ranks_of
+from ray_mentor.core.own_loop.arguments import (
+    all_of,
+    check_arguments,
+    check_group_sizes,
+    check_groups,
+    check_whole,
+    ranks_of,
+)
 from ray_mentor.core.own_loop.forward_watch import ForwardWatch
 from ray_mentor.core.own_loop.meta_set import MetaSet, meta_batches
 from ray_mentor.core.own_loop.plan_watch import PlanWatch
@@ -76,6 +83,8 @@ class LearnedCurriculum:
         meta_loader: the trusted set: (inputs, labels) tensors, or a loader of such batches (this rank's).
         total_steps: planned optimizer steps, which progress is measured against; a loop that takes a tenth more, or in
             which the mentor never learns, is warned.
+        epochs: how many passes over the samples these steps are. Then burn-in, 15 % of the steps of a mentor that
+            learns, ends after 5 of them at the latest: a student that sees wrong labels more often knows them by heart.
         loss: (what the student returns, labels) -> per-sample losses, as the loop computes them. None: the method's
             own, cross-entropy. With one given, the mentor makes its mean over the meta set small; if it is a
             cross-entropy, too, ``MentorConfig(meta_loss="error")`` is better.
@@ -114,12 +123,16 @@ class LearnedCurriculum:
         exchange: AbstractExchange | None = None,
         seed: int = 0,
         learn: Sequence[str] | LearnConfig = (),
+        epochs: int | None = None,
     ) -> None:
         settings, schedule = mentor or MentorConfig(), curriculum or CurriculumConfig()
         if update_interval is not None:
             settings = dataclasses.replace(settings, update_interval=update_interval)
         settings = made_for(schedule, settings)
-        burn_in = burn_in_of(schedule)
+        if epochs is not None:
+            check_whole("epochs", epochs, 1)
+        burn_in = burn_in_of(schedule, epochs)
+        schedule = dataclasses.replace(schedule, burn_in=burn_in)
         settings = paced(settings, total_steps * (1 - burn_in))
         optimizers = all_of(optimizer)
         if n_classes is None and class_sizes is not None:
@@ -144,6 +157,7 @@ class LearnedCurriculum:
             n_samples=n_samples,
             seed=seed,
             n_classes=n_classes or 0,
+            epochs=epochs or 1,
             more_optimizers=optimizers[1:],
             rate=learned_rate(learn, student, optimizers, total_steps),
         )

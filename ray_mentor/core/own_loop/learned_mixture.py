@@ -20,8 +20,8 @@ from ray_mentor.core.influence.step_jacobian import check_optimizer
 from ray_mentor.core.influence.taken_step import Before
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.losses.cross_entropy import sequence_cross_entropy
-from ray_mentor.core.own_loop.arguments import all_of, ranks_of
-from ray_mentor.core.own_loop.mixture_parts import MixtureBatch, Targets, check_whole, target_weights_of
+from ray_mentor.core.own_loop.arguments import all_of, check_whole, ranks_of
+from ray_mentor.core.own_loop.mixture_parts import MixtureBatch, Targets, target_weights_of
 from ray_mentor.core.own_loop.sources import Source, check_apart, fetched, sources_of
 from ray_mentor.errors import NonFiniteLossError, UserError
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +17,6 @@ from ray_mentor.core.domains.influences import Target
 from ray_mentor.core.domains.shares import adding_up
 from ray_mentor.core.exchange import AbstractExchange
 from ray_mentor.core.own_loop.sources import Rows
-from ray_mentor.core.schema import whole_number
 from ray_mentor.errors import UserError, shown
 
 
@@ -98,9 +96,3 @@ def target_weights_of(targets: Mapping[str, Rows], weights: Mapping[str, float] 
     if not all(0 <= weight < math.inf for weight in given) or max(given) == 0:
         raise UserError(f"target_weights is {shown(dict(weights))}, but weights are at least 0, and one is above")
     return adding_up(given)
-
-
-def check_whole(name: str, value: Any, least: int) -> None:
-    """Raises a UserError if it is no whole number from ``least`` on."""
-    if not whole_number(least).holds(value):
-        raise UserError(f"{name} is {shown(value)}, but it must be a whole number from {least} on")

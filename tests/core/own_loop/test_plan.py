@@ -125,3 +125,23 @@ def test_closing_twice_says_it_once_and_takes_the_hooks_off_first() -> None:
             loop.curriculum.close()
         loop.curriculum.close()
     assert not loop.optimizer._optimizer_step_post_hooks
+
+
+@pytest.mark.parametrize(
+    ("epochs", "burn_in", "first"),
+    [(None, None, 15), (20, None, 15), (50, None, 10), (100, None, 5), (100, 0.3, 30)],
+    ids=["not known", "few", "more", "many", "the user's own"],
+)
+def test_burn_in_ends_before_wrong_labels_are_known_by_heart(
+    epochs: int | None, burn_in: float | None, first: int
+) -> None:
+    """15 % of 100 steps, 5 epochs at most where these are known: the weights of the steps before are 1."""
+    curriculum = CurriculumConfig(burn_in=burn_in)
+    loop = Loop(total_steps=100, mentor=MentorConfig(update_interval=1), curriculum=curriculum, epochs=epochs)
+    equal = [bool((record.sample_weights == 1).all()) for record in loop.run(35)]
+    assert equal == [step < first for step in range(35)]
+
+
+def test_epochs_are_a_whole_number() -> None:
+    with pytest.raises(UserError, match="epochs is 0, but it must be a whole number from 1 on"):
+        Loop(total_steps=10, epochs=0)
