@@ -389,7 +389,7 @@ def test_labels_that_are_true_or_false_are_called_so(tmp_path):
 
 def test_whole_numbers_that_turn_out_not_to_be(tmp_path):
     """Beyond the block that a reader looks at first."""
-    path = csv(tmp_path, "x,label\n" + "1,a\n" * 400_000 + "1.5,b\n")
+    path = csv(tmp_path, "x,label\n" + "1,a\n" * 400_000 + "1,b\n1.5,a\n1.5,b\n")
     assert read(config(path)).train.inputs.values[-1].tolist() == [1.5]
 
 

@@ -68,6 +68,8 @@ def test_amounts_counts_and_flags_are_features_and_are_named(tmp_path):
         ("ticket", DRAW.permutation(N) * 3, "whole numbers, another in each row"),
         ("verdict", LABELS * 2 + 5, "it determines the label"),
         ("grade", LABELS.astype(float), "it determines the label"),
+        ("scaled", LABELS * 3.5 + 0.25, "it determines the label"),
+        ("halved", LABELS / 2, "it determines the label"),
         ("rater", agreeing(0.8), "it is the label in "),
         ("remark", ["fine"] * N, "string, not numbers"),
         ("verified", DRAW.random(N) < 0.5, "what is known of the label, by name"),

@@ -175,11 +175,12 @@ def _by_name(name: str, names: Sequence[str]) -> str | None:
 
 
 def _by_values(column: pa.ChunkedArray, labels: list[pa.ChunkedArray], schema: pa.Schema, name: str) -> str | None:
-    values = _whole(column)
+    values = _finite(column)
     if values is None or len(values) < _FEWEST:
         return None
     steps = np.diff(values)
-    if abs(steps[0]) == 1 and (steps == steps[0]).all():
+    is_whole = bool((values == np.floor(values)).all())
+    if is_whole and abs(steps[0]) == 1 and (steps == steps[0]).all():
         return "it counts the rows"
     distinct, codes = np.unique(values, return_inverse=True)
     if is_integer(schema, name) and len(distinct) == len(values):
@@ -187,17 +188,17 @@ def _by_values(column: pa.ChunkedArray, labels: list[pa.ChunkedArray], schema: p
     for label in labels:
         if len(distinct) * _ROWS_PER_VALUE <= len(values) and _determines(codes, _codes(label)):
             return "it determines the label"
-        if (share := _agreement(values, label)) is not None:
+        if is_whole and (share := _agreement(values, label)) is not None:
             return f"it is the label in {share:.0%} of the rows"
     return None
 
 
-def _whole(column: pa.ChunkedArray) -> NDArray[np.float64] | None:
-    """The values, if all of them are there and whole."""
+def _finite(column: pa.ChunkedArray) -> NDArray[np.float64] | None:
+    """The values, if all of them are there."""
     if column.null_count:
         return None
     values: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy()
-    return values if (np.isfinite(values) & (values == np.floor(values))).all() else None
+    return values if np.isfinite(values).all() else None
 
 
 def _codes(labels: pa.ChunkedArray) -> NDArray[np.int64]:
@@ -221,7 +222,7 @@ def _determines(codes: NDArray[np.int64], labels: NDArray[np.int64]) -> bool:
 
 def _agreement(values: NDArray[np.float64], label: pa.ChunkedArray) -> float | None:
     """In what share of the rows a column of three classes or more is the label, if that is far more than by chance."""
-    labels = _whole(label) if pa.types.is_integer(label.type) else None
+    labels = _finite(label) if pa.types.is_integer(label.type) else None
     if labels is None:
         return None
     classes, shares = np.unique(labels, return_counts=True)
