@@ -19,6 +19,9 @@ from ray_mentor.run.checkpoint.state import RunState
 FEW_UPDATES = 10
 """Below these a mentor has said next to nothing yet."""
 
+MANY_FALLBACKS = 0.2
+"""Share of the steps, taken with equal weights because the mentor's had collapsed, above which that is said."""
+
 SMALL_SPREAD = 0.02
 """Standard deviation of sample weights below which they are as good as equal; a learnt mentor's is 0.2 to 0.45."""
 
@@ -124,6 +127,12 @@ def _on_mentor(result: Mapping[str, Any], config: TrainConfig) -> list[str]:
             f"warning: the sample weights hardly moved (their standard deviation is {spread:.3f} in the last epoch), "
             f"so this is next to plain training; {_more_updates(steps, burn_in, config)}, or a higher "
             "--mentor-learning-rate"
+        ]
+    if (fallbacks := (result.get("guards") or {}).get("fallbacks", 0)) > MANY_FALLBACKS * steps:
+        return [
+            f"warning: in {fallbacks} of {steps} steps the mentor believed next to no sample, or none of a class, and "
+            "all counted the same: it has not found its weights, and plain training may well be better (--method "
+            "uniform shows it); give more --epochs, or a lower --mentor-learning-rate"
         ]
     return []
 

@@ -70,6 +70,13 @@ def test_sample_weights_that_hardly_moved() -> None:
     assert told({"sample_weight_spread": 0.03}) == []
 
 
+def test_a_mentor_whose_weights_collapse_in_many_steps() -> None:
+    """A fifth of them: digits in 6 epochs have 25 of 60, and end below plain training."""
+    [said] = told({"steps": 60, "guards": {"fallbacks": 25}})
+    assert said.startswith("warning: in 25 of 60 steps the mentor believed next to no sample")
+    assert told({"steps": 60, "guards": {"fallbacks": 12}}) == []
+
+
 def test_methods_without_a_mentor_are_told_nothing_of_one() -> None:
     assert told({"meta_updates": 0, "sample_weight_spread": 0.0}, method="uniform") == []
 
