@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +53,15 @@ def meta_parts(meta: Samples, *, holdout: float, training: float, seed: int) -> 
 def trained_rows(n: int, plan: Plan, step: int) -> Rows:
     """Which of n samples a step trains on beside its batch of the plan: all n of them once in an epoch."""
     epoch, place = divmod(step, plan.epoch_steps)
-    return np.array_split(Shuffled(n).rows(plan.seed, epoch), plan.epoch_steps)[place]
+    share, rest = divmod(n, plan.epoch_steps)
+    start = place * share + min(place, rest)  # as np.array_split cuts, which makes the parts of all steps
+    return _order(n, plan.seed, epoch)[start : start + share + (place < rest)].copy()
+
+
+@functools.lru_cache(maxsize=4)  # of the epoch that is trained on, and of one that is read ahead
+def _order(n: int, seed: int, epoch: int) -> Rows:
+    """Drawn once an epoch; whoever asks is given a copy."""
+    return Shuffled(n).rows(seed, epoch)
 
 
 def joined_rows(batch: Rows, beside: Rows, world_size: int) -> Rows:

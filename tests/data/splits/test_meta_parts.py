@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import cProfile
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -117,6 +119,28 @@ def test_each_sample_once_in_an_epoch(n: int) -> None:
         assert sorted(orders[-1]) == list(range(n))
     if n > 5:
         assert orders[0] != orders[1]
+
+
+@pytest.mark.parametrize("n", [0, 1, 6, 7, 20, 50])
+def test_a_step_has_its_part_of_the_epochs_order(n: int) -> None:
+    plan = Plan(Shuffled(50), 8, seed=3, epochs=3)
+    parts = [part for epoch in range(3) for part in np.array_split(Shuffled(n).rows(3, epoch), plan.epoch_steps)]
+    turns = [*range(plan.total_steps), *reversed(range(plan.total_steps))]  # as a run resumes, and as readers run ahead
+    for step in turns:
+        found = trained_rows(n, plan, step)
+        assert np.array_equal(found, parts[step])
+        found[:] = -1  # as somebody may who takes it for his own
+
+
+def test_a_step_costs_the_same_in_an_epoch_of_many_steps() -> None:
+    def calls(samples: int) -> int:
+        plan, profile = Plan(Shuffled(samples), 8, seed=3, epochs=1), cProfile.Profile()
+        trained_rows(20, plan, 0)  # where the epoch begins, its order is drawn
+        profile.runcall(trained_rows, 20, plan, 1)
+        return sum(entry.callcount for entry in profile.getstats())
+
+    assert calls(80_000) == calls(80)
+    assert calls(80) < 20, "nothing is drawn"
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 7])
