@@ -14,9 +14,7 @@ from ray_mentor.config import CurriculumConfig, MentorConfig, RunSettings, Train
 from ray_mentor.config.meaning import with_loss_named
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.learner import MentorState
-from ray_mentor.core.mentor.pace import paced
-from ray_mentor.core.mentor.start import made_for
-from ray_mentor.core.methods.table import burn_in_of
+from ray_mentor.core.methods.planned import planned
 from ray_mentor.core.student.optimizers import Params
 from ray_mentor.data.plan.order import AbstractOrder
 from ray_mentor.data.samples.augment import UNCHANGED, Augment
@@ -100,9 +98,5 @@ def settled(config: TrainConfig, total_steps: int) -> TrainConfig:
         total_steps: of the run.
     """
     config = with_loss_named(config)
-    burn_in = burn_in_of(config.curriculum, config.run.epochs)
-    return dataclasses.replace(
-        config,
-        curriculum=dataclasses.replace(config.curriculum, burn_in=burn_in),
-        mentor=paced(made_for(config.curriculum, config.mentor), total_steps * (1 - burn_in)),
-    )
+    curriculum, mentor = planned(config.curriculum, config.mentor, total_steps, config.run.epochs)
+    return dataclasses.replace(config, curriculum=curriculum, mentor=mentor)

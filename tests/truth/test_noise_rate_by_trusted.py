@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ray_mentor.run.audit.by_trusted import Found, Heard, confusion, evenness, found_by, joint, scaled, short_of
+from ray_mentor.run.audit.by_trusted import Found, Heard, found_by, joint, scaled, short_of
+from ray_mentor.run.audit.confusion import confusion, evenness
 from ray_mentor.run.audit.sums import Sums
 
 Table = NDArray[np.float64]

@@ -23,9 +23,9 @@ from ray_mentor.core.learned_rate.learner import learned_rate
 from ray_mentor.core.losses import PerSampleLoss
 from ray_mentor.core.mentor.access import LocalMentor
 from ray_mentor.core.mentor.guards import Guards
-from ray_mentor.core.mentor.pace import paced
-from ray_mentor.core.mentor.start import check_frozen, first_mentor, made_for
-from ray_mentor.core.methods.table import burn_in_of, is_in_nats, method_of, parts_of
+from ray_mentor.core.mentor.start import check_frozen, first_mentor
+from ray_mentor.core.methods.planned import planned
+from ray_mentor.core.methods.table import is_in_nats, method_of, parts_of
 from ray_mentor.core.methods.weightings import GroupDRO
 from ray_mentor.core.own_loop.arguments import (
     all_of,
@@ -128,12 +128,9 @@ class LearnedCurriculum:
         settings, schedule = mentor or MentorConfig(), curriculum or CurriculumConfig()
         if update_interval is not None:
             settings = dataclasses.replace(settings, update_interval=update_interval)
-        settings = made_for(schedule, settings)
         if epochs is not None:
             check_whole("epochs", epochs, 1)
-        burn_in = burn_in_of(schedule, epochs)
-        schedule = dataclasses.replace(schedule, burn_in=burn_in)
-        settings = paced(settings, total_steps * (1 - burn_in))
+        schedule, settings = planned(schedule, settings, total_steps, epochs)
         optimizers = all_of(optimizer)
         if n_classes is None and class_sizes is not None:
             n_classes = len(class_sizes)
@@ -169,7 +166,7 @@ class LearnedCurriculum:
         self._weighed: Weighed | None = None
         self._before: Before | None = None
         self._steps = StepWatch(self.curriculum.bare, optimizers, self._check)
-        self._plan = PlanWatch(total_steps, settings.update_interval if learns else None, burn_in)
+        self._plan = PlanWatch(total_steps, settings.update_interval if learns else None, self.curriculum.parts.burn_in)
 
     def weigh(
         self,

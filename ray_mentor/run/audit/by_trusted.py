@@ -16,13 +16,13 @@ the rate is the one at which what was found is what is found on average (indirec
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ray_mentor.run.audit.confusion import LEAST, TINY, Table, confusion, drawn_confusions, evenness
 from ray_mentor.run.audit.sums import Sums
 
 FEWEST = 5
@@ -31,8 +31,6 @@ FEWEST = 5
 MOST_CLASSES = 100
 """For which it is done: what it costs rises as their square to cube."""
 
-Table = NDArray[np.float64]
-
 _STEPS = 200
 _DRAWS, _DRAWS_OF_MANY, _MANY = 100, 8, 30  # of data; fewer of more classes than that
 _RATES, _BEYOND, _MORE, _MORE_LIKE = 9, 1.3, 0.05, 0.01
@@ -40,9 +38,6 @@ _RATES, _BEYOND, _MORE, _MORE_LIKE = 9, 1.3, 0.05, 0.01
 
 _TAIL, _Z = 0.01, 2.7
 """How many draws may lie beyond what was found, on either side, and standard deviations that may lie between."""
-
-_LEAST, _TINY = 1e-9, 1e-300
-_ALIKE = 1000.0  # at most, of the prior's weight
 
 
 @dataclass(frozen=True)
@@ -91,7 +86,7 @@ class Heard:
         """
         between = (self.shares**2).sum(axis=1) / np.maximum(self.samples, 1)
         n, same = self.samples.sum(), between.sum()
-        return float(np.clip((self.squares - same) / max(n - same, _LEAST), 0.05, 1.0))
+        return float(np.clip((self.squares - same) / max(n - same, LEAST), 0.05, 1.0))
 
 
 @dataclass(frozen=True)
@@ -130,7 +125,7 @@ def trusted_counts(rows: pa.Table, classes: int, epochs: range) -> Table:
 def short_of(trusted: Table, said: Table) -> int | None:
     """The first class that is given and of which there are fewer than :data:`FEWEST` trusted samples; None: none is."""
     given = said.sum(axis=1) > 0
-    few = np.flatnonzero(given & (trusted.sum(axis=1) < FEWEST - _LEAST))
+    few = np.flatnonzero(given & (trusted.sum(axis=1) < FEWEST - LEAST))
     return int(few[0]) if len(few) else None
 
 
@@ -145,12 +140,12 @@ def found_by(heard: Heard, trusted: Table, samples: int) -> Found:
     """
     draw = np.random.default_rng(0)
     J, alike, classes = heard.said / heard.said.sum(), heard.alike, len(trusted)
-    is_known = trusted.sum(axis=1) >= FEWEST - _LEAST
+    is_known = trusted.sum(axis=1) >= FEWEST - LEAST
     even = evenness(trusted)
     N = joint(J, confusion(trusted, even), is_known)
     found = float(_rate(N))
     count = _DRAWS if classes <= _MANY else _DRAWS_OF_MANY
-    P = _drawn(trusted / alike, even, count, draw)
+    P = drawn_confusions(trusted / alike, even, count, draw)
     sizes = np.maximum(np.rint(trusted.sum(axis=1) / alike), 1).astype(np.int64)
     drawn = draw.multinomial(sizes, P).astype(np.float64) * (trusted.sum(axis=1) / sizes)[:, None]
     fitted = confusion(drawn, even)
@@ -158,13 +153,13 @@ def found_by(heard: Heard, trusted: Table, samples: int) -> Found:
     rates = min(_BEYOND * max(found, 1 - float(np.trace(J))) + _MORE, 1.0) * np.linspace(0, 1, _RATES) ** 1.5
     again = np.empty((_RATES, count))
     for place, rate in enumerate(rates):
-        shown = (scaled(like, rate / max(float(_rate(like)), _LEAST)) @ P).reshape(count, -1)
+        shown = (scaled(like, rate / max(float(_rate(like)), LEAST)) @ P).reshape(count, -1)
         said = draw.multinomial(samples, shown / shown.sum(axis=1, keepdims=True)).reshape(P.shape) / samples
         again[place] = _rate(joint(said, fitted, is_known))
     middle = float(np.interp(found, _rising(again.mean(axis=1)), rates))
     low, high = _between(rates, again, found)
-    base = N if found > _LEAST else like
-    N = scaled(base, middle / max(float(_rate(base)), _LEAST))
+    base = N if found > LEAST else like
+    N = scaled(base, middle / max(float(_rate(base)), LEAST))
     middle = float(_rate(N))
     return Found(N, middle, min(low, middle), max(high, middle), round(float(trusted.sum())))
 
@@ -175,7 +170,7 @@ def _like(N: Table, J: Table, is_known: NDArray[np.bool_]) -> Table:
     Where N has none, these are all.
     """
     off, said = (table * (1 - np.eye(len(N))) for table in (N, J * is_known))
-    off = off + _MORE_LIKE * said / max(float(said.sum()), _TINY)
+    off = off + _MORE_LIKE * said / max(float(said.sum()), TINY)
     return _beside(off, N.sum(axis=1, keepdims=True))
 
 
@@ -189,13 +184,13 @@ def _between(rates: Table, again: Table, found: float) -> tuple[float, float]:
     less, more = np.quantile(again, [_TAIL, 1 - _TAIL], axis=1)
     less, more = np.minimum(less, again.mean(axis=1) - near), np.maximum(more, again.mean(axis=1) + near)
     low = float(np.interp(found, _rising(more), rates))
-    beyond = found + _LEAST * 2 * len(rates)  # where nothing is found, the last rate at which that may be
+    beyond = found + LEAST * 2 * len(rates)  # where nothing is found, the last rate at which that may be
     high = float(np.interp(beyond, _rising(less), rates)) if beyond < less[-1] else 1.0
     return low, high
 
 
 def _rising(values: Table) -> Table:
-    found: Table = np.maximum.accumulate(values) + _LEAST * np.arange(len(values))
+    found: Table = np.maximum.accumulate(values) + LEAST * np.arange(len(values))
     return found
 
 
@@ -213,12 +208,9 @@ def joint(J: Table, P: Table, is_known: NDArray[np.bool_] | None = None, steps: 
     if is_known is not None:
         N = N * is_known
     for _ in range(steps):
-        N = N * ((J / np.maximum(N @ P, _TINY)) @ np.swapaxes(P, -1, -2))
+        N = N * ((J / np.maximum(N @ P, TINY)) @ np.swapaxes(P, -1, -2))
     found: Table = N / N.sum(axis=(-1, -2), keepdims=True)
     return found
-
-
-_log_gamma = np.vectorize(math.lgamma, otypes=[np.float64])
 
 
 def scaled(N: Table, times: float) -> Table:
@@ -229,72 +221,9 @@ def scaled(N: Table, times: float) -> Table:
 
 def _beside(wrong: Table, given: Table) -> Table:
     """The table of these wrong labels, of no given class more than all, and of right ones, never below 0."""
-    wrong = wrong * np.minimum(1, given / np.maximum(wrong.sum(axis=1, keepdims=True), _TINY))
+    wrong = wrong * np.minimum(1, given / np.maximum(wrong.sum(axis=1, keepdims=True), TINY))
     right = np.maximum(given - wrong.sum(axis=1, keepdims=True), 0.0)
     found: Table = wrong + np.diag(right[:, 0])
-    return found
-
-
-def confusion(trusted: Table, even: float) -> Table:
-    """P[p | t] from counts T: each class's share of errors drawn to that of all, as far as classes are alike.
-
-    e_t = (k_t + a·m)/(n_t + a), k_t errors of n_t, m that of all; a, how many samples the others count for, from the
-    variance between classes beyond that of chance (method of moments, between 1 and 1000). Where errors go is told by
-    the class's own, and beside them ``even`` to each other class.
-
-    Args:
-        trusted: (..., classes, classes), a row a true class.
-    """
-    n, errors, m, a = _errors(trusted)
-    e = (errors + (a * m)[..., None]) / (n + a[..., None])
-    return _with_errors(e, trusted + even)
-
-
-def evenness(trusted: Table) -> float:
-    """How evenly errors go to the other classes: α of the Dirichlet distribution under which the counts are likeliest.
-
-    Of Dirichlet-multinomial counts, one a class; from 0.03, each class is taken for few others, to 3.
-    """
-    classes = len(trusted)
-    off = trusted[~np.eye(classes, dtype=bool)].reshape(classes, classes - 1)
-    alphas = np.geomspace(0.03, 3.0, 21)
-    each = alphas[:, None, None]
-    whole = (classes - 1) * alphas[:, None]
-    likelihood: Table = (_log_gamma(off + each) - _log_gamma(each)).sum(axis=(1, 2))
-    likelihood += (_log_gamma(whole) - _log_gamma(off.sum(axis=1) + whole)).sum(axis=1)
-    return float(alphas[likelihood.argmax()])
-
-
-def _drawn(trusted: Table, even: float, count: int, draw: np.random.Generator) -> Table:
-    """P, as it could be, given T: beta and Dirichlet posteriors of what :func:`confusion` has."""
-    n, errors, _, a = _errors(trusted)
-    wrong, right = errors.sum(), (n - errors).sum()
-    m = draw.beta(wrong + 0.5, right + 0.5, size=(count, 1))
-    e = draw.beta(errors + a * m, n - errors + a * (1 - m))
-    where = draw.gamma(np.broadcast_to(trusted + even, (count, *trusted.shape)))
-    found = _with_errors(e, where + _TINY)
-    exact: Table = found / found.sum(axis=-1, keepdims=True)  # as a draw of counts wants it
-    return exact
-
-
-def _errors(trusted: Table) -> tuple[Table, Table, Table, Table]:
-    """n_t, k_t, m and a."""
-    n = trusted.sum(axis=-1)
-    errors = n - np.diagonal(trusted, axis1=-2, axis2=-1)
-    m = (errors.sum(axis=-1) + 0.5) / (n.sum(axis=-1) + 1)
-    chance = m * (1 - m)
-    there = n > 0
-    e = errors / np.maximum(n, _LEAST)
-    of = np.maximum(there.sum(axis=-1), 1)
-    between = (there * (e - m[..., None]) ** 2).sum(axis=-1) / of
-    beyond = between - chance * (there / np.maximum(n, _LEAST)).sum(axis=-1) / of
-    return n, errors, m, np.clip(chance / np.maximum(beyond, _LEAST) - 1, 1.0, _ALIKE)
-
-
-def _with_errors(e: Table, where: Table) -> Table:
-    eye = np.eye(where.shape[-1])
-    off = where * (1 - eye)
-    found: Table = e[..., None] * off / off.sum(axis=-1, keepdims=True) + (1 - e)[..., None] * eye
     return found
 
 

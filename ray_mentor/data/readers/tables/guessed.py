@@ -182,11 +182,12 @@ def _by_values(column: pa.ChunkedArray, labels: list[pa.ChunkedArray], schema: p
     is_whole = bool((values == np.floor(values)).all())
     if is_whole and abs(steps[0]) == 1 and (steps == steps[0]).all():
         return "it counts the rows"
-    distinct, codes = np.unique(values, return_inverse=True)
+    distinct = np.unique(values)
     if is_integer(schema, name) and len(distinct) == len(values):
         return "whole numbers, another in each row"
+    are_few = len(distinct) * _ROWS_PER_VALUE <= len(values)
     for label in labels:
-        if len(distinct) * _ROWS_PER_VALUE <= len(values) and _determines(codes, _codes(label)):
+        if are_few and _determines(np.searchsorted(distinct, values), _codes(label)):
             return "it determines the label"
         if is_whole and (share := _agreement(values, label)) is not None:
             return f"it is the label in {share:.0%} of the rows"
