@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -114,6 +115,8 @@ class TaskProbe:
         if not applied:
             raise UserError("the gradients are gone; call learn after optimizer.step() and before they are cleared")
         gradient, _ = meta_gradient(self._policy, self._loss, self._meta(trusted, weights), Alone(), before.precision)
+        if not all(bool(part.isfinite().all()) for part in gradient.values()):
+            return Found(np.full(len(groups), np.nan), math.nan)  # which would stay in the average for good
         self.take_in(gradient)
         inputs, labels = self._joined(groups)
         rows = torch.arange(len(labels), device=labels.device)
