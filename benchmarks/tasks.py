@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("world", choices=("chain",))
     parser.add_argument("--final", action="store_true", help="report, on fresh seeds")
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="(default all)")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="(default all)")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="(default all)")
     parser.add_argument("--change", nargs="+", default=[], metavar="NAME=VALUE", help="settings, values as JSON")
     parser.add_argument("--seeds", type=int, default=10, help="that many (default all)")
     parser.add_argument("--rows", type=Path, default=TABLES, help="folder of the rows (default docs/tables)")
@@ -41,7 +41,7 @@ def main() -> None:
             {
                 "setting": setting,
                 "method": method,
-                "changes": " ".join(options.change) or METHODS[method],
+                "changes": " ".join(options.change),
                 "seed": seed,
             }
             for method in options.methods

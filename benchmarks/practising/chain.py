@@ -7,8 +7,8 @@ a coin flip, tasks that want another action in the same states, and tasks of cha
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +25,23 @@ SIX = tuple(f"{LADDER}-{chain}-{level}" for chain in range(CHAINS) for level in 
 """Of the 36 target tasks, those that are trusted where few are."""
 
 Table = Float[NDArray[np.float64], "states actions"]
+
+
+Advantages = Callable[[Float[NDArray[np.float64], " episodes"]], Float[NDArray[np.float64], " episodes"]]
+"""Rewards of some episodes of one task -> advantages."""
+
+
+def grpo(rewards: Float[NDArray[np.float64], " episodes"]) -> Float[NDArray[np.float64], " episodes"]:
+    """(r − mean)/std; 0 where all are alike (Shao et al. 2024)."""
+    spread = rewards.std()
+    return (rewards - rewards.mean()) / spread if spread > 0 else np.zeros_like(rewards)
+
+
+ADVANTAGES: Mapping[str, Advantages] = {
+    "grpo": grpo,
+    "centred": lambda rewards: rewards - rewards.mean(),
+    "rewards": lambda rewards: rewards,
+}
 
 
 class Policy(nn.Module):
@@ -108,11 +125,13 @@ class Chain:
         wanted = np.mean([self.gradient(pi, task) for task in self.targets], axis=0)
         return np.array([float((wanted * self.gradient(pi, task)).sum()) for task in range(len(self.tasks))])
 
-    def play(self, pi: Table, task: int, episodes: int, draw: np.random.Generator, advantages: Any = None) -> Played:
+    def play(
+        self, pi: Table, task: int, episodes: int, draw: np.random.Generator, advantages: Advantages = grpo
+    ) -> Played:
         """Plays a task, all its steps whether they go right or wrong.
 
         Args:
-            advantages: (rewards) -> of each episode; None: (r − mean)/std, as GRPO has them, 0 where all are alike.
+            advantages: (rewards) -> of each episode.
         """
         states, wanted = self._way(task)
         up_to = pi[states].cumsum(axis=1)
@@ -120,18 +139,12 @@ class Chain:
         successes = (chosen == wanted).all(axis=1).astype(np.float64)
         if self._kinds[task][0] == COIN:
             successes = draw.integers(2, size=episodes).astype(np.float64)
-        own = (advantages or grpo)(successes)
+        own = advantages(successes)
         where = np.tile(states, episodes)
         actions = torch.from_numpy(chosen.ravel())
         log_probs = torch.from_numpy(np.log(pi[where, chosen.ravel()]))
         repeated = torch.from_numpy(np.repeat(own, len(states)))
         return Played(successes, PolicyRows(torch.from_numpy(where), actions, log_probs, repeated, episodes))
-
-
-def grpo(rewards: Float[NDArray[np.float64], " episodes"]) -> Float[NDArray[np.float64], " episodes"]:
-    """(r − mean)/std; 0 where all are alike (Shao et al. 2024)."""
-    spread = rewards.std()
-    return (rewards - rewards.mean()) / spread if spread > 0 else np.zeros_like(rewards)
 
 
 def probabilities(policy: Policy) -> Table:

@@ -1,7 +1,12 @@
-"""One run on the skill chain: what came of so many episodes, those of trusted tasks among them."""
+"""One run on the skill chain: what came of so many episodes, those of trusted tasks among them.
+
+A change ``advantages`` says which ones influences go by: ``grpo`` as the training does, ``centred`` r − mean, or
+``rewards`` r itself, without anything that lowers their variance.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Mapping
@@ -12,8 +17,8 @@ import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from practising.chain import LADDER, LEVELS, SIX, Chain, Played, Policy, probabilities
-from ray_mentor.tasks import Rollouts, TaskCurriculum, TaskSettings
+from practising.chain import ADVANTAGES, LADDER, LEVELS, SIX, Advantages, Chain, Played, Policy, grpo, probabilities
+from ray_mentor.tasks import PolicyRows, Rollouts, TaskCurriculum, TaskSettings
 from ray_mentor.tasks.base import AbstractWeighting, equal
 from ray_mentor.tasks.probe import Surrogate
 
@@ -23,19 +28,11 @@ STEPS, GROUPS, EPISODES, RATE = 400, 8, 16, 4.7
 FIGURES = ("area", "last", "trusted_share", "cpu_share", "ladder_share")
 
 EXACT = "exact"
-METHODS = {
-    "uniform": "",
-    "manual": "",
-    "trusted-only": "",
-    "plr": "",
-    "learnability": "",
-    "learning-progress": "",
-    "sec": "",
-    "influence": "",
-    "mentor": "",
-    EXACT: "",
-}
-"""What is compared, and the settings that each has beside those of all."""
+METHODS = (
+    "uniform", "manual", "trusted-only",
+    "plr", "learnability", "learning-progress", "sec",
+    "influence", "mentor", EXACT,
+)  # fmt: skip
 
 SETTINGS = {"ladder": (False, ()), "junk": (True, ()), "junk-six": (True, SIX)}
 """Whether there is junk, and which of the target tasks are trusted (none named: all)."""
@@ -67,6 +64,8 @@ class RunCell:
 
 def run(method: str, changes: Mapping[str, Any], seed: int, *, junk: bool, trusted: tuple[str, ...]) -> dict[str, Any]:
     """The figures of a run; the areas and rates are exact, not of episodes."""
+    told = ADVANTAGES[changes.get("advantages", "grpo")]
+    changes = {name: value for name, value in changes.items() if name != "advantages"}
     chain = Chain(junk=junk, seed=seed)
     policy = Policy(chain.states)
     optimizer = torch.optim.SGD(policy.parameters(), RATE)
@@ -92,7 +91,7 @@ def run(method: str, changes: Mapping[str, Any], seed: int, *, junk: bool, trust
         now = time.process_time()
         for task, one in zip(tasks, played, strict=True):
             advantages = one.rows.advantages.numpy()
-            curriculum.report(task, one.successes, advantages, version=curriculum.iteration, rows=one.rows)
+            curriculum.report(task, one.successes, advantages, version=curriculum.iteration, rows=_rows(one, told))
         asked = curriculum.trusted_tasks()
         own += time.process_time() - now
         beside = [chain.play(pi, chain.tasks.place(task), EPISODES, draw) for task in asked]
@@ -101,7 +100,7 @@ def run(method: str, changes: Mapping[str, Any], seed: int, *, junk: bool, trust
         own += time.process_time() - now
         _step(policy, optimizer, played + beside)
         now = time.process_time()
-        curriculum.learn([Rollouts(task, one.rows) for task, one in zip(asked, beside, strict=True)])
+        curriculum.learn([Rollouts(task, _rows(one, told)) for task, one in zip(asked, beside, strict=True)])
         own += time.process_time() - now
         used += len(tasks) + len(asked)
         steps += sum(len(one.rows) for one in played + beside)
@@ -118,6 +117,14 @@ def run(method: str, changes: Mapping[str, Any], seed: int, *, junk: bool, trust
         "cpu_share": own / whole,
         "ladder_share": on_ladder / (GROUPS * len(curve)),
     }
+
+
+def _rows(played: Played, told: Advantages) -> PolicyRows:
+    """What influences go by."""
+    if told is grpo:
+        return played.rows
+    by_episode = np.repeat(told(played.successes), len(played.rows) // played.rows.episodes)
+    return dataclasses.replace(played.rows, advantages=torch.from_numpy(by_episode))
 
 
 def _step(policy: Policy, optimizer: torch.optim.Optimizer, played: list[Played]) -> None:
