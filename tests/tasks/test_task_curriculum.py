@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,8 @@ from ray_mentor.tasks.draws import drawn, uniforms
 
 class Loop:
     """A short training on the chain."""
+
+    unit = 1.0
 
     def __init__(self, method: str = "mentor", tasks: TaskSet | None = None, seed: int = 0, **settings: Any) -> None:
         self.chain = Chain(junk=True, seed=1)
@@ -52,8 +55,13 @@ class Loop:
             chosen = self.policy(one.rows.observations).log_softmax(1).gather(1, one.rows.actions[:, None])[:, 0]
             (-(one.rows.advantages * chosen).sum() / one.rows.episodes).backward()
         self.optimizer.step()
-        self.curriculum.learn(trusted)
+        self.curriculum.learn([self.scaled(one) for one in trusted])
         return tasks
+
+    def scaled(self, one: Rollouts) -> Rollouts:
+        """What learn is given, in units that grow."""
+        unit = self.unit**self.curriculum.iteration
+        return Rollouts(one.task, dataclasses.replace(one.rows, advantages=unit * one.rows.advantages))
 
 
 @pytest.mark.parametrize("method", WEIGHTINGS)
@@ -153,6 +161,15 @@ def test_an_update_that_is_not_finite_changes_nothing(of_trusted: bool) -> None:
     after = loop.curriculum.weighting.table()
     assert after["sum"] == before["sum"]
     loop.curriculum.load_state_dict(loop.curriculum.state_dict())  # which refuses what is not finite
+
+
+def test_units_of_trusted_returns_say_nothing() -> None:
+    one, other = (Loop(gradient_decay=0.0, trusted_draw="uniform") for _ in range(2))
+    other.unit = 3.0
+    for _ in range(24):
+        assert one.iterate() == other.iterate()
+    np.testing.assert_allclose(other.curriculum.probabilities, one.curriculum.probabilities, rtol=1e-9)
+    assert one.curriculum.probabilities.max() > 2 / len(one.chain.tasks)
 
 
 def out_of_turn(loop: Loop) -> None:
