@@ -33,14 +33,14 @@ class TaskSettings:
     """Of manual: how many tasks are practised at a time, the first that are not mastered."""
     mastered: float = 0.8
     """Of manual: the success rate, in (0, 1], from which a task is mastered."""
-    trusted_interval: int = 4
+    trusted_interval: int = 8
     """Iterations from one update, with trusted rollouts, to the next."""
     trusted_groups: int = 8
     """Trusted tasks that are rolled out for an update."""
     trusted_draw: Literal["available", "uniform"] = "available"
     """Which trusted tasks: half of the draws by mean |advantage|, weighed so that the gradient stays unbiased; or all
     alike."""
-    gradient_decay: float = 0.9
+    gradient_decay: float = 0.8
     """Decay of the averaged trusted gradient per update, in [0, 1); 0: the last one alone."""
     influence_decay: float = 0.9
     """Decay of what is remembered of influences per update, in [0, 1)."""

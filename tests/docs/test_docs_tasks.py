@@ -41,6 +41,6 @@ def test_the_loop_of_the_page_runs_and_leaves_out_what_goes_against_the_target()
     }  # fmt: skip
     exec(code, names)  # noqa: S102 - our own pages
     curriculum = names["curriculum"]
-    assert curriculum.version == 25
+    assert curriculum.version == 12
     assert curriculum.probabilities[2] < 0.1
     assert float(policy(torch.ones(1, 2)).softmax(1)[0, 0].detach()) > 0.6
