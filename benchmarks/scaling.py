@@ -29,10 +29,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
+from costs.thousand_workers import milliseconds
 from ray.train import RunConfig, ScalingConfig
 from rich.console import Console
 from rich.table import Table
-from thousand_workers import milliseconds
 
 from ray_mentor import CurriculumConfig, CurriculumTrainer, LearnedCurriculum, MentorConfig, Samples
 from ray_mentor.core.mentor.pace import interval_of

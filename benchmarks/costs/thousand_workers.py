@@ -1,6 +1,6 @@
 """What a run of up to 1000 workers asks of its mentor and of each rank: fake students, the real actor, real messages.
 
-    python benchmarks/thousand_workers.py
+    python benchmarks/costs/thousand_workers.py
 
 The losses of a global batch are made up; everything else is what a step does. Rank 0 sends the rows of the whole
 batch to the actor, and each rank makes the features of the whole batch, normalises and guards. What a rank gets from
