@@ -188,6 +188,7 @@ def test_the_metrics_have_a_row_an_epoch(finished: Outcome) -> None:
     assert list(rows[0]) == [
         "epoch", "steps", "meta_updates", "fallbacks", "memorised", "loss", "mean_sample_weight", "meta_loss",
         "d_weight_decay", "d_log_learning_rate", "d_momentum", "d_label_smoothing", "d_log_temperature",
+        *(f"d_logit_adjustment/{label}" for label in range(3)),
         "meta_holdout_loss", "trusted_accuracy", "test_accuracy", "test_agreement", "validation_agreement",
         "learning_rate", "samples_per_second", "train_seconds",
     ]  # fmt: skip

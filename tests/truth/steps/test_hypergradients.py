@@ -13,7 +13,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.influence.hypergradients import of_optimizer
-from ray_mentor.core.influence.hypergradients.of_loss import loss_hypergradients
+from ray_mentor.core.influence.hypergradients.of_loss import ADJUSTMENT, MOST_CLASSES, loss_hypergradients
 from ray_mentor.core.influence.hypergradients.of_optimizer import FORMULAS, optimizer_hypergradients
 from ray_mentor.core.influence.optimizer_replay import Group, Replay
 from ray_mentor.core.influence.step_jacobian import JACOBIANS
@@ -130,9 +130,9 @@ def test_all_that_influences_have_a_formula_for_has_one_here() -> None:
     assert FORMULAS.keys() == JACOBIANS.keys()
 
 
-def smoothed(z: Tensor, q: Tensor, alpha: Tensor, tau: Tensor) -> Tensor:
-    """(1 − α)·CE + α·mean_c CE_c of z·e^(−τ); a loss a sample."""
-    log_p = torch.log_softmax(z * torch.exp(-tau), dim=1)
+def with_settings(z: Tensor, q: Tensor, alpha: Tensor, tau: Tensor, a: Tensor) -> Tensor:
+    """(1 − α)·CE + α·mean_c CE_c of z·e^(−τ) + a; a loss a sample."""
+    log_p = torch.log_softmax(z * torch.exp(-tau) + a, dim=1)
     return -((1 - alpha) * (q * log_p).sum(dim=1) + alpha * log_p.mean(dim=1))
 
 
@@ -150,12 +150,13 @@ def test_settings_of_the_loss_by_double_backward(mixed: bool) -> None:
         q = share[:, None] * q + (1 - share[:, None]) * nn.functional.one_hot(partners, 3)
     params = dict(model.named_parameters())
     alpha, tau = (torch.zeros((), dtype=torch.float64, requires_grad=True) for _ in range(2))
+    a = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     z = torch.func.functional_call(model, params, (inputs,))
     gradient = torch.autograd.grad(
-        (weights * smoothed(z, q, alpha, tau)).sum(), list(params.values()), create_graph=True
+        (weights * with_settings(z, q, alpha, tau, a)).sum(), list(params.values()), create_graph=True
     )
     after = {name: param - rate * part for (name, param), part in zip(params.items(), gradient, strict=True)}
-    expected = torch.autograd.grad(meta_loss(after), [alpha, tau], retain_graph=True)
+    expected = torch.autograd.grad(meta_loss(after), [alpha, tau, a], retain_graph=True)
 
     at_end = torch.autograd.grad(meta_loss(after), list(after.values()))
     direction = {name: -rate * part for name, part in zip(params, at_end, strict=True)}
@@ -169,6 +170,19 @@ def test_settings_of_the_loss_by_double_backward(mixed: bool) -> None:
     found = loss_hypergradients(z.detach(), tangent, batch, weights)
     assert float(found["label_smoothing"]) == pytest.approx(float(expected[0]), rel=1e-9)
     assert float(found["log_temperature"]) == pytest.approx(float(expected[1]), rel=1e-9)
+    by_class = [float(found[f"{ADJUSTMENT}{label}"]) for label in range(3)]
+    assert by_class == pytest.approx(expected[2].tolist(), rel=1e-9)
+    assert sum(by_class) == pytest.approx(0, abs=1e-12 * max(map(abs, by_class)))
+    assert min(map(abs, by_class)) > 1e-6
+
+
+def test_classes_are_told_apart_up_to_a_number_of_them() -> None:
+    torch.manual_seed(5)
+    for classes, by_class in ((MOST_CLASSES, MOST_CLASSES), (MOST_CLASSES + 1, 0)):
+        z, way, rows = torch.randn(4, classes), torch.randn(4, classes), torch.arange(4)
+        found = loss_hypergradients(z, way, Batch(rows, rows, z, rows), torch.ones(4))
+        assert sum(name.startswith(ADJUSTMENT) for name in found) == by_class
+        assert {"label_smoothing", "log_temperature"} <= found.keys()
 
 
 @pytest.mark.parametrize("kind", [SGD, AdamW])

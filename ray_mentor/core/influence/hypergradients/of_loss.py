@@ -9,6 +9,12 @@ from torch import Tensor
 from ray_mentor.core.batch import Batch
 from ray_mentor.core.influence.hypergradients.of_optimizer import Slopes
 
+ADJUSTMENT = "logit_adjustment/"
+"""Before the class that a hypergradient is of."""
+
+MOST_CLASSES = 20
+"""That are told apart: beyond, columns by class would be most of what is written down of an epoch."""
+
 
 @torch.no_grad()
 def loss_hypergradients(
@@ -23,6 +29,8 @@ def loss_hypergradients(
 
     - ``label_smoothing`` α, ℓ = (1 − α)·CE(z, q) + α·mean_c CE(z, c), at 0: Σ ŵ(q·ż − mean_c ż_c)
     - ``log_temperature`` τ, ℓ = CE(z·e^(−τ), q), at 0: −Σ ŵ((p − q)·ż + Cov_p(ż, z))
+    - ``logit_adjustment/c`` a_c, ℓ = CE(z + a, q) (Menon et al. 2021), at 0: Σ ŵ p_c(ż_c − p·ż), of each class c where
+      there are 20 at most; they add up to 0, since a constant on all logits changes nothing
 
     Args:
         logits: z, of this rank's samples.
@@ -37,10 +45,14 @@ def loss_hypergradients(
     given = _targets(way, batch)
     along = (p * way).sum(dim=1)
     together = (p * way * z).sum(dim=1) - along * (p * z).sum(dim=1)
-    return {
+    found = {
         "label_smoothing": torch.dot(w, given - way.mean(dim=1)),
         "log_temperature": -torch.dot(w, along - given + together),
     }
+    if z.shape[1] <= MOST_CLASSES:
+        by_class = w @ (p * (way - along[:, None]))
+        found |= {f"{ADJUSTMENT}{label}": slope for label, slope in enumerate(by_class.unbind())}
+    return found
 
 
 def _targets(way: Float[Tensor, "own classes"], batch: Batch) -> Float[Tensor, " own"]:
